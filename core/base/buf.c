@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include "postern/buf.h"
+#include "postern/error.h"
+
+bool ps_bytes_eq(struct ps_bytes a, struct ps_bytes b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+bool ps_bytes_eq_str(struct ps_bytes a, const char *s)
+{
+	return ps_bytes_eq(a, ps_bytes_str(s));
+}
+
+bool ps_bytes_caseeq_str(struct ps_bytes a, const char *s)
+{
+	for (size_t i = 0; i < a.len; i++)
+		if (s[i] == '\0' || ps_tolower(a.ptr[i]) != ps_tolower((unsigned char)s[i]))
+			return false;
+	return s[a.len] == '\0';
+}
+
+ptrdiff_t ps_bytes_find(struct ps_bytes a, uint8_t c)
+{
+	const uint8_t *at = a.len ? memchr(a.ptr, c, a.len) : NULL;
+
+	return at ? at - a.ptr : -1;
+}
+
+struct ps_bytes ps_bytes_skip(struct ps_bytes a, size_t n)
+{
+	return ps_bytes(a.ptr + n, a.len - n);
+}
+
+int ps_bytes_u64(struct ps_bytes a, uint64_t *ret_n)
+{
+	uint64_t n = 0;
+
+	if (a.len == 0)
+		return ps_fail(PS_E_SYNTAX, "a number is missing");
+	for (size_t i = 0; i < a.len; i++) {
+		if (!ps_isdigit(a.ptr[i]) || __builtin_mul_overflow(n, 10u, &n) ||
+		    __builtin_add_overflow(n, a.ptr[i] - (unsigned)'0', &n))
+			return ps_fail(PS_E_SYNTAX, "not a number");
+	}
+	*ret_n = n;
+	return 0;
+}
+
+int ps_bytes_u32(struct ps_bytes a, uint32_t *ret_n)
+{
+	uint64_t n;
+
+	if (ps_bytes_u64(a, &n) < 0 || n > UINT32_MAX)
+		return ps_fail(PS_E_SYNTAX, "not a 32-bit number");
+	*ret_n = (uint32_t)n;
+	return 0;
+}
+
+int ps_strcasecmp(const char *a, const char *b)
+{
+	while (*a && ps_tolower((unsigned char)*a) == ps_tolower((unsigned char)*b))
+		a++, b++;
+	return ps_tolower((unsigned char)*a) - ps_tolower((unsigned char)*b);
+}
+
+void ps_buf_finish(struct ps_buf *buf)
+{
+	free(buf->ptr);
+	*buf = (struct ps_buf){.limit = buf->limit};
+}
+
+void ps_buf_wipe(struct ps_buf *buf)
+{
+	if (buf->cap)
+		explicit_bzero(buf->ptr, buf->cap);
+	ps_buf_finish(buf);
+}
+
+void ps_buf_reset(struct ps_buf *buf)
+{
+	buf->len = 0;
+	buf->failed = false;
+}
+
+static uint8_t *refuse(struct ps_buf *buf)
+{
+	buf->failed = true;
+	ps_fail(PS_E_LIMIT, "buffer limit of %zu octets", buf->limit);
+	return NULL;
+}
+
+uint8_t *ps_buf_reserve(struct ps_buf *buf, size_t len)
+{
+	size_t need, cap;
+	uint8_t *larger;
+
+	if (buf->failed || __builtin_add_overflow(buf->len, len, &need) || need > SIZE_MAX / 2 ||
+	    (buf->limit && need > buf->limit))
+		return refuse(buf);
+	if (need > buf->cap) {
+		cap = buf->cap ? buf->cap : 64;
+		while (cap < need)
+			cap *= 2;
+		larger = realloc(buf->ptr, cap);
+		if (!larger)
+			return refuse(buf);
+		buf->ptr = larger;
+		buf->cap = cap;
+	}
+	return buf->ptr ? buf->ptr + buf->len : (uint8_t *)"";
+}
+
+int ps_buf_append(struct ps_buf *buf, const void *data, size_t len)
+{
+	uint8_t *at = ps_buf_reserve(buf, len);
+
+	if (!at)
+		return PS_E_LIMIT;
+	if (len)
+		memcpy(at, data, len);
+	buf->len += len;
+	return 0;
+}
+
+int ps_buf_str(struct ps_buf *buf, const char *s)
+{
+	return ps_buf_append(buf, s, strlen(s));
+}
+
+int ps_buf_bytes(struct ps_buf *buf, struct ps_bytes b)
+{
+	return ps_buf_append(buf, b.ptr, b.len);
+}
+
+int ps_buf_char(struct ps_buf *buf, char c)
+{
+	return ps_buf_append(buf, &c, 1);
+}
+
+int ps_buf_u64(struct ps_buf *buf, uint64_t n)
+{
+	char digits[20];
+	size_t at = sizeof digits;
+
+	do {
+		digits[--at] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	return ps_buf_append(buf, digits + at, sizeof digits - at);
+}
+
+int ps_buf_vprintf(struct ps_buf *buf, const char *fmt, va_list ap)
+{
+	va_list again;
+	uint8_t *at;
+	int len;
+
+	va_copy(again, ap);
+	len = vsnprintf(NULL, 0, fmt, ap);
+	at = len < 0 ? NULL : ps_buf_reserve(buf, (size_t)len + 1);
+	if (at) {
+		vsnprintf((char *)at, (size_t)len + 1, fmt, again);
+		buf->len += (size_t)len;
+	}
+	va_end(again);
+	return at ? 0 : PS_E_LIMIT;
+}
+
+int ps_buf_printf(struct ps_buf *buf, const char *fmt, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, fmt);
+	r = ps_buf_vprintf(buf, fmt, ap);
+	va_end(ap);
+	return r;
+}
+
+void ps_buf_consume(struct ps_buf *buf, size_t n)
+{
+	buf->len -= n;
+	if (buf->len && n)
+		memmove(buf->ptr, buf->ptr + n, buf->len);
+}
+
+const char *ps_buf_cstr(struct ps_buf *buf)
+{
+	uint8_t *end;
+
+	if (buf->failed)
+		return "";
+	end = ps_buf_reserve(buf, 1);
+	if (!end)
+		return "";
+	*end = '\0';
+	return (const char *)buf->ptr;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/event/workers.h - a small pool of threads for work that blocks.
+ */
+#ifndef CORE_EVENT_WORKERS_H
+#define CORE_EVENT_WORKERS_H
+
+#include "core/event/loop.h"
+
+struct ps_workers;
+
+/* All signals are blocked in the threads. */
+int ps_workers_create(struct ps_loop *loop, unsigned threads, struct ps_workers **ret_workers);
+/* Waits for what runs; what is queued is run too. */
+void ps_workers_destroy(struct ps_workers *workers);
+/* Runs work(arg) on a thread, then done(arg) on the loop. First come, first served. Loop thread only. */
+void ps_workers_run(struct ps_workers *workers, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+
+#endif

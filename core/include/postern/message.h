@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * postern/message.h - what core knows of a message: structure, envelope, headers.   [in-tree]
+ *
+ * One bounded pass over a message (struct ps_derive, postern/backend.h) gives its CRLF size and a
+ * cache: a self-contained block of octets that is kept with the message, so that metadata is answered
+ * without opening it. Malformed mail is never refused: limits (depth 100, 10,000 parts, header field
+ * 10 MB, all headers 50 MB) turn what is beyond them into a leaf, or leave it out.
+ */
+#ifndef POSTERN_MESSAGE_H
+#define POSTERN_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "postern/backend.h"
+#include "postern/buf.h"
+#include "postern/pool.h"
+
+/* Where something lies, both as sent (CRLF) and as kept (bare LF perhaps). */
+struct ps_span {
+	uint64_t offset;     /* in CRLF form, from the start of the message */
+	uint64_t length;     /* in CRLF form */
+	uint64_t raw_offset; /* in the octets of struct ps_body */
+	uint64_t raw_length;
+	uint64_t lines;      /* line ends within */
+};
+
+/* A cache that was read; points into the octets it was opened from. */
+struct ps_cache {
+	struct ps_bytes octets;
+};
+
+/* PS_E_CORRUPT when the octets are not a whole cache of this version (then derive it anew). */
+int ps_cache_open(struct ps_cache *cache, struct ps_bytes octets);
+
+/* Ready to send, RFC 3501 section 7.4.2: the parenthesised text behind ENVELOPE, BODYSTRUCTURE and
+ * BODY. 8-bit octets occur in literals or quoted strings as they stand in the header; no NUL, CR, LF outside literals. */
+struct ps_bytes ps_cache_envelope(const struct ps_cache *cache);
+struct ps_bytes ps_cache_bodystructure(const struct ps_cache *cache);
+int ps_cache_body(const struct ps_cache *cache, struct ps_buf *out); /* made from the above: without extension data */
+
+/* Parts. RFC 3501 section 6.4.5. */
+enum ps_section {
+	PS_SECTION_ALL,    /* "" or "1.2": the whole, or the part's body */
+	PS_SECTION_HEADER, /* "HEADER": of the message, or of a message/rfc822 part; with its blank line */
+	PS_SECTION_TEXT,
+	PS_SECTION_MIME,   /* needs a part number */
+};
+/* `part`: numbers as in "1.2.3" and their count. PS_E_NOTFOUND when the message has no such part. */
+int ps_cache_section(const struct ps_cache *cache, const uint32_t *part, size_t depth, enum ps_section what,
+                     struct ps_span *ret_span);
+
+/* What a leaf is, for BINARY, search and preview. Strings in the pool, lower case where case is not significant. */
+struct ps_part_info {
+	const char *type, *subtype; /* "text", "plain" */
+	const char *charset;        /* NULL when none is given */
+	const char *encoding;       /* "7bit", "base64", ... */
+	struct ps_span header;      /* its MIME header, with the blank line */
+	struct ps_span body;
+	const uint32_t *part;       /* its number */
+	size_t depth;
+};
+/* Leaves (and message/rfc822 headers, as type "message") in order; non-zero from fn ends the walk. */
+int ps_cache_leaves(const struct ps_cache *cache, struct ps_pool *pool, int (*fn)(void *arg, const struct ps_part_info *),
+                    void *arg);
+
+/* Header fields of the message that the cache keeps verbatim (the common ones: ps_cache_has_field), as CRLF text
+ * with the terminating blank line left out, in the message's order. `names` without colon; ASCII case
+ * ignored. Returns PS_E_NOTFOUND when a name is not among those the cache keeps: then read the header
+ * itself and use ps_header_filter(). `except`: all fields but the names: never from the cache. */
+bool ps_cache_has_field(const char *name);
+int ps_cache_fields(const struct ps_cache *cache, const char *const *names, size_t count, struct ps_buf *out);
+
+/* From a whole header block (CRLF), the fields named (or all but them), folded lines and all, in order; the
+ * blank line is left out. */
+int ps_header_filter(struct ps_bytes header, const char *const *names, size_t count, bool except, struct ps_buf *out);
+
+/* Walks the fields of a header block (CRLF or LF). `name` without colon and trailing blanks; `value` raw, with
+ * folding, without the last line end. */
+struct ps_header_walk {
+	struct ps_bytes rest;
+};
+bool ps_header_next(struct ps_header_walk *walk, struct ps_bytes *ret_name, struct ps_bytes *ret_value);
+
+/* The Date: field as seconds since 1970 and its zone in minutes east; PS_E_SYNTAX. RFC 5322 section 3.3 and 4.3,
+ * leniently (missing day name, two-digit years, obsolete zones, comments). */
+int ps_date_parse(struct ps_bytes text, int64_t *ret_time, int *ret_zone);
+/* The same from the cache: the message's Date, or PS_E_NOTFOUND. For SENTBEFORE and friends and SORT. */
+int ps_cache_date(const struct ps_cache *cache, int64_t *ret_time, int *ret_zone);
+/* "17-Jul-1996 02:44:25 -0700", RFC 3501 date-time, both ways. Format appends without quotes, as "+0000". */
+int ps_imap_date_parse(struct ps_bytes text, int64_t *ret_time);
+void ps_imap_date_format(struct ps_buf *out, int64_t time);
+/* "1-Feb-1994" as the day's first second, UTC. */
+int ps_imap_day_parse(struct ps_bytes text, int64_t *ret_time);
+
+/* Decoding. RFC 2047 encoded words of a header value, unfolded, to UTF-8; what cannot be decoded stays as it is,
+ * with invalid octets replaced by U+FFFD. */
+int ps_header_decode(struct ps_bytes value, struct ps_buf *out);
+
+/* Streaming transfer decoding and charset conversion to UTF-8, for SEARCH BODY/TEXT and BINARY. */
+struct ps_decode;
+/* encoding: "base64", "quoted-printable", else identity. charset NULL: no conversion. An unknown charset reads as
+ * windows-1252 where it is not valid UTF-8. */
+struct ps_decode *ps_decode_create(const char *encoding, const char *charset);
+void ps_decode_destroy(struct ps_decode *d);
+int ps_decode_feed(struct ps_decode *d, struct ps_bytes in, struct ps_buf *out);
+int ps_decode_finish(struct ps_decode *d, struct ps_buf *out);
+
+/* i;unicode-casemap (RFC 5051): appends the folded form of UTF-8 text. */
+int ps_casefold(struct ps_bytes utf8, struct ps_buf *out);
+/* Converts text in `charset` to UTF-8; PS_E_UNSUPPORTED for a charset unknown to iconv, PS_E_SYNTAX for octets it
+ * cannot have. For SEARCH CHARSET. */
+int ps_charset_to_utf8(const char *charset, struct ps_bytes in, struct ps_buf *out);
+/* Loads the converters that confinement would keep from being loaded. Before confining. */
+void ps_charset_preload(void);
+
+/* Reads octets of a message in CRLF form, whatever lies on disk: the span's octets [from, from+len) go to `write` in
+ * pieces of at most 64 KiB; non-zero from it ends the reading and is returned. NUL octets become 0x80
+ * (RFC 9051 section 9 forbids them in literals). */
+int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_t from, uint64_t len,
+                 int (*write)(void *arg, struct ps_bytes octets), void *arg);
+
+#endif

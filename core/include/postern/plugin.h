@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * postern/plugin.h - what a plugin exports.                                   [stable]
+ *
+ * A plugin is a shared object in $(libdir)/postern/{backends,protocols,auth,plugins} that exports one
+ * constant struct through PS_PLUGIN_EXPORT. The loader checks it before it calls anything; a mismatch
+ * is told in one line with the path and both numbers.
+ *
+ * The ABI ledger. An addition at the end of a struct, or an enum value more, raises the minor number:
+ * older plugins go on loading. Anything else raises the major one. Before 1.0 any change may raise it.
+ *   0.1  first
+ */
+#ifndef POSTERN_PLUGIN_H
+#define POSTERN_PLUGIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "postern/settings.h"
+
+#define PS_ABI_MAJOR 0u
+#define PS_ABI_MINOR 1u
+#define PS_ABI ((PS_ABI_MAJOR << 16) | PS_ABI_MINOR)
+
+enum ps_plugin_kind {
+	PS_PLUGIN_BACKEND = 1,  /* ops: struct ps_backend, postern/backend.h */
+	PS_PLUGIN_PROTOCOL = 2, /* ops: struct ps_protocol, postern/protocol.h */
+};
+
+struct ps_plugin {
+	uint32_t abi;         /* PS_ABI when the plugin was compiled */
+	uint32_t size;        /* sizeof(struct ps_plugin) then */
+	uint32_t kind;        /* enum ps_plugin_kind */
+	uint32_t ops_size;    /* sizeof the ops struct then */
+	const char *name;     /* as the configuration spells it: "maildir"; equals the file name without .so */
+	const char *summary;  /* one line for people */
+	const char *build;    /* NULL; or, if it uses in-tree headers, PS_BUILD: loads into the same build only */
+	const void *ops;
+	const struct ps_setting *settings; /* schema of its section; NULL: it has none */
+};
+
+#define PS_PLUGIN_SYMBOL "postern_plugin"
+#define PS_PLUGIN_EXPORT __attribute__((visibility("default"))) const struct ps_plugin postern_plugin
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * postern/store.h - the mailbox API: users, mailboxes, views, search.          [in-tree]
+ *
+ * What protocols call. It stands on any backend (postern/backend.h). All sessions of a user in a
+ * process share one open store and, per mailbox, one immutable snapshot of its rows; a session's view
+ * is a reference to a snapshot, and holds rows of its own only where it still shows what others have
+ * expunged.
+ *
+ * THREADS. A ps_user may be used by any number of threads; a ps_view and a ps_append by one at a time.
+ */
+#ifndef POSTERN_STORE_H
+#define POSTERN_STORE_H
+
+#include "postern/backend.h"
+#include "postern/message.h"
+
+struct ps_user;
+struct ps_view;
+struct ps_append;
+
+/* What the user database says of a user. */
+struct ps_user_info {
+	const char *name;    /* full: "alice@example.test" */
+	uid_t uid;
+	gid_t gid;
+	const char *home;    /* absolute */
+	const char *backend; /* "maildir" */
+	const char *root;    /* the mail location, absolute; what the backend opens */
+};
+
+/* Opens the user's store or takes another reference to it. Makes INBOX and, at the first opening of
+ * all, the mailboxes that the configuration names with their special uses. */
+int ps_user_open(const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user);
+void ps_user_close(struct ps_user *user);
+const char *ps_user_name(const struct ps_user *user);
+
+/* ---- mailbox names ------------------------------------------------------------------------- */
+
+/* Makes a client's UTF-8 name lawful: NFC, INBOX in any case; PS_E_INVALID with what is wrong. */
+int ps_mailbox_name_normalise(struct ps_bytes utf8, struct ps_pool *pool, const char **ret_name);
+int ps_mailbox_name_check(const char *name);
+/* Modified UTF-7, RFC 3501 section 5.1.3; decoding is strict: PS_E_SYNTAX for printable ASCII encoded, a bad
+ * base64 tail, a lone surrogate, 8-bit octets. */
+int ps_mutf7_decode(struct ps_bytes in, struct ps_buf *out);
+int ps_mutf7_encode(struct ps_bytes utf8, struct ps_buf *out);
+/* LIST patterns over names with '/' as separator: '*' and '%'; linear in name times pattern. */
+bool ps_mailbox_name_match(const char *pattern, const char *name);
+
+/* ---- mailboxes ----------------------------------------------------------------------------- */
+
+/* All mailboxes and names only subscribed, sorted by name. info is valid in the callback. */
+int ps_user_list(struct ps_user *user, ps_mailbox_fn fn, void *arg);
+int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_info *ret_info); /* ret_info->name = name */
+int ps_user_create(struct ps_user *user, const char *name, uint32_t special_use);
+int ps_user_delete(struct ps_user *user, const char *name);   /* INBOX: PS_E_INVALID */
+int ps_user_rename(struct ps_user *user, const char *from, const char *to); /* with all below; INBOX as the RFC says */
+int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed);
+
+/* ---- views --------------------------------------------------------------------------------- */
+
+/* A session's picture of a selected mailbox, with sequence numbers. `changed` (may be NULL) is called
+ * from any thread when there is something that ps_view_sync() would tell. */
+int ps_view_open(struct ps_user *user, const char *name, bool read_only, void (*changed)(void *arg), void *arg,
+                 struct ps_view **ret_view);
+void ps_view_close(struct ps_view *view);
+
+/* Figures of the mailbox as the view shows it. */
+struct ps_view_status {
+	uint32_t messages;
+	uint32_t recent;       /* \Recent to this session, RFC 3501 section 2.3.2 */
+	uint32_t first_unseen; /* sequence number; 0: none */
+	uint32_t uid_validity;
+	uint32_t uid_next;
+	uint64_t highest_modseq;
+	struct ps_id id;
+	uint32_t attributes;
+	bool read_only;
+	const char *const *keywords; /* valid until the next sync; "" for a free bit */
+	size_t keyword_count;
+	const char *name; /* as it is now */
+};
+void ps_view_status(struct ps_view *view, struct ps_view_status *ret_status);
+
+/* Rows are valid until the next sync. seq 1..messages; NULL beyond. */
+const struct ps_row *ps_view_row(const struct ps_view *view, uint32_t seq);
+uint32_t ps_view_seq(const struct ps_view *view, uint32_t uid); /* 0: not in the view */
+/* The lowest sequence number with a UID >= uid; messages + 1 if none. */
+uint32_t ps_view_seq_from(const struct ps_view *view, uint32_t uid);
+bool ps_view_is_recent(const struct ps_view *view, uint32_t uid);
+
+/* Brings the view to the present and tells the differences in an order a client can follow: expunged
+ * first (each number as it is at that moment, highest first), then flags, then exists. Without PS_SYNC_EXPUNGE,
+ * expunged messages stay in the view (RFC 9051 section 7.5.1). PS_SYNC_LOOK asks the backend for outside changes too.
+ * PS_E_GONE: the mailbox was deleted. */
+enum { PS_SYNC_EXPUNGE = 1, PS_SYNC_LOOK = 2 };
+struct ps_view_events {
+	void (*expunged)(void *arg, uint32_t seq, uint32_t uid);
+	void (*flags)(void *arg, uint32_t seq, const struct ps_row *row);
+	void (*exists)(void *arg, uint32_t messages, uint32_t recent);
+	void (*keywords)(void *arg); /* the table has changed; told before flags */
+};
+int ps_view_sync(struct ps_view *view, unsigned how, const struct ps_view_events *events, void *arg);
+/* This view's own STORE .SILENT: what these UIDs become with `modseq` is known to the session and is not told. */
+void ps_view_known(struct ps_view *view, const struct ps_range *uids, size_t count, uint64_t modseq);
+
+/* Sets of numbers, RFC 9051 sequence-set: "1:3,7,*". */
+struct ps_set {
+	struct ps_range *ranges; /* sorted, disjoint, merged; UINT32_MAX stands for "*" before it is resolved */
+	size_t count;
+};
+/* At most 10,000 ranges; PS_E_SYNTAX, PS_E_LIMIT. `star` is what "*" means: the highest number in use, 0 if none. */
+int ps_set_parse(struct ps_bytes text, uint32_t star, struct ps_pool *pool, struct ps_set *ret_set);
+void ps_set_format(struct ps_buf *out, const struct ps_range *ranges, size_t count); /* as given, "1:3,7" */
+/* Parses a set and gives UIDs that are in the view. by_uid false: sequence numbers, PS_E_INVALID if one is beyond. */
+int ps_view_resolve(const struct ps_view *view, struct ps_bytes text, bool by_uid, struct ps_pool *pool,
+                    struct ps_set *ret_uids);
+
+/* Changes. Durable when they return. Results as in postern/backend.h. */
+struct ps_flag_change {
+	enum ps_flag_mode mode;
+	uint32_t flags;
+	const char *const *keywords; /* NULL-terminated; NULL: none */
+	uint64_t unchanged_since;    /* UINT64_MAX: no condition */
+};
+int ps_view_change_flags(struct ps_view *view, const struct ps_set *uids, const struct ps_flag_change *change,
+                         struct ps_pool *pool, struct ps_op_result *ret_result);
+int ps_view_expunge(struct ps_view *view, const struct ps_set *uids); /* NULL: all; only those with \Deleted */
+int ps_view_copy(struct ps_view *view, const struct ps_set *uids, const char *target, bool move, struct ps_pool *pool,
+                 struct ps_op_result *ret_result);
+
+/* Appending: open, then for each message begin, write..., end; commit all at once. PS_E_NOTFOUND: no such mailbox. */
+struct ps_append_message {
+	uint32_t flags;
+	const char *const *keywords;
+	int64_t internal_date; /* INT64_MIN: now */
+	uint64_t size_hint;
+};
+int ps_append_open(struct ps_user *user, const char *mailbox, struct ps_append **ret_append);
+int ps_append_begin(struct ps_append *append, const struct ps_append_message *message);
+int ps_append_write(struct ps_append *append, struct ps_bytes octets); /* any line ends; stored as CRLF */
+int ps_append_end(struct ps_append *append);
+int ps_append_commit(struct ps_append *append, struct ps_pool *pool, struct ps_op_result *ret_result);
+void ps_append_close(struct ps_append *append); /* drops what was not committed */
+
+/* ---- reading messages ---------------------------------------------------------------------- */
+
+/* One moment of the store, for a slice of work: open it in run(), close it before run() returns. */
+struct ps_reader;
+int ps_reader_open(struct ps_view *view, struct ps_reader **ret_reader);
+void ps_reader_close(struct ps_reader *reader);
+/* The cache of a message, derived now if it was missing. Valid until the reader is closed or asked for
+ * another. PS_E_GONE. */
+int ps_reader_cache(struct ps_reader *reader, uint32_t uid, struct ps_cache *ret_cache);
+
+int ps_view_body(struct ps_view *view, uint32_t uid, struct ps_body *ret_body); /* PS_E_GONE */
+void ps_view_body_close(struct ps_view *view, struct ps_body *body);
+
+/* ---- search -------------------------------------------------------------------------------- */
+
+enum ps_search_kind {
+	PS_SEARCH_ALL,
+	PS_SEARCH_AND,      /* children */
+	PS_SEARCH_OR,       /* children */
+	PS_SEARCH_NOT,      /* children: one */
+	PS_SEARCH_SEQ,      /* set, of UIDs (resolved) */
+	PS_SEARCH_FLAG,     /* number: PS_FLAG_* */
+	PS_SEARCH_KEYWORD,  /* text */
+	PS_SEARCH_RECENT,
+	PS_SEARCH_LARGER,   /* number */
+	PS_SEARCH_SMALLER,
+	PS_SEARCH_BEFORE,   /* date: day; internal date, disregarding time and zone */
+	PS_SEARCH_ON,
+	PS_SEARCH_SINCE,
+	PS_SEARCH_SENTBEFORE, /* the Date: field */
+	PS_SEARCH_SENTON,
+	PS_SEARCH_SENTSINCE,
+	PS_SEARCH_HEADER,   /* name, text ("" : the field is there) */
+	PS_SEARCH_BODY,     /* text */
+	PS_SEARCH_TEXT,     /* text: header or body */
+	PS_SEARCH_MODSEQ,   /* number: modseq >= number */
+};
+
+/* A node of a search program; at most 32 deep and 2,000 nodes (the parser sees to it). */
+struct ps_search_node {
+	enum ps_search_kind kind;
+	struct ps_search_node *children; /* linked by next */
+	struct ps_search_node *next;
+	struct ps_set set;
+	uint64_t number;
+	int64_t date;
+	const char *name;
+	struct ps_bytes text; /* UTF-8; compared by i;unicode-casemap, as a substring */
+};
+
+struct ps_search;
+struct ps_search *ps_search_create(struct ps_view *view, struct ps_pool *pool, const struct ps_search_node *root);
+/* Works until `slice_over(arg)` says stop; 1: finished, 0: call again, negative: error. Hits are sequence
+ * numbers of the view at the time of the call, ascending; no ps_view_sync() with PS_SYNC_EXPUNGE in between. */
+int ps_search_step(struct ps_search *search, bool (*slice_over)(void *arg), void *arg,
+                   int (*hit)(void *arg, uint32_t seq, const struct ps_row *row), void *hit_arg);
+void ps_search_destroy(struct ps_search *search);
+
+#endif

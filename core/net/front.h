@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/net/front.h - connections of people who have not logged in (front role).
+ *
+ * core/net owns sockets, TLS and the session driver; what needs another process goes through
+ * ps_front_hooks, which core/process fills with messages, and unit tests with functions.
+ */
+#ifndef CORE_NET_FRONT_H
+#define CORE_NET_FRONT_H
+
+#include "core/event/loop.h"
+#include "postern/protocol.h"
+#include "postern/session.h"
+
+struct ps_front; /* one per front process */
+
+struct ps_front_hooks {
+	/* Begin or go on with an authentication for the session numbered `number`; the answer comes by
+	 * ps_front_auth_answer(), later. */
+	void (*auth_start)(void *arg, uint64_t number, struct ps_session *s, const char *mechanism, struct ps_bytes initial);
+	void (*auth_step)(void *arg, uint64_t number, struct ps_bytes response);
+	void (*auth_cancel)(void *arg, uint64_t number);
+	/* Mechanisms for this session, blank-separated. */
+	const char *(*mechanisms)(void *arg, struct ps_session *s);
+	/* Sends the connection to the user's mail process. `fd` (plain socket, or our end's partner of the TLS pump's
+	 * socketpair) is taken over. `ticket` is what auth gave. Negative: could not; the session is told and closed. */
+	int (*hand_over)(void *arg, struct ps_session *s, const char *protocol, struct ps_bytes ticket, int fd,
+	                 struct ps_bytes unread, struct ps_bytes blob);
+	/* Signs with the private key of the certificate (another process has it); blocks. `algorithm` is a
+	 * gnutls_sign_algorithm_t; `data` is hashed already where `is_hash`. */
+	int (*sign)(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struct ps_bytes data, struct ps_buf *out);
+	void *arg;
+};
+
+/* conf: the root; read for limits and time-outs. */
+int ps_front_create(struct ps_loop *loop, const struct ps_conf *conf, const struct ps_front_hooks *hooks,
+                    struct ps_front **ret_front);
+void ps_front_reconfigure(struct ps_front *front, const struct ps_conf *conf); /* for new connections */
+
+struct ps_front_listener {
+	int fd; /* listening; taken over */
+	const char *name;
+	const struct ps_protocol *protocol;
+	const char *protocol_name;
+	const struct ps_conf *protocol_conf;
+	bool implicit_tls;
+	bool tls_available; /* STARTTLS may be offered */
+};
+int ps_front_listen(struct ps_front *front, const struct ps_front_listener *listener);
+/* A certificate chain (PEM) whose private key others call `key`; replaces the former for new handshakes. */
+int ps_front_set_certificate(struct ps_front *front, uint32_t key, struct ps_bytes pem);
+void ps_front_auth_answer(struct ps_front *front, uint64_t number, enum ps_auth_status status, struct ps_bytes data,
+                          struct ps_bytes ticket);
+/* Stops accepting. drain: sessions before log-in get the busy text; pumps of logged-in TLS sessions go on.
+ * `empty` is called when no connection is left. */
+void ps_front_stop(struct ps_front *front, void (*empty)(void *arg), void *arg);
+unsigned ps_front_connections(const struct ps_front *front);
+void ps_front_destroy(struct ps_front *front);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/net/mail.h - sessions after log-in (mail role): a loop that reads, workers that run.
+ */
+#ifndef CORE_NET_MAIL_H
+#define CORE_NET_MAIL_H
+
+#include "core/event/loop.h"
+#include "postern/protocol.h"
+#include "postern/session.h"
+#include "postern/store.h"
+
+struct ps_mail; /* one per mail process */
+
+/* workers: threads; conf: the root. */
+int ps_mail_create(struct ps_loop *loop, const struct ps_conf *conf, unsigned workers, struct ps_mail **ret_mail);
+void ps_mail_reconfigure(struct ps_mail *mail, const struct ps_conf *conf);
+
+/* What a hand-over carries. Pointers are copied from during the call only. */
+struct ps_handover {
+	const struct ps_protocol *protocol;
+	const struct ps_conf *protocol_conf;
+	const char *sid, *remote, *local;
+	bool is_tls;
+	int fd; /* taken over */
+	struct ps_user_info user;
+	struct ps_bytes unread, blob;
+};
+int ps_mail_take(struct ps_mail *mail, const struct ps_handover *handover);
+
+/* For `postern who`. */
+struct ps_session_info {
+	const char *sid, *user, *protocol, *remote;
+	bool is_tls;
+	uint64_t age_ms, idle_ms;
+};
+void ps_mail_each(struct ps_mail *mail, void (*fn)(void *arg, const struct ps_session_info *info), void *arg);
+/* Says bye (protocol's bye_text) to all, finishes running commands, closes stores; then calls empty(arg). */
+void ps_mail_stop(struct ps_mail *mail, void (*empty)(void *arg), void *arg);
+void ps_mail_destroy(struct ps_mail *mail);
+
+#endif

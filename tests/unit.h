@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every unit test program shares: a main() that runs one suite and prints TAP. libcheck forks per test, so
+ * a crash is one failed test. CK_FORK=no and CK_RUN_CASE=name help in a debugger.
+ */
+#ifndef TESTS_UNIT_H
+#define TESTS_UNIT_H
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include "postern/buf.h"
+#include "postern/error.h"
+#include "postern/pool.h"
+
+#define ck_assert_bytes_eq(bytes, text)                                                                            \
+	do {                                                                                                       \
+		struct ps_bytes ck_b = (bytes);                                                                    \
+		ck_assert_uint_eq(ck_b.len, strlen(text));                                                         \
+		ck_assert_mem_eq(ck_b.ptr, (text), ck_b.len);                                                      \
+	} while (0)
+
+#define ck_assert_ok(expr)                                                                                         \
+	do {                                                                                                       \
+		int ck_r = (expr);                                                                                 \
+		ck_assert_msg(ck_r == 0, "%s: %s: %s", #expr, ps_err_name(ck_r), ps_last_error());                 \
+	} while (0)
+
+static inline int unit_main(Suite *suite)
+{
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	srunner_set_tap(runner, "-");
+	srunner_run_all(runner, CK_SILENT);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+#endif
