@@ -11,7 +11,8 @@
 
 /* Loads one file, or all of a kind's folder below `plugindir` (NULL: $POSTERN_PLUGINDIR if set and we are not
  * set-uid, else where they were installed). What does not fit is refused in one line that names the path and both
- * numbers. Loading twice is one load. Not thread-safe: at start only. */
+ * numbers (ps_plugins_load_all() logs it, goes on, and returns how many it has loaded). Loading twice is one load.
+ * Not thread-safe: at start only. */
 int ps_plugin_load(const char *path, const struct ps_plugin **ret_plugin);
 int ps_plugins_load_all(const char *plugindir, enum ps_plugin_kind kind);
 /* NULL when none of that name is loaded. */

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* One source, many plugins, each wrong in one way: the build gives ODD_NAME and one more
+ * definition. */
+#include "postern/backend.h"
+#include "postern/plugin.h"
+
+#ifndef ODD_ABI
+#define ODD_ABI PS_ABI
+#endif
+#ifndef ODD_SIZE
+#define ODD_SIZE sizeof(struct ps_plugin)
+#endif
+#ifndef ODD_KIND
+#define ODD_KIND PS_PLUGIN_BACKEND
+#endif
+#ifndef ODD_OPS_SIZE
+#define ODD_OPS_SIZE sizeof(struct ps_backend)
+#endif
+#ifndef ODD_BUILD
+#define ODD_BUILD NULL
+#endif
+
+static const struct ps_backend ops = {0};
+
+#ifdef ODD_NO_SYMBOL
+extern const struct ps_backend *odd_ops;
+const struct ps_backend *odd_ops = &ops;
+#elif defined(ODD_SHORT)
+__attribute__((visibility("default"))) const uint32_t postern_plugin = PS_ABI;
+extern const struct ps_backend *odd_ops;
+const struct ps_backend *odd_ops = &ops;
+#else
+PS_PLUGIN_EXPORT = {
+	.abi = ODD_ABI,
+	.size = ODD_SIZE,
+	.kind = ODD_KIND,
+	.ops_size = ODD_OPS_SIZE,
+	.name = ODD_NAME,
+	.summary = "a plugin for a test",
+	.build = ODD_BUILD,
+	.ops = &ops,
+};
+#endif
