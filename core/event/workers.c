@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One queue, some threads. The loop's thread puts in; a thread takes out, runs, and posts the
+ * second half back to the loop, whose queue is first come, first served as well.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core/event/workers.h"
+#include "postern/error.h"
+#include "postern/pool.h"
+
+struct job {
+	struct job *next;
+	void (*work)(void *arg);
+	void (*done)(void *arg);
+	void *arg;
+};
+
+struct ps_workers {
+	struct ps_loop *loop;
+	pthread_mutex_t lock; /* guards all below but threads and count */
+	pthread_cond_t some;  /* there is a job, or the end has come */
+	struct job *first;
+	struct job **last;
+	bool ending;
+	pthread_t *threads;
+	unsigned count;
+};
+
+/* NULL: the end has come and nothing is queued. */
+static struct job *next_job(struct ps_workers *workers)
+{
+	struct job *job;
+
+	pthread_mutex_lock(&workers->lock);
+	while (!workers->first && !workers->ending)
+		pthread_cond_wait(&workers->some, &workers->lock);
+	job = workers->first;
+	if (job) {
+		workers->first = job->next;
+		if (!workers->first)
+			workers->last = &workers->first;
+	}
+	pthread_mutex_unlock(&workers->lock);
+	return job;
+}
+
+static void *worker_main(void *arg)
+{
+	struct ps_workers *workers = arg;
+	struct job *job;
+
+	while ((job = next_job(workers)) != NULL) {
+		job->work(job->arg);
+		ps_loop_post(workers->loop, job->done, job->arg);
+		free(job);
+	}
+	return NULL;
+}
+
+static int start_threads(struct ps_workers *workers, unsigned threads)
+{
+	sigset_t all, before;
+	int error = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all,
+			&before); /* threads inherit it: signals go to the loop's thread */
+	while (workers->count < threads && error == 0) {
+		error = pthread_create(&workers->threads[workers->count], NULL, worker_main,
+				       workers);
+		if (error == 0)
+			workers->count++;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return error ? ps_fail(PS_E_LIMIT, "start a worker thread: %s", strerror(error)) : 0;
+}
+
+int ps_workers_create(struct ps_loop *loop, unsigned threads, struct ps_workers **ret_workers)
+{
+	struct ps_workers *workers = ps_zalloc(sizeof *workers);
+	int r;
+
+	workers->loop = loop;
+	workers->last = &workers->first;
+	pthread_mutex_init(&workers->lock, NULL);
+	pthread_cond_init(&workers->some, NULL);
+	workers->threads = ps_zalloc(threads * sizeof *workers->threads);
+	r = start_threads(workers, threads);
+	if (r < 0) {
+		ps_workers_destroy(workers);
+		return r;
+	}
+	*ret_workers = workers;
+	return 0;
+}
+
+void ps_workers_destroy(struct ps_workers *workers)
+{
+	if (!workers)
+		return;
+	pthread_mutex_lock(&workers->lock);
+	workers->ending = true;
+	pthread_cond_broadcast(&workers->some);
+	pthread_mutex_unlock(&workers->lock);
+	for (unsigned i = 0; i < workers->count; i++)
+		pthread_join(workers->threads[i], NULL);
+	pthread_cond_destroy(&workers->some);
+	pthread_mutex_destroy(&workers->lock);
+	free(workers->threads);
+	free(workers);
+}
+
+void ps_workers_run(struct ps_workers *workers, void (*work)(void *arg), void (*done)(void *arg),
+		    void *arg)
+{
+	struct job *job = ps_malloc(sizeof *job);
+
+	*job = (struct job){.work = work, .done = done, .arg = arg};
+	pthread_mutex_lock(&workers->lock);
+	*workers->last = job;
+	workers->last = &job->next;
+	pthread_cond_signal(&workers->some);
+	pthread_mutex_unlock(&workers->lock);
+}
