@@ -146,3 +146,13 @@ build_tree() {
 changed_since_install() {
 	find "$1" -path "$1/prefix" -prune -o -type f -newer "$1/.installed" ! -name '*.log' ! -name '*.trs' -print -quit
 }
+
+# The users that the roles run as when the server was started by root.
+make_system_users() {
+	local name
+	for name in postern postern-auth postern-net; do
+		getent passwd "$name" >/dev/null ||
+			useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$name" ||
+			die "could not make the system user $name"
+	done
+}
