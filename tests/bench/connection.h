@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/bench/connection.h - one IMAP connection of the load client: blocking, plain or TLS. */
+#ifndef TESTS_BENCH_CONNECTION_H
+#define TESTS_BENCH_CONNECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct connection;
+
+struct target {
+	const char *host; /* numeric */
+	const char *port;
+	bool tls; /* implicit; the certificate is not checked: both ends are ours */
+};
+
+/* NULL on failure, after saying why. Reads the greeting. */
+struct connection *connection_open(const struct target *target);
+void connection_close(struct connection *c);
+/* Sends all of it; false when the connection is broken. */
+bool connection_send(struct connection *c, const void *data, size_t len);
+/* What an answer was like. */
+struct answer {
+	bool ok;           /* the tagged line said OK */
+	uint64_t untagged; /* lines that begin with '*' */
+	uint64_t octets;   /* of all lines and literals */
+};
+/* Reads up to the line that begins with `tag` and a blank (or with "+": a continuation). */
+bool connection_answer(struct connection *c, const char *tag, struct answer *ret_answer);
+
+#endif
