@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/* What a row of the schema cannot say: how settings belong together. */
+#include <arpa/inet.h>
+#include "core/config/conf.h"
+#include "core/config/near.h"
+#include "core/process/plugins.h"
+
+typedef void (*check_fn)(const struct ps_config *config, struct conf_errors *errors);
+
+static int line_of(const struct ps_conf *conf, const char *name, enum ps_setting_type type)
+{
+	int line = conf_value(conf, name, type)->line;
+
+	return line ? line : conf->line ? conf->line : conf->config->last_line;
+}
+
+static void check_absolute(const struct ps_config *config, struct conf_errors *errors)
+{
+	static const char *const paths[] = {"mail_root", "run_dir", "passwd_file"};
+	const struct ps_conf *tls = ps_conf_section(config->root, "tls", 0);
+	const char *certificate = ps_conf_str(tls, "certificate"), *key = ps_conf_str(tls, "key");
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(paths); i++) {
+		const char *path = ps_conf_str(config->root, paths[i]);
+
+		if (path && path[0] != '/')
+			conf_error(errors, line_of(config->root, paths[i], PS_SET_STRING),
+				   "\"%s\" must be an absolute path, not \"%s\"", paths[i], path);
+	}
+	if (certificate && certificate[0] != '/')
+		conf_error(errors, line_of(tls, "certificate", PS_SET_STRING),
+			   "\"certificate\" in tls must be an absolute path, not \"%s\"",
+			   certificate);
+	if (key && key[0] != '/')
+		conf_error(errors, line_of(tls, "key", PS_SET_STRING),
+			   "\"key\" in tls must be an absolute path, not \"%s\"", key);
+}
+
+static void check_mail_root(const struct ps_config *config, struct conf_errors *errors)
+{
+	if (!ps_conf_str(config->root, "mail_root"))
+		conf_error(errors, config->last_line,
+			   "\"mail_root\" is not set: expected the folder for all mail");
+}
+
+/* %u or %n must be there, or all users would share one store. */
+static void check_mail_location(const struct ps_config *config, struct conf_errors *errors)
+{
+	const char *location = ps_conf_str(config->root, "mail_location");
+	int line = line_of(config->root, "mail_location", PS_SET_STRING);
+	bool own = false;
+
+	for (const char *at = strchr(location, '%'); at; at = strchr(at + 2, '%')) {
+		if (!at[1] || !strchr("und%", at[1])) {
+			conf_error(
+				errors, line,
+				"\"mail_location\" may hold %%u, %%n, %%d and %%%%, not \"%.2s\"",
+				at);
+			return;
+		}
+		own = own || at[1] == 'u' || at[1] == 'n';
+	}
+	if (!own)
+		conf_error(errors, line,
+			   "\"mail_location\" must hold %%u or %%n: a place for each user");
+	if (location[0] == '/' || strstr(location, ".."))
+		conf_error(errors, line,
+			   "\"mail_location\" must be below mail_root: no leading / and no ..");
+}
+
+static void tell_no_plugin(struct conf_errors *errors, int line, enum ps_plugin_kind kind,
+			   const char *name)
+{
+	struct ps_near near = {.word = name};
+	struct ps_buf hint = {.limit = 200};
+	const struct ps_plugin *plugin;
+
+	for (size_t i = 0; (plugin = ps_plugin_nth(i)); i++)
+		if (plugin->kind == kind)
+			ps_near_offer(&near, plugin->name);
+	if (near.best)
+		ps_buf_printf(&hint, "; did you mean \"%s\"?", near.best);
+	conf_error(errors, line, "no %s \"%s\" is installed%s", conf_kind_word(kind), name,
+		   ps_buf_cstr(&hint));
+	ps_buf_finish(&hint);
+}
+
+/* A role without any plugin of the kind cannot tell; master has. */
+static void check_plugin(struct conf_errors *errors, int line, enum ps_plugin_kind kind,
+			 const char *name)
+{
+	if (conf_kind_loaded(kind) && !ps_plugin_find(kind, name))
+		tell_no_plugin(errors, line, kind, name);
+}
+
+static void check_backend(const struct ps_config *config, struct conf_errors *errors)
+{
+	check_plugin(errors, line_of(config->root, "backend", PS_SET_STRING), PS_PLUGIN_BACKEND,
+		     ps_conf_str(config->root, "backend"));
+}
+
+static bool same_place(const struct ps_conf *a, const struct ps_conf *b)
+{
+	return ps_conf_int(a, "port") == ps_conf_int(b, "port") &&
+	       strcmp(ps_conf_str(a, "address"), ps_conf_str(b, "address")) == 0;
+}
+
+static void check_listener(const struct ps_conf *listener, struct conf_errors *errors)
+{
+	const char *address = ps_conf_str(listener, "address"), *title = ps_conf_title(listener);
+	struct in6_addr octets;
+
+	check_plugin(errors, line_of(listener, "protocol", PS_SET_STRING), PS_PLUGIN_PROTOCOL,
+		     ps_conf_str(listener, "protocol"));
+	if (inet_pton(AF_INET, address, &octets) != 1 && inet_pton(AF_INET6, address, &octets) != 1)
+		conf_error(errors, line_of(listener, "address", PS_SET_STRING),
+			   "\"address\" in listener \"%s\" must be an IPv4 or IPv6 address, not "
+			   "\"%s\"",
+			   title, address);
+	if (ps_conf_int(listener, "port") == 0)
+		conf_error(errors, listener->line, "listener \"%s\" has no port", title);
+}
+
+static void check_listeners(const struct ps_config *config, struct conf_errors *errors)
+{
+	size_t n = ps_conf_section_count(config->root, "listener");
+
+	for (size_t i = 0; i < n; i++) {
+		const struct ps_conf *listener = ps_conf_section(config->root, "listener", i);
+
+		check_listener(listener, errors);
+		for (size_t j = 0; j < i; j++) {
+			const struct ps_conf *other = ps_conf_section(config->root, "listener", j);
+
+			if (same_place(listener, other))
+				conf_error(errors, line_of(listener, "port", PS_SET_INT),
+					   "listener \"%s\" has the address and port of listener "
+					   "\"%s\"",
+					   ps_conf_title(listener), ps_conf_title(other));
+		}
+	}
+}
+
+static void check_tls(const struct ps_config *config, struct conf_errors *errors)
+{
+	const struct ps_conf *tls = ps_conf_section(config->root, "tls", 0);
+	bool certificate = ps_conf_str(tls, "certificate"), key = ps_conf_str(tls, "key");
+
+	if (certificate != key)
+		conf_error(errors, tls->line, "tls has a %s but no %s: both are needed, or neither",
+			   certificate ? "certificate" : "key",
+			   certificate ? "key" : "certificate");
+	for (size_t i = 0;
+	     !certificate && !key && i < ps_conf_section_count(config->root, "listener"); i++) {
+		const struct ps_conf *listener = ps_conf_section(config->root, "listener", i);
+
+		if (strcmp(ps_conf_str(listener, "tls"), "none") != 0)
+			conf_error(errors, line_of(listener, "tls", PS_SET_CHOICE),
+				   "listener \"%s\" needs tls { certificate, key }; without TLS it "
+				   "must say: tls = none",
+				   ps_conf_title(listener));
+	}
+}
+
+static void check_namespace(const struct ps_config *config, struct conf_errors *errors)
+{
+	const struct ps_conf *name_space = ps_conf_section(config->root, "namespace", 0);
+	const char *prefix = ps_conf_str(name_space, "prefix"),
+		   *separator = ps_conf_str(name_space, "separator");
+	size_t len = strlen(prefix);
+
+	if (len > 0 && prefix[len - 1] != separator[0])
+		conf_error(
+			errors, line_of(name_space, "prefix", PS_SET_STRING),
+			"\"prefix\" in namespace must end with the separator \"%s\", or be empty",
+			separator);
+}
+
+static void check_mailboxes(const struct ps_config *config, struct conf_errors *errors)
+{
+	size_t n = ps_conf_section_count(config->root, "mailbox");
+
+	for (size_t i = 0; i < n; i++) {
+		const struct ps_conf *mailbox = ps_conf_section(config->root, "mailbox", i);
+		const char *use = ps_conf_str(mailbox, "special_use");
+
+		for (size_t j = 0; j < i && strcmp(use, "none") != 0; j++) {
+			const struct ps_conf *other = ps_conf_section(config->root, "mailbox", j);
+
+			if (strcmp(use, ps_conf_str(other, "special_use")) == 0)
+				conf_error(errors, line_of(mailbox, "special_use", PS_SET_CHOICE),
+					   "mailbox \"%s\" has the special use of mailbox \"%s\": "
+					   "expected one for each",
+					   ps_conf_title(mailbox), ps_conf_title(other));
+		}
+	}
+}
+
+static const check_fn checks[] = {
+	check_absolute,  check_mail_root, check_mail_location, check_backend,
+	check_listeners, check_tls,       check_namespace,     check_mailboxes,
+};
+
+void conf_check(const struct ps_config *config, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(checks); i++)
+		checks[i](config, errors);
+}
