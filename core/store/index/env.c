@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening and closing, and the mark by which a crash of the machine is noticed.
+ *
+ * The mark is one line in the file `mark`: "postern-index 2 STATE BOOT DEATHS", STATE being `used` or `clean`.
+ * All who have the index open hold a shared lock on that file, so who gets the exclusive one is alone: it may begin
+ * the index anew when it opens, and it writes `clean` when it closes. DEATHS counts how often in a row the last user
+ * went without closing: an index that kills its readers must not do so for ever.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include "core/store/index/index_private.h"
+#include "postern/io.h"
+#include "postern/log.h"
+
+enum { FIRST_MAP = 16 << 20, MAX_READERS = 254, DEATHS_MAX = 16 };
+
+#define MARK_FORMAT "postern-index 2 %-5s %-36s %3u\n"
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct ps_index *registry;
+static char boot_id[37];
+
+/* Read when the library is loaded: a confined process cannot read it any more. Where it cannot be read at all, an
+ * index that was not closed is always begun anew. */
+__attribute__((constructor)) static void read_boot_id(void)
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, boot_id, sizeof boot_id - 1);
+
+	boot_id[n == (ssize_t)sizeof boot_id - 1 ? n : 0] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+int index_fail(int rc, const char *what)
+{
+	static const struct {
+		int rc;
+		enum ps_err code;
+	} map[] = {
+		{MDB_NOTFOUND, PS_E_NOTFOUND}, {MDB_MAP_FULL, PS_E_AGAIN},     {MDB_CORRUPTED, PS_E_CORRUPT},
+		{MDB_PAGE_NOTFOUND, PS_E_CORRUPT}, {MDB_PANIC, PS_E_CORRUPT},  {MDB_INVALID, PS_E_CORRUPT},
+		{MDB_VERSION_MISMATCH, PS_E_CORRUPT}, {MDB_BAD_TXN, PS_E_CORRUPT},
+		{MDB_INCOMPATIBLE, PS_E_CORRUPT}, {MDB_BAD_VALSIZE, PS_E_CORRUPT}, {MDB_READERS_FULL, PS_E_LIMIT},
+	};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(map); i++)
+		if (map[i].rc == rc)
+			return ps_fail(map[i].code, "index: %s: %s", what, mdb_strerror(rc));
+	if (rc < 0)
+		return ps_fail(PS_E_STORAGE, "index: %s: %s", what, mdb_strerror(rc));
+	errno = rc;
+	return ps_fail_errno("index: %s", what);
+}
+
+static int write_mark(int fd, const char *state, unsigned deaths)
+{
+	char line[80];
+	int len = snprintf(line, sizeof line, MARK_FORMAT, state, boot_id[0] ? boot_id : "unknown", deaths);
+	int r = ps_io_pwrite_all(fd, ps_bytes(line, (size_t)len), 0);
+
+	if (r < 0)
+		return r;
+	return ps_io.fdatasync(fd) < 0 ? ps_fail_errno("sync the index's mark") : 0;
+}
+
+/* Whether what lies there can be trusted, and how often it was left without closing. */
+static bool mark_is_good(int fd, unsigned *ret_deaths)
+{
+	char line[80] = "", expected[80];
+	ssize_t n = ps_io.pread(fd, line, sizeof line - 1, 0);
+	unsigned deaths = 0;
+	const char *tail = n > 4 ? line + n - 4 : "";
+
+	*ret_deaths = 0;
+	if (n <= 4 || sscanf(tail, "%3u", &deaths) != 1)
+		return false;
+	snprintf(expected, sizeof expected, MARK_FORMAT, "clean", boot_id, deaths);
+	if (memcmp(line, expected, 22) == 0 && strlen(line) == strlen(expected))
+		return true;
+	snprintf(expected, sizeof expected, MARK_FORMAT, "used", boot_id, deaths);
+	*ret_deaths = deaths + 1;
+	return boot_id[0] && strcmp(line, expected) == 0 && deaths < DEATHS_MAX;
+}
+
+int index_mark_used(struct ps_index *index)
+{
+	unsigned deaths;
+	int r;
+
+	if (index->marked)
+		return 0;
+	mark_is_good(index->mark_fd, &deaths);
+	if ((r = write_mark(index->mark_fd, "used", deaths > 0 ? deaths - 1 : 0)) < 0)
+		return r;
+	index->marked = true;
+	return 0;
+}
+
+void ps_index_discard(const char *path)
+{
+	static const char *const files[] = {"data.mdb", "lock.mdb"};
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return;
+	for (size_t i = 0; i < PS_ARRAY_LEN(files); i++)
+		unlinkat(fd, files[i], 0);
+	close(fd);
+}
+
+/* Opens the mark with its shared lock; alone, decides whether the index is begun anew. */
+static int open_mark(const char *path, int *ret_fd)
+{
+	char name[4096];
+	unsigned deaths;
+	int fd, r = 0;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return ps_fail_errno("create %s", path);
+	snprintf(name, sizeof name, "%s/mark", path);
+	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return ps_fail_errno("open %s", name);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		if (!mark_is_good(fd, &deaths)) {
+			ps_index_discard(path);
+			r = write_mark(fd, "clean", 0);
+		} else if (deaths > 0) {
+			r = write_mark(fd, "used", deaths);
+		}
+	}
+	while (r == 0 && flock(fd, LOCK_SH) < 0)
+		if (errno != EINTR)
+			r = ps_fail_errno("lock %s", name);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static int open_dbs(struct ps_index *index)
+{
+	static const char *const names[DB_COUNT] = {"meta",    "boxes",    "names", "keywords", "rows",
+	                                            "changes", "vanished", "cache"};
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(index->env, NULL, 0, &txn);
+
+	if (rc)
+		return index_fail(rc, "begin");
+	for (int db = 0; db < DB_COUNT && rc == 0; db++)
+		rc = mdb_dbi_open(txn, names[db], MDB_CREATE, &index->dbi[db]);
+	if (rc)
+		mdb_txn_abort(txn);
+	else
+		rc = mdb_txn_commit(txn);
+	return rc ? index_fail(rc, "open databases") : 0;
+}
+
+static int open_env(struct ps_index *index, const char *path)
+{
+	struct stat st;
+	int dead, rc, fd = -1;
+
+	if ((rc = mdb_env_create(&index->env)) != 0)
+		return index_fail(rc, "create");
+	mdb_env_set_maxdbs(index->env, DB_COUNT);
+	mdb_env_set_maxreaders(index->env, MAX_READERS);
+	mdb_env_set_mapsize(index->env, FIRST_MAP);
+	rc = mdb_env_open(index->env, path, MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD, 0600);
+	if (rc == 0)
+		rc = mdb_env_get_fd(index->env, &fd);
+	if (rc == 0 && fstat(fd, &st) < 0)
+		rc = errno;
+	if (rc)
+		return index_fail(rc, path);
+	index->dev = st.st_dev;
+	index->ino = st.st_ino;
+	mdb_reader_check(index->env, &dead);
+	return 0;
+}
+
+static void index_free(struct ps_index *index)
+{
+	if (index->env && index->pid == getpid()) /* one from before a fork() is the parent's */
+		mdb_env_close(index->env);
+	if (index->mark_fd >= 0)
+		close(index->mark_fd);
+	pthread_mutex_destroy(&index->writer);
+	pthread_mutex_destroy(&index->lock);
+	pthread_cond_destroy(&index->idle);
+	free(index);
+}
+
+static int index_create(const char *path, struct ps_index **ret_index)
+{
+	struct ps_index *index = ps_zalloc(sizeof *index);
+	int r;
+
+	index->refs = 1;
+	index->pid = getpid();
+	index->mark_fd = -1;
+	pthread_mutex_init(&index->writer, NULL);
+	pthread_mutex_init(&index->lock, NULL);
+	pthread_cond_init(&index->idle, NULL);
+	if ((r = open_mark(path, &index->mark_fd)) < 0 || (r = open_env(index, path)) < 0 ||
+	    (r = index_mark_used(index)) < 0 || (r = open_dbs(index)) < 0) {
+		index_free(index);
+		return r;
+	}
+	*ret_index = index;
+	return 0;
+}
+
+static bool stat_data(const char *path, struct stat *ret_st)
+{
+	char name[4096];
+
+	snprintf(name, sizeof name, "%s/data.mdb", path);
+	return lstat(name, ret_st) == 0;
+}
+
+bool ps_index_is_at(const struct ps_index *index, const char *path)
+{
+	struct stat st;
+
+	return stat_data(path, &st) && st.st_dev == index->dev && st.st_ino == index->ino;
+}
+
+/* LMDB allows one handle per environment in a process; one inherited by fork() is not ours. */
+static struct ps_index *registry_find(const char *path)
+{
+	struct ps_index *index = registry;
+	struct stat st;
+
+	if (!stat_data(path, &st))
+		return NULL;
+	while (index && !(index->dev == st.st_dev && index->ino == st.st_ino && index->pid == getpid()))
+		index = index->next;
+	return index;
+}
+
+static bool is_fresh(struct ps_index *index)
+{
+	struct ps_index_txn *txn;
+	bool fresh = true;
+
+	if (ps_index_read(index, &txn) == 0) {
+		fresh = ps_index_number(txn, "complete") != 1;
+		ps_index_end(txn);
+	}
+	return fresh;
+}
+
+/* What cannot be opened is begun anew, once. */
+static int create_or_anew(const char *path, struct ps_index **ret_index)
+{
+	int r = index_create(path, ret_index);
+
+	if (r != PS_E_CORRUPT)
+		return r;
+	ps_log(PS_LOG_WARNING, "index_damaged", "path", path, "error", ps_last_error(), NULL);
+	ps_index_discard(path);
+	return index_create(path, ret_index);
+}
+
+int ps_index_open(const char *path, struct ps_index **ret_index, bool *ret_fresh)
+{
+	struct ps_index *index;
+	int r = 0;
+
+	pthread_mutex_lock(&registry_lock);
+	if ((index = registry_find(path)) != NULL) {
+		index->refs++;
+	} else if ((r = create_or_anew(path, &index)) == 0) {
+		index->next = registry;
+		registry = index;
+	}
+	pthread_mutex_unlock(&registry_lock);
+	if (r < 0)
+		return r;
+	*ret_fresh = is_fresh(index);
+	*ret_index = index;
+	return 0;
+}
+
+struct ps_index *ps_index_ref(struct ps_index *index)
+{
+	pthread_mutex_lock(&registry_lock);
+	index->refs++;
+	pthread_mutex_unlock(&registry_lock);
+	return index;
+}
+
+/* The last user of all syncs and says so. */
+static void close_clean(struct ps_index *index)
+{
+	if (!index->marked || index->pid != getpid() || flock(index->mark_fd, LOCK_EX | LOCK_NB) < 0)
+		return;
+	if (mdb_env_sync(index->env, 1) == 0)
+		write_mark(index->mark_fd, "clean", 0);
+}
+
+void ps_index_close(struct ps_index *index)
+{
+	struct ps_index **link = &registry;
+
+	if (!index)
+		return;
+	pthread_mutex_lock(&registry_lock);
+	if (--index->refs > 0) {
+		pthread_mutex_unlock(&registry_lock);
+		return;
+	}
+	while (*link != index)
+		link = &(*link)->next;
+	*link = index->next;
+	close_clean(index);
+	index_free(index);
+	pthread_mutex_unlock(&registry_lock);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the local index share.
+ */
+#ifndef CORE_STORE_INDEX_PRIVATE_H
+#define CORE_STORE_INDEX_PRIVATE_H
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include "postern/index.h"
+#include "postern/pool.h"
+
+/*
+ * Keys are big-endian, so that LMDB's order is ours; `box` is the mailbox's 64-bit key.
+ *   META      name                  value
+ *   BOXES     box                   struct box_record, name
+ *   NAMES     name                  box
+ *   KEYWORDS  box                   names, each with its NUL
+ *   ROWS      box uid               struct row_record, locator
+ *   CHANGES   box modseq uid        nothing
+ *   VANISHED  box modseq first-uid  last-uid
+ *   CACHE     box uid               checksum, spare, octets
+ */
+enum index_db { DB_META, DB_BOXES, DB_NAMES, DB_KEYWORDS, DB_ROWS, DB_CHANGES, DB_VANISHED, DB_CACHE, DB_COUNT };
+
+struct ps_index {
+	struct ps_index *next; /* of those open in this process */
+	unsigned refs;
+	pid_t pid;
+	dev_t dev;
+	ino_t ino; /* of data.mdb */
+	MDB_env *env;
+	MDB_dbi dbi[DB_COUNT];
+	int mark_fd;
+	bool marked; /* the mark says "in use" durably */
+	unsigned writes;
+
+	pthread_mutex_t writer; /* one writing thread of the process; LMDB has its own between processes */
+	pthread_mutex_t lock;   /* guards what follows */
+	pthread_cond_t idle;
+	unsigned txns; /* open now: the map may be changed at 0 only */
+};
+
+struct ps_index_txn {
+	struct ps_index *index;
+	MDB_txn *txn;
+	bool write;
+};
+
+/* Says what LMDB said, as a ps_err. */
+int index_fail(int rc, const char *what);
+/* The mark of use, durable before the first change that is not. */
+int index_mark_used(struct ps_index *index);
+
+static inline MDB_val index_val(const void *data, size_t len)
+{
+	return (MDB_val){.mv_size = len, .mv_data = (void *)(uintptr_t)data};
+}
+
+int index_get(struct ps_index_txn *txn, enum index_db db, MDB_val key, MDB_val *ret_value);
+int index_put(struct ps_index_txn *txn, enum index_db db, MDB_val key, MDB_val value);
+int index_del(struct ps_index_txn *txn, enum index_db db, MDB_val key); /* absent is fine */
+
+#endif

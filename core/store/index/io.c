@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "postern/error.h"
+#include "postern/io.h"
+#include "postern/pool.h"
+
+/* Old kernels and strict sandboxes have no openat2(): every path we open has one component or two, both below a
+ * directory that is ours, so O_NOFOLLOW on the last one is what can be had there. */
+static int sys_open(int dirfd, const char *path, int flags, mode_t mode)
+{
+	static atomic_bool missing;
+	struct open_how how = {
+		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOFOLLOW),
+		.mode = flags & (O_CREAT | __O_TMPFILE) ? mode : 0,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+	long fd;
+
+	if (!atomic_load_explicit(&missing, memory_order_relaxed)) {
+		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+		if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
+			return (int)fd;
+		if (errno == ENOSYS)
+			atomic_store_explicit(&missing, true, memory_order_relaxed);
+	}
+	return openat(dirfd, path, flags | O_CLOEXEC | O_NOFOLLOW, mode);
+}
+
+static int sys_rename(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+	if (renameat2(from_dir, from, to_dir, to, flags) == 0)
+		return 0;
+	if (!(flags & RENAME_NOREPLACE) || (errno != EINVAL && errno != ENOSYS))
+		return -1;
+	if (linkat(from_dir, from, to_dir, to, 0) == 0)
+		return unlinkat(from_dir, from, 0);
+	if (errno != EPERM && errno != EISDIR)
+		return -1;
+	/* A directory: rename() replaces an empty one only, and no mailbox of ours is empty. */
+	return renameat(from_dir, from, to_dir, to);
+}
+
+static int sys_link(int from_dir, const char *from, int to_dir, const char *to)
+{
+	return linkat(from_dir, from, to_dir, to, 0);
+}
+
+struct ps_io ps_io = {
+	.open = sys_open,
+	.pread = pread,
+	.write = write,
+	.pwrite = pwrite,
+	.truncate = ftruncate,
+	.fdatasync = fdatasync,
+	.fsync = fsync,
+	.rename = sys_rename,
+	.link = sys_link,
+	.unlink = unlinkat,
+	.mkdir = mkdirat,
+};
+
+int ps_io_write_all(int fd, struct ps_bytes octets)
+{
+	while (octets.len > 0) {
+		ssize_t n = ps_io.write(fd, octets.ptr, octets.len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return ps_fail_errno("write");
+		octets = ps_bytes_skip(octets, (size_t)n);
+	}
+	return 0;
+}
+
+int ps_io_pwrite_all(int fd, struct ps_bytes octets, off_t offset)
+{
+	while (octets.len > 0) {
+		ssize_t n = ps_io.pwrite(fd, octets.ptr, octets.len, offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return ps_fail_errno("write");
+		octets = ps_bytes_skip(octets, (size_t)n);
+		offset += n;
+	}
+	return 0;
+}
+
+static int read_all(int fd, const char *name, size_t max, struct ps_buf *out)
+{
+	struct stat st;
+	off_t at = 0;
+	ssize_t n;
+
+	if (fstat(fd, &st) < 0)
+		return ps_fail_errno("stat %s", name);
+	if (!S_ISREG(st.st_mode))
+		return ps_fail(PS_E_CORRUPT, "%s is not a plain file", name);
+	do {
+		uint8_t *to;
+
+		if ((size_t)at > max)
+			return ps_fail(PS_E_LIMIT, "%s is larger than %zu octets", name, max);
+		if (!(to = ps_buf_reserve(out, 16384)))
+			return PS_E_LIMIT;
+		n = ps_io.pread(fd, to, 16384, at);
+		if (n < 0 && errno != EINTR)
+			return ps_fail_errno("read %s", name);
+		out->len += n > 0 ? (size_t)n : 0;
+		at += n > 0 ? n : 0;
+	} while (n != 0);
+	return 0;
+}
+
+int ps_io_read_file(int dirfd, const char *name, size_t max, struct ps_buf *out)
+{
+	PS_CLEANUP(ps_closep) int fd = ps_io.open(dirfd, name, O_RDONLY | O_NONBLOCK, 0);
+
+	if (fd < 0)
+		return ps_fail_errno("open %s", name);
+	return read_all(fd, name, max, out);
+}
+
+static int write_new(int dirfd, const char *name, struct ps_bytes octets)
+{
+	PS_CLEANUP(ps_closep) int fd = ps_io.open(dirfd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	int r;
+
+	if (fd < 0)
+		return ps_fail_errno("create %s", name);
+	if ((r = ps_io_write_all(fd, octets)) < 0)
+		return r;
+	return ps_io.fdatasync(fd) < 0 ? ps_fail_errno("sync %s", name) : 0;
+}
+
+int ps_io_replace(int dirfd, const char *name, struct ps_bytes octets)
+{
+	static atomic_uint serial;
+	char aside[300];
+	int r;
+
+	snprintf(aside, sizeof aside, "%s.%ld.%u.aside", name, (long)getpid(), atomic_fetch_add(&serial, 1));
+	ps_io.unlink(dirfd, aside, 0); /* of a process of the same number that died */
+	r = write_new(dirfd, aside, octets);
+	if (r == 0 && ps_io.rename(dirfd, aside, dirfd, name, 0) < 0)
+		r = ps_fail_errno("rename %s", name);
+	if (r < 0) {
+		ps_io.unlink(dirfd, aside, 0);
+		return r;
+	}
+	return ps_io_sync_dir(dirfd, name);
+}
+
+int ps_io_sync_dir(int dirfd, const char *what)
+{
+	return ps_io.fsync(dirfd) < 0 ? ps_fail_errno("sync the directory of %s", what) : 0;
+}
+
+int ps_io_open_dir(int dirfd, const char *path, int *ret_fd)
+{
+	int fd = ps_io.open(dirfd, path, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd < 0)
+		return ps_fail_errno("open directory %s", path);
+	*ret_fd = fd;
+	return 0;
+}
+
+/* Eight tables, so that eight octets are done at a time: rows are checked at each reading. */
+static uint32_t crc_table[8][256];
+static pthread_once_t crc_once = PTHREAD_ONCE_INIT;
+
+static void crc_fill(void)
+{
+	for (unsigned i = 0; i < 256; i++) {
+		uint32_t c = i;
+
+		for (int bit = 0; bit < 8; bit++)
+			c = c & 1 ? c >> 1 ^ 0x82f63b78u : c >> 1;
+		crc_table[0][i] = c;
+	}
+	for (unsigned i = 0; i < 256; i++)
+		for (int t = 1; t < 8; t++)
+			crc_table[t][i] = crc_table[t - 1][i] >> 8 ^ crc_table[0][crc_table[t - 1][i] & 255];
+}
+
+uint32_t ps_crc32c(uint32_t crc, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	pthread_once(&crc_once, crc_fill);
+	crc = ~crc;
+	for (; len >= 8; len -= 8, p += 8) {
+		uint32_t low = crc ^ (p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+
+		crc = crc_table[7][low & 255] ^ crc_table[6][low >> 8 & 255] ^ crc_table[5][low >> 16 & 255] ^
+		      crc_table[4][low >> 24] ^ crc_table[3][p[4]] ^ crc_table[2][p[5]] ^ crc_table[1][p[6]] ^
+		      crc_table[0][p[7]];
+	}
+	for (; len > 0; len--, p++)
+		crc = crc >> 8 ^ crc_table[0][(crc ^ *p) & 255];
+	return ~crc;
+}

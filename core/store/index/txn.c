@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Transactions. The map may be made larger only while this process has none open, so they are counted; and a
+ * read never waits for the growing: the one who grows waits for a moment without reads.
+ */
+#include <stdlib.h>
+#include "core/store/index/index_private.h"
+
+enum { CHECK_EVERY = 256 };
+
+static void enter(struct ps_index *index)
+{
+	pthread_mutex_lock(&index->lock);
+	index->txns++;
+	pthread_mutex_unlock(&index->lock);
+}
+
+static void leave(struct ps_index *index)
+{
+	pthread_mutex_lock(&index->lock);
+	if (--index->txns == 0)
+		pthread_cond_broadcast(&index->idle);
+	pthread_mutex_unlock(&index->lock);
+}
+
+/* 0: the size that another process gave it. */
+static int set_map(struct ps_index *index, size_t size)
+{
+	int rc;
+
+	pthread_mutex_lock(&index->lock);
+	while (index->txns > 0)
+		pthread_cond_wait(&index->idle, &index->lock);
+	rc = mdb_env_set_mapsize(index->env, size);
+	pthread_mutex_unlock(&index->lock);
+	return rc ? index_fail(rc, "resize") : 0;
+}
+
+static int begin(struct ps_index *index, unsigned flags, struct ps_index_txn **ret_txn)
+{
+	struct ps_index_txn *txn;
+	MDB_txn *inner;
+	int rc, r;
+
+	for (;;) {
+		enter(index);
+		rc = mdb_txn_begin(index->env, NULL, flags, &inner);
+		if (rc == 0)
+			break;
+		leave(index);
+		if (rc != MDB_MAP_RESIZED)
+			return index_fail(rc, "begin");
+		if ((r = set_map(index, 0)) < 0)
+			return r;
+	}
+	txn = ps_malloc(sizeof *txn);
+	*txn = (struct ps_index_txn){.index = index, .txn = inner, .write = !(flags & MDB_RDONLY)};
+	*ret_txn = txn;
+	return 0;
+}
+
+int ps_index_read(struct ps_index *index, struct ps_index_txn **ret_txn)
+{
+	return begin(index, MDB_RDONLY, ret_txn);
+}
+
+static size_t pages_used(struct ps_index *index, size_t *ret_map)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+
+	mdb_env_info(index->env, &info);
+	mdb_env_stat(index->env, &stat);
+	*ret_map = info.me_mapsize;
+	return (info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+int ps_index_grow(struct ps_index *index)
+{
+	size_t map;
+
+	pages_used(index, &map);
+	return set_map(index, map * 2);
+}
+
+/* Grows early when nobody is reading, so that a change rarely meets a full map. */
+static void grow_early(struct ps_index *index)
+{
+	size_t map, used = pages_used(index, &map);
+
+	pthread_mutex_lock(&index->lock);
+	if (index->txns == 0 && used > map / 2)
+		mdb_env_set_mapsize(index->env, map * 2);
+	pthread_mutex_unlock(&index->lock);
+}
+
+/* With the writer's mutex held; gives it back on failure. */
+static int begin_write(struct ps_index *index, struct ps_index_txn **ret_txn)
+{
+	int dead, r;
+
+	if (++index->writes % CHECK_EVERY == 0)
+		mdb_reader_check(index->env, &dead);
+	grow_early(index);
+	r = index_mark_used(index);
+	if (r == 0)
+		r = begin(index, 0, ret_txn);
+	if (r < 0)
+		pthread_mutex_unlock(&index->writer);
+	return r;
+}
+
+int ps_index_write(struct ps_index *index, struct ps_index_txn **ret_txn)
+{
+	pthread_mutex_lock(&index->writer);
+	return begin_write(index, ret_txn);
+}
+
+int ps_index_write_try(struct ps_index *index, struct ps_index_txn **ret_txn)
+{
+	if (pthread_mutex_trylock(&index->writer) != 0)
+		return ps_fail(PS_E_BUSY, "index: somebody is writing");
+	return begin_write(index, ret_txn);
+}
+
+static void txn_free(struct ps_index_txn *txn)
+{
+	leave(txn->index);
+	if (txn->write)
+		pthread_mutex_unlock(&txn->index->writer);
+	free(txn);
+}
+
+int ps_index_commit(struct ps_index_txn *txn)
+{
+	int rc = mdb_txn_commit(txn->txn);
+
+	txn_free(txn);
+	return rc ? index_fail(rc, "commit") : 0;
+}
+
+void ps_index_end(struct ps_index_txn *txn)
+{
+	if (!txn)
+		return;
+	mdb_txn_abort(txn->txn);
+	txn_free(txn);
+}
+
+uint64_t ps_index_txn_id(const struct ps_index_txn *txn)
+{
+	return mdb_txn_id(txn->txn);
+}
+
+uint64_t ps_index_last_txn(struct ps_index *index)
+{
+	MDB_envinfo info;
+
+	mdb_env_info(index->env, &info);
+	return info.me_last_txnid;
+}
+
+int index_get(struct ps_index_txn *txn, enum index_db db, MDB_val key, MDB_val *ret_value)
+{
+	int rc = mdb_get(txn->txn, txn->index->dbi[db], &key, ret_value);
+
+	return rc ? index_fail(rc, "get") : 0;
+}
+
+int index_put(struct ps_index_txn *txn, enum index_db db, MDB_val key, MDB_val value)
+{
+	int rc = mdb_put(txn->txn, txn->index->dbi[db], &key, &value, 0);
+
+	return rc ? index_fail(rc, "put") : 0;
+}
+
+int index_del(struct ps_index_txn *txn, enum index_db db, MDB_val key)
+{
+	int rc = mdb_del(txn->txn, txn->index->dbi[db], &key, NULL);
+
+	return rc && rc != MDB_NOTFOUND ? index_fail(rc, "delete") : 0;
+}
+
+int ps_index_meta(struct ps_index_txn *txn, const char *name, struct ps_bytes *ret_value)
+{
+	MDB_val value;
+	int r = index_get(txn, DB_META, index_val(name, strlen(name)), &value);
+
+	if (r == 0)
+		*ret_value = ps_bytes(value.mv_data, value.mv_size);
+	return r;
+}
+
+int ps_index_meta_put(struct ps_index_txn *txn, const char *name, struct ps_bytes value)
+{
+	return index_put(txn, DB_META, index_val(name, strlen(name)), index_val(value.ptr, value.len));
+}
+
+uint64_t ps_index_number(struct ps_index_txn *txn, const char *name)
+{
+	struct ps_bytes value;
+	uint64_t n = 0;
+
+	if (ps_index_meta(txn, name, &value) == 0 && value.len == sizeof n)
+		memcpy(&n, value.ptr, sizeof n);
+	return n;
+}
+
+int ps_index_number_put(struct ps_index_txn *txn, const char *name, uint64_t value)
+{
+	return ps_index_meta_put(txn, name, ps_bytes(&value, sizeof value));
+}
+
+int ps_index_complete(struct ps_index_txn *txn)
+{
+	return ps_index_number_put(txn, "complete", 1);
+}
