@@ -176,6 +176,16 @@ static void check_namespace(const struct ps_config *config, struct conf_errors *
 			separator);
 }
 
+/* Core makes the final check when it creates the mailbox; this finds what would fail there for every user. */
+static void check_mailbox_name(const struct ps_conf *mailbox, struct conf_errors *errors)
+{
+	const char *name = ps_conf_title(mailbox);
+
+	if (ps_strcasecmp(name, "INBOX") == 0)
+		conf_error(errors, mailbox->line,
+			   "INBOX is always there: no mailbox section may name it");
+}
+
 static void check_mailboxes(const struct ps_config *config, struct conf_errors *errors)
 {
 	size_t n = ps_conf_section_count(config->root, "mailbox");
@@ -184,6 +194,7 @@ static void check_mailboxes(const struct ps_config *config, struct conf_errors *
 		const struct ps_conf *mailbox = ps_conf_section(config->root, "mailbox", i);
 		const char *use = ps_conf_str(mailbox, "special_use");
 
+		check_mailbox_name(mailbox, errors);
 		for (size_t j = 0; j < i && strcmp(use, "none") != 0; j++) {
 			const struct ps_conf *other = ps_conf_section(config->root, "mailbox", j);
 

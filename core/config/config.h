@@ -10,12 +10,23 @@
 
 struct ps_config;
 
+/*
+ * The file's language is libconfuse's, with these differences: nothing is included and ${NAME} is refused, because
+ * the text is sent to the roles, which must read the same wherever they are; an open section, string or comment is
+ * an error; a setting may be given once. Reading from text opens no file and asks nothing of the system but
+ * gethostname() and isatty() of descriptor -1: a system call filter may refuse the latter, but must not kill.
+ */
+
 /* Reads `path` (or `text`, when it is not absent; `path` then serves for messages). Plugins are loaded
  * already: the schema of plugin NAME is the section `backend NAME { }` or `protocol NAME { }`. Failure: ps_last_error() is
  * "FILE:LINE: what is wrong; what was expected; did you mean ...?". All errors also go, one a line, to `errors`
  * (may be NULL). */
 int ps_config_read(const char *path, struct ps_bytes text, struct ps_buf *errors,
 		   struct ps_config **ret_config);
+/* What only the file system and the system's libraries can tell: certificate, key and passwd-file are there and can be
+ * read, mail_root is a folder or can become one, GnuTLS knows the priority string. For master and `postern config
+ * check`; a confined role could not. Errors as above. */
+int ps_config_check_files(const struct ps_config *config, struct ps_buf *errors);
 void ps_config_destroy(struct ps_config *config);
 const struct ps_conf *ps_config_root(const struct ps_config *config);
 /* backend NAME { } or protocol NAME { }, with defaults where the file has none. NULL: no such plugin is loaded. */

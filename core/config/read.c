@@ -142,6 +142,9 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	const char *argument = strstr(fmt, "%s") ? va_arg(ap, const char *) : "";
 	const char *place = place_of(cfg);
+	int last =
+		current->config->last_line; /* libconfuse counts one more after the last line end */
+	int line = cfg->line < last ? cfg->line : last;
 
 	if (strncmp(fmt, "no such option", strlen("no such option")) == 0) {
 		tell_unknown(cfg, argument);
@@ -152,11 +155,11 @@ static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 			continue;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		conf_error(&current->errors, cfg->line, complaints[i].ours, argument, place);
+		conf_error(&current->errors, line, complaints[i].ours, argument, place);
 #pragma GCC diagnostic pop
 		return;
 	}
-	conf_error(&current->errors, cfg->line, "cannot be read: %s%s", argument, place);
+	conf_error(&current->errors, line, "cannot be read: %s%s", argument, place);
 }
 
 /* ---- option tables ---- */
