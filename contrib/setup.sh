@@ -109,8 +109,10 @@ choose_tree() {
 		;;
 	esac
 	cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/postern
+	case $cache in *[!A-Za-z0-9_./+,=@-]*) cache=/var/tmp/postern-$(id -u) ;; esac
+	mkdir -p -m 700 "$cache" && [ -O "$cache" ] || die "cannot build in $cache: it is not ours"
 	cache=$cache/$(printf '%s' "$PS_SOURCE" | cksum | cut -d ' ' -f 1)
-	case $cache in *[!A-Za-z0-9_./+,=@-]*) die "cannot build below $cache: set XDG_CACHE_HOME to a path without blanks" ;; esac
+	say "The sources cannot be built where they are; using $cache"
 	PS_TREE=$cache/source
 	PS_BUILDS=$cache/build
 	mkdir -p "$PS_TREE" "$PS_BUILDS" || die "cannot make $cache"
