@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a session does to the messages of its view.
+ */
+#include <stdlib.h>
+#include "core/store/view.h"
+
+/* One operation as a batch; then everybody who looks at the mailbox is brought up to date. */
+static int commit_one(struct ps_view *view, const struct ps_op *op, struct ps_pool *pool,
+                      struct ps_op_result *ret_result)
+{
+	struct ps_op_result result = {0};
+	struct ps_batch batch = {.ops = op, .count = 1, .pool = pool, .results = &result};
+	int r = ps_commit(view->mailbox->user, &batch);
+
+	if (r < 0)
+		return r;
+	ps_mailbox_refresh(view->mailbox, view);
+	*ret_result = result;
+	return 0;
+}
+
+static int check_writable(const struct ps_view *view)
+{
+	return view->read_only ? ps_fail(PS_E_ACCESS, "the mailbox is open read-only") : 0;
+}
+
+int ps_view_change_flags(struct ps_view *view, const struct ps_set *uids, const struct ps_flag_change *change,
+                         struct ps_pool *pool, struct ps_op_result *ret_result)
+{
+	struct ps_op op = {
+		.kind = PS_OP_FLAGS,
+		.mbox = view->mailbox->mbox,
+		.uids = uids->ranges,
+		.uid_count = uids->count,
+		.flag_mode = change->mode,
+		.flags = change->flags,
+		.keywords = change->keywords,
+		.unchanged_since = change->unchanged_since,
+	};
+	int r = check_writable(view);
+
+	if (r < 0 || (r = commit_one(view, &op, pool, ret_result)) < 0)
+		return r;
+	if (ret_result->modseq)
+		ps_view_note_change(view, change, ret_result->modseq);
+	return 0;
+}
+
+int ps_view_expunge(struct ps_view *view, const struct ps_set *uids)
+{
+	/* What the client has not seen it did not mean. */
+	struct ps_range all = {1, ps_snapshot_last_uid(view->shown.snapshot)};
+	struct ps_op op = {
+		.kind = PS_OP_EXPUNGE,
+		.mbox = view->mailbox->mbox,
+		.uids = uids ? uids->ranges : &all,
+		.uid_count = uids ? uids->count : 1,
+		.only_deleted = true,
+	};
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = NULL;
+	struct ps_op_result result;
+	int r = check_writable(view);
+
+	if (r < 0 || op.uid_count == 0 || all.last == 0)
+		return r;
+	pool = ps_pool_create("expunge");
+	return commit_one(view, &op, pool, &result);
+}
+
+int ps_view_copy(struct ps_view *view, const struct ps_set *uids, const char *target, bool move, struct ps_pool *pool,
+                 struct ps_op_result *ret_result)
+{
+	struct ps_mailbox *to;
+	struct ps_op op = {
+		.kind = move ? PS_OP_MOVE : PS_OP_COPY,
+		.mbox = view->mailbox->mbox,
+		.uids = uids->ranges,
+		.uid_count = uids->count,
+	};
+	int r = move ? check_writable(view) : 0;
+
+	if (r < 0 || (r = ps_mailbox_open(view->mailbox->user, target, &to)) < 0)
+		return r;
+	op.target = to->mbox;
+	r = commit_one(view, &op, pool, ret_result);
+	if (r == 0 && to != view->mailbox)
+		ps_mailbox_refresh(to, view);
+	ps_mailbox_close(to);
+	return r;
+}
+
+/* ---- what the client knows of its own changes ---------------------------------------------- */
+
+static void known_free(struct ps_known_change *known)
+{
+	if (known)
+		free(known->uids);
+	free(known);
+}
+
+void ps_view_known_finish(struct ps_view *view)
+{
+	while (view->known) {
+		struct ps_known_change *known = view->known;
+
+		view->known = known->next;
+		known_free(known);
+	}
+	known_free(view->last_change);
+	view->last_change = NULL;
+}
+
+static uint64_t keyword_mask(struct ps_mailbox *mailbox, const char *const *names)
+{
+	const struct ps_keywords *table;
+	uint64_t mask = 0;
+
+	pthread_mutex_lock(&mailbox->lock);
+	table = mailbox->state.keywords;
+	for (; names && *names; names++) {
+		int bit = ps_keyword_bit(table->names, table->count, *names);
+
+		if (bit >= 0)
+			mask |= UINT64_C(1) << bit;
+	}
+	pthread_mutex_unlock(&mailbox->lock);
+	return mask;
+}
+
+void ps_view_note_change(struct ps_view *view, const struct ps_flag_change *change, uint64_t modseq)
+{
+	struct ps_known_change *known = ps_zalloc(sizeof *known);
+
+	known->modseq = modseq;
+	known->mode = change->mode;
+	known->flags = change->flags;
+	known->keywords = keyword_mask(view->mailbox, change->keywords);
+	known_free(view->last_change);
+	view->last_change = known;
+}
+
+void ps_view_known(struct ps_view *view, const struct ps_range *uids, size_t count, uint64_t modseq)
+{
+	struct ps_known_change *known = view->last_change, **at = &view->known;
+
+	if (!known || known->modseq != modseq)
+		return;
+	view->last_change = NULL;
+	known->uids = ps_malloc(count * sizeof *uids);
+	memcpy(known->uids, uids, count * sizeof *uids);
+	known->count = ps_ranges_normalise(known->uids, count);
+	while (*at)
+		at = &(*at)->next;
+	*at = known;
+}
+
+static void apply_change(struct ps_row *row, const struct ps_known_change *change)
+{
+	switch (change->mode) {
+	case PS_FLAGS_SET:
+		row->flags = change->flags;
+		row->keywords = change->keywords;
+		break;
+	case PS_FLAGS_ADD:
+		row->flags |= change->flags;
+		row->keywords |= change->keywords;
+		break;
+	case PS_FLAGS_REMOVE:
+		row->flags &= ~change->flags;
+		row->keywords &= ~change->keywords;
+		break;
+	}
+	row->modseq = change->modseq;
+}
+
+bool ps_view_expects(const struct ps_view *view, const struct ps_row *before, const struct ps_row *after)
+{
+	struct ps_row expected = *before;
+	bool any = false;
+
+	for (const struct ps_known_change *known = view->known; known; known = known->next) {
+		if (!ps_ranges_has(known->uids, known->count, before->uid))
+			continue;
+		apply_change(&expected, known);
+		any = true;
+	}
+	return any && expected.modseq == after->modseq && expected.flags == after->flags &&
+	       expected.keywords == after->keywords;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/store/commit.h - the one way in: batches of several sessions go to the backend together.
+ *
+ * Whoever finds the store idle leads: it takes all that wait, its own among them, and gives them to the backend in one
+ * call, which shares its fsyncs between them. Those who come meanwhile wait and are the next group.
+ */
+#ifndef CORE_STORE_COMMIT_H
+#define CORE_STORE_COMMIT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include "postern/backend.h"
+
+struct ps_user;
+struct ps_commit_entry;
+
+struct ps_commit_queue {
+	pthread_mutex_t lock;
+	pthread_cond_t turn; /* somebody has finished */
+	struct ps_commit_entry *first, **end;
+	bool busy; /* the backend's commit() or sync() runs */
+};
+
+void ps_commit_queue_init(struct ps_commit_queue *queue);
+void ps_commit_queue_finish(struct ps_commit_queue *queue);
+
+/* Waits until the batch is durable or refused. Callbacks and other mailboxes are the caller's matter. */
+int ps_commit(struct ps_user *user, struct ps_batch *batch);
+/* The backend's sync(), never at the same time as a commit. */
+int ps_commit_sync(struct ps_user *user, struct ps_mbox *mbox);
+
+#endif

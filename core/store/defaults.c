@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The mailboxes of a new user.
+ *
+ * A store is new while it knows no name but INBOX, and INBOX is not subscribed. Making the defaults subscribes INBOX
+ * in the same batch: so it is done once, wholly, and not again when somebody deletes them all.
+ */
+#include "core/store/user.h"
+
+static const struct {
+	const char *word;
+	uint32_t attribute;
+} special_uses[] = {
+	{"none", 0},
+	{"all", PS_MBOX_ALL},
+	{"archive", PS_MBOX_ARCHIVE},
+	{"drafts", PS_MBOX_DRAFTS},
+	{"flagged", PS_MBOX_FLAGGED},
+	{"junk", PS_MBOX_JUNK},
+	{"sent", PS_MBOX_SENT},
+	{"trash", PS_MBOX_TRASH},
+};
+
+static const struct {
+	const char *name;
+	uint32_t attribute;
+} built_in[] = {
+	{"Drafts", PS_MBOX_DRAFTS}, {"Sent", PS_MBOX_SENT},       {"Junk", PS_MBOX_JUNK},
+	{"Trash", PS_MBOX_TRASH},   {"Archive", PS_MBOX_ARCHIVE},
+};
+
+/* Non-zero: the store is not new. */
+static int looks_used(void *arg, const struct ps_mailbox_info *info)
+{
+	(void)arg;
+	return strcmp(info->name, "INBOX") != 0 || (info->attributes & PS_MBOX_SUBSCRIBED);
+}
+
+static int is_new(struct ps_user *user)
+{
+	struct ps_read *read;
+	int r = user->ops->read_begin(user->store, &read);
+
+	if (r < 0)
+		return r;
+	r = user->ops->list(read, looks_used, NULL);
+	user->ops->read_end(read);
+	return r < 0 ? r : r == 0;
+}
+
+struct plan {
+	struct ps_pool *pool;
+	struct ps_op *ops;
+	size_t count, cap;
+};
+
+static void plan_op(struct plan *plan, struct ps_op op)
+{
+	plan->ops = ps_pool_grow(plan->pool, plan->ops, plan->count, &plan->cap, sizeof *plan->ops);
+	plan->ops[plan->count++] = op;
+}
+
+static void plan_mailbox(struct plan *plan, const char *name, uint32_t attribute, bool subscribe)
+{
+	if (strcmp(name, "INBOX") != 0)
+		plan_op(plan, (struct ps_op){.kind = PS_OP_CREATE, .name = name, .attributes = attribute});
+	if (subscribe && strcmp(name, "INBOX") != 0)
+		plan_op(plan, (struct ps_op){.kind = PS_OP_SUBSCRIBE, .name = name, .subscribed = true});
+}
+
+static uint32_t special_use(const char *word)
+{
+	for (size_t i = 0; word && i < PS_ARRAY_LEN(special_uses); i++)
+		if (strcmp(special_uses[i].word, word) == 0)
+			return special_uses[i].attribute;
+	return 0;
+}
+
+static int plan_configured(struct plan *plan, const struct ps_conf *conf)
+{
+	for (size_t i = 0; i < ps_conf_section_count(conf, "mailbox"); i++) {
+		const struct ps_conf *section = ps_conf_section(conf, "mailbox", i);
+		const char *name;
+		int r = ps_mailbox_name_normalise(ps_bytes_str(ps_conf_title(section)), plan->pool, &name);
+
+		if (r < 0)
+			return r;
+		plan_mailbox(plan, name, special_use(ps_conf_str(section, "special_use")),
+		             ps_conf_bool(section, "subscribe"));
+	}
+	return 0;
+}
+
+static int make(struct ps_user *user, struct ps_pool *pool, const struct ps_conf *conf)
+{
+	struct plan plan = {.pool = pool};
+	struct ps_batch batch = {.pool = pool};
+	int r;
+
+	if (conf && ps_conf_section_count(conf, "mailbox") > 0) {
+		if ((r = plan_configured(&plan, conf)) < 0)
+			return r;
+	} else {
+		for (size_t i = 0; i < PS_ARRAY_LEN(built_in); i++)
+			plan_mailbox(&plan, built_in[i].name, built_in[i].attribute, true);
+	}
+	plan_op(&plan, (struct ps_op){.kind = PS_OP_SUBSCRIBE, .name = "INBOX", .subscribed = true});
+	batch.ops = plan.ops;
+	batch.count = plan.count;
+	batch.results = PS_NEWV(pool, struct ps_op_result, plan.count);
+	r = ps_commit(user, &batch);
+	/* Another process was first. */
+	return r == PS_E_EXISTS ? 0 : r;
+}
+
+int ps_user_make_defaults(struct ps_user *user, const struct ps_conf *core_conf)
+{
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("defaults");
+	int r = is_new(user);
+
+	return r > 0 ? make(user, pool, core_conf) : r;
+}

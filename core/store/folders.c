@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The mailboxes of a user: list, status, create, delete, rename, subscribe.
+ */
+#include <stdlib.h>
+#include "core/store/mailbox.h"
+
+/* A list of mailboxes, copied so that nothing is held while it is used. */
+struct list {
+	struct ps_pool *pool;
+	struct ps_mailbox_info *infos;
+	size_t count, cap;
+};
+
+static int take_info(void *arg, const struct ps_mailbox_info *info)
+{
+	struct list *list = arg;
+
+	list->infos = ps_pool_grow(list->pool, list->infos, list->count, &list->cap, sizeof *list->infos);
+	list->infos[list->count] = *info;
+	list->infos[list->count++].name = ps_pool_strdup(list->pool, info->name);
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct ps_mailbox_info *)a)->name, ((const struct ps_mailbox_info *)b)->name);
+}
+
+static void sort_list(struct list *list)
+{
+	if (list->count > 1)
+		qsort(list->infos, list->count, sizeof *list->infos, by_name);
+}
+
+static struct ps_mailbox_info *find_info(const struct list *list, size_t sorted, const char *name)
+{
+	struct ps_mailbox_info key = {.name = name};
+
+	return sorted ? bsearch(&key, list->infos, sorted, sizeof key, by_name) : NULL;
+}
+
+/* A name above others exists for the client, even when there is no such mailbox. */
+static void add_parents(struct list *list)
+{
+	size_t sorted = list->count;
+	const char *last = "";
+
+	for (size_t i = 0; i < sorted; i++) {
+		const char *name = list->infos[i].name;
+
+		for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
+			struct ps_mailbox_info parent = {.name = ps_pool_strndup(list->pool, name, (size_t)(slash - name))};
+
+			if (strcmp(last, parent.name) == 0 || find_info(list, sorted, parent.name))
+				continue;
+			take_info(list, &parent);
+			last = list->infos[list->count - 1].name;
+		}
+	}
+	sort_list(list);
+}
+
+/* Siblings of one missing parent may have brought it in more than once. */
+static void drop_repeated(struct list *list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (n == 0 || strcmp(list->infos[n - 1].name, list->infos[i].name) != 0)
+			list->infos[n++] = list->infos[i];
+	list->count = n;
+}
+
+static int read_list(struct ps_user *user, struct ps_pool *pool, struct list *ret_list)
+{
+	struct list list = {.pool = pool};
+	struct ps_read *read;
+	int r;
+
+	if ((r = ps_user_look(user, NULL)) < 0 || (r = user->ops->read_begin(user->store, &read)) < 0)
+		return r;
+	r = user->ops->list(read, take_info, &list);
+	user->ops->read_end(read);
+	if (r < 0)
+		return r;
+	sort_list(&list);
+	*ret_list = list;
+	return 0;
+}
+
+int ps_user_list(struct ps_user *user, ps_mailbox_fn fn, void *arg)
+{
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("list");
+	struct list list;
+	int r = read_list(user, pool, &list);
+
+	if (r < 0)
+		return r;
+	add_parents(&list);
+	drop_repeated(&list);
+	for (size_t i = 0; i < list.count && r == 0; i++)
+		r = fn(arg, &list.infos[i]);
+	return r;
+}
+
+int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_info *ret_info)
+{
+	const struct ps_backend *ops = user->ops;
+	struct ps_mailbox *mailbox;
+	struct ps_mailbox_info info;
+	struct ps_read *read;
+	int r = ps_mailbox_open(user, name, &mailbox);
+
+	if (r < 0)
+		return r;
+	if ((r = ps_user_look(user, mailbox->mbox)) >= 0 && (r = ops->read_begin(user->store, &read)) == 0) {
+		r = ops->info(read, mailbox->mbox, &info);
+		ops->read_end(read);
+	}
+	/* What was found out is news for those who have the mailbox open, too. */
+	ps_mailbox_refresh(mailbox, NULL);
+	ps_mailbox_close(mailbox);
+	if (r < 0)
+		return r == PS_E_GONE ? PS_E_NOTFOUND : r;
+	info.name = name;
+	*ret_info = info;
+	return 0;
+}
+
+static int commit_ops(struct ps_user *user, struct ps_pool *pool, const struct ps_op *ops, size_t count)
+{
+	struct ps_batch batch = {
+		.ops = ops, .count = count, .pool = pool, .results = PS_NEWV(pool, struct ps_op_result, count)};
+
+	return ps_commit(user, &batch);
+}
+
+static int commit_op(struct ps_user *user, const struct ps_op *op)
+{
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("mailbox");
+
+	return commit_ops(user, pool, op, 1);
+}
+
+int ps_user_create(struct ps_user *user, const char *name, uint32_t special_use)
+{
+	struct ps_op op = {
+		.kind = PS_OP_CREATE, .name = name, .attributes = special_use & PS_MBOX_SPECIAL_USES};
+	int r;
+
+	if ((r = ps_mailbox_name_check(name)) < 0 || (r = ps_user_look(user, NULL)) < 0)
+		return r;
+	return commit_op(user, &op);
+}
+
+int ps_user_delete(struct ps_user *user, const char *name)
+{
+	struct ps_op op = {.kind = PS_OP_DELETE, .name = name};
+	struct ps_mailbox *mailbox;
+	int r;
+
+	if (strcmp(name, "INBOX") == 0)
+		return ps_fail(PS_E_INVALID, "INBOX cannot be deleted");
+	if ((r = ps_mailbox_open(user, name, &mailbox)) < 0)
+		return r;
+	r = commit_op(user, &op);
+	ps_mailbox_refresh(mailbox, NULL);
+	ps_mailbox_close(mailbox);
+	return r;
+}
+
+int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed)
+{
+	struct ps_op op = {.kind = PS_OP_SUBSCRIBE, .name = name, .subscribed = subscribed};
+	int r = ps_mailbox_name_check(name);
+
+	return r < 0 ? r : commit_op(user, &op);
+}
+
+/* ---- rename -------------------------------------------------------------------------------- */
+
+/* RFC 9051 section 6.3.6: the messages of INBOX move to a new mailbox; what is below INBOX stays. */
+static int rename_inbox(struct ps_user *user, const char *to)
+{
+	struct ps_range all = {1, UINT32_MAX};
+	struct ps_op op = {.kind = PS_OP_MOVE, .uids = &all, .uid_count = 1};
+	struct ps_mailbox *inbox = NULL, *target = NULL;
+	int r;
+
+	if ((r = ps_user_create(user, to, 0)) < 0)
+		return r;
+	if ((r = ps_mailbox_open(user, "INBOX", &inbox)) == 0 && (r = ps_mailbox_open(user, to, &target)) == 0) {
+		op.mbox = inbox->mbox;
+		op.target = target->mbox;
+		r = commit_op(user, &op);
+		ps_mailbox_refresh(inbox, NULL);
+		ps_mailbox_refresh(target, NULL);
+	}
+	ps_mailbox_close(target);
+	ps_mailbox_close(inbox);
+	if (r < 0)
+		commit_op(user, &(struct ps_op){.kind = PS_OP_DELETE, .name = to});
+	return r;
+}
+
+static bool is_at_or_below(const char *name, const char *top)
+{
+	size_t len = strlen(top);
+
+	return strncmp(name, top, len) == 0 && (name[len] == '\0' || name[len] == '/');
+}
+
+static int add_rename(struct ps_pool *pool, const char *name, const char *from, const char *to, struct ps_op *op)
+{
+	const char *new_name = ps_pool_printf(pool, "%s%s", to, name + strlen(from));
+
+	*op = (struct ps_op){.kind = PS_OP_RENAME, .name = name, .new_name = new_name};
+	return ps_mailbox_name_check(new_name);
+}
+
+int ps_user_rename(struct ps_user *user, const char *from, const char *to)
+{
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("rename");
+	struct list list;
+	struct ps_op *ops;
+	size_t count = 0;
+	int r;
+
+	if ((r = ps_mailbox_name_check(to)) < 0)
+		return r;
+	if (strcmp(from, "INBOX") == 0)
+		return rename_inbox(user, to);
+	if (is_at_or_below(to, from))
+		return ps_fail(strcmp(to, from) == 0 ? PS_E_EXISTS : PS_E_INVALID, "rename %s to %s", from, to);
+	if ((r = read_list(user, pool, &list)) < 0)
+		return r;
+	ops = PS_NEWV(pool, struct ps_op, list.count);
+	for (size_t i = 0; i < list.count; i++) {
+		if (!(list.infos[i].attributes & PS_MBOX_EXISTS) || !is_at_or_below(list.infos[i].name, from))
+			continue;
+		if ((r = add_rename(pool, list.infos[i].name, from, to, &ops[count++])) < 0)
+			return r;
+	}
+	if (count == 0)
+		return ps_fail(PS_E_NOTFOUND, "mailbox %s does not exist", from);
+	if ((r = commit_ops(user, pool, ops, count)) < 0)
+		return r;
+	ps_mailboxes_refresh(user); /* open views learn the new name */
+	return 0;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The registry of open stores. A store is opened by the first who asks and closed when the last goes; who asks
+ * meanwhile waits, since two handles on one store in one process are not for every backend.
+ */
+#include <stdlib.h>
+#include "core/config/config.h"
+#include "core/process/plugins.h"
+#include "core/store/mailbox.h"
+#include "core/store/user.h"
+#include "postern/log.h"
+
+enum { REGISTRY_SLOTS = 1024 };
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t settled; /* a store was opened or closed */
+	struct ps_user *slots[REGISTRY_SLOTS];
+} registry = {.lock = PTHREAD_MUTEX_INITIALIZER, .settled = PTHREAD_COND_INITIALIZER};
+
+static struct ps_user **slot_of(const char *key)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	for (; *key; key++)
+		hash = (hash ^ (uint8_t)*key) * 16777619u;
+	return &registry.slots[hash % REGISTRY_SLOTS];
+}
+
+/* Two names with one mail location are one store. */
+static char *make_key(const char *backend, const struct ps_user_info *info)
+{
+	struct ps_buf key = {0};
+	const char *text;
+
+	ps_buf_printf(&key, "%s:%s", backend, info->root && *info->root ? info->root : info->name);
+	text = ps_buf_cstr(&key);
+	text = ps_strdup(text);
+	ps_buf_finish(&key);
+	return (char *)text;
+}
+
+static struct ps_user *user_create(const struct ps_backend *ops, const struct ps_user_info *info, char *key)
+{
+	struct ps_user *user = ps_zalloc(sizeof *user);
+
+	user->key = key;
+	user->refs = 1;
+	user->name = ps_strdup(info->name);
+	user->ops = ops;
+	ps_commit_queue_init(&user->commits);
+	pthread_mutex_init(&user->lock, NULL);
+	return user;
+}
+
+static void user_destroy(struct ps_user *user)
+{
+	pthread_mutex_destroy(&user->lock);
+	ps_commit_queue_finish(&user->commits);
+	free(user->name);
+	free(user->key);
+	free(user);
+}
+
+static void unlink_user(struct ps_user *user)
+{
+	struct ps_user **at = slot_of(user->key);
+
+	while (*at != user)
+		at = &(*at)->next;
+	*at = user->next;
+}
+
+static struct ps_user *find_user(const char *key)
+{
+	struct ps_user *user = *slot_of(key);
+
+	while (user && strcmp(user->key, key) != 0)
+		user = user->next;
+	return user;
+}
+
+/* Finds the open store, or puts one in that is to be opened by the caller. */
+static struct ps_user *acquire(const struct ps_backend *ops, const struct ps_user_info *info, char *key,
+                               bool *ret_created)
+{
+	struct ps_user *user;
+
+	pthread_mutex_lock(&registry.lock);
+	while ((user = find_user(key)) && user->state != PS_USER_OPEN)
+		pthread_cond_wait(&registry.settled, &registry.lock);
+	*ret_created = !user;
+	if (user) {
+		user->refs++;
+		free(key);
+	} else {
+		user = user_create(ops, info, key);
+		user->next = *slot_of(key);
+		*slot_of(key) = user;
+	}
+	pthread_mutex_unlock(&registry.lock);
+	return user;
+}
+
+static void settle(struct ps_user *user, bool open)
+{
+	pthread_mutex_lock(&registry.lock);
+	if (open)
+		user->state = PS_USER_OPEN;
+	else
+		unlink_user(user);
+	pthread_cond_broadcast(&registry.settled);
+	pthread_mutex_unlock(&registry.lock);
+	if (!open)
+		user_destroy(user);
+}
+
+static int open_store(struct ps_user *user, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
+                      const struct ps_user_info *info)
+{
+	struct ps_store_args args = {
+		.user = user->name, .root = info->root ? info->root : "", .conf = backend_conf, .create = true};
+	int r;
+
+	if (core_conf)
+		user->message_limit = (uint64_t)ps_conf_int(ps_conf_section(core_conf, "limits", 0), "message_size");
+	if ((r = user->ops->open(&args, &user->store)) < 0)
+		return r;
+	if ((r = ps_user_make_defaults(user, core_conf)) < 0)
+		user->ops->close(user->store);
+	return r;
+}
+
+int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
+                      const struct ps_user_info *info, struct ps_user **ret_user)
+{
+	bool created;
+	struct ps_user *user = acquire(ops, info, make_key(info->backend, info), &created);
+	int r;
+
+	if (created) {
+		r = open_store(user, backend_conf, core_conf, info);
+		settle(user, r == 0);
+		if (r < 0)
+			return r;
+	}
+	*ret_user = user;
+	return 0;
+}
+
+int ps_user_open(const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user)
+{
+	const struct ps_backend *ops = ps_backend_find(info->backend);
+
+	if (!ops)
+		return ps_fail(PS_E_NOTFOUND, "user %s: no backend %s is loaded", info->name, info->backend);
+	return ps_user_open_with(ops, ps_conf_plugin(core_conf, "backend", info->backend), core_conf, info, ret_user);
+}
+
+struct ps_user *ps_user_ref(struct ps_user *user)
+{
+	pthread_mutex_lock(&registry.lock);
+	user->refs++;
+	pthread_mutex_unlock(&registry.lock);
+	return user;
+}
+
+void ps_user_close(struct ps_user *user)
+{
+	bool last;
+
+	if (!user)
+		return;
+	pthread_mutex_lock(&registry.lock);
+	last = --user->refs == 0;
+	if (last)
+		user->state = PS_USER_CLOSING;
+	pthread_mutex_unlock(&registry.lock);
+	if (!last)
+		return;
+	ps_mailboxes_destroy(user);
+	user->ops->close(user->store);
+	settle(user, false);
+}
+
+const char *ps_user_name(const struct ps_user *user)
+{
+	return user->name;
+}
+
+int ps_user_look(struct ps_user *user, struct ps_mbox *mbox)
+{
+	int r = user->ops->stale(user->store, mbox);
+
+	return r > 0 ? ps_commit_sync(user, mbox) : r;
+}

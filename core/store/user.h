@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/store/user.h - an open store, shared by all sessions of its user in this process.
+ *
+ * LOCKS, in the order they may be taken: the registry's; user->lock; mailbox->pull_lock; mailbox->lock. No function
+ * of the backend is called under user->lock or mailbox->lock, and nobody's callback under any of them;
+ * mailbox->notify_lock is the callbacks' own and is taken with no other held.
+ */
+#ifndef CORE_STORE_USER_H
+#define CORE_STORE_USER_H
+
+#include <pthread.h>
+#include "core/store/commit.h"
+#include "postern/store.h"
+
+struct ps_mailbox;
+
+enum ps_user_state { PS_USER_OPENING, PS_USER_OPEN, PS_USER_CLOSING };
+
+struct ps_user {
+	/* Under the registry's lock. */
+	struct ps_user *next;
+	char *key;
+	unsigned refs;
+	enum ps_user_state state;
+
+	/* Set once. */
+	char *name;
+	const struct ps_backend *ops;
+	struct ps_store *store;
+	uint64_t message_limit; /* octets; 0: none */
+
+	struct ps_commit_queue commits;
+
+	pthread_mutex_t lock;
+	struct ps_mailbox *mailboxes; /* the last used first */
+};
+
+/* As ps_user_open(), with everything that it looks up given. `conf` may be NULL: built-in defaults. */
+int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
+                      const struct ps_user_info *info, struct ps_user **ret_user);
+struct ps_user *ps_user_ref(struct ps_user *user);
+
+/* Brings in what others did to the mailbox (NULL: to the list of mailboxes) if the backend says that there may be
+ * something. */
+int ps_user_look(struct ps_user *user, struct ps_mbox *mbox);
+
+/* Makes the mailboxes of a new user (core/store/defaults.c). */
+int ps_user_make_defaults(struct ps_user *user, const struct ps_conf *core_conf);
+
+#endif
