@@ -9,7 +9,9 @@
 #include "core/store/set.h"
 
 /* Bare LFs are gathered here, so that the backend is not called for every line. */
-enum { GATHER = 16384 };
+enum {
+	GATHER = 16384
+};
 
 /* A message that was begun; when it is ended it is one more operation of the batch. */
 struct message {
@@ -82,18 +84,21 @@ int ps_append_begin(struct ps_append *append, const struct ps_append_message *me
 		return append->failed;
 	if (append->user->message_limit && message->size_hint > append->user->message_limit)
 		return failed(append, ps_fail(PS_E_LIMIT, "a message of %llu octets",
-		                              (unsigned long long)message->size_hint));
-	append->ops = ps_pool_grow(append->pool, append->ops, append->count, &append->cap, sizeof *append->ops);
+					      (unsigned long long)message->size_hint));
+	append->ops = ps_pool_grow(append->pool, append->ops, append->count, &append->cap,
+				   sizeof *append->ops);
 	op = &append->ops[append->count];
 	*op = (struct ps_op){
 		.kind = PS_OP_APPEND,
 		.mbox = append->mailbox->mbox,
 		.flags = message->flags & PS_FLAG_ALL,
 		.keywords = copy_keywords(append->pool, message->keywords),
-		.internal_date = message->internal_date == INT64_MIN ? time(NULL) : message->internal_date,
+		.internal_date =
+			message->internal_date == INT64_MIN ? time(NULL) : message->internal_date,
 	};
 	append->message = (struct message){.derive = ps_derive_create()};
-	r = append->user->ops->stage(append->user->store, message->size_hint, &append->message.staged);
+	r = append->user->ops->stage(append->user->store, message->size_hint,
+				     &append->message.staged);
 	return r < 0 ? failed(append, r) : 0;
 }
 
@@ -106,7 +111,7 @@ static int put(struct ps_append *append, struct ps_bytes octets)
 	m->octets += octets.len;
 	if (append->user->message_limit && m->octets > append->user->message_limit)
 		return ps_fail(PS_E_LIMIT, "a message of more than %llu octets",
-		               (unsigned long long)append->user->message_limit);
+			       (unsigned long long)append->user->message_limit);
 	ps_derive_feed(m->derive, octets);
 	return append->user->ops->stage_write(m->staged, octets);
 }
@@ -193,7 +198,7 @@ int ps_append_end(struct ps_append *append)
 }
 
 static void merge_results(const struct ps_op_result *results, size_t count, struct ps_pool *pool,
-                          struct ps_op_result *ret_result)
+			  struct ps_op_result *ret_result)
 {
 	struct ps_ranges uids = {0};
 	struct ps_op_result merged = {.uid_validity = results[0].uid_validity};
@@ -210,7 +215,8 @@ static void merge_results(const struct ps_op_result *results, size_t count, stru
 	*ret_result = merged;
 }
 
-int ps_append_commit(struct ps_append *append, struct ps_pool *pool, struct ps_op_result *ret_result)
+int ps_append_commit(struct ps_append *append, struct ps_pool *pool,
+		     struct ps_op_result *ret_result)
 {
 	struct ps_batch batch = {.ops = append->ops, .count = append->count, .pool = append->pool};
 	int r;

@@ -2,7 +2,9 @@
 #include "core/store/commit.h"
 #include "core/store/user.h"
 
-enum { GROUP_MAX = 64 };
+enum {
+	GROUP_MAX = 64
+};
 
 /* Lives on the stack of the thread that waits for it. */
 struct ps_commit_entry {

@@ -5,7 +5,9 @@
 #include "postern/log.h"
 
 /* Mailboxes that nobody uses now whose rows are kept, for each user. */
-enum { UNUSED_MAX = 4 };
+enum {
+	UNUSED_MAX = 4
+};
 
 /* ---- keyword tables ------------------------------------------------------------------------ */
 
@@ -87,7 +89,7 @@ int ps_mailbox_state(struct ps_mailbox *mailbox, struct ps_mailbox_state *ret_st
 /* ---- the mailboxes of a user --------------------------------------------------------------- */
 
 static struct ps_mailbox *mailbox_create(struct ps_user *user, struct ps_mbox *mbox,
-                                         const struct ps_mailbox_info *info)
+					 const struct ps_mailbox_info *info)
 {
 	struct ps_mailbox *mailbox = ps_zalloc(sizeof *mailbox);
 
@@ -147,15 +149,15 @@ static bool is_gone(struct ps_mailbox *mailbox)
 static struct ps_mailbox *find_mailbox(struct ps_user *user, const struct ps_mailbox_info *info)
 {
 	for (struct ps_mailbox *m = user->mailboxes; m; m = m->next)
-		if (memcmp(&m->id, &info->id, sizeof m->id) == 0 && m->uid_validity == info->uid_validity &&
-		    !is_gone(m))
+		if (memcmp(&m->id, &info->id, sizeof m->id) == 0 &&
+		    m->uid_validity == info->uid_validity && !is_gone(m))
 			return m;
 	return NULL;
 }
 
 /* Opens the backend's handle and asks who it is; the name in *ret_info is not valid. */
 static int open_handle(struct ps_user *user, const char *name, struct ps_mbox **ret_mbox,
-                       struct ps_mailbox_info *ret_info)
+		       struct ps_mailbox_info *ret_info)
 {
 	const struct ps_backend *ops = user->ops;
 	struct ps_mbox *mbox;
@@ -296,8 +298,8 @@ void ps_mailbox_refresh(struct ps_mailbox *mailbox, const struct ps_view *except
 		return;
 	r = ps_mailbox_pull(mailbox, except);
 	if (r < 0 && r != PS_E_GONE)
-		ps_log(PS_LOG_WARNING, "mailbox_pull_failed", "user", mailbox->user->name, "error", ps_last_error(),
-		       NULL);
+		ps_log(PS_LOG_WARNING, "mailbox_pull_failed", "user", mailbox->user->name, "error",
+		       ps_last_error(), NULL);
 }
 
 void ps_mailboxes_refresh(struct ps_user *user)

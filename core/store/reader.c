@@ -42,7 +42,8 @@ static int feed_fd(struct ps_derive *derive, const struct ps_body *body)
 	uint64_t at = 0;
 
 	while (at < body->length) {
-		size_t want = body->length - at < sizeof octets ? (size_t)(body->length - at) : sizeof octets;
+		size_t want = body->length - at < sizeof octets ? (size_t)(body->length - at)
+								: sizeof octets;
 		ssize_t n = pread(body->fd, octets, want, (off_t)(body->offset + at));
 
 		if (n < 0 && errno == EINTR)
@@ -58,7 +59,7 @@ static int feed_fd(struct ps_derive *derive, const struct ps_body *body)
 }
 
 int ps_derive_body(const struct ps_body *body, struct ps_derive **ret_derive, uint64_t *ret_size,
-                   struct ps_bytes *ret_cache)
+		   struct ps_bytes *ret_cache)
 {
 	struct ps_derive *derive = ps_derive_create();
 	int r = 0;

@@ -6,6 +6,6 @@
 
 /* Feeds a body as it lies there; the caller destroys *ret_derive. */
 int ps_derive_body(const struct ps_body *body, struct ps_derive **ret_derive, uint64_t *ret_size,
-                   struct ps_bytes *ret_cache);
+		   struct ps_bytes *ret_cache);
 
 #endif

@@ -4,7 +4,9 @@
 #include "core/store/recent.h"
 
 /* Where two mailboxes meet in a slot the older is forgotten, and its messages are recent once more. */
-enum { SLOTS = 8192 };
+enum {
+	SLOTS = 8192
+};
 
 static struct {
 	struct ps_id id;

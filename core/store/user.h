@@ -15,7 +15,11 @@
 
 struct ps_mailbox;
 
-enum ps_user_state { PS_USER_OPENING, PS_USER_OPEN, PS_USER_CLOSING };
+enum ps_user_state {
+	PS_USER_OPENING,
+	PS_USER_OPEN,
+	PS_USER_CLOSING
+};
 
 struct ps_user {
 	/* Under the registry's lock. */
@@ -37,8 +41,9 @@ struct ps_user {
 };
 
 /* As ps_user_open(), with everything that it looks up given. `conf` may be NULL: built-in defaults. */
-int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
-                      const struct ps_user_info *info, struct ps_user **ret_user);
+int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf,
+		      const struct ps_conf *core_conf, const struct ps_user_info *info,
+		      struct ps_user **ret_user);
 struct ps_user *ps_user_ref(struct ps_user *user);
 
 /* Brings in what others did to the mailbox (NULL: to the list of mailboxes) if the backend says that there may be

@@ -7,7 +7,9 @@
 #include "core/store/watch.h"
 #include "postern/log.h"
 
-enum { LOOK_EVERY_SECONDS = 2 };
+enum {
+	LOOK_EVERY_SECONDS = 2
+};
 
 static struct {
 	pthread_mutex_t lock;
@@ -38,7 +40,8 @@ static void turn_add(struct turn *turn, struct ps_mailbox *mailbox)
 {
 	if (turn->count == turn->cap) {
 		turn->cap = turn->cap ? turn->cap * 2 : 16;
-		turn->mailboxes = ps_realloc(turn->mailboxes, turn->cap * sizeof(struct ps_mailbox *));
+		turn->mailboxes =
+			ps_realloc(turn->mailboxes, turn->cap * sizeof(struct ps_mailbox *));
 	}
 	ps_user_ref(mailbox->user);
 	turn->mailboxes[turn->count++] = ps_mailbox_ref(mailbox);
@@ -69,8 +72,8 @@ static void look(struct ps_mailbox *mailbox)
 	int r = ps_user_look(mailbox->user, mailbox->mbox);
 
 	if (r < 0 && r != PS_E_GONE)
-		ps_log(PS_LOG_WARNING, "mailbox_look_failed", "user", mailbox->user->name, "error", ps_last_error(),
-		       NULL);
+		ps_log(PS_LOG_WARNING, "mailbox_look_failed", "user", mailbox->user->name, "error",
+		       ps_last_error(), NULL);
 	else
 		ps_mailbox_refresh(mailbox, NULL);
 }
