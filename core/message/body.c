@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/* A message's octets as they are sent, from however they lie. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "postern/message.h"
+
+enum {
+	PIECE = 64 * 1024
+};
+
+struct reading {
+	const struct ps_body *body;
+	uint64_t at, end; /* raw octets from the start of the body */
+	uint64_t skip;    /* wire octets to pass over */
+	uint64_t left;    /* wire octets to give */
+	bool convert;     /* bare LFs are to be found */
+	bool cr;          /* the last raw octet was CR */
+	uint8_t *raw, *wire;
+	int (*write)(void *arg, struct ps_bytes octets);
+	void *arg;
+};
+
+/* The next raw octets, at most a piece. Those of a body in memory stay where they are. */
+static int next_piece(struct reading *r, struct ps_bytes *ret)
+{
+	uint64_t need = r->skip + r->left; /* a raw octet gives one wire octet or two */
+	size_t want = (size_t)(r->end - r->at < PIECE ? r->end - r->at : PIECE);
+	ssize_t n;
+
+	if (need && need < want)
+		want = (size_t)need;
+
+	if (r->body->data) {
+		*ret = ps_bytes(r->body->data + r->at, want);
+		r->at += want;
+		return 0;
+	}
+	do
+		n = pread(r->body->fd, r->raw, want, (off_t)(r->body->offset + r->at));
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return ps_fail_errno("read a message");
+	if (n == 0)
+		return ps_fail(PS_E_STORAGE, "a message is shorter than it was");
+	*ret = ps_bytes(r->raw, (size_t)n);
+	r->at += (uint64_t)n;
+	return 0;
+}
+
+static int give_piece(struct reading *r, struct ps_bytes wire)
+{
+	uint8_t *nul;
+
+	if (memchr(wire.ptr, 0, wire.len)) {
+		if (wire.ptr != r->wire)
+			memcpy(r->wire, wire.ptr, wire.len);
+		wire.ptr = r->wire;
+		for (size_t at = 0; (nul = memchr(r->wire + at, 0, wire.len - at));
+		     at = (size_t)(nul - r->wire))
+			*nul = 0x80;
+	}
+	return r->write(r->arg, wire);
+}
+
+/* Gives what the request has of these wire octets. */
+static int give(struct reading *r, struct ps_bytes wire)
+{
+	size_t n = r->skip < wire.len ? (size_t)r->skip : wire.len;
+	int result;
+
+	r->skip -= n;
+	wire = ps_bytes_skip(wire, n);
+	if (wire.len > r->left)
+		wire.len = (size_t)r->left;
+	r->left -= wire.len;
+	while (wire.len) {
+		n = wire.len < PIECE ? wire.len : PIECE;
+		if ((result = give_piece(r, ps_bytes(wire.ptr, n))) != 0)
+			return result;
+		wire = ps_bytes_skip(wire, n);
+	}
+	return 0;
+}
+
+/* A piece with a CR put before each LF that has none; r->wire has room for twice a piece. */
+static struct ps_bytes to_wire(struct reading *r, struct ps_bytes raw)
+{
+	const uint8_t *at = raw.ptr, *end = at + raw.len, *lf;
+	uint8_t *to = r->wire;
+
+	while (at < end && (lf = memchr(at, '\n', (size_t)(end - at)))) {
+		size_t n = (size_t)(lf - at);
+		bool cr = n ? lf[-1] == '\r' : r->cr;
+
+		memcpy(to, at, n);
+		to += n;
+		if (!cr)
+			*to++ = '\r';
+		*to++ = '\n';
+		r->cr = false;
+		at = lf + 1;
+	}
+	if (at < end) {
+		r->cr = end[-1] == '\r';
+		memcpy(to, at, (size_t)(end - at));
+		to += end - at;
+	}
+	return ps_bytes(r->wire, (size_t)(to - r->wire));
+}
+
+static int run(struct reading *r)
+{
+	struct ps_bytes piece = {NULL, 0};
+	int result = 0;
+
+	while (result == 0 && r->left) {
+		if (r->at >= r->end)
+			return ps_fail(PS_E_STORAGE, "a message is shorter than its cache says");
+		result = next_piece(r, &piece);
+		if (result == 0)
+			result = give(r, r->convert ? to_wire(r, piece) : piece);
+	}
+	return result;
+}
+
+/* Whether the first line of the body ends without CR. */
+static int starts_bare(struct reading *r, bool *ret_bare)
+{
+	struct ps_bytes piece = {NULL, 0};
+	bool cr = false;
+
+	for (r->at = 0; r->at < r->end;) {
+		int result = next_piece(r, &piece);
+		ptrdiff_t lf;
+
+		if (result < 0)
+			return result;
+		lf = ps_bytes_find(piece, '\n');
+		if (lf >= 0) {
+			*ret_bare = lf > 0 ? piece.ptr[lf - 1] != '\r' : !cr;
+			return 0;
+		}
+		cr = piece.ptr[piece.len - 1] == '\r';
+	}
+	*ret_bare = false;
+	return 0;
+}
+
+/*
+ * Decides where to start. A cache made from CRLF octets may be given with a body that was put away
+ * with bare LFs; its raw places are those of the CRLF form then. This is so if the span says that
+ * no bare LF is in or before it and yet the first line ends in one: then only the wire places
+ * count, and reading starts with the message.
+ */
+static int seek(struct reading *r, const struct ps_span *span, uint64_t from)
+{
+	bool same = span->raw_offset == span->offset && span->raw_length == span->length;
+	bool bare = false;
+	int result;
+
+	r->end = r->body->length;
+	if (r->body->wire_form) {
+		r->at = span->offset + from;
+		return 0;
+	}
+	if (same && (result = starts_bare(r, &bare)) < 0)
+		return result;
+	/* With bare LFs, where a wire octet lies is only known by counting from a place that is
+	 * known. */
+	r->convert = bare || !same;
+	r->at = bare ? 0 : r->convert ? span->raw_offset : span->offset + from;
+	r->skip = bare ? span->offset + from : r->convert ? from : 0;
+	return 0;
+}
+
+int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_t from,
+		 uint64_t len, int (*write)(void *arg, struct ps_bytes octets), void *arg)
+{
+	struct reading r = {.body = body, .write = write, .arg = arg};
+	int result;
+
+	if (from >= span->length || len == 0)
+		return 0;
+	r.left = len < span->length - from ? len : span->length - from;
+	r.raw = body->data ? NULL : ps_malloc(PIECE);
+	r.wire = ps_malloc(2 * PIECE);
+	result = seek(&r, span, from);
+	if (result == 0)
+		result = run(&r);
+	free(r.raw);
+	free(r.wire);
+	return result;
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/message/cache.h"
+#include "core/message/param.h"
+
+static void put_le(struct ps_buf *out, uint64_t n, int octets)
+{
+	for (int i = 0; i < octets; i++)
+		ps_buf_char(out, (char)(n >> 8 * i));
+}
+
+static uint64_t get_le(const uint8_t *at, int octets)
+{
+	uint64_t n = 0;
+
+	for (int i = octets; i-- > 0;)
+		n = n << 8 | at[i];
+	return n;
+}
+
+/* Each step maps states one to one, so a change within one word cannot get lost; it is no defence
+ * against people. */
+uint64_t cache_checksum(struct ps_bytes octets)
+{
+	const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t sum = octets.len * odd;
+
+	for (; octets.len >= 8; octets = ps_bytes_skip(octets, 8)) {
+		sum = (sum ^ get_le(octets.ptr, 8)) * odd;
+		sum ^= sum >> 32;
+	}
+	sum = (sum ^ (octets.len ? get_le(octets.ptr, (int)octets.len) : 0)) * odd;
+	return sum ^ sum >> 29;
+}
+
+static void put_varint(struct ps_buf *out, uint64_t n)
+{
+	while (n >= 0x80) {
+		ps_buf_char(out, (char)(n | 0x80));
+		n >>= 7;
+	}
+	ps_buf_char(out, (char)n);
+}
+
+static void put_extent(struct ps_buf *out, const struct mark *from, const struct mark *to)
+{
+	uint64_t raw = to->raw - from->raw;
+
+	put_varint(out, raw);
+	put_varint(out, to->wire - from->wire - raw);
+	put_varint(out, to->lines - from->lines);
+}
+
+static void put_text(struct ps_buf *out, struct ps_bytes text)
+{
+	put_varint(out, text.len);
+	ps_buf_bytes(out, text);
+}
+
+static void put_ref(struct ps_buf *out, const struct tree *tree, struct text_ref ref)
+{
+	put_text(out, ps_bytes(tree->texts.ptr + ref.at, ref.len));
+}
+
+static void put_entities(const struct tree *tree, struct ps_buf *out)
+{
+	struct mark last = {0};
+
+	for (uint32_t i = 0; i < tree->count; i++) {
+		const struct entity *entity = &tree->entities[i];
+		uint64_t raw = entity->start.raw - last.raw;
+
+		put_varint(out, entity->kind);
+		put_varint(out, entity->children);
+		put_varint(out, raw);
+		put_varint(out, entity->start.wire - last.wire - raw);
+		put_extent(out, &entity->start, &entity->body);
+		put_extent(out, &entity->body, &entity->end);
+		last = entity->start;
+		if (entity->kind != ENTITY_LEAF)
+			continue;
+		if (entity->plain) {
+			put_text(out, ps_bytes_str("text/plain"));
+			put_text(out, ps_bytes_str("us-ascii"));
+			put_text(out, ps_bytes_str("7bit"));
+			continue;
+		}
+		put_ref(out, tree, entity->type);
+		put_ref(out, tree, entity->charset);
+		put_ref(out, tree, entity->encoding);
+	}
+}
+
+void cache_write(const struct tree *tree, const struct header *root, const struct cache_head *date,
+		 struct ps_buf *out)
+{
+	struct ps_buf structure = {0}, entities = {0};
+	struct text_ref envelope = tree->entities[0].envelope;
+	size_t length;
+
+	tree_write_structure(tree, &structure);
+	put_entities(tree, &entities);
+	length = CACHE_HEAD + envelope.len + structure.len + root->kept.len + entities.len;
+	ps_buf_reset(out);
+	if (!ps_buf_reserve(out, length))
+		return;
+	put_le(out, CACHE_MAGIC, 4);
+	put_le(out, length, 4);
+	put_le(out, 0, 8);
+	put_le(out, envelope.len, 4);
+	put_le(out, structure.len, 4);
+	put_le(out, root->kept.len, 4);
+	put_le(out, entities.len, 4);
+	put_le(out, tree->count, 4);
+	put_le(out, (uint32_t)date->zone, 4);
+	put_le(out, (uint64_t)date->date, 8);
+	put_le(out, root->not_kept, 8);
+	ps_buf_append(out, tree->texts.ptr + envelope.at, envelope.len);
+	ps_buf_bytes(out, ps_buf_view(&structure));
+	ps_buf_bytes(out, ps_buf_view(&root->kept));
+	ps_buf_bytes(out, ps_buf_view(&entities));
+	length = cache_checksum(ps_bytes_skip(ps_buf_view(out), 16));
+	for (int i = 0; i < 8; i++)
+		out->ptr[8 + i] = (uint8_t)(length >> 8 * i);
+	ps_buf_finish(&structure);
+	ps_buf_finish(&entities);
+}
+
+void cache_head_read(struct ps_bytes octets, struct cache_head *ret)
+{
+	const uint8_t *at = octets.ptr + 16;
+
+	*ret = (struct cache_head){
+		.envelope = (uint32_t)get_le(at, 4),
+		.structure = (uint32_t)get_le(at + 4, 4),
+		.fields = (uint32_t)get_le(at + 8, 4),
+		.entities = (uint32_t)get_le(at + 12, 4),
+		.count = (uint32_t)get_le(at + 16, 4),
+		.zone = (int32_t)get_le(at + 20, 4),
+		.date = (int64_t)get_le(at + 24, 8),
+		.not_kept = get_le(at + 32, 8),
+	};
+}
+
+static bool take_varint(struct ps_bytes *in, uint64_t *ret)
+{
+	uint64_t n = 0;
+
+	/* Eight octets, 56 bits: as many entities as there may be cannot make their sum overflow.
+	 */
+	for (size_t i = 0; i < in->len && i < 8; i++) {
+		n |= (uint64_t)(in->ptr[i] & 0x7f) << 7 * i;
+		if (in->ptr[i] < 0x80) {
+			*in = ps_bytes_skip(*in, i + 1);
+			*ret = n;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool take_text(struct ps_bytes *in, struct ps_bytes *ret)
+{
+	uint64_t len;
+
+	if (!take_varint(in, &len) || len > in->len || len > 2 * TYPE_MAX + 1)
+		return false;
+	*ret = ps_bytes(in->ptr, (size_t)len);
+	*in = ps_bytes_skip(*in, (size_t)len);
+	return true;
+}
+
+static bool take_extent(struct ps_bytes *in, struct ps_span *span)
+{
+	uint64_t bare;
+
+	if (!take_varint(in, &span->raw_length) || !take_varint(in, &bare) ||
+	    !take_varint(in, &span->lines))
+		return false;
+	span->length = span->raw_length + bare;
+	return bare <= span->lines && span->lines <= span->raw_length;
+}
+
+void cache_walk_init(struct cache_walk *walk, const struct ps_cache *cache)
+{
+	struct cache_head head;
+
+	cache_head_read(cache->octets, &head);
+	*walk = (struct cache_walk){.rest = ps_bytes(cache->octets.ptr + CACHE_HEAD +
+							     head.envelope + head.structure +
+							     head.fields,
+						     head.entities)};
+}
+
+bool cache_walk_next(struct cache_walk *walk, struct cache_entity *ret)
+{
+	struct ps_bytes *in = &walk->rest;
+	uint64_t kind, children, raw, bare;
+
+	*ret = (struct cache_entity){0};
+	if (!take_varint(in, &kind) || kind > ENTITY_MESSAGE || !take_varint(in, &children) ||
+	    children > TREE_PARTS_MAX || !take_varint(in, &raw) || !take_varint(in, &bare) ||
+	    bare > raw || !take_extent(in, &ret->header) || !take_extent(in, &ret->body))
+		return false;
+	ret->kind = (enum entity_kind)kind;
+	ret->children = (uint32_t)children;
+	if (__builtin_add_overflow(walk->raw, raw, &walk->raw) ||
+	    __builtin_add_overflow(walk->wire, raw + bare, &walk->wire))
+		return false;
+	ret->header.offset = walk->wire;
+	ret->header.raw_offset = walk->raw;
+	ret->body.offset = walk->wire + ret->header.length;
+	ret->body.raw_offset = walk->raw + ret->header.raw_length;
+	if (kind != ENTITY_LEAF)
+		return true;
+	return take_text(in, &ret->type) && take_text(in, &ret->charset) &&
+	       take_text(in, &ret->encoding);
+}
+
+/* The whole message: no entity may reach beyond it. */
+struct bounds {
+	uint64_t raw, wire;
+};
+
+/* One entity and all it has; `left` counts those not yet seen. Each is within the message and the
+ * depth is bounded, so that whoever walks later need not look. */
+static bool check_entity(struct cache_walk *walk, struct bounds *bounds, uint32_t *left, int depth)
+{
+	struct cache_entity entity;
+
+	if (*left == 0 || depth > 2 * TREE_DEPTH_MAX + 1 || !cache_walk_next(walk, &entity))
+		return false;
+	if (depth == 0)
+		*bounds = (struct bounds){entity.body.raw_offset + entity.body.raw_length,
+					  entity.body.offset + entity.body.length};
+	if (entity.body.raw_offset + entity.body.raw_length > bounds->raw ||
+	    entity.body.offset + entity.body.length > bounds->wire || entity.children >= *left)
+		return false;
+	if ((entity.kind == ENTITY_LEAF) != (entity.children == 0) ||
+	    (entity.kind == ENTITY_MESSAGE && entity.children != 1))
+		return false;
+	--*left;
+	for (uint32_t i = 0; i < entity.children; i++)
+		if (!check_entity(walk, bounds, left, depth + 1))
+			return false;
+	return true;
+}
+
+static bool check_entities(const struct ps_cache *cache, uint32_t count)
+{
+	struct cache_walk walk;
+	struct bounds bounds;
+
+	cache_walk_init(&walk, cache);
+	return check_entity(&walk, &bounds, &count, 0) && count == 0 && walk.rest.len == 0;
+}
+
+int ps_cache_open(struct ps_cache *cache, struct ps_bytes octets)
+{
+	struct ps_cache opened = {octets};
+	struct cache_head head;
+
+	if (octets.len < CACHE_HEAD || get_le(octets.ptr, 4) != CACHE_MAGIC ||
+	    get_le(octets.ptr + 4, 4) != octets.len ||
+	    get_le(octets.ptr + 8, 8) != cache_checksum(ps_bytes_skip(octets, 16)))
+		return ps_fail(PS_E_CORRUPT, "not a message cache of this version, or damaged");
+	cache_head_read(octets, &head);
+	if ((uint64_t)CACHE_HEAD + head.envelope + head.structure + head.fields + head.entities !=
+		    octets.len ||
+	    head.count > TREE_PARTS_MAX || !check_entities(&opened, head.count))
+		return ps_fail(PS_E_CORRUPT, "message cache: its parts do not fit");
+	*cache = opened;
+	return 0;
+}
+
+struct ps_bytes ps_cache_envelope(const struct ps_cache *cache)
+{
+	struct cache_head head;
+
+	cache_head_read(cache->octets, &head);
+	return ps_bytes(cache->octets.ptr + CACHE_HEAD, head.envelope);
+}
+
+struct ps_bytes ps_cache_bodystructure(const struct ps_cache *cache)
+{
+	struct cache_head head;
+
+	cache_head_read(cache->octets, &head);
+	return ps_bytes(cache->octets.ptr + CACHE_HEAD + head.envelope, head.structure);
+}
+
+int ps_cache_fields(const struct ps_cache *cache, const char *const *names, size_t count,
+		    struct ps_buf *out)
+{
+	struct cache_head head;
+
+	cache_head_read(cache->octets, &head);
+	for (size_t i = 0; i < count; i++) {
+		int row = field_row(ps_bytes_str(names[i]));
+
+		if (row < 0 || !field_row_kept(row) || head.not_kept >> row & 1)
+			return ps_fail(PS_E_NOTFOUND, "the cache does not keep %s", names[i]);
+	}
+	return ps_header_filter(
+		ps_bytes(cache->octets.ptr + CACHE_HEAD + head.envelope + head.structure,
+			 head.fields),
+		names, count, false, out);
+}
+
+int ps_cache_date(const struct ps_cache *cache, int64_t *ret_time, int *ret_zone)
+{
+	struct cache_head head;
+
+	cache_head_read(cache->octets, &head);
+	if (head.zone == CACHE_NO_DATE)
+		return ps_fail(PS_E_NOTFOUND, "the message has no date");
+	*ret_time = head.date;
+	*ret_zone = head.zone;
+	return 0;
+}
