@@ -2,7 +2,9 @@
 /* Lists of networks, "192.0.2.0/24,2001:db8::/32". */
 #include <arpa/inet.h>
 #include <stdio.h>
-#include "auth/passwdfile.h"
+#include <string.h>
+#include "auth/nets.h"
+#include "postern/buf.h"
 
 struct address {
 	uint8_t octets[16];
@@ -112,5 +114,17 @@ bool ps_nets_valid(const char *nets)
 	while (rest.len)
 		if (!read_net(next_net(&rest), &net, &bits))
 			return false;
+	return true;
+}
+
+bool ps_address_key(const char *remote, uint8_t ret_key[16])
+{
+	struct address address = {0};
+
+	if (!read_remote(remote, &address))
+		return false;
+	memset(ret_key, 0, 16);
+	memcpy(ret_key, address.octets, address.bits == 32 ? 4 : 8);
+	ret_key[15] = (uint8_t)address.bits;
 	return true;
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "auth/names.h"
+#include "auth/nets.h"
 #include "auth/passwdfile.h"
 #include "auth/passwords.h"
 #include "postern/error.h"

@@ -58,12 +58,6 @@ const struct ps_passwd_user *ps_passwd_file_find(const struct ps_passwd_file *fi
 const struct ps_passwd_user *ps_passwd_file_first(const struct ps_passwd_file *file);
 size_t ps_passwd_file_count(const struct ps_passwd_file *file);
 
-/* Whether `remote` ("192.0.2.1:4711", "[2001:db8::1]:4711") is in the list
- * "192.0.2.0/24,2001:db8::/32". */
-bool ps_nets_contain(const char *nets, const char *remote);
-/* Whether each element of the list is a network. */
-bool ps_nets_valid(const char *nets);
-
 /* Cuts the next line, without its line end, off `rest`; false at the end. */
 bool ps_passwd_line(struct ps_bytes *rest, struct ps_bytes *ret_line);
 /* Reads all of a file from its start, without moving the descriptor's offset. */

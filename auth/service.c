@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include "auth/names.h"
+#include "auth/nets.h"
+#include "auth/passwords.h"
+#include "auth/sasl.h"
+#include "auth/service.h"
+#include "auth/throttle.h"
+#include "core/event/workers.h"
+#include "postern/error.h"
+#include "postern/log.h"
+#include "postern/pool.h"
+
+#define BUCKETS 1024u
+
+/* Hashing costs by intention, so what waits for a worker is bounded; more are told to come back. */
+#define CHECKING_MAX 1024u
+
+/* One log-in under way. While a worker checks its password, only the worker touches `stored`, `sasl.password` and
+ * `r`; an exchange that was cancelled meanwhile is freed when the worker is done. */
+struct exchange {
+	struct exchange *next; /* in its bucket */
+	struct ps_auth_service *service;
+	struct ps_auth_from from;
+	struct ps_pool *pool;
+	const char *sid, *service_name, *mechanism, *remote;
+	bool is_tls, checking, cancelled;
+	struct ps_sasl sasl;
+	struct ps_timer *timer; /* holds the answer back */
+
+	char *stored;      /* what the password is checked against */
+	const char *known; /* the user's name as looked up; NULL: not lawful */
+	struct ps_user_info user;
+	const char *reason;         /* why not, whatever the password; NULL: it decides */
+	bool refused;               /* right, but may not log in */
+	int r;                      /* of ps_password_check() */
+	enum ps_auth_status status; /* to answer after the delay */
+};
+
+struct ps_auth_service {
+	struct ps_auth_service_args args;
+	struct ps_workers *workers;
+	struct ps_throttle *throttle;
+	struct ps_passwd_file *users;
+	struct exchange *buckets[BUCKETS];
+	unsigned count, count_max, checking;
+};
+
+/* ---- exchanges -------------------------------------------------------------------------------------- */
+
+static struct exchange **bucket_of(struct ps_auth_service *service, struct ps_auth_from from)
+{
+	return &service->buckets[(from.number * 31 + from.front) % BUCKETS];
+}
+
+static bool same_from(struct ps_auth_from a, struct ps_auth_from b)
+{
+	return a.front == b.front && a.number == b.number;
+}
+
+static struct exchange *find(struct ps_auth_service *service, struct ps_auth_from from)
+{
+	struct exchange *x = *bucket_of(service, from);
+
+	while (x && !same_from(x->from, from))
+		x = x->next;
+	return x;
+}
+
+static struct exchange *create(struct ps_auth_service *service,
+			       const struct ps_auth_request *request)
+{
+	struct ps_pool *pool = ps_pool_create("authentication");
+	struct exchange *x = PS_NEW(pool, struct exchange);
+	struct exchange **bucket = bucket_of(service, request->from);
+
+	x->pool = pool;
+	x->service = service;
+	x->from = request->from;
+	x->sid = ps_pool_strdup(pool, request->sid);
+	x->service_name = ps_pool_strdup(pool, request->service);
+	x->mechanism = ps_pool_strdup(pool, request->mechanism);
+	x->remote = ps_pool_strdup(pool, request->remote);
+	x->is_tls = request->is_tls;
+	x->next = *bucket;
+	*bucket = x;
+	service->count++;
+	return x;
+}
+
+static void unlink_exchange(struct exchange *x)
+{
+	struct exchange **at = bucket_of(x->service, x->from);
+
+	while (*at && *at != x)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	*at = x->next;
+	x->service->count--;
+}
+
+static void destroy(struct exchange *x)
+{
+	unlink_exchange(x);
+	if (x->checking) {
+		x->cancelled = true;
+		return;
+	}
+	ps_timer_close(x->timer);
+	ps_sasl_finish(&x->sasl);
+	ps_pool_destroy(x->pool);
+}
+
+static void answer(struct exchange *x, enum ps_auth_status status, struct ps_bytes data)
+{
+	struct ps_auth_answer a = {.from = x->from, .status = status, .data = data};
+
+	if (status == PS_AUTH_OK) {
+		a.user = &x->user;
+		a.sid = x->sid;
+		a.service = x->service_name;
+	}
+	x->service->args.answer(x->service->args.arg, &a);
+	if (status != PS_AUTH_CONTINUE)
+		destroy(x);
+}
+
+/* ---- the end of an exchange ------------------------------------------------------------------------- */
+
+static void log_end(const struct exchange *x, const char *reason)
+{
+	const char *event = reason ? "login_failed" : "login";
+
+	ps_log(reason ? PS_LOG_WARNING : PS_LOG_INFO, event, "sid", x->sid, "user", x->known,
+	       "service", x->service_name, "remote", x->remote, "tls", x->is_tls ? "yes" : "no",
+	       "mechanism", x->mechanism, "reason", reason, NULL);
+}
+
+static struct ps_bytes text_for(enum ps_auth_status status)
+{
+	return status == PS_AUTH_REFUSED ? ps_bytes_str("This account may not log in.")
+					 : ps_bytes(NULL, 0);
+}
+
+static void delay_over(void *arg)
+{
+	struct exchange *x = arg;
+
+	answer(x, x->status, text_for(x->status));
+}
+
+/* Right answers are held back as long as wrong ones: the delay says nothing. */
+static void answer_after_delay(struct exchange *x, enum ps_auth_status status, uint64_t delay)
+{
+	x->status = status;
+	if (delay && ps_timer_open(x->service->args.loop, delay_over, x, &x->timer) == 0)
+		ps_timer_set(x->timer, delay, 0);
+	else
+		delay_over(x);
+}
+
+/* `reason` NULL: the log-in is right. */
+static void finish(struct exchange *x, enum ps_auth_status status, const char *reason)
+{
+	uint64_t now = ps_loop_now(x->service->args.loop);
+	uint64_t delay = ps_throttle_delay(x->service->throttle, x->remote, now);
+
+	log_end(x, reason);
+	if (status == PS_AUTH_FAILED)
+		ps_throttle_failed(x->service->throttle, x->remote, now);
+	if (x->cancelled)
+		destroy(x);
+	else
+		answer_after_delay(x, status, delay);
+}
+
+/* ---- the password ----------------------------------------------------------------------------------- */
+
+static void check_work(void *arg)
+{
+	struct exchange *x = arg;
+
+	x->r = ps_password_check(x->stored, ps_buf_view(&x->sasl.password));
+	if (x->r == PS_E_UNSUPPORTED)
+		ps_logf(PS_LOG_ERROR, "password_hash", x->sid, "user %s: %s", x->known,
+			ps_last_error());
+}
+
+static void check_done(void *arg)
+{
+	struct exchange *x = arg;
+
+	x->checking = false;
+	x->service->checking--;
+	if (x->reason)
+		finish(x, PS_AUTH_FAILED, x->reason);
+	else if (x->r == PS_E_UNSUPPORTED)
+		finish(x, PS_AUTH_TEMPFAIL, "unusable_hash");
+	else if (x->r < 0)
+		finish(x, PS_AUTH_FAILED, "bad_password");
+	else if (x->refused)
+		finish(x, PS_AUTH_REFUSED, "nologin");
+	else
+		finish(x, PS_AUTH_OK, NULL);
+}
+
+static void take_user(struct exchange *x, const struct ps_passwd_user *user)
+{
+	x->user = (struct ps_user_info){
+		.name = ps_pool_strdup(x->pool, user->info.name),
+		.uid = user->info.uid,
+		.gid = user->info.gid,
+		.home = ps_pool_strdup(x->pool, user->info.home),
+		.backend = ps_pool_strdup(x->pool, user->info.backend),
+		.root = ps_pool_strdup(x->pool, user->info.root),
+	};
+	x->refused = user->nologin;
+	if (user->allow_nets && !ps_nets_contain(user->allow_nets, x->remote))
+		x->reason = "not_from_this_net";
+}
+
+/* The one spelling of a name that a client sent; NULL: not lawful. */
+static const char *spell(struct exchange *x, const struct ps_buf *name)
+{
+	struct ps_buf out = {0};
+	const char *spelt = NULL;
+
+	if (ps_user_name_normalise(ps_buf_view(name),
+				   ps_conf_str(x->service->args.conf, "default_domain"), &out) == 0)
+		spelt = ps_pool_strdup(x->pool, ps_buf_cstr(&out));
+	ps_buf_finish(&out);
+	return spelt;
+}
+
+/* Finds the user, and what is checked when there is none: somebody else's hash, so that it takes as long. */
+static void look_up(struct exchange *x)
+{
+	const struct ps_passwd_user *user = NULL,
+				    *stand_in = ps_passwd_file_first(x->service->users);
+	const char *authzid;
+
+	x->known = spell(x, &x->sasl.authcid);
+	if (x->known)
+		user = ps_passwd_file_find(x->service->users, x->known);
+	if (!x->known)
+		x->reason = "bad_name";
+	else if (!user)
+		x->reason = "unknown_user";
+	else
+		take_user(x, user);
+	if (x->sasl.authzid.len) {
+		authzid = spell(x, &x->sasl.authzid);
+		if (!authzid || !x->known || strcmp(authzid, x->known) != 0)
+			x->reason = "authzid";
+	}
+	user = user ? user : stand_in;
+	x->stored = ps_pool_strdup(x->pool, user ? user->password : "{PLAIN}");
+}
+
+static void check(struct exchange *x)
+{
+	if (!x->service->users) {
+		finish(x, PS_AUTH_TEMPFAIL, "no_users_loaded");
+		return;
+	}
+	if (x->service->checking >= CHECKING_MAX) {
+		finish(x, PS_AUTH_TEMPFAIL, "too_busy");
+		return;
+	}
+	look_up(x);
+	x->checking = true;
+	x->service->checking++;
+	ps_workers_run(x->service->workers, check_work, check_done, x);
+}
+
+static void take_response(struct exchange *x, struct ps_bytes data)
+{
+	switch (ps_sasl_step(&x->sasl, data)) {
+	case PS_SASL_CHALLENGE: answer(x, PS_AUTH_CONTINUE, x->sasl.challenge); break;
+	case PS_SASL_PASSWORD: check(x); break;
+	case PS_SASL_BAD: finish(x, PS_AUTH_FAILED, "bad_response"); break;
+	}
+}
+
+/* ---- what the fronts ask ---------------------------------------------------------------------------- */
+
+static void answer_none(struct ps_auth_service *service, struct ps_auth_from from,
+			enum ps_auth_status status)
+{
+	struct ps_auth_answer a = {.from = from, .status = status};
+
+	service->args.answer(service->args.arg, &a);
+}
+
+void ps_auth_service_start(struct ps_auth_service *service, const struct ps_auth_request *request)
+{
+	struct exchange *x = find(service, request->from);
+	int r;
+
+	if (x)
+		destroy(x);
+	if (service->count >= service->count_max) {
+		answer_none(service, request->from, PS_AUTH_TEMPFAIL);
+		return;
+	}
+	x = create(service, request);
+	r = ps_sasl_start(&x->sasl, request->mechanism, request->plaintext_ok);
+	if (r == PS_E_NOTFOUND)
+		answer(x, PS_AUTH_UNKNOWN_MECHANISM, ps_bytes(NULL, 0));
+	else if (r < 0)
+		answer(x, PS_AUTH_PRIVACY, ps_bytes(NULL, 0));
+	else
+		take_response(x, request->initial);
+}
+
+void ps_auth_service_step(struct ps_auth_service *service, struct ps_auth_from from,
+			  struct ps_bytes response)
+{
+	struct exchange *x = find(service, from);
+
+	if (!x || x->checking || x->timer)
+		answer_none(service, from, PS_AUTH_FAILED);
+	else
+		take_response(x, response.ptr ? response : ps_bytes("", 0));
+}
+
+void ps_auth_service_cancel(struct ps_auth_service *service, struct ps_auth_from from)
+{
+	struct exchange *x = find(service, from);
+
+	if (x)
+		destroy(x);
+}
+
+void ps_auth_service_drop_front(struct ps_auth_service *service, unsigned front)
+{
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		struct exchange *next;
+
+		for (struct exchange *x = service->buckets[i]; x; x = next) {
+			next = x->next;
+			if (x->from.front == front)
+				destroy(x);
+		}
+	}
+}
+
+/* ---- the service ------------------------------------------------------------------------------------ */
+
+void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct ps_conf *conf)
+{
+	const struct ps_conf *limits = ps_conf_section(conf, "limits", 0);
+
+	service->args.conf = conf;
+	service->count_max = (unsigned)ps_conf_int(limits, "connections");
+	ps_throttle_set(service->throttle,
+			(unsigned)ps_conf_int(limits, "auth_failures_per_minute"),
+			(uint64_t)ps_conf_int(limits, "auth_delay_max") * 1000);
+}
+
+int ps_auth_service_create(const struct ps_auth_service_args *args,
+			   struct ps_auth_service **ret_service)
+{
+	struct ps_auth_service *service = ps_zalloc(sizeof *service);
+	int r;
+
+	service->args = *args;
+	r = ps_workers_create(args->loop, (unsigned)ps_conf_int(args->conf, "auth_workers"),
+			      &service->workers);
+	if (r < 0) {
+		free(service);
+		return r;
+	}
+	service->throttle = ps_throttle_create(0, 0);
+	ps_auth_service_reconfigure(service, args->conf);
+	*ret_service = service;
+	return 0;
+}
+
+void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd_file *users)
+{
+	ps_passwd_file_destroy(service->users);
+	service->users = users;
+}
+
+void ps_auth_service_destroy(struct ps_auth_service *service)
+{
+	if (!service)
+		return;
+	for (unsigned i = 0; i < BUCKETS; i++)
+		while (service->buckets[i])
+			destroy(service->buckets[i]);
+	ps_workers_destroy(service->workers);
+	ps_throttle_destroy(service->throttle);
+	ps_passwd_file_destroy(service->users);
+	free(service);
+}

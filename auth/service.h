@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * auth/service.h - answers authentications: SASL exchanges, user look-up, hashing in worker threads, delays.
+ *
+ * It lives on a loop and knows nothing of processes; the auth role connects it with the fronts, and unit tests with
+ * functions.
+ */
+#ifndef AUTH_SERVICE_H
+#define AUTH_SERVICE_H
+
+#include "auth/passwdfile.h"
+#include "core/event/loop.h"
+#include "postern/session.h"
+
+struct ps_auth_service;
+
+/* Who asks: the front's index and its number for the session. */
+struct ps_auth_from {
+	unsigned front;
+	uint64_t number;
+};
+
+struct ps_auth_request {
+	struct ps_auth_from from;
+	const char *sid, *service, *mechanism, *remote;
+	bool is_tls, plaintext_ok;
+	struct ps_bytes initial;
+};
+
+struct ps_auth_answer {
+	struct ps_auth_from from;
+	enum ps_auth_status status;
+	struct ps_bytes data;
+	/* With PS_AUTH_OK. */
+	const struct ps_user_info *user;
+	const char *sid, *service;
+};
+
+struct ps_auth_service_args {
+	struct ps_loop *loop;
+	const struct ps_conf *conf; /* the root */
+	void (*answer)(void *arg, const struct ps_auth_answer *answer);
+	void *arg;
+};
+
+int ps_auth_service_create(const struct ps_auth_service_args *args,
+			   struct ps_auth_service **ret_service);
+void ps_auth_service_destroy(struct ps_auth_service *service);
+void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct ps_conf *conf);
+/* Takes the file over; the former is destroyed. NULL: until there is one, answers are PS_AUTH_TEMPFAIL. */
+void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd_file *users);
+
+/* One exchange per number at a time: a start ends a former one. A step without a start is answered PS_AUTH_FAILED. */
+void ps_auth_service_start(struct ps_auth_service *service, const struct ps_auth_request *request);
+void ps_auth_service_step(struct ps_auth_service *service, struct ps_auth_from from,
+			  struct ps_bytes response);
+void ps_auth_service_cancel(struct ps_auth_service *service, struct ps_auth_from from);
+/* The front has gone, and with it all its exchanges. */
+void ps_auth_service_drop_front(struct ps_auth_service *service, unsigned front);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/process/ticket.h - auth's word to mail that a log-in was right, carried by a front that cannot change it.
+ *
+ * A ticket is the packed row TICKET of messages.def with an HMAC-SHA256 behind it. The key is made by master at start
+ * and known to auth and mail only. It names the mail process that may take it, holds for PS_TICKET_LIFETIME_MS, and is
+ * taken once.
+ */
+#ifndef CORE_PROCESS_TICKET_H
+#define CORE_PROCESS_TICKET_H
+
+#include "core/process/messages.h"
+
+#define PS_TICKET_KEY_SIZE    32
+#define PS_TICKET_LIFETIME_MS 30000u
+
+struct ps_ticket_key {
+	uint8_t octets[PS_TICKET_KEY_SIZE];
+};
+
+/* Sets `expires` and `nonce` itself; now_ms is CLOCK_MONOTONIC. */
+int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket, uint64_t now_ms,
+		   struct ps_buf *out);
+
+/* What a mail process has taken. It refuses tickets from before it was made, as it cannot know whether the process
+ * in its place before had taken them. */
+struct ps_ticket_book;
+struct ps_ticket_book *ps_ticket_book_create(uint32_t mail, uint64_t now_ms);
+void ps_ticket_book_destroy(struct ps_ticket_book *book);
+
+/* Checks everything and takes it. The texts of ret_ticket point into `sealed`. PS_E_AUTH with the reason. */
+int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key,
+		   struct ps_bytes sealed, uint64_t now_ms, struct ps_msg_ticket *ret_ticket);
+
+/* CLOCK_MONOTONIC in milliseconds. */
+uint64_t ps_monotonic_ms(void);
+
+#endif
