@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/message/param.h"
+#include "core/message/transfer.h"
 
 void param_list_init(struct param_list *list, struct lex lex)
 {
@@ -81,19 +82,11 @@ bool param_next(struct param_list *list)
 	return false;
 }
 
-static int hex_digit(int c)
-{
-	if (ps_isdigit(c))
-		return c - '0';
-	c = ps_tolower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void append_percent(struct ps_buf *out, struct ps_bytes text)
 {
 	for (size_t i = 0; i < text.len; i++) {
-		int high = text.ptr[i] == '%' && text.len - i > 2 ? hex_digit(text.ptr[i + 1]) : -1;
-		int low = high >= 0 ? hex_digit(text.ptr[i + 2]) : -1;
+		int high = text.ptr[i] == '%' && text.len - i > 2 ? hex_value(text.ptr[i + 1]) : -1;
+		int low = high >= 0 ? hex_value(text.ptr[i + 2]) : -1;
 
 		if (low >= 0)
 			i += 2;
