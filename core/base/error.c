@@ -44,7 +44,7 @@ static const struct {
 	{EMFILE, PS_E_LIMIT},    {ENFILE, PS_E_LIMIT},
 };
 
-int ps_fail(enum ps_err code, const char *fmt, ...)
+int(ps_fail)(enum ps_err code, const char *fmt, ...)
 {
 	char text[sizeof sentence]; /* the arguments may be the old sentence */
 	va_list ap;
@@ -56,7 +56,7 @@ int ps_fail(enum ps_err code, const char *fmt, ...)
 	return code;
 }
 
-int ps_fail_errno(const char *fmt, ...)
+int(ps_fail_errno)(const char *fmt, ...)
 {
 	int error = errno;
 	char text[400];

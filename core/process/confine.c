@@ -226,7 +226,7 @@ static int fill_filter(scmp_filter_ctx filter, const struct confinement *confine
 	/* abort() and raise() */
 	return r < 0 ? r
 		     : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-					SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+					SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
 }
 
 static int filter_calls(const struct confinement *confinement)

@@ -61,7 +61,7 @@ int ps_buf_bytes(struct ps_buf *buf, struct ps_bytes b);
 int ps_buf_char(struct ps_buf *buf, char c);
 int ps_buf_u64(struct ps_buf *buf, uint64_t n); /* decimal; the quick way to print a number */
 int ps_buf_printf(struct ps_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int ps_buf_vprintf(struct ps_buf *buf, const char *fmt, va_list ap);
+int ps_buf_vprintf(struct ps_buf *buf, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* Makes room for `len` more and returns where they go; the caller then adds to buf->len. NULL as above. */
 uint8_t *ps_buf_reserve(struct ps_buf *buf, size_t len);
 /* Drops the first n octets, moving the rest down. */

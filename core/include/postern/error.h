@@ -41,6 +41,14 @@ int ps_fail(enum ps_err code, const char *fmt, ...) __attribute__((format(printf
  * appends ": " and its text. */
 int ps_fail_errno(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Lets the compiler see that a failure is negative, and so that outputs are set where `r < 0` was ruled out. */
+static inline int ps_negative(int code)
+{
+	return code < 0 ? code : PS_E_INTERNAL;
+}
+#define ps_fail(...)       ps_negative(ps_fail(__VA_ARGS__))
+#define ps_fail_errno(...) ps_negative(ps_fail_errno(__VA_ARGS__))
+
 /* This thread's last sentence; never NULL. Valid until the next ps_fail() of the thread. */
 const char *ps_last_error(void);
 
