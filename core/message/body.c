@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "postern/message.h"
+#include "postern/pool.h"
 
 enum {
 	PIECE = 64 * 1024
 };
 
-struct reading {
+struct ps_body_stream {
 	const struct ps_body *body;
 	uint64_t at, end; /* raw octets from the start of the body */
 	uint64_t skip;    /* wire octets to pass over */
@@ -17,12 +18,13 @@ struct reading {
 	bool convert;     /* bare LFs are to be found */
 	bool cr;          /* the last raw octet was CR */
 	uint8_t *raw, *wire;
-	int (*write)(void *arg, struct ps_bytes octets);
-	void *arg;
+	struct ps_span span;
+	uint64_t from;
+	bool started; /* it is known where to begin */
 };
 
 /* The next raw octets, at most a piece. Those of a body in memory stay where they are. */
-static int next_piece(struct reading *r, struct ps_bytes *ret)
+static int next_piece(struct ps_body_stream *r, struct ps_bytes *ret)
 {
 	uint64_t need = r->skip + r->left; /* a raw octet gives one wire octet or two */
 	size_t want = (size_t)(r->end - r->at < PIECE ? r->end - r->at : PIECE);
@@ -48,43 +50,38 @@ static int next_piece(struct reading *r, struct ps_bytes *ret)
 	return 0;
 }
 
-static int give_piece(struct reading *r, struct ps_bytes wire)
+/* NUL may not be sent, and the body may be where we must not write. */
+static struct ps_bytes without_nul(struct ps_body_stream *r, struct ps_bytes wire)
 {
 	uint8_t *nul;
 
-	if (memchr(wire.ptr, 0, wire.len)) {
-		if (wire.ptr != r->wire)
-			memcpy(r->wire, wire.ptr, wire.len);
+	if (!memchr(wire.ptr, 0, wire.len))
+		return wire;
+	if (wire.ptr < r->wire || wire.ptr >= r->wire + 2 * PIECE) {
+		memcpy(r->wire, wire.ptr, wire.len);
 		wire.ptr = r->wire;
-		for (size_t at = 0; (nul = memchr(r->wire + at, 0, wire.len - at));
-		     at = (size_t)(nul - r->wire))
-			*nul = 0x80;
 	}
-	return r->write(r->arg, wire);
+	for (uint8_t *at = r->wire + (wire.ptr - r->wire), *end = at + wire.len;
+	     (nul = memchr(at, 0, (size_t)(end - at))); at = nul)
+		*nul = 0x80;
+	return wire;
 }
 
-/* Gives what the request has of these wire octets. */
-static int give(struct reading *r, struct ps_bytes wire)
+/* What the request has of these wire octets. */
+static struct ps_bytes clip(struct ps_body_stream *r, struct ps_bytes wire)
 {
 	size_t n = r->skip < wire.len ? (size_t)r->skip : wire.len;
-	int result;
 
 	r->skip -= n;
 	wire = ps_bytes_skip(wire, n);
 	if (wire.len > r->left)
 		wire.len = (size_t)r->left;
 	r->left -= wire.len;
-	while (wire.len) {
-		n = wire.len < PIECE ? wire.len : PIECE;
-		if ((result = give_piece(r, ps_bytes(wire.ptr, n))) != 0)
-			return result;
-		wire = ps_bytes_skip(wire, n);
-	}
-	return 0;
+	return wire;
 }
 
 /* A piece with a CR put before each LF that has none; r->wire has room for twice a piece. */
-static struct ps_bytes to_wire(struct reading *r, struct ps_bytes raw)
+static struct ps_bytes to_wire(struct ps_body_stream *r, struct ps_bytes raw)
 {
 	const uint8_t *at = raw.ptr, *end = at + raw.len, *lf;
 	uint8_t *to = r->wire;
@@ -109,23 +106,8 @@ static struct ps_bytes to_wire(struct reading *r, struct ps_bytes raw)
 	return ps_bytes(r->wire, (size_t)(to - r->wire));
 }
 
-static int run(struct reading *r)
-{
-	struct ps_bytes piece = {NULL, 0};
-	int result = 0;
-
-	while (result == 0 && r->left) {
-		if (r->at >= r->end)
-			return ps_fail(PS_E_STORAGE, "a message is shorter than its cache says");
-		result = next_piece(r, &piece);
-		if (result == 0)
-			result = give(r, r->convert ? to_wire(r, piece) : piece);
-	}
-	return result;
-}
-
 /* Whether the first line of the body ends without CR. */
-static int starts_bare(struct reading *r, bool *ret_bare)
+static int starts_bare(struct ps_body_stream *r, bool *ret_bare)
 {
 	struct ps_bytes piece = {NULL, 0};
 	bool cr = false;
@@ -153,7 +135,7 @@ static int starts_bare(struct reading *r, bool *ret_bare)
  * no bare LF is in or before it and yet the first line ends in one: then only the wire places
  * count, and reading starts with the message.
  */
-static int seek(struct reading *r, const struct ps_span *span, uint64_t from)
+static int seek(struct ps_body_stream *r, const struct ps_span *span, uint64_t from)
 {
 	bool same = span->raw_offset == span->offset && span->raw_length == span->length;
 	bool bare = false;
@@ -174,21 +156,66 @@ static int seek(struct reading *r, const struct ps_span *span, uint64_t from)
 	return 0;
 }
 
-int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_t from,
-		 uint64_t len, int (*write)(void *arg, struct ps_bytes octets), void *arg)
+struct ps_body_stream *ps_body_stream_create(const struct ps_body *body, const struct ps_span *span, uint64_t from,
+					     uint64_t len)
 {
-	struct reading r = {.body = body, .write = write, .arg = arg};
+	struct ps_body_stream *r = ps_zalloc(sizeof *r);
+
+	r->body = body;
+	r->span = *span;
+	r->from = from;
+	if (from < span->length)
+		r->left = len < span->length - from ? len : span->length - from;
+	r->raw = body->data ? NULL : ps_malloc(PIECE);
+	r->wire = ps_malloc(2 * PIECE);
+	return r;
+}
+
+void ps_body_stream_destroy(struct ps_body_stream *r)
+{
+	if (!r)
+		return;
+	free(r->raw);
+	free(r->wire);
+	free(r);
+}
+
+int ps_body_stream_next(struct ps_body_stream *r, struct ps_bytes *ret_octets)
+{
+	struct ps_bytes piece = {NULL, 0}, wire = {(const uint8_t *)"", 0};
+	int result = 0;
+
+	if (r->left && !r->started)
+		result = seek(r, &r->span, r->from);
+	r->started = true;
+	while (result == 0 && r->left && wire.len == 0) {
+		if (r->at >= r->end)
+			return ps_fail(PS_E_STORAGE, "a message is shorter than its cache says");
+		result = next_piece(r, &piece);
+		if (result == 0)
+			wire = clip(r, r->convert ? to_wire(r, piece) : piece);
+	}
+	if (result == 0)
+		*ret_octets = without_nul(r, wire);
+	return result;
+}
+
+int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_t from, uint64_t len,
+		 int (*write)(void *arg, struct ps_bytes octets), void *arg)
+{
+	struct ps_body_stream *r = ps_body_stream_create(body, span, from, len);
+	struct ps_bytes octets;
 	int result;
 
-	if (from >= span->length || len == 0)
-		return 0;
-	r.left = len < span->length - from ? len : span->length - from;
-	r.raw = body->data ? NULL : ps_malloc(PIECE);
-	r.wire = ps_malloc(2 * PIECE);
-	result = seek(&r, span, from);
-	if (result == 0)
-		result = run(&r);
-	free(r.raw);
-	free(r.wire);
+	while ((result = ps_body_stream_next(r, &octets)) == 0 && octets.len > 0) {
+		size_t half = octets.len < PIECE ? octets.len : PIECE;
+
+		result = write(arg, ps_bytes(octets.ptr, half));
+		if (result == 0 && half < octets.len)
+			result = write(arg, ps_bytes_skip(octets, half));
+		if (result != 0)
+			break;
+	}
+	ps_body_stream_destroy(r);
 	return result;
 }

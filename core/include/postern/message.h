@@ -120,4 +120,12 @@ void ps_charset_preload(void);
 int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_t from, uint64_t len,
                  int (*write)(void *arg, struct ps_bytes octets), void *arg);
 
+/* The same, a piece at a time, for those who must wait in between. `body` stays open meanwhile. next() gives at most
+ * 128 KiB, valid until it is called again; no octets: that was all. */
+struct ps_body_stream;
+struct ps_body_stream *ps_body_stream_create(const struct ps_body *body, const struct ps_span *span, uint64_t from,
+                                             uint64_t len);
+int ps_body_stream_next(struct ps_body_stream *stream, struct ps_bytes *ret_octets);
+void ps_body_stream_destroy(struct ps_body_stream *stream); /* destroy(NULL) does nothing */
+
 #endif

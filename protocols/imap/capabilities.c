@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* What the server says it can, and when. Announced is only what is whole. */
+#include "protocols/imap/imap.h"
+
+static bool literal_plus(const struct imap *imap)
+{
+	return imap->literal_plus;
+}
+
+static bool literal_minus(const struct imap *imap)
+{
+	return !imap->literal_plus;
+}
+
+static bool tls_offered(const struct imap *imap)
+{
+	return ps_session_tls_offered(imap->session);
+}
+
+static bool no_plaintext(const struct imap *imap)
+{
+	return !ps_session_plaintext_ok(imap->session);
+}
+
+enum {
+	BEFORE_LOGIN = 1,
+	AFTER_LOGIN = 2,
+	ALWAYS = 3
+};
+
+static const struct {
+	const char *name;
+	unsigned when;
+	bool (*offered)(const struct imap *imap); /* NULL: yes */
+} capabilities[] = {
+	{"IMAP4rev1", ALWAYS, NULL},
+	{"LITERAL+", ALWAYS, literal_plus}, /* RFC 7888: never both */
+	{"LITERAL-", ALWAYS, literal_minus},
+	{"SASL-IR", BEFORE_LOGIN, NULL}, /* RFC 4959 */
+	{"STARTTLS", BEFORE_LOGIN, tls_offered},
+	{"LOGINDISABLED", BEFORE_LOGIN, no_plaintext},
+	{"ID", ALWAYS, NULL},               /* RFC 2971 */
+	{"ENABLE", ALWAYS, NULL},           /* RFC 5161 */
+	{"IDLE", ALWAYS, NULL},             /* RFC 2177 */
+	{"NAMESPACE", AFTER_LOGIN, NULL},   /* RFC 2342 */
+	{"CHILDREN", AFTER_LOGIN, NULL},    /* RFC 3348 */
+	{"UNSELECT", AFTER_LOGIN, NULL},    /* RFC 3691 */
+	{"UIDPLUS", AFTER_LOGIN, NULL},     /* RFC 4315 */
+	{"MOVE", AFTER_LOGIN, NULL},        /* RFC 6851 */
+	{"SPECIAL-USE", AFTER_LOGIN, NULL}, /* RFC 6154 */
+};
+
+/* What ENABLE can switch on (RFC 5161): the name, and its bit in imap->enabled. Ended by NULL. */
+static const struct {
+	const char *name;
+	unsigned bit;
+} extensions[] = {
+	{NULL, 0},
+};
+
+static void put_mechanisms(struct imap *imap, struct ps_buf *out)
+{
+	const char *names = ps_session_mechanisms(imap->session);
+
+	for (size_t len; names && *names; names += len) {
+		len = strcspn(names, " ");
+		if (len > 0) {
+			ps_buf_str(out, " AUTH=");
+			ps_buf_append(out, names, len);
+		}
+		len += strspn(names + len, " ");
+	}
+}
+
+void imap_put_capabilities(struct imap *imap, struct ps_buf *out)
+{
+	unsigned when = imap->user ? AFTER_LOGIN : BEFORE_LOGIN;
+
+	ps_buf_str(out, "CAPABILITY");
+	for (size_t i = 0; i < PS_ARRAY_LEN(capabilities); i++) {
+		if (!(capabilities[i].when & when) || (capabilities[i].offered && !capabilities[i].offered(imap)))
+			continue;
+		ps_buf_char(out, ' ');
+		ps_buf_str(out, capabilities[i].name);
+	}
+	if (when == BEFORE_LOGIN)
+		put_mechanisms(imap, out);
+}
+
+const char *imap_enable(struct imap *imap, struct ps_bytes name)
+{
+	for (size_t i = 0; extensions[i].name; i++) {
+		if (ps_bytes_caseeq_str(name, extensions[i].name)) {
+			imap->enabled |= extensions[i].bit;
+			return extensions[i].name;
+		}
+	}
+	return NULL;
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+#include "postern/error.h"
+#include "postern/log.h"
+#include "protocols/imap/commands.h"
+#include "protocols/imap/fetch_body.h"
+
+enum {
+	SEEN_BATCH = 64
+}; /* messages that get their \Seen in one commit, before they are sent */
+
+struct fetch {
+	struct imap_fetch what;
+	struct imap_walk walk;
+	struct imap_sections sections;
+	bool in_message;     /* its sections are being sent */
+	bool first;          /* nothing but sections is in its response */
+	bool gone;           /* of some messages, only what is in memory was there to tell */
+	int err;             /* what else hindered one */
+	uint32_t seen_until; /* up to this UID, \Seen is set already */
+	/* Of a slice. */
+	struct ps_reader *reader;
+	/* The flags printed last: most messages have the same as the one before. */
+	struct ps_buf flags;
+	uint32_t flags_system;
+	uint64_t flags_keywords;
+	bool flags_recent;
+};
+
+static void finish(struct imap_cmd *cmd)
+{
+	struct fetch *fetch = cmd->state;
+
+	imap_sections_finish(&fetch->sections);
+	ps_buf_finish(&fetch->flags);
+	if (fetch->reader)
+		ps_reader_close(fetch->reader);
+}
+
+/* ---- \Seen ------------------------------------------------------------------------------------ */
+
+/* The next messages of the walk that lack \Seen, as ranges. */
+static size_t unseen_ahead(struct imap_cmd *cmd, struct ps_range ranges[SEEN_BATCH], uint32_t *ret_until)
+{
+	struct fetch *fetch = cmd->state;
+	struct imap_walk ahead = fetch->walk;
+	const struct ps_row *row;
+	size_t count = 0;
+	uint32_t seq;
+
+	for (int i = 0; i < SEEN_BATCH && (row = imap_walk_next(cmd->imap, &ahead, &seq)); i++) {
+		*ret_until = row->uid;
+		if (!(row->flags & PS_FLAG_SEEN))
+			ranges[count++] = (struct ps_range){row->uid, row->uid};
+	}
+	return count;
+}
+
+/*
+ * Sets \Seen before the messages are sent, so that the FLAGS told are those that are stored. Where it fails (a full
+ * disk), the messages are sent all the same.
+ */
+static void set_seen(struct imap_cmd *cmd)
+{
+	struct fetch *fetch = cmd->state;
+	struct ps_range ranges[SEEN_BATCH];
+	struct ps_set uids = {ranges, unseen_ahead(cmd, ranges, &fetch->seen_until)};
+	struct ps_op_result result = {0};
+	int r;
+
+	if (uids.count == 0)
+		return;
+	r = ps_view_change_flags(cmd->imap->view, &uids,
+				 &(struct ps_flag_change){PS_FLAGS_ADD, PS_FLAG_SEEN, NULL, UINT64_MAX}, cmd->pool,
+				 &result);
+	if (r < 0)
+		ps_logf(PS_LOG_WARNING, "seen_not_set", ps_session_sid(cmd->imap->session), "%s: %s", ps_err_name(r),
+			ps_last_error());
+	else
+		imap_sync(cmd, 0); /* tells the flags */
+}
+
+/* ---- one message ------------------------------------------------------------------------------ */
+
+static void put_flags(struct imap_cmd *cmd, struct ps_buf *out, const struct ps_row *row)
+{
+	struct fetch *fetch = cmd->state;
+	bool recent = ps_view_is_recent(cmd->imap->view, row->uid);
+
+	if (fetch->flags.len == 0 || fetch->flags_system != row->flags || fetch->flags_keywords != row->keywords ||
+	    fetch->flags_recent != recent) {
+		ps_buf_reset(&fetch->flags);
+		imap_put_flags(cmd->imap, &fetch->flags, row->flags, row->keywords, recent);
+		fetch->flags_system = row->flags;
+		fetch->flags_keywords = row->keywords;
+		fetch->flags_recent = recent;
+	}
+	ps_buf_bytes(out, ps_buf_view(&fetch->flags));
+}
+
+/* A blank between the items, and the name of the next. */
+static void put_name(struct ps_buf *out, bool *first, const char *name, size_t len)
+{
+	if (!*first)
+		ps_buf_char(out, ' ');
+	*first = false;
+	ps_buf_append(out, name, len);
+}
+
+#define PUT_NAME(out, first, name) put_name((out), (first), (name), sizeof(name) - 1)
+
+static void put_row(struct imap_cmd *cmd, struct ps_buf *out, unsigned items, const struct ps_row *row, bool *first)
+{
+	if (items & IMAP_FETCH_UID) {
+		PUT_NAME(out, first, "UID ");
+		ps_buf_u64(out, row->uid);
+	}
+	if (items & IMAP_FETCH_FLAGS) {
+		PUT_NAME(out, first, "FLAGS ");
+		put_flags(cmd, out, row);
+	}
+	if (items & IMAP_FETCH_DATE) {
+		PUT_NAME(out, first, "INTERNALDATE \"");
+		ps_imap_date_format(out, row->internal_date);
+		ps_buf_char(out, '"');
+	}
+	if (items & IMAP_FETCH_SIZE) {
+		PUT_NAME(out, first, "RFC822.SIZE ");
+		ps_buf_u64(out, row->size);
+	}
+}
+
+static void put_cached(struct ps_buf *out, unsigned items, const struct ps_cache *cache, bool *first)
+{
+	if (items & IMAP_FETCH_ENVELOPE) {
+		PUT_NAME(out, first, "ENVELOPE ");
+		ps_buf_bytes(out, ps_cache_envelope(cache));
+	}
+	if (items & IMAP_FETCH_BODY) {
+		PUT_NAME(out, first, "BODY ");
+		ps_cache_body(cache, out);
+	}
+	if (items & IMAP_FETCH_STRUCTURE) {
+		PUT_NAME(out, first, "BODYSTRUCTURE ");
+		ps_buf_bytes(out, ps_cache_bodystructure(cache));
+	}
+}
+
+/*
+ * Gets all that may fail before the response begins. What another session has expunged has rows yet, and no more
+ * (RFC 2180 section 4.1): the items that need more are taken out of *items.
+ */
+static void prepare(struct imap_cmd *cmd, uint32_t uid, unsigned *items, struct ps_cache *cache)
+{
+	struct fetch *fetch = cmd->state;
+	int r = 0;
+
+	if (!fetch->reader)
+		r = ps_reader_open(cmd->imap->view, &fetch->reader);
+	if (r == 0)
+		r = ps_reader_cache(fetch->reader, uid, cache);
+	if (r == 0 && fetch->what.sections)
+		r = imap_sections_find(&fetch->sections, cmd->imap->view, uid, cache);
+	if (r == 0)
+		return;
+	*items &= ~(unsigned)IMAP_FETCH_CACHED;
+	if (r == PS_E_GONE) {
+		fetch->gone = true;
+		return;
+	}
+	ps_logf(PS_LOG_ERROR, "fetch_failed", ps_session_sid(cmd->imap->session), "uid %u: %s: %s", uid, ps_err_name(r),
+		ps_last_error());
+	fetch->err = r;
+}
+
+static void start_message(struct imap_cmd *cmd, uint32_t seq, const struct ps_row *row)
+{
+	struct fetch *fetch = cmd->state;
+	struct ps_buf *out = imap_output(cmd->imap);
+	unsigned items = fetch->what.items;
+	struct ps_cache cache;
+
+	if ((items & IMAP_FETCH_CACHED) || fetch->what.sections)
+		prepare(cmd, row->uid, &items, &cache);
+	if (items == 0 && !fetch->sections.at)
+		return;
+	fetch->first = true;
+	ps_buf_append(out, "* ", 2);
+	ps_buf_u64(out, seq);
+	ps_buf_append(out, " FETCH (", 8);
+	put_row(cmd, out, items, row, &fetch->first);
+	if (items & IMAP_FETCH_CACHED)
+		put_cached(out, items, &cache, &fetch->first);
+	fetch->in_message = true;
+}
+
+/* 1: the message is sent; 0: yield; negative: the literal cannot be completed. */
+static int end_message(struct imap_cmd *cmd)
+{
+	struct fetch *fetch = cmd->state;
+	int r = imap_sections_send(&fetch->sections, cmd, fetch->first);
+
+	if (r <= 0)
+		return r;
+	imap_sections_leave(&fetch->sections);
+	ps_buf_append(imap_output(cmd->imap), ")\r\n", 3);
+	fetch->in_message = false;
+	return 1;
+}
+
+/* ---- all of them ------------------------------------------------------------------------------ */
+
+static enum imap_next answer(struct imap_cmd *cmd)
+{
+	struct fetch *fetch = cmd->state;
+
+	if (fetch->err)
+		return imap_no_err(cmd, fetch->err);
+	if (fetch->gone)
+		return imap_no(cmd, "EXPUNGEISSUED", "Some of the messages no longer exist");
+	return imap_ok(cmd, "FETCH completed");
+}
+
+static enum imap_next break_off(struct imap_cmd *cmd, int err)
+{
+	/* The client was told a length and waits for it; there is no way to tell it anything else. */
+	ps_logf(PS_LOG_ERROR, "fetch_broken_off", ps_session_sid(cmd->imap->session), "%s: %s", ps_err_name(err),
+		ps_last_error());
+	cmd->imap->closing = true;
+	return IMAP_DONE;
+}
+
+/* The next message of the walk, with \Seen where it is due; NULL: that was all. */
+static const struct ps_row *next_message(struct imap_cmd *cmd, uint32_t *ret_seq)
+{
+	struct fetch *fetch = cmd->state;
+	const struct ps_row *row;
+	struct imap_walk here = fetch->walk;
+
+	row = imap_walk_next(cmd->imap, &fetch->walk, ret_seq);
+	if (!row || !fetch->what.sets_seen || row->uid <= fetch->seen_until)
+		return row;
+	fetch->walk = here;
+	set_seen(cmd);
+	return imap_walk_next(cmd->imap, &fetch->walk, ret_seq);
+}
+
+static enum imap_next send_messages(struct imap_cmd *cmd)
+{
+	struct fetch *fetch = cmd->state;
+	const struct ps_row *row;
+	uint32_t seq;
+	int r;
+
+	for (;;) {
+		if (fetch->in_message) {
+			r = end_message(cmd);
+			if (r <= 0)
+				return r < 0 ? break_off(cmd, r) : IMAP_WAIT;
+		}
+		if (imap_should_yield(cmd))
+			return IMAP_WAIT;
+		row = next_message(cmd, &seq);
+		if (!row)
+			return answer(cmd);
+		start_message(cmd, seq, row);
+	}
+}
+
+static int begin(struct imap_cmd *cmd)
+{
+	struct ps_set uids;
+	struct imap_fetch what;
+	struct fetch *fetch;
+	int r;
+
+	if ((r = imap_set_arg(cmd, &uids)) < 0 || (r = imap_args_space(&cmd->args)) < 0 ||
+	    (r = imap_fetch_parse(&cmd->args, cmd->pool, &what)) < 0)
+		return r;
+	if (cmd->by_uid)
+		what.items |= IMAP_FETCH_UID;
+	if (cmd->imap->mailbox.read_only)
+		what.sets_seen = false;
+	fetch = PS_NEW(cmd->pool, struct fetch);
+	fetch->what = what;
+	fetch->walk.uids = uids;
+	imap_sections_init(&fetch->sections, what.sections, cmd->pool);
+	cmd->state = fetch;
+	cmd->finish = finish;
+	return 0;
+}
+
+/* FETCH (RFC 3501, 6.4.5):  "FETCH" SP sequence-set SP items */
+static enum imap_next cmd_fetch(struct imap_cmd *cmd)
+{
+	struct fetch *fetch;
+	enum imap_next next;
+	int r;
+
+	if (!cmd->state && (r = begin(cmd)) < 0)
+		return imap_refuse(cmd, r, "FETCH takes a set of messages and what to fetch of them");
+	next = send_messages(cmd);
+	/* No transaction of the store is kept while we wait. */
+	fetch = cmd->state;
+	if (fetch->reader)
+		ps_reader_close(fetch->reader);
+	fetch->reader = NULL;
+	return next;
+}
+
+const struct imap_command imap_cmd_fetch = {
+	.name = "FETCH",
+	.states = IMAP_SELECTED,
+	.flags = IMAP_UID | IMAP_KEEPS_NUMBERS,
+	.run = cmd_fetch,
+};

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+#include "protocols/imap/commands.h"
+#include "protocols/imap/list.h"
+
+/*
+ * RFC 3501 section 6.3.9: with a "%" at the end, a name that is not subscribed is told with \Noselect
+ * when a subscribed one is below it. With "*" the subscribed one is told itself.
+ */
+static void put_entry(struct imap_cmd *cmd, const char *pattern, const struct imap_list_entry *entry)
+{
+	size_t len = strlen(pattern);
+
+	if (!imap_list_matches(cmd, pattern, entry->name))
+		return;
+	if (entry->attributes & PS_MBOX_SUBSCRIBED)
+		imap_put_list(cmd, "LSUB", entry, entry->attributes & PS_MBOX_EXISTS);
+	else if (len > 0 && pattern[len - 1] == '%')
+		imap_put_list(cmd, "LSUB", entry, false);
+}
+
+/* LSUB (RFC 3501, 6.3.9):  "LSUB" SP mailbox SP list-mailbox */
+static enum imap_next cmd_lsub(struct imap_cmd *cmd)
+{
+	struct imap_list list;
+	const char *pattern;
+	int r;
+
+	if ((r = imap_list_args(cmd, &pattern)) < 0)
+		return imap_refuse(cmd, r, "LSUB takes a reference and a pattern");
+	if ((r = imap_list_read(cmd, true, &list)) < 0)
+		return imap_no_err(cmd, r);
+	for (size_t i = 0; i < list.count; i++)
+		put_entry(cmd, pattern, &list.entries[i]);
+	return imap_ok(cmd, "LSUB completed");
+}
+
+const struct imap_command imap_cmd_lsub = {
+	.name = "LSUB",
+	.states = IMAP_LOGGED_IN,
+	.run = cmd_lsub,
+};

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "postern/error.h"
+#include "protocols/imap/fetch_body.h"
+
+/* Where the octets of a section are. */
+struct imap_found {
+	enum {
+		FOUND_NOTHING,
+		FOUND_TEXT,
+		FOUND_SPAN
+	} where;
+	struct ps_span span;   /* of the message */
+	size_t offset, length; /* of sections->text */
+};
+
+void imap_sections_init(struct imap_sections *sections, const struct imap_section *wanted, struct ps_pool *pool)
+{
+	size_t count = 0;
+
+	for (const struct imap_section *s = wanted; s; s = s->next)
+		count++;
+	*sections = (struct imap_sections){.wanted = wanted, .found = PS_NEWV(pool, struct imap_found, count)};
+}
+
+void imap_sections_leave(struct imap_sections *sections)
+{
+	ps_body_stream_destroy(sections->stream);
+	sections->stream = NULL;
+	sections->at = NULL;
+	if (sections->view)
+		ps_view_body_close(sections->view, &sections->body);
+	sections->view = NULL;
+	ps_buf_reset(&sections->text);
+}
+
+void imap_sections_finish(struct imap_sections *sections)
+{
+	imap_sections_leave(sections);
+	ps_buf_finish(&sections->text);
+}
+
+/* ---- finding ---------------------------------------------------------------------------------- */
+
+static int open_body(struct imap_sections *sections, struct ps_view *view, uint32_t uid)
+{
+	int r = sections->view ? 0 : ps_view_body(view, uid, &sections->body);
+
+	if (r == 0)
+		sections->view = view;
+	return r;
+}
+
+static int append_octets(void *out, struct ps_bytes octets)
+{
+	return ps_buf_bytes(out, octets);
+}
+
+/* Fields that the cache does not keep: from the header itself. */
+static int filter_header(struct imap_sections *sections, const struct imap_section *section, const struct ps_span *span)
+{
+	struct ps_buf header = {0};
+	int r = ps_body_read(&sections->body, span, 0, span->length, append_octets, &header);
+
+	if (r == 0)
+		r = ps_header_filter(ps_buf_view(&header), section->names, section->name_count, section->except,
+				     &sections->text);
+	ps_buf_finish(&header);
+	return r;
+}
+
+static bool fields_in_cache(const struct imap_section *section)
+{
+	if (section->depth > 0 || section->except)
+		return false;
+	for (size_t i = 0; i < section->name_count; i++)
+		if (!ps_cache_has_field(section->names[i]))
+			return false;
+	return true;
+}
+
+static int find_fields(struct imap_sections *sections, const struct imap_section *section, struct imap_found *found,
+		       const struct ps_cache *cache, struct ps_view *view, uint32_t uid)
+{
+	int r;
+
+	found->where = FOUND_TEXT;
+	found->offset = sections->text.len;
+	if (fields_in_cache(section))
+		r = ps_cache_fields(cache, section->names, section->name_count, &sections->text);
+	else if ((r = open_body(sections, view, uid)) == 0)
+		r = filter_header(sections, section, &found->span);
+	ps_buf_str(&sections->text, "\r\n"); /* the blank line is always there */
+	found->length = sections->text.len - found->offset;
+	return r;
+}
+
+static int find_section(struct imap_sections *sections, const struct imap_section *section, struct imap_found *found,
+			const struct ps_cache *cache, struct ps_view *view, uint32_t uid)
+{
+	int r = ps_cache_section(cache, section->part, section->depth, section->what, &found->span);
+
+	if (r == PS_E_NOTFOUND) {
+		found->where = FOUND_NOTHING;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	if (section->fields)
+		return find_fields(sections, section, found, cache, view, uid);
+	found->where = FOUND_SPAN;
+	return open_body(sections, view, uid);
+}
+
+int imap_sections_find(struct imap_sections *sections, struct ps_view *view, uint32_t uid, const struct ps_cache *cache)
+{
+	struct imap_found *found = sections->found;
+	int r = 0;
+
+	imap_sections_leave(sections);
+	for (const struct imap_section *s = sections->wanted; r == 0 && s; s = s->next)
+		r = find_section(sections, s, found++, cache, view, uid);
+	if (r < 0) {
+		imap_sections_leave(sections);
+		return r;
+	}
+	sections->at = sections->wanted;
+	sections->at_found = sections->found;
+	return 0;
+}
+
+/* ---- sending ---------------------------------------------------------------------------------- */
+
+/* Which octets of a section of `length` are asked for. */
+static void clip(const struct imap_section *section, uint64_t length, uint64_t *ret_from, uint64_t *ret_length)
+{
+	*ret_from = 0;
+	*ret_length = length;
+	if (!section->partial)
+		return;
+	*ret_from = section->from < length ? section->from : length;
+	*ret_length = length - *ret_from;
+	if (*ret_length > section->length)
+		*ret_length = section->length;
+}
+
+static void put_literal_start(struct ps_buf *out, uint64_t length)
+{
+	ps_buf_str(out, " {");
+	ps_buf_u64(out, length);
+	ps_buf_str(out, "}\r\n");
+}
+
+/* The label, and all of what is in memory; for the rest a stream is opened. */
+static void start_section(struct imap_sections *sections, struct ps_buf *out)
+{
+	const struct imap_section *section = sections->at;
+	const struct imap_found *found = sections->at_found;
+	uint64_t from, length;
+
+	ps_buf_bytes(out, section->label);
+	switch (found->where) {
+	case FOUND_NOTHING: ps_buf_str(out, " NIL"); break;
+	case FOUND_TEXT:
+		clip(section, found->length, &from, &length);
+		put_literal_start(out, length);
+		ps_buf_append(out, sections->text.ptr + found->offset + from, length);
+		break;
+	case FOUND_SPAN:
+		clip(section, found->span.length, &from, &length);
+		put_literal_start(out, length);
+		sections->stream = ps_body_stream_create(&sections->body, &found->span, from, length);
+		break;
+	}
+}
+
+/* 1: the section is sent; 0: yield. */
+static int send_stream(struct imap_sections *sections, struct imap_cmd *cmd)
+{
+	struct ps_bytes octets;
+	int r;
+
+	while ((r = ps_body_stream_next(sections->stream, &octets)) == 0 && octets.len > 0) {
+		ps_buf_bytes(imap_output(cmd->imap), octets);
+		if (imap_should_yield(cmd))
+			return 0;
+	}
+	ps_body_stream_destroy(sections->stream);
+	sections->stream = NULL;
+	return r < 0 ? r : 1;
+}
+
+int imap_sections_send(struct imap_sections *sections, struct imap_cmd *cmd, bool first)
+{
+	while (sections->at) {
+		int r = 1;
+
+		if (!sections->stream) {
+			if (!first || sections->at != sections->wanted)
+				ps_buf_char(imap_output(cmd->imap), ' ');
+			start_section(sections, imap_output(cmd->imap));
+		}
+		if (sections->stream)
+			r = send_stream(sections, cmd);
+		if (r <= 0)
+			return r;
+		sections->at = sections->at->next;
+		sections->at_found++;
+	}
+	return 1;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fetch_parse.h - what a FETCH asks for, RFC 3501 section 6.4.5. Pure.
+ */
+#ifndef PROTOCOLS_IMAP_FETCH_PARSE_H
+#define PROTOCOLS_IMAP_FETCH_PARSE_H
+
+#include "postern/message.h"
+#include "protocols/imap/args.h"
+
+enum {
+	IMAP_FETCH_UID = 1,
+	IMAP_FETCH_FLAGS = 2,
+	IMAP_FETCH_DATE = 4,
+	IMAP_FETCH_SIZE = 8,
+	IMAP_FETCH_ENVELOPE = 16,
+	IMAP_FETCH_BODY = 32,
+	IMAP_FETCH_STRUCTURE = 64,
+	/* Those that need the cache of a message. */
+	IMAP_FETCH_CACHED = IMAP_FETCH_ENVELOPE | IMAP_FETCH_BODY | IMAP_FETCH_STRUCTURE,
+};
+
+enum {
+	IMAP_PART_DEPTH_MAX = 100
+};
+
+/* BODY[...], RFC822 and their like. */
+struct imap_section {
+	struct imap_section *next;
+	const uint32_t *part;
+	size_t depth;
+	enum ps_section what;
+	bool fields; /* HEADER.FIELDS: of `what`, a header, those named */
+	bool except; /* HEADER.FIELDS.NOT */
+	const char *const *names;
+	size_t name_count;
+	bool peek;
+	bool partial;
+	uint32_t from, length;
+	struct ps_bytes label; /* as it is answered: "BODY[HEADER]<0>" */
+};
+
+struct imap_fetch {
+	unsigned items; /* IMAP_FETCH_* */
+	struct imap_section *sections;
+	bool sets_seen;
+};
+
+/* Takes all that follows the sequence set. */
+int imap_fetch_parse(struct imap_args *args, struct ps_pool *pool, struct imap_fetch *ret_fetch);
+
+#endif

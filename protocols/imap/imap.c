@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* What the plugin exports. */
+#include "postern/plugin.h"
+#include "postern/protocol.h"
+#include "protocols/imap/imap.h"
+
+static const struct ps_setting settings[] = {
+	{.name = "literal",
+	 .type = PS_SET_CHOICE,
+	 .def = "minus",
+	 .choices = "plus minus",
+	 .help = "non-synchronising literals: of any size (LITERAL+) or up to 4 KiB (LITERAL-), RFC 7888"},
+	{.name = "preauth_literal_size",
+	 .type = PS_SET_SIZE,
+	 .def = "4K",
+	 .min = 256,
+	 .max = 8 << 10,
+	 .help = "largest literal before log-in"},
+	{.name = "command_size",
+	 .type = PS_SET_SIZE,
+	 .def = "64K",
+	 .min = 8 << 10,
+	 .max = 16 << 20,
+	 .help = "longest command after log-in, its literals included but not the message of APPEND"},
+	{.name = "idle_keepalive",
+	 .type = PS_SET_TIME,
+	 .def = "2m",
+	 .max = 29 * 60,
+	 .help = "while a client is in IDLE, how often it is told that the server is still there; 0: never"},
+	{.name = NULL},
+};
+
+static const struct ps_protocol protocol = {
+	.service = "imap",
+	.front = &imap_front_half,
+	.mail = &imap_mail_half,
+	.busy_text = "* BYE [UNAVAILABLE] The server cannot serve you now; try again later\r\n",
+	.bye_text = "* BYE [UNAVAILABLE] The server is going down\r\n",
+	.alpn = "imap",
+	.gss_service = "imap",
+};
+
+PS_PLUGIN_EXPORT = {
+	.abi = PS_ABI,
+	.size = sizeof(struct ps_plugin),
+	.kind = PS_PLUGIN_PROTOCOL,
+	.ops_size = sizeof(struct ps_protocol),
+	.name = "imap",
+	.summary = "IMAP4rev1 (RFC 3501)",
+	.ops = &protocol,
+	.settings = settings,
+};

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* Arguments and output that name mailboxes and messages. */
+#include "postern/error.h"
+#include "protocols/imap/imap.h"
+
+int imap_mailbox_arg(struct imap_cmd *cmd, const char **ret_name)
+{
+	struct ps_bytes wire;
+	int r = imap_args_astring(&cmd->args, cmd->pool, &wire);
+
+	return r < 0 ? r : imap_name_from_wire(&cmd->imap->names, wire, cmd->pool, ret_name);
+}
+
+void imap_put_mailbox(struct imap *imap, struct ps_buf *out, const char *name)
+{
+	struct ps_buf wire = {0};
+
+	imap_name_to_wire(&imap->names, name, &wire);
+	imap_put_string(out, ps_buf_view(&wire));
+	ps_buf_finish(&wire);
+}
+
+int imap_set_arg(struct imap_cmd *cmd, struct ps_set *ret_uids)
+{
+	struct ps_bytes text;
+	int r;
+
+	if ((r = imap_args_space(&cmd->args)) < 0 || (r = imap_args_set(&cmd->args, &text)) < 0)
+		return r;
+	r = ps_view_resolve(cmd->imap->view, text, cmd->by_uid, cmd->pool, ret_uids);
+	/* A number beyond the mailbox: the client has lost count, RFC 3501 section 9 "seq-number". */
+	return r == PS_E_INVALID ? PS_E_SYNTAX : r;
+}
+
+const struct ps_row *imap_walk_next(const struct imap *imap, struct imap_walk *walk, uint32_t *ret_seq)
+{
+	for (; walk->range < walk->uids.count; walk->range++, walk->next = 0) {
+		const struct ps_range *range = &walk->uids.ranges[walk->range];
+		const struct ps_row *row;
+
+		if (walk->next == 0)
+			walk->next = ps_view_seq_from(imap->view, range->first);
+		row = ps_view_row(imap->view, walk->next);
+		if (row && row->uid <= range->last) {
+			*ret_seq = walk->next++;
+			return row;
+		}
+	}
+	return NULL;
+}

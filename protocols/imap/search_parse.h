@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * search_parse.h - the search program of SEARCH, RFC 3501 section 6.4.4.
+ */
+#ifndef PROTOCOLS_IMAP_SEARCH_PARSE_H
+#define PROTOCOLS_IMAP_SEARCH_PARSE_H
+
+#include "protocols/imap/args.h"
+#include "postern/store.h"
+
+struct imap_search_parser {
+	struct imap_args *args;
+	struct ps_pool *pool;
+	/* Gives the messages that a set means. */
+	int (*resolve)(void *arg, struct ps_bytes text, bool by_uid, struct ps_set *ret_uids);
+	void *arg;
+	/* Private. */
+	const char *charset; /* of the strings; NULL: US-ASCII */
+	unsigned depth, nodes;
+};
+
+/* Takes "[CHARSET x] key ..." to the end. PS_E_SYNTAX; PS_E_UNSUPPORTED: the charset; PS_E_LIMIT: too deep, too
+ * much. */
+int imap_search_parse(struct imap_search_parser *parser, struct ps_search_node **ret_root);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* What a client is told of changes in the selected mailbox. */
+#include "postern/error.h"
+#include "postern/log.h"
+#include "protocols/imap/imap.h"
+
+static void put_number_response(struct imap_cmd *cmd, uint32_t number, const char *what)
+{
+	struct ps_buf *out = imap_output(cmd->imap);
+
+	ps_buf_str(out, "* ");
+	ps_buf_u64(out, number);
+	ps_buf_str(out, what);
+}
+
+static void on_expunged(void *arg, uint32_t seq, uint32_t uid)
+{
+	(void)uid;
+	put_number_response(arg, seq, " EXPUNGE\r\n");
+}
+
+static void on_flags(void *arg, uint32_t seq, const struct ps_row *row)
+{
+	struct imap_cmd *cmd = arg;
+
+	imap_put_flags_response(cmd, imap_output(cmd->imap), seq, row);
+}
+
+static void on_exists(void *arg, uint32_t messages, uint32_t recent)
+{
+	put_number_response(arg, messages, " EXISTS\r\n");
+	put_number_response(arg, recent, " RECENT\r\n");
+}
+
+static void on_keywords(void *arg)
+{
+	struct imap_cmd *cmd = arg;
+
+	ps_view_status(cmd->imap->view, &cmd->imap->mailbox);
+	imap_put_mailbox_flags(cmd->imap, imap_output(cmd->imap));
+}
+
+void imap_put_flags_response(struct imap_cmd *cmd, struct ps_buf *out, uint32_t seq, const struct ps_row *row)
+{
+	ps_buf_str(out, "* ");
+	ps_buf_u64(out, seq);
+	ps_buf_str(out, " FETCH (");
+	if (cmd->by_uid) {
+		ps_buf_str(out, "UID ");
+		ps_buf_u64(out, row->uid);
+		ps_buf_char(out, ' ');
+	}
+	ps_buf_str(out, "FLAGS ");
+	imap_put_flags(cmd->imap, out, row->flags, row->keywords, ps_view_is_recent(cmd->imap->view, row->uid));
+	ps_buf_str(out, ")\r\n");
+}
+
+static const struct ps_view_events events = {
+	.expunged = on_expunged,
+	.flags = on_flags,
+	.exists = on_exists,
+	.keywords = on_keywords,
+};
+
+void imap_sync(struct imap_cmd *cmd, unsigned how)
+{
+	struct imap *imap = cmd->imap;
+	int r = ps_view_sync(imap->view, how, &events, cmd);
+
+	if (r == PS_E_GONE) {
+		imap_bye(cmd, "The selected mailbox was deleted");
+		return;
+	}
+	/* The command's own answer stands; what others did is told later. */
+	if (r < 0)
+		ps_logf(PS_LOG_WARNING, "sync_failed", ps_session_sid(imap->session), "%s: %s", ps_err_name(r),
+			ps_last_error());
+	ps_view_status(imap->view, &imap->mailbox);
+}
+
+void imap_unselect(struct imap *imap)
+{
+	if (imap->view)
+		ps_view_close(imap->view);
+	imap->view = NULL;
+}
