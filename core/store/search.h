@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/store/search.h - looking for texts in a message, all of them in one pass.
+ */
+#ifndef CORE_STORE_SEARCH_H
+#define CORE_STORE_SEARCH_H
+
+#include "postern/message.h"
+#include "postern/store.h"
+
+/* A text that is looked for; `folded` is never empty. */
+struct ps_needle {
+	struct ps_needle *next;
+	struct ps_bytes folded; /* by i;unicode-casemap */
+	bool in_header;         /* TEXT: the message's own header counts too */
+	bool found;
+};
+
+/* Sets `found` of each. Stops reading when all are found. */
+int ps_search_texts(const struct ps_body *body, const struct ps_cache *cache, struct ps_pool *pool,
+		    struct ps_needle *needles);
+/* Whether a folded header field's value contains the needle; an empty one is contained in any. */
+bool ps_search_value(struct ps_bytes value, struct ps_bytes folded, struct ps_buf *scratch);
+bool ps_bytes_contain(struct ps_bytes text, struct ps_bytes part);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/store/search.h"
+
+enum { WINDOW = 65536 };
+
+/* Folded text passes through a window; what a needle could begin in stays until the next piece has come. */
+struct scan {
+	struct ps_needle *needles;
+	size_t longest;
+	bool in_header;
+	struct ps_buf decoded; /* UTF-8 that is not folded yet: half a character, between pieces */
+	struct ps_buf window;
+	int error;
+};
+
+bool ps_bytes_contain(struct ps_bytes text, struct ps_bytes part)
+{
+	return part.len == 0 || memmem(text.ptr, text.len, part.ptr, part.len) != NULL;
+}
+
+static bool all_found(const struct scan *scan)
+{
+	for (const struct ps_needle *n = scan->needles; n; n = n->next)
+		if (!n->found && (n->in_header || !scan->in_header))
+			return false;
+	return true;
+}
+
+static void look(struct scan *scan)
+{
+	for (struct ps_needle *n = scan->needles; n; n = n->next)
+		if (!n->found && (n->in_header || !scan->in_header))
+			n->found = ps_bytes_contain(ps_buf_view(&scan->window), n->folded);
+	if (scan->window.len >= scan->longest)
+		ps_buf_consume(&scan->window, scan->window.len - (scan->longest - 1));
+}
+
+/* How much of the text is whole characters. */
+static size_t whole_characters(struct ps_bytes text)
+{
+	for (size_t back = 1; back <= 3 && back <= text.len; back++) {
+		uint8_t c = text.ptr[text.len - back];
+
+		if (c < 0x80)
+			break;
+		if (c >= 0xc0) {
+			size_t needs = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+
+			return needs > back ? text.len - back : text.len;
+		}
+	}
+	return text.len;
+}
+
+static int fold_decoded(struct scan *scan, bool last)
+{
+	struct ps_bytes text = ps_buf_view(&scan->decoded);
+	size_t whole = last ? text.len : whole_characters(text);
+	int r = ps_casefold(ps_bytes(text.ptr, whole), &scan->window);
+
+	ps_buf_consume(&scan->decoded, whole);
+	if (r == 0 && (last || scan->window.len >= WINDOW + scan->longest))
+		look(scan);
+	return r;
+}
+
+/* Ends a text: nothing is found across the border of two. */
+static int end_text(struct scan *scan)
+{
+	int r = fold_decoded(scan, true);
+
+	ps_buf_reset(&scan->window);
+	ps_buf_reset(&scan->decoded);
+	return r;
+}
+
+/* ---- headers ------------------------------------------------------------------------------- */
+
+static int append_octets(void *arg, struct ps_bytes octets)
+{
+	return ps_buf_bytes(arg, octets);
+}
+
+static int scan_header(struct scan *scan, const struct ps_body *body, const struct ps_span *span)
+{
+	struct ps_buf header = {0};
+	struct ps_header_walk walk;
+	struct ps_bytes name, value;
+	int r = ps_body_read(body, span, 0, span->length, append_octets, &header);
+
+	walk.rest = ps_buf_view(&header);
+	while (r == 0 && !all_found(scan) && ps_header_next(&walk, &name, &value)) {
+		ps_buf_bytes(&scan->decoded, name);
+		ps_buf_str(&scan->decoded, ": ");
+		r = ps_header_decode(value, &scan->decoded);
+		if (r == 0)
+			r = end_text(scan);
+	}
+	ps_buf_finish(&header);
+	return r;
+}
+
+bool ps_search_value(struct ps_bytes value, struct ps_bytes folded, struct ps_buf *scratch)
+{
+	struct ps_buf decoded = {0};
+	bool found;
+
+	if (folded.len == 0)
+		return true;
+	ps_buf_reset(scratch);
+	found = ps_header_decode(value, &decoded) == 0 &&
+		ps_casefold(ps_buf_view(&decoded), scratch) == 0 &&
+		ps_bytes_contain(ps_buf_view(scratch), folded);
+	ps_buf_finish(&decoded);
+	return found;
+}
+
+/* ---- bodies -------------------------------------------------------------------------------- */
+
+struct part {
+	struct scan *scan;
+	const struct ps_body *body;
+	uint64_t top_header; /* length of the message's own */
+	struct ps_decode *decode;
+};
+
+enum { ENOUGH = 1 }; /* ends a walk: all is found */
+
+static int decode_octets(void *arg, struct ps_bytes octets)
+{
+	struct part *part = arg;
+	int r = ps_decode_feed(part->decode, octets, &part->scan->decoded);
+
+	if (r == 0)
+		r = fold_decoded(part->scan, false);
+	return r == 0 && all_found(part->scan) ? ENOUGH : r;
+}
+
+static int scan_body(struct part *part, const struct ps_part_info *info)
+{
+	int r;
+
+	part->decode = ps_decode_create(info->encoding, info->charset ? info->charset : "utf-8");
+	r = ps_body_read(part->body, &info->body, 0, info->body.length, decode_octets, part);
+	if (r == 0)
+		r = ps_decode_finish(part->decode, &part->scan->decoded);
+	if (r == 0)
+		r = end_text(part->scan);
+	ps_decode_destroy(part->decode);
+	return r;
+}
+
+static int scan_leaf(void *arg, const struct ps_part_info *info)
+{
+	struct part *part = arg;
+	bool is_top = info->header.offset == 0 && info->header.length == part->top_header;
+	int r = 0;
+
+	if (!is_top)
+		r = scan_header(part->scan, part->body, &info->header);
+	if (r == 0 && strcmp(info->type, "text") == 0)
+		r = scan_body(part, info);
+	return r == 0 && all_found(part->scan) ? ENOUGH : r;
+}
+
+static int scan_message(struct scan *scan, const struct ps_body *body, const struct ps_cache *cache,
+			struct ps_pool *pool)
+{
+	struct part part = {.scan = scan, .body = body};
+	struct ps_span header;
+	int r = ps_cache_section(cache, NULL, 0, PS_SECTION_HEADER, &header);
+
+	if (r < 0)
+		return r;
+	scan->in_header = true;
+	if ((r = scan_header(scan, body, &header)) < 0)
+		return r;
+	scan->in_header = false;
+	part.top_header = header.length;
+	return all_found(scan) ? 0 : ps_cache_leaves(cache, pool, scan_leaf, &part);
+}
+
+int ps_search_texts(const struct ps_body *body, const struct ps_cache *cache, struct ps_pool *pool,
+		    struct ps_needle *needles)
+{
+	struct scan scan = {.needles = needles};
+	int r;
+
+	for (struct ps_needle *n = needles; n; n = n->next) {
+		n->found = false;
+		if (n->folded.len > scan.longest)
+			scan.longest = n->folded.len;
+	}
+	r = scan_message(&scan, body, cache, pool);
+	ps_buf_finish(&scan.decoded);
+	ps_buf_finish(&scan.window);
+	return r < 0 ? r : 0;
+}
