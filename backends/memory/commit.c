@@ -98,14 +98,12 @@ static int keyword_mask(struct box *box, const char *const *names, bool add, uin
 	uint64_t mask = 0;
 
 	for (; names && *names; names++) {
-		int bit = ps_keyword_bit((const char *const *)box->keywords, box->keyword_count,
-					 *names);
+		int bit = ps_keyword_bit((const char *const *)box->keywords, box->keyword_count, *names);
 
 		if (bit < 0 && !add)
 			continue;
 		if (bit < 0 && box->keyword_count == PS_KEYWORDS_MAX)
-			return ps_fail(PS_E_LIMIT, "mailbox %s has %d keywords already", box->name,
-				       PS_KEYWORDS_MAX);
+			return ps_fail(PS_E_LIMIT, "mailbox %s has %d keywords already", box->name, PS_KEYWORDS_MAX);
 		if (bit < 0) {
 			bit = (int)box->keyword_count;
 			box->keywords[box->keyword_count++] = ps_strdup(*names);
@@ -143,9 +141,7 @@ static void add_gone(struct box *box, uint32_t uid, uint64_t modseq)
 static int op_append(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
 	struct message *message;
-	struct ps_row row = {.uid = op->uid,
-			     .flags = op->flags & PS_FLAG_ALL,
-			     .internal_date = op->internal_date};
+	struct ps_row row = {.uid = op->uid, .flags = op->flags & PS_FLAG_ALL, .internal_date = op->internal_date};
 	struct box *box;
 	int r = draft_box(draft, op->mbox, &box);
 
@@ -155,8 +151,7 @@ static int op_append(struct draft *draft, const struct ps_op *op, struct ps_op_r
 	if (row.uid == 0)
 		row.uid = box->uid_next;
 	if (row.uid < box->uid_next || row.uid == UINT32_MAX)
-		return ps_fail(PS_E_INVALID, "UID %u, where %u is the next", row.uid,
-			       box->uid_next);
+		return ps_fail(PS_E_INVALID, "UID %u, where %u is the next", row.uid, box->uid_next);
 	if ((r = keyword_mask(box, op->keywords, true, &row.keywords)) < 0)
 		return r;
 	row.save_date = op->save_date ? op->save_date : time(NULL);
@@ -207,8 +202,7 @@ static int op_flags(struct draft *draft, const struct ps_op *op, struct ps_op_re
 		if (!in_ranges(op, row->uid))
 			continue;
 		if (row->modseq > op->unchanged_since && row->modseq != result->modseq) {
-			add_uid(draft->batch->pool, &result->modified, &result->modified_count,
-				row->uid);
+			add_uid(draft->batch->pool, &result->modified, &result->modified_count, row->uid);
 			continue;
 		}
 		change_row(&after, op, keywords);
@@ -223,16 +217,15 @@ static int op_flags(struct draft *draft, const struct ps_op *op, struct ps_op_re
 }
 
 /* Takes out the rows that `op` means. */
-static void remove_rows(struct draft *draft, const struct ps_op *op, struct box *box,
-			bool only_deleted, uint64_t *modseq)
+static void remove_rows(struct draft *draft, const struct ps_op *op, struct box *box, bool only_deleted,
+			uint64_t *modseq)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < box->row_count; i++) {
 		struct row *row = &box->rows[i];
 
-		if (!in_ranges(op, row->row.uid) ||
-		    (only_deleted && !(row->row.flags & PS_FLAG_DELETED))) {
+		if (!in_ranges(op, row->row.uid) || (only_deleted && !(row->row.flags & PS_FLAG_DELETED))) {
 			box->rows[n++] = *row;
 			continue;
 		}
@@ -257,8 +250,7 @@ static int op_expunge(struct draft *draft, const struct ps_op *op, struct ps_op_
 }
 
 /* The same keywords, as the other mailbox numbers them. */
-static int translate_keywords(const struct box *from, uint64_t mask, struct box *to,
-			      uint64_t *ret_mask)
+static int translate_keywords(const struct box *from, uint64_t mask, struct box *to, uint64_t *ret_mask)
 {
 	const char *names[PS_KEYWORDS_MAX + 1];
 	size_t n = 0;
@@ -304,8 +296,7 @@ static int op_copy(struct draft *draft, const struct ps_op *op, struct ps_op_res
 	result->uid_validity = to->uid_validity;
 	count = from->row_count; /* not those that this operation adds */
 	for (size_t i = 0; i < count; i++)
-		if (in_ranges(op, from->rows[i].row.uid) &&
-		    (r = copy_row(draft, from, from->rows[i], to, result)) < 0)
+		if (in_ranges(op, from->rows[i].row.uid) && (r = copy_row(draft, from, from->rows[i], to, result)) < 0)
 			return r;
 	return 0;
 }
@@ -347,8 +338,7 @@ static int op_create(struct draft *draft, const struct ps_op *op, struct ps_op_r
 	box->uid_validity = op->uid_validity ? op->uid_validity : new_validity(version);
 	if (box->uid_validity > version->last_validity)
 		version->last_validity = box->uid_validity;
-	version->boxes =
-		ps_realloc(version->boxes, (version->box_count + 1) * sizeof(struct box *));
+	version->boxes = ps_realloc(version->boxes, (version->box_count + 1) * sizeof(struct box *));
 	draft->own = ps_realloc(draft->own, version->box_count + 1);
 	draft->own[version->box_count] = true;
 	version->boxes[version->box_count++] = box;
@@ -444,8 +434,7 @@ static int op_attributes(struct draft *draft, const struct ps_op *op, struct ps_
 
 /* ---- commit -------------------------------------------------------------------------------- */
 
-static int (*const operations[])(struct draft *draft, const struct ps_op *op,
-				 struct ps_op_result *result) = {
+static int (*const operations[])(struct draft *draft, const struct ps_op *op, struct ps_op_result *result) = {
 	[PS_OP_APPEND] = op_append,       [PS_OP_FLAGS] = op_flags,
 	[PS_OP_EXPUNGE] = op_expunge,     [PS_OP_COPY] = op_copy,
 	[PS_OP_MOVE] = op_move,           [PS_OP_CREATE] = op_create,

@@ -116,8 +116,7 @@ static void memory_read_end(struct ps_read *read)
 	free(read);
 }
 
-static int read_box(const struct ps_read *read, const struct ps_mbox *mbox,
-		    const struct box **ret_box)
+static int read_box(const struct ps_read *read, const struct ps_mbox *mbox, const struct box **ret_box)
 {
 	ptrdiff_t at = version_find_id(read->version, &mbox->id);
 
@@ -156,8 +155,7 @@ static int memory_list(struct ps_read *read, ps_mailbox_fn fn, void *arg)
 		r = fn(arg, &info);
 	}
 	for (size_t i = 0; i < version->subscribed_count && r == 0; i++) {
-		struct ps_mailbox_info info = {.name = version->subscribed[i],
-					       .attributes = PS_MBOX_SUBSCRIBED};
+		struct ps_mailbox_info info = {.name = version->subscribed[i], .attributes = PS_MBOX_SUBSCRIBED};
 
 		if (version_find_name(version, info.name) < 0)
 			r = fn(arg, &info);
@@ -175,8 +173,7 @@ static int memory_info(struct ps_read *read, struct ps_mbox *mbox, struct ps_mai
 	return r;
 }
 
-static int memory_keywords(struct ps_read *read, struct ps_mbox *mbox,
-			   const char *const **ret_names, size_t *ret_count)
+static int memory_keywords(struct ps_read *read, struct ps_mbox *mbox, const char *const **ret_names, size_t *ret_count)
 {
 	const struct box *box;
 	int r = read_box(read, mbox, &box);
@@ -188,8 +185,8 @@ static int memory_keywords(struct ps_read *read, struct ps_mbox *mbox,
 	return r;
 }
 
-static int memory_scan(struct ps_read *read, struct ps_mbox *mbox, struct ps_range uids,
-		       uint64_t changed_since, ps_row_fn fn, void *arg)
+static int memory_scan(struct ps_read *read, struct ps_mbox *mbox, struct ps_range uids, uint64_t changed_since,
+		       ps_row_fn fn, void *arg)
 {
 	const struct box *box;
 	int r = read_box(read, mbox, &box);
@@ -203,21 +200,18 @@ static int memory_scan(struct ps_read *read, struct ps_mbox *mbox, struct ps_ran
 	return r;
 }
 
-static int memory_vanished(struct ps_read *read, struct ps_mbox *mbox, uint64_t since,
-			   ps_range_fn fn, void *arg)
+static int memory_vanished(struct ps_read *read, struct ps_mbox *mbox, uint64_t since, ps_range_fn fn, void *arg)
 {
 	const struct box *box;
 	int r = read_box(read, mbox, &box);
 
 	/* In the order they went, so the newest are at the end. */
-	for (size_t i = r == 0 ? box->gone_count : 0;
-	     r == 0 && i > 0 && box->gone[i - 1].modseq > since; i--)
+	for (size_t i = r == 0 ? box->gone_count : 0; r == 0 && i > 0 && box->gone[i - 1].modseq > since; i--)
 		r = fn(arg, (struct ps_range){box->gone[i - 1].uid, box->gone[i - 1].uid});
 	return r;
 }
 
-static int memory_cache(struct ps_read *read, struct ps_mbox *mbox, uint32_t uid,
-			struct ps_bytes *ret_cache)
+static int memory_cache(struct ps_read *read, struct ps_mbox *mbox, uint32_t uid, struct ps_bytes *ret_cache)
 {
 	const struct row *row = NULL;
 	const struct box *box;

@@ -83,8 +83,7 @@ struct ps_staged {
 };
 
 /* version.c */
-struct message *message_create(struct ps_buf *octets,
-			       struct ps_bytes cache); /* takes the octets over */
+struct message *message_create(struct ps_buf *octets, struct ps_bytes cache); /* takes the octets over */
 struct message *message_ref(struct message *message);
 void message_unref(struct message *message);
 struct box *box_create(const char *name);

@@ -83,22 +83,19 @@ int ps_append_begin(struct ps_append *append, const struct ps_append_message *me
 	if (append->failed)
 		return append->failed;
 	if (append->user->message_limit && message->size_hint > append->user->message_limit)
-		return failed(append, ps_fail(PS_E_LIMIT, "a message of %llu octets",
-					      (unsigned long long)message->size_hint));
-	append->ops = ps_pool_grow(append->pool, append->ops, append->count, &append->cap,
-				   sizeof *append->ops);
+		return failed(append,
+			      ps_fail(PS_E_LIMIT, "a message of %llu octets", (unsigned long long)message->size_hint));
+	append->ops = ps_pool_grow(append->pool, append->ops, append->count, &append->cap, sizeof *append->ops);
 	op = &append->ops[append->count];
 	*op = (struct ps_op){
 		.kind = PS_OP_APPEND,
 		.mbox = append->mailbox->mbox,
 		.flags = message->flags & PS_FLAG_ALL,
 		.keywords = copy_keywords(append->pool, message->keywords),
-		.internal_date =
-			message->internal_date == INT64_MIN ? time(NULL) : message->internal_date,
+		.internal_date = message->internal_date == INT64_MIN ? time(NULL) : message->internal_date,
 	};
 	append->message = (struct message){.derive = ps_derive_create()};
-	r = append->user->ops->stage(append->user->store, message->size_hint,
-				     &append->message.staged);
+	r = append->user->ops->stage(append->user->store, message->size_hint, &append->message.staged);
 	return r < 0 ? failed(append, r) : 0;
 }
 
@@ -215,8 +212,7 @@ static void merge_results(const struct ps_op_result *results, size_t count, stru
 	*ret_result = merged;
 }
 
-int ps_append_commit(struct ps_append *append, struct ps_pool *pool,
-		     struct ps_op_result *ret_result)
+int ps_append_commit(struct ps_append *append, struct ps_pool *pool, struct ps_op_result *ret_result)
 {
 	struct ps_batch batch = {.ops = append->ops, .count = append->count, .pool = append->pool};
 	int r;

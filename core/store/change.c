@@ -25,9 +25,8 @@ static int check_writable(const struct ps_view *view)
 	return view->read_only ? ps_fail(PS_E_ACCESS, "the mailbox is open read-only") : 0;
 }
 
-int ps_view_change_flags(struct ps_view *view, const struct ps_set *uids,
-			 const struct ps_flag_change *change, struct ps_pool *pool,
-			 struct ps_op_result *ret_result)
+int ps_view_change_flags(struct ps_view *view, const struct ps_set *uids, const struct ps_flag_change *change,
+			 struct ps_pool *pool, struct ps_op_result *ret_result)
 {
 	struct ps_op op = {
 		.kind = PS_OP_FLAGS,
@@ -69,8 +68,8 @@ int ps_view_expunge(struct ps_view *view, const struct ps_set *uids)
 	return commit_one(view, &op, pool, &result);
 }
 
-int ps_view_copy(struct ps_view *view, const struct ps_set *uids, const char *target, bool move,
-		 struct ps_pool *pool, struct ps_op_result *ret_result)
+int ps_view_copy(struct ps_view *view, const struct ps_set *uids, const char *target, bool move, struct ps_pool *pool,
+		 struct ps_op_result *ret_result)
 {
 	struct ps_mailbox *to;
 	struct ps_op op = {
@@ -175,8 +174,7 @@ static void apply_change(struct ps_row *row, const struct ps_known_change *chang
 	row->modseq = change->modseq;
 }
 
-bool ps_view_expects(const struct ps_view *view, const struct ps_row *before,
-		     const struct ps_row *after)
+bool ps_view_expects(const struct ps_view *view, const struct ps_row *before, const struct ps_row *after)
 {
 	struct ps_row expected = *before;
 	bool any = false;

@@ -11,25 +11,22 @@ static const struct {
 	const char *word;
 	uint32_t attribute;
 } special_uses[] = {
-	{"none",    0              },
-	{"all",     PS_MBOX_ALL    },
+	{"none", 0},
+	{"all", PS_MBOX_ALL},
 	{"archive", PS_MBOX_ARCHIVE},
-	{"drafts",  PS_MBOX_DRAFTS },
+	{"drafts", PS_MBOX_DRAFTS},
 	{"flagged", PS_MBOX_FLAGGED},
-	{"junk",    PS_MBOX_JUNK   },
-	{"sent",    PS_MBOX_SENT   },
-	{"trash",   PS_MBOX_TRASH  },
+	{"junk", PS_MBOX_JUNK},
+	{"sent", PS_MBOX_SENT},
+	{"trash", PS_MBOX_TRASH},
 };
 
 static const struct {
 	const char *name;
 	uint32_t attribute;
 } built_in[] = {
-	{"Drafts",  PS_MBOX_DRAFTS },
-        {"Sent",    PS_MBOX_SENT   },
-        {"Junk",    PS_MBOX_JUNK   },
-	{"Trash",   PS_MBOX_TRASH  },
-        {"Archive", PS_MBOX_ARCHIVE},
+	{"Drafts", PS_MBOX_DRAFTS}, {"Sent", PS_MBOX_SENT},       {"Junk", PS_MBOX_JUNK},
+	{"Trash", PS_MBOX_TRASH},   {"Archive", PS_MBOX_ARCHIVE},
 };
 
 /* Non-zero: the store is not new. */
@@ -66,11 +63,9 @@ static void plan_op(struct plan *plan, struct ps_op op)
 static void plan_mailbox(struct plan *plan, const char *name, uint32_t attribute, bool subscribe)
 {
 	if (strcmp(name, "INBOX") != 0)
-		plan_op(plan, (struct ps_op){
-				      .kind = PS_OP_CREATE, .name = name, .attributes = attribute});
+		plan_op(plan, (struct ps_op){.kind = PS_OP_CREATE, .name = name, .attributes = attribute});
 	if (subscribe && strcmp(name, "INBOX") != 0)
-		plan_op(plan,
-			(struct ps_op){.kind = PS_OP_SUBSCRIBE, .name = name, .subscribed = true});
+		plan_op(plan, (struct ps_op){.kind = PS_OP_SUBSCRIBE, .name = name, .subscribed = true});
 }
 
 static uint32_t special_use(const char *word)
@@ -86,8 +81,7 @@ static int plan_configured(struct plan *plan, const struct ps_conf *conf)
 	for (size_t i = 0; i < ps_conf_section_count(conf, "mailbox"); i++) {
 		const struct ps_conf *section = ps_conf_section(conf, "mailbox", i);
 		const char *name;
-		int r = ps_mailbox_name_normalise(ps_bytes_str(ps_conf_title(section)), plan->pool,
-						  &name);
+		int r = ps_mailbox_name_normalise(ps_bytes_str(ps_conf_title(section)), plan->pool, &name);
 
 		if (r < 0)
 			return r;
@@ -110,8 +104,7 @@ static int make(struct ps_user *user, struct ps_pool *pool, const struct ps_conf
 		for (size_t i = 0; i < PS_ARRAY_LEN(built_in); i++)
 			plan_mailbox(&plan, built_in[i].name, built_in[i].attribute, true);
 	}
-	plan_op(&plan,
-		(struct ps_op){.kind = PS_OP_SUBSCRIBE, .name = "INBOX", .subscribed = true});
+	plan_op(&plan, (struct ps_op){.kind = PS_OP_SUBSCRIBE, .name = "INBOX", .subscribed = true});
 	batch.ops = plan.ops;
 	batch.count = plan.count;
 	batch.results = PS_NEWV(pool, struct ps_op_result, plan.count);

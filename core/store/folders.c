@@ -16,8 +16,7 @@ static int take_info(void *arg, const struct ps_mailbox_info *info)
 {
 	struct list *list = arg;
 
-	list->infos =
-		ps_pool_grow(list->pool, list->infos, list->count, &list->cap, sizeof *list->infos);
+	list->infos = ps_pool_grow(list->pool, list->infos, list->count, &list->cap, sizeof *list->infos);
 	list->infos[list->count] = *info;
 	list->infos[list->count++].name = ps_pool_strdup(list->pool, info->name);
 	return 0;
@@ -25,8 +24,7 @@ static int take_info(void *arg, const struct ps_mailbox_info *info)
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct ps_mailbox_info *)a)->name,
-		      ((const struct ps_mailbox_info *)b)->name);
+	return strcmp(((const struct ps_mailbox_info *)a)->name, ((const struct ps_mailbox_info *)b)->name);
 }
 
 static void sort_list(struct list *list)
@@ -81,8 +79,7 @@ static int read_list(struct ps_user *user, struct ps_pool *pool, struct list *re
 	struct ps_read *read;
 	int r;
 
-	if ((r = ps_user_look(user, NULL)) < 0 ||
-	    (r = user->ops->read_begin(user->store, &read)) < 0)
+	if ((r = ps_user_look(user, NULL)) < 0 || (r = user->ops->read_begin(user->store, &read)) < 0)
 		return r;
 	r = user->ops->list(read, take_info, &list);
 	user->ops->read_end(read);
@@ -118,8 +115,7 @@ int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_inf
 
 	if (r < 0)
 		return r;
-	if ((r = ps_user_look(user, mailbox->mbox)) >= 0 &&
-	    (r = ops->read_begin(user->store, &read)) == 0) {
+	if ((r = ps_user_look(user, mailbox->mbox)) >= 0 && (r = ops->read_begin(user->store, &read)) == 0) {
 		r = ops->info(read, mailbox->mbox, &info);
 		ops->read_end(read);
 	}
@@ -133,13 +129,10 @@ int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_inf
 	return 0;
 }
 
-static int commit_ops(struct ps_user *user, struct ps_pool *pool, const struct ps_op *ops,
-		      size_t count)
+static int commit_ops(struct ps_user *user, struct ps_pool *pool, const struct ps_op *ops, size_t count)
 {
-	struct ps_batch batch = {.ops = ops,
-				 .count = count,
-				 .pool = pool,
-				 .results = PS_NEWV(pool, struct ps_op_result, count)};
+	struct ps_batch batch = {
+		.ops = ops, .count = count, .pool = pool, .results = PS_NEWV(pool, struct ps_op_result, count)};
 
 	return ps_commit(user, &batch);
 }
@@ -153,9 +146,7 @@ static int commit_op(struct ps_user *user, const struct ps_op *op)
 
 int ps_user_create(struct ps_user *user, const char *name, uint32_t special_use)
 {
-	struct ps_op op = {.kind = PS_OP_CREATE,
-			   .name = name,
-			   .attributes = special_use & PS_MBOX_SPECIAL_USES};
+	struct ps_op op = {.kind = PS_OP_CREATE, .name = name, .attributes = special_use & PS_MBOX_SPECIAL_USES};
 	int r;
 
 	if ((r = ps_mailbox_name_check(name)) < 0 || (r = ps_user_look(user, NULL)) < 0)
@@ -199,8 +190,7 @@ static int rename_inbox(struct ps_user *user, const char *to)
 
 	if ((r = ps_user_create(user, to, 0)) < 0)
 		return r;
-	if ((r = ps_mailbox_open(user, "INBOX", &inbox)) == 0 &&
-	    (r = ps_mailbox_open(user, to, &target)) == 0) {
+	if ((r = ps_mailbox_open(user, "INBOX", &inbox)) == 0 && (r = ps_mailbox_open(user, to, &target)) == 0) {
 		op.mbox = inbox->mbox;
 		op.target = target->mbox;
 		r = commit_op(user, &op);
@@ -221,8 +211,7 @@ static bool is_at_or_below(const char *name, const char *top)
 	return strncmp(name, top, len) == 0 && (name[len] == '\0' || name[len] == '/');
 }
 
-static int add_rename(struct ps_pool *pool, const char *name, const char *from, const char *to,
-		      struct ps_op *op)
+static int add_rename(struct ps_pool *pool, const char *name, const char *from, const char *to, struct ps_op *op)
 {
 	const char *new_name = ps_pool_printf(pool, "%s%s", to, name + strlen(from));
 
@@ -243,14 +232,12 @@ int ps_user_rename(struct ps_user *user, const char *from, const char *to)
 	if (strcmp(from, "INBOX") == 0)
 		return rename_inbox(user, to);
 	if (is_at_or_below(to, from))
-		return ps_fail(strcmp(to, from) == 0 ? PS_E_EXISTS : PS_E_INVALID,
-			       "rename %s to %s", from, to);
+		return ps_fail(strcmp(to, from) == 0 ? PS_E_EXISTS : PS_E_INVALID, "rename %s to %s", from, to);
 	if ((r = read_list(user, pool, &list)) < 0)
 		return r;
 	ops = PS_NEWV(pool, struct ps_op, list.count);
 	for (size_t i = 0; i < list.count; i++) {
-		if (!(list.infos[i].attributes & PS_MBOX_EXISTS) ||
-		    !is_at_or_below(list.infos[i].name, from))
+		if (!(list.infos[i].attributes & PS_MBOX_EXISTS) || !is_at_or_below(list.infos[i].name, from))
 			continue;
 		if ((r = add_rename(pool, list.infos[i].name, from, to, &ops[count++])) < 0)
 			return r;

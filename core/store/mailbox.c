@@ -88,8 +88,7 @@ int ps_mailbox_state(struct ps_mailbox *mailbox, struct ps_mailbox_state *ret_st
 
 /* ---- the mailboxes of a user --------------------------------------------------------------- */
 
-static struct ps_mailbox *mailbox_create(struct ps_user *user, struct ps_mbox *mbox,
-					 const struct ps_mailbox_info *info)
+static struct ps_mailbox *mailbox_create(struct ps_user *user, struct ps_mbox *mbox, const struct ps_mailbox_info *info)
 {
 	struct ps_mailbox *mailbox = ps_zalloc(sizeof *mailbox);
 
@@ -149,8 +148,8 @@ static bool is_gone(struct ps_mailbox *mailbox)
 static struct ps_mailbox *find_mailbox(struct ps_user *user, const struct ps_mailbox_info *info)
 {
 	for (struct ps_mailbox *m = user->mailboxes; m; m = m->next)
-		if (memcmp(&m->id, &info->id, sizeof m->id) == 0 &&
-		    m->uid_validity == info->uid_validity && !is_gone(m))
+		if (memcmp(&m->id, &info->id, sizeof m->id) == 0 && m->uid_validity == info->uid_validity &&
+		    !is_gone(m))
 			return m;
 	return NULL;
 }
@@ -298,8 +297,8 @@ void ps_mailbox_refresh(struct ps_mailbox *mailbox, const struct ps_view *except
 		return;
 	r = ps_mailbox_pull(mailbox, except);
 	if (r < 0 && r != PS_E_GONE)
-		ps_log(PS_LOG_WARNING, "mailbox_pull_failed", "user", mailbox->user->name, "error",
-		       ps_last_error(), NULL);
+		ps_log(PS_LOG_WARNING, "mailbox_pull_failed", "user", mailbox->user->name, "error", ps_last_error(),
+		       NULL);
 }
 
 void ps_mailboxes_refresh(struct ps_user *user)

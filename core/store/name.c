@@ -32,11 +32,9 @@ static int check_components(const char *name)
 		size_t len = strcspn(name, "/");
 
 		if (!component_is_lawful(name, len))
-			return ps_fail(PS_E_INVALID,
-				       "mailbox name: a component is empty, \".\" or \"..\"");
+			return ps_fail(PS_E_INVALID, "mailbox name: a component is empty, \".\" or \"..\"");
 		if (++components > NAME_MAX_COMPONENTS)
-			return ps_fail(PS_E_INVALID, "mailbox name: more than %d levels",
-				       NAME_MAX_COMPONENTS);
+			return ps_fail(PS_E_INVALID, "mailbox name: more than %d levels", NAME_MAX_COMPONENTS);
 		if (name[len] == '\0')
 			return 0;
 		name += len + 1;
@@ -57,14 +55,12 @@ int ps_mailbox_name_check(const char *name)
 	if (len == 0)
 		return ps_fail(PS_E_INVALID, "mailbox name: empty");
 	if (len > NAME_MAX_OCTETS)
-		return ps_fail(PS_E_INVALID, "mailbox name: longer than %d octets",
-			       NAME_MAX_OCTETS);
+		return ps_fail(PS_E_INVALID, "mailbox name: longer than %d octets", NAME_MAX_OCTETS);
 	if (u8_check(at, len))
 		return ps_fail(PS_E_INVALID, "mailbox name: not UTF-8");
 	while ((at = u8_next(&c, at)))
 		if (!character_is_lawful(c))
-			return ps_fail(PS_E_INVALID, "mailbox name: control character U+%04X",
-				       (unsigned)c);
+			return ps_fail(PS_E_INVALID, "mailbox name: control character U+%04X", (unsigned)c);
 	if (is_inbox(name, first) && memcmp(name, "INBOX", 5) != 0)
 		return ps_fail(PS_E_INVALID, "mailbox name: INBOX is written in capitals");
 	return check_components(name);
@@ -79,8 +75,7 @@ int ps_mailbox_name_normalise(struct ps_bytes utf8, struct ps_pool *pool, const 
 
 	/* NFC of a text is at least a third of its length: no need to look at more. */
 	if (utf8.len > NAME_MAX_OCTETS * 3)
-		return ps_fail(PS_E_INVALID, "mailbox name: longer than %d octets",
-			       NAME_MAX_OCTETS);
+		return ps_fail(PS_E_INVALID, "mailbox name: longer than %d octets", NAME_MAX_OCTETS);
 	if (utf8.len == 0 || memchr(utf8.ptr, '\0', utf8.len) || u8_check(utf8.ptr, utf8.len))
 		return ps_fail(PS_E_INVALID, "mailbox name: empty, with NUL, or not UTF-8");
 	nfc = u8_normalize(UNINORM_NFC, utf8.ptr, utf8.len, NULL, &len);

@@ -47,9 +47,8 @@ static bool is_the_same(const struct ps_mailbox *mailbox, const struct ps_mailbo
 {
 	const struct ps_mailbox_state *state = &mailbox->state;
 
-	return state->snapshot && info->highest_modseq == state->highest_modseq &&
-	       info->uid_next == state->uid_next && info->attributes == state->attributes &&
-	       strcmp(info->name, state->name) == 0;
+	return state->snapshot && info->highest_modseq == state->highest_modseq && info->uid_next == state->uid_next &&
+	       info->attributes == state->attributes && strcmp(info->name, state->name) == 0;
 }
 
 static int read_keywords(const struct ps_mailbox *mailbox, struct ps_read *read, struct pull *pull)
@@ -67,8 +66,7 @@ static int read_keywords(const struct ps_mailbox *mailbox, struct ps_read *read,
 }
 
 /* All rows, where there are none yet or the backend does not know any more what vanished since. */
-static int read_changes(const struct ps_mailbox *mailbox, struct ps_read *read, struct pull *pull,
-			bool *ret_whole)
+static int read_changes(const struct ps_mailbox *mailbox, struct ps_read *read, struct pull *pull, bool *ret_whole)
 {
 	const struct ps_backend *ops = mailbox->user->ops;
 	uint64_t since = mailbox->state.highest_modseq;
@@ -76,24 +74,22 @@ static int read_changes(const struct ps_mailbox *mailbox, struct ps_read *read, 
 	int r;
 
 	*ret_whole = !mailbox->state.snapshot || since < pull->info.vanished_since;
-	if ((r = ops->scan(read, mailbox->mbox, all, *ret_whole ? 0 : since, take_row, pull)) < 0 ||
-	    *ret_whole)
+	if ((r = ops->scan(read, mailbox->mbox, all, *ret_whole ? 0 : since, take_row, pull)) < 0 || *ret_whole)
 		return r;
 	r = ops->vanished(read, mailbox->mbox, since, take_gone, pull);
 	ps_ranges_sort(&pull->gone);
 	return r;
 }
 
-static struct ps_snapshot *next_snapshot(const struct ps_mailbox *mailbox, const struct pull *pull,
-					 bool whole)
+static struct ps_snapshot *next_snapshot(const struct ps_mailbox *mailbox, const struct pull *pull, bool whole)
 {
 	struct ps_snapshot *empty, *snapshot;
 
 	if (!whole && pull->row_count == 0 && pull->gone.count == 0)
 		return ps_snapshot_ref(mailbox->state.snapshot);
 	if (!whole)
-		return ps_snapshot_apply(mailbox->state.snapshot, pull->rows, pull->row_count,
-					 pull->gone.ptr, pull->gone.count);
+		return ps_snapshot_apply(mailbox->state.snapshot, pull->rows, pull->row_count, pull->gone.ptr,
+					 pull->gone.count);
 	empty = ps_snapshot_empty();
 	snapshot = ps_snapshot_apply(empty, pull->rows, pull->row_count, NULL, 0);
 	ps_snapshot_unref(empty);
@@ -123,8 +119,7 @@ static int pull_read(struct ps_mailbox *mailbox, struct ps_read *read, struct pu
 			       mailbox->uid_validity, pull->info.uid_validity);
 	if (r < 0 || is_the_same(mailbox, &pull->info))
 		return r;
-	if ((r = read_keywords(mailbox, read, pull)) < 0 ||
-	    (r = read_changes(mailbox, read, pull, &whole)) < 0)
+	if ((r = read_keywords(mailbox, read, pull)) < 0 || (r = read_changes(mailbox, read, pull, &whole)) < 0)
 		return r;
 	next.snapshot = next_snapshot(mailbox, pull, whole);
 	next.keywords = ps_keywords_ref(pull->keywords);

@@ -42,8 +42,7 @@ static int feed_fd(struct ps_derive *derive, const struct ps_body *body)
 	uint64_t at = 0;
 
 	while (at < body->length) {
-		size_t want = body->length - at < sizeof octets ? (size_t)(body->length - at)
-								: sizeof octets;
+		size_t want = body->length - at < sizeof octets ? (size_t)(body->length - at) : sizeof octets;
 		ssize_t n = pread(body->fd, octets, want, (off_t)(body->offset + at));
 
 		if (n < 0 && errno == EINTR)

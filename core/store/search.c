@@ -6,10 +6,19 @@
 #include "core/store/reader.h"
 #include "core/store/search.h"
 
-enum { MAX_DEPTH = 32, MAX_NODES = 2000, DAY = 86400 };
+enum {
+	MAX_DEPTH = 32,
+	MAX_NODES = 2000,
+	DAY = 86400
+};
 
 /* What has to be at hand to answer. */
-enum cost { COST_ROW, COST_CACHE, COST_HEADER, COST_TEXT };
+enum cost {
+	COST_ROW,
+	COST_CACHE,
+	COST_HEADER,
+	COST_TEXT
+};
 
 struct node {
 	const struct ps_search_node *source;
@@ -66,8 +75,7 @@ static int need_header(struct ps_search *s)
 
 	if (s->have_header)
 		return 0;
-	if ((r = need_cache(s)) < 0 ||
-	    (r = ps_cache_section(&s->cache, NULL, 0, PS_SECTION_HEADER, &span)) < 0 ||
+	if ((r = need_cache(s)) < 0 || (r = ps_cache_section(&s->cache, NULL, 0, PS_SECTION_HEADER, &span)) < 0 ||
 	    (r = ps_view_body(s->view, s->row->uid, &body)) < 0)
 		return r;
 	ps_buf_reset(&s->header);
@@ -339,15 +347,13 @@ static void add_child(struct node *parent, struct node *child)
 		parent->cost = child->cost;
 }
 
-static int compile(struct ps_search *s, const struct ps_search_node *source, unsigned depth,
-		   struct node **ret_node)
+static int compile(struct ps_search *s, const struct ps_search_node *source, unsigned depth, struct node **ret_node)
 {
 	struct node *node;
 	int r;
 
 	if (depth > MAX_DEPTH || ++s->nodes > MAX_NODES)
-		return ps_fail(PS_E_LIMIT, "a search of more than %d keys or %d levels", MAX_NODES,
-			       MAX_DEPTH);
+		return ps_fail(PS_E_LIMIT, "a search of more than %d keys or %d levels", MAX_NODES, MAX_DEPTH);
 	node = PS_NEW(s->pool, struct node);
 	node->source = source;
 	node->cost = kinds[source->kind].cost;
@@ -364,8 +370,7 @@ static int compile(struct ps_search *s, const struct ps_search_node *source, uns
 	return 0;
 }
 
-struct ps_search *ps_search_create(struct ps_view *view, struct ps_pool *pool,
-				   const struct ps_search_node *root)
+struct ps_search *ps_search_create(struct ps_view *view, struct ps_pool *pool, const struct ps_search_node *root)
 {
 	struct ps_search *s = PS_NEW(pool, struct ps_search);
 	struct ps_view_status status;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/store/search.h"
 
-enum { WINDOW = 65536 };
+enum {
+	WINDOW = 65536
+};
 
 /* Folded text passes through a window; what a needle could begin in stays until the next piece has come. */
 struct scan {
@@ -108,8 +110,7 @@ bool ps_search_value(struct ps_bytes value, struct ps_bytes folded, struct ps_bu
 	if (folded.len == 0)
 		return true;
 	ps_buf_reset(scratch);
-	found = ps_header_decode(value, &decoded) == 0 &&
-		ps_casefold(ps_buf_view(&decoded), scratch) == 0 &&
+	found = ps_header_decode(value, &decoded) == 0 && ps_casefold(ps_buf_view(&decoded), scratch) == 0 &&
 		ps_bytes_contain(ps_buf_view(scratch), folded);
 	ps_buf_finish(&decoded);
 	return found;
@@ -124,7 +125,9 @@ struct part {
 	struct ps_decode *decode;
 };
 
-enum { ENOUGH = 1 }; /* ends a walk: all is found */
+enum {
+	ENOUGH = 1
+}; /* ends a walk: all is found */
 
 static int decode_octets(void *arg, struct ps_bytes octets)
 {

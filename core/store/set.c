@@ -84,8 +84,7 @@ static int parse_number(struct ps_bytes *text, uint32_t star, uint32_t *ret_n)
 	while (len < text->len && ps_isdigit(text->ptr[len]))
 		len++;
 	if (len == 0 || text->ptr[0] == '0')
-		return ps_fail(PS_E_SYNTAX,
-			       "a set of numbers: a number is missing or starts with 0");
+		return ps_fail(PS_E_SYNTAX, "a set of numbers: a number is missing or starts with 0");
 	if ((r = ps_bytes_u32(ps_bytes(text->ptr, len), ret_n)) < 0)
 		return r;
 	*text = ps_bytes_skip(*text, len);
@@ -146,8 +145,7 @@ int ps_set_parse(struct ps_bytes text, uint32_t star, struct ps_pool *pool, stru
 	if (r == 0) {
 		ps_ranges_sort(&ranges);
 		ret_set->count = ranges.count;
-		ret_set->ranges =
-			ps_pool_memdup(pool, ranges.ptr, ranges.count * sizeof *ranges.ptr);
+		ret_set->ranges = ps_pool_memdup(pool, ranges.ptr, ranges.count * sizeof *ranges.ptr);
 	}
 	ps_ranges_finish(&ranges);
 	return r;

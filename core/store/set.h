@@ -18,8 +18,7 @@ void ps_ranges_finish(struct ps_ranges *ranges);
 void ps_ranges_add(struct ps_ranges *ranges, struct ps_range range);
 /* Sorted, disjoint, and merged where they touch. */
 void ps_ranges_sort(struct ps_ranges *ranges);
-size_t ps_ranges_normalise(struct ps_range *ranges,
-			   size_t count); /* the same in an array; the new count */
+size_t ps_ranges_normalise(struct ps_range *ranges, size_t count); /* the same in an array; the new count */
 /* In sorted, disjoint ranges. */
 bool ps_ranges_has(const struct ps_range *ranges, size_t count, uint32_t n);
 

@@ -103,8 +103,7 @@ uint32_t ps_snapshot_count(const struct ps_snapshot *snapshot)
 
 uint32_t ps_snapshot_last_uid(const struct ps_snapshot *snapshot)
 {
-	return snapshot->chunk_count ? chunk_last_uid(snapshot->chunks[snapshot->chunk_count - 1])
-				     : 0;
+	return snapshot->chunk_count ? chunk_last_uid(snapshot->chunks[snapshot->chunk_count - 1]) : 0;
 }
 
 const struct ps_row *ps_snapshot_row(const struct ps_snapshot *snapshot, uint32_t seq)
@@ -266,9 +265,8 @@ static void merge_chunk(struct builder *b, const struct chunk *chunk, struct cha
 	}
 }
 
-struct ps_snapshot *ps_snapshot_apply(const struct ps_snapshot *base, const struct ps_row *rows,
-				      size_t row_count, const struct ps_range *gone,
-				      size_t gone_count)
+struct ps_snapshot *ps_snapshot_apply(const struct ps_snapshot *base, const struct ps_row *rows, size_t row_count,
+				      const struct ps_range *gone, size_t gone_count)
 {
 	struct changes changes = {rows, row_count, gone, gone_count};
 	struct builder *b = ps_malloc(sizeof *b);
@@ -303,8 +301,7 @@ struct cursor {
 
 static const struct ps_row *cursor_row(const struct cursor *c)
 {
-	return c->chunk < c->snapshot->chunk_count ? &c->snapshot->chunks[c->chunk]->rows[c->at]
-						   : NULL;
+	return c->chunk < c->snapshot->chunk_count ? &c->snapshot->chunks[c->chunk]->rows[c->at] : NULL;
 }
 
 static uint32_t cursor_seq(const struct cursor *c)
@@ -323,8 +320,7 @@ static void cursor_next(struct cursor *c)
 /* As rows are sorted, two cursors come to a shared chunk at the same time. */
 static bool skip_shared(struct cursor *a, struct cursor *b)
 {
-	if (a->at != 0 || b->at != 0 || a->chunk == a->snapshot->chunk_count ||
-	    b->chunk == b->snapshot->chunk_count ||
+	if (a->at != 0 || b->at != 0 || a->chunk == a->snapshot->chunk_count || b->chunk == b->snapshot->chunk_count ||
 	    a->snapshot->chunks[a->chunk] != b->snapshot->chunks[b->chunk])
 		return false;
 	a->chunk++;
@@ -334,12 +330,12 @@ static bool skip_shared(struct cursor *a, struct cursor *b)
 
 static bool row_eq(const struct ps_row *a, const struct ps_row *b)
 {
-	return a->flags == b->flags && a->keywords == b->keywords && a->modseq == b->modseq &&
-	       a->size == b->size && a->internal_date == b->internal_date;
+	return a->flags == b->flags && a->keywords == b->keywords && a->modseq == b->modseq && a->size == b->size &&
+	       a->internal_date == b->internal_date;
 }
 
-void ps_snapshot_diff(const struct ps_snapshot *before, const struct ps_snapshot *after,
-		      ps_snapshot_diff_fn fn, void *arg)
+void ps_snapshot_diff(const struct ps_snapshot *before, const struct ps_snapshot *after, ps_snapshot_diff_fn fn,
+		      void *arg)
 {
 	struct cursor a = {.snapshot = before}, b = {.snapshot = after};
 
@@ -369,8 +365,7 @@ void ps_snapshot_diff(const struct ps_snapshot *before, const struct ps_snapshot
 	}
 }
 
-size_t ps_snapshot_shared(const struct ps_snapshot *a, const struct ps_snapshot *b,
-			  size_t *ret_chunks)
+size_t ps_snapshot_shared(const struct ps_snapshot *a, const struct ps_snapshot *b, size_t *ret_chunks)
 {
 	size_t shared = 0;
 

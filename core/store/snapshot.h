@@ -28,19 +28,17 @@ uint32_t ps_snapshot_first_unseen(const struct ps_snapshot *snapshot);      /* 0
 
 /* A new snapshot: `base` with `rows` (UIDs ascending) put in or in the place of those with their UIDs, and
  * without the UIDs in `gone` (sorted, disjoint). */
-struct ps_snapshot *ps_snapshot_apply(const struct ps_snapshot *base, const struct ps_row *rows,
-				      size_t row_count, const struct ps_range *gone,
-				      size_t gone_count);
+struct ps_snapshot *ps_snapshot_apply(const struct ps_snapshot *base, const struct ps_row *rows, size_t row_count,
+				      const struct ps_range *gone, size_t gone_count);
 
 /* Tells the differences by UID ascending: `before` NULL is a row that came, `after` NULL one that went. Numbers
  * are those in the old and in the new snapshot, 0 where there is none. */
 typedef void (*ps_snapshot_diff_fn)(void *arg, const struct ps_row *before, uint32_t seq_before,
 				    const struct ps_row *after, uint32_t seq_after);
-void ps_snapshot_diff(const struct ps_snapshot *before, const struct ps_snapshot *after,
-		      ps_snapshot_diff_fn fn, void *arg);
+void ps_snapshot_diff(const struct ps_snapshot *before, const struct ps_snapshot *after, ps_snapshot_diff_fn fn,
+		      void *arg);
 
 /* How many chunks `a` shares with `b`, and has, for tests and diagnostics. */
-size_t ps_snapshot_shared(const struct ps_snapshot *a, const struct ps_snapshot *b,
-			  size_t *ret_chunks);
+size_t ps_snapshot_shared(const struct ps_snapshot *a, const struct ps_snapshot *b, size_t *ret_chunks);
 
 #endif

@@ -42,8 +42,7 @@ static char *make_key(const char *backend, const struct ps_user_info *info)
 	return (char *)text;
 }
 
-static struct ps_user *user_create(const struct ps_backend *ops, const struct ps_user_info *info,
-				   char *key)
+static struct ps_user *user_create(const struct ps_backend *ops, const struct ps_user_info *info, char *key)
 {
 	struct ps_user *user = ps_zalloc(sizeof *user);
 
@@ -84,8 +83,8 @@ static struct ps_user *find_user(const char *key)
 }
 
 /* Finds the open store, or puts one in that is to be opened by the caller. */
-static struct ps_user *acquire(const struct ps_backend *ops, const struct ps_user_info *info,
-			       char *key, bool *ret_created)
+static struct ps_user *acquire(const struct ps_backend *ops, const struct ps_user_info *info, char *key,
+			       bool *ret_created)
 {
 	struct ps_user *user;
 
@@ -118,18 +117,15 @@ static void settle(struct ps_user *user, bool open)
 		user_destroy(user);
 }
 
-static int open_store(struct ps_user *user, const struct ps_conf *backend_conf,
-		      const struct ps_conf *core_conf, const struct ps_user_info *info)
+static int open_store(struct ps_user *user, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
+		      const struct ps_user_info *info)
 {
-	struct ps_store_args args = {.user = user->name,
-				     .root = info->root ? info->root : "",
-				     .conf = backend_conf,
-				     .create = true};
+	struct ps_store_args args = {
+		.user = user->name, .root = info->root ? info->root : "", .conf = backend_conf, .create = true};
 	int r;
 
 	if (core_conf)
-		user->message_limit = (uint64_t)ps_conf_int(ps_conf_section(core_conf, "limits", 0),
-							    "message_size");
+		user->message_limit = (uint64_t)ps_conf_int(ps_conf_section(core_conf, "limits", 0), "message_size");
 	if ((r = user->ops->open(&args, &user->store)) < 0)
 		return r;
 	if ((r = ps_user_make_defaults(user, core_conf)) < 0)
@@ -137,9 +133,8 @@ static int open_store(struct ps_user *user, const struct ps_conf *backend_conf,
 	return r;
 }
 
-int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf,
-		      const struct ps_conf *core_conf, const struct ps_user_info *info,
-		      struct ps_user **ret_user)
+int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
+		      const struct ps_user_info *info, struct ps_user **ret_user)
 {
 	bool created;
 	struct ps_user *user = acquire(ops, info, make_key(info->backend, info), &created);
@@ -155,16 +150,13 @@ int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backen
 	return 0;
 }
 
-int ps_user_open(const struct ps_conf *core_conf, const struct ps_user_info *info,
-		 struct ps_user **ret_user)
+int ps_user_open(const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user)
 {
 	const struct ps_backend *ops = ps_backend_find(info->backend);
 
 	if (!ops)
-		return ps_fail(PS_E_NOTFOUND, "user %s: no backend %s is loaded", info->name,
-			       info->backend);
-	return ps_user_open_with(ops, ps_conf_plugin(core_conf, "backend", info->backend),
-				 core_conf, info, ret_user);
+		return ps_fail(PS_E_NOTFOUND, "user %s: no backend %s is loaded", info->name, info->backend);
+	return ps_user_open_with(ops, ps_conf_plugin(core_conf, "backend", info->backend), core_conf, info, ret_user);
 }
 
 struct ps_user *ps_user_ref(struct ps_user *user)

@@ -41,9 +41,8 @@ struct ps_user {
 };
 
 /* As ps_user_open(), with everything that it looks up given. `conf` may be NULL: built-in defaults. */
-int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf,
-		      const struct ps_conf *core_conf, const struct ps_user_info *info,
-		      struct ps_user **ret_user);
+int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
+		      const struct ps_user_info *info, struct ps_user **ret_user);
 struct ps_user *ps_user_ref(struct ps_user *user);
 
 /* Brings in what others did to the mailbox (NULL: to the list of mailboxes) if the backend says that there may be

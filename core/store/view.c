@@ -22,16 +22,15 @@ static int view_load(struct ps_view *view)
 	struct ps_mailbox *mailbox = view->mailbox;
 	int r;
 
-	if ((r = ps_user_look(mailbox->user, mailbox->mbox)) < 0 ||
-	    (r = ps_mailbox_pull(mailbox, view)) < 0 ||
+	if ((r = ps_user_look(mailbox->user, mailbox->mbox)) < 0 || (r = ps_mailbox_pull(mailbox, view)) < 0 ||
 	    (r = ps_mailbox_state(mailbox, &view->shown)) < 0)
 		return r;
 	take_recent(view);
 	return 0;
 }
 
-int ps_view_open(struct ps_user *user, const char *name, bool read_only, void (*changed)(void *arg),
-		 void *arg, struct ps_view **ret_view)
+int ps_view_open(struct ps_user *user, const char *name, bool read_only, void (*changed)(void *arg), void *arg,
+		 struct ps_view **ret_view)
 {
 	struct ps_view *view;
 	struct ps_mailbox *mailbox;
@@ -121,8 +120,7 @@ bool ps_view_is_recent(const struct ps_view *view, uint32_t uid)
 }
 
 /* Rows seq_first..seq_last as ranges of UIDs. */
-static void add_uids(const struct ps_view *view, uint32_t seq_first, uint32_t seq_last,
-		     struct ps_ranges *uids)
+static void add_uids(const struct ps_view *view, uint32_t seq_first, uint32_t seq_last, struct ps_ranges *uids)
 {
 	for (uint32_t seq = seq_first; seq <= seq_last; seq++) {
 		uint32_t uid = ps_view_row(view, seq)->uid;
@@ -131,8 +129,7 @@ static void add_uids(const struct ps_view *view, uint32_t seq_first, uint32_t se
 	}
 }
 
-static void add_range_by_uid(const struct ps_view *view, struct ps_range range,
-			     struct ps_ranges *uids)
+static void add_range_by_uid(const struct ps_view *view, struct ps_range range, struct ps_ranges *uids)
 {
 	uint32_t first = ps_view_seq_from(view, range.first);
 	uint32_t end = range.last == UINT32_MAX ? ps_snapshot_count(view->shown.snapshot) + 1
@@ -141,8 +138,8 @@ static void add_range_by_uid(const struct ps_view *view, struct ps_range range,
 	add_uids(view, first, end - 1, uids);
 }
 
-int ps_view_resolve(const struct ps_view *view, struct ps_bytes text, bool by_uid,
-		    struct ps_pool *pool, struct ps_set *ret_uids)
+int ps_view_resolve(const struct ps_view *view, struct ps_bytes text, bool by_uid, struct ps_pool *pool,
+		    struct ps_set *ret_uids)
 {
 	uint32_t messages = ps_snapshot_count(view->shown.snapshot);
 	uint32_t star = by_uid ? ps_snapshot_last_uid(view->shown.snapshot) : messages;
@@ -152,8 +149,7 @@ int ps_view_resolve(const struct ps_view *view, struct ps_bytes text, bool by_ui
 
 	if (r < 0)
 		return r;
-	if (!by_uid &&
-	    (messages == 0 || (set.count > 0 && set.ranges[set.count - 1].last > messages)))
+	if (!by_uid && (messages == 0 || (set.count > 0 && set.ranges[set.count - 1].last > messages)))
 		return ps_fail(PS_E_INVALID, "a sequence number above %u", messages);
 	for (size_t i = 0; i < set.count; i++) {
 		if (by_uid)
@@ -202,14 +198,13 @@ static void add_changed(struct differences *d, uint32_t seq)
 {
 	if (d->changed_count == d->changed_cap) {
 		d->changed_cap = d->changed_cap ? d->changed_cap * 2 : 16;
-		d->changed_seqs =
-			ps_realloc(d->changed_seqs, d->changed_cap * sizeof *d->changed_seqs);
+		d->changed_seqs = ps_realloc(d->changed_seqs, d->changed_cap * sizeof *d->changed_seqs);
 	}
 	d->changed_seqs[d->changed_count++] = seq;
 }
 
-static void take_difference(void *arg, const struct ps_row *before, uint32_t seq_before,
-			    const struct ps_row *after, uint32_t seq_after)
+static void take_difference(void *arg, const struct ps_row *before, uint32_t seq_before, const struct ps_row *after,
+			    uint32_t seq_after)
 {
 	struct differences *d = arg;
 
@@ -231,8 +226,8 @@ static void keep_gone(struct differences *d, struct ps_snapshot **snapshot)
 }
 
 /* Numbers in the new snapshot are without the rows that went; with them kept, they are other numbers. */
-static void find_differences(struct differences *d, const struct ps_view *view,
-			     struct ps_mailbox_state *next, bool expunge)
+static void find_differences(struct differences *d, const struct ps_view *view, struct ps_mailbox_state *next,
+			     bool expunge)
 {
 	d->view = view;
 	ps_snapshot_diff(view->shown.snapshot, next->snapshot, take_difference, d);
@@ -243,8 +238,8 @@ static void find_differences(struct differences *d, const struct ps_view *view,
 	ps_snapshot_diff(view->shown.snapshot, next->snapshot, take_difference, d);
 }
 
-static void tell(struct ps_view *view, const struct differences *d, bool keywords,
-		 const struct ps_view_events *events, void *arg)
+static void tell(struct ps_view *view, const struct differences *d, bool keywords, const struct ps_view_events *events,
+		 void *arg)
 {
 	for (size_t i = d->gone_count; i-- > 0 && events->expunged;)
 		events->expunged(arg, d->gone_seqs[i], d->gone[i].uid);
@@ -265,8 +260,8 @@ int ps_view_sync(struct ps_view *view, unsigned how, const struct ps_view_events
 	bool keywords;
 	int r = 0;
 
-	if ((how & PS_SYNC_LOOK) && ((r = ps_user_look(mailbox->user, mailbox->mbox)) < 0 ||
-				     (r = ps_mailbox_pull(mailbox, view)) < 0))
+	if ((how & PS_SYNC_LOOK) &&
+	    ((r = ps_user_look(mailbox->user, mailbox->mbox)) < 0 || (r = ps_mailbox_pull(mailbox, view)) < 0))
 		return r;
 	if ((r = ps_mailbox_state(mailbox, &next)) < 0)
 		return r;

@@ -37,11 +37,9 @@ struct ps_view {
 };
 
 /* Remembers the session's last change, in case ps_view_known() is called for it. */
-void ps_view_note_change(struct ps_view *view, const struct ps_flag_change *change,
-			 uint64_t modseq);
+void ps_view_note_change(struct ps_view *view, const struct ps_flag_change *change, uint64_t modseq);
 void ps_view_known_finish(struct ps_view *view);
 /* Whether `after` is what the client expects `before` to be, after the changes it has made itself. */
-bool ps_view_expects(const struct ps_view *view, const struct ps_row *before,
-		     const struct ps_row *after);
+bool ps_view_expects(const struct ps_view *view, const struct ps_row *before, const struct ps_row *after);
 
 #endif

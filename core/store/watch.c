@@ -40,8 +40,7 @@ static void turn_add(struct turn *turn, struct ps_mailbox *mailbox)
 {
 	if (turn->count == turn->cap) {
 		turn->cap = turn->cap ? turn->cap * 2 : 16;
-		turn->mailboxes =
-			ps_realloc(turn->mailboxes, turn->cap * sizeof(struct ps_mailbox *));
+		turn->mailboxes = ps_realloc(turn->mailboxes, turn->cap * sizeof(struct ps_mailbox *));
 	}
 	ps_user_ref(mailbox->user);
 	turn->mailboxes[turn->count++] = ps_mailbox_ref(mailbox);
@@ -72,8 +71,8 @@ static void look(struct ps_mailbox *mailbox)
 	int r = ps_user_look(mailbox->user, mailbox->mbox);
 
 	if (r < 0 && r != PS_E_GONE)
-		ps_log(PS_LOG_WARNING, "mailbox_look_failed", "user", mailbox->user->name, "error",
-		       ps_last_error(), NULL);
+		ps_log(PS_LOG_WARNING, "mailbox_look_failed", "user", mailbox->user->name, "error", ps_last_error(),
+		       NULL);
 	else
 		ps_mailbox_refresh(mailbox, NULL);
 }
@@ -101,8 +100,7 @@ static void *watch_thread(void *arg)
 	next.tv_sec += LOOK_EVERY_SECONDS;
 	pthread_mutex_lock(&watcher.lock);
 	while (watcher.mailboxes) {
-		all = !somebody_called() &&
-		      pthread_cond_timedwait(&watcher.news, &watcher.lock, &next) == ETIMEDOUT;
+		all = !somebody_called() && pthread_cond_timedwait(&watcher.news, &watcher.lock, &next) == ETIMEDOUT;
 		turn_gather(&turn, all);
 		pthread_mutex_unlock(&watcher.lock);
 		turn_run(&turn);
