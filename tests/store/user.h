@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Users over the memory backend, which tests of core/store link in.
+ */
+#ifndef TESTS_STORE_USER_H
+#define TESTS_STORE_USER_H
+
+#include "core/store/user.h"
+#include "postern/plugin.h"
+#include "tests/unit.h"
+
+extern const struct ps_plugin postern_plugin;
+
+static inline struct ps_user *test_user(const char *name)
+{
+	struct ps_user_info info = {.name = name, .backend = "memory", .root = ""};
+	struct ps_user *user;
+
+	ck_assert_ok(ps_user_open_with(postern_plugin.ops, NULL, NULL, &info, &user));
+	return user;
+}
+
+static inline void test_append(struct ps_user *user, const char *mailbox, const char *octets, uint32_t flags)
+{
+	struct ps_pool *pool = ps_pool_create("test");
+	struct ps_append_message message = {.flags = flags, .internal_date = INT64_MIN};
+	struct ps_op_result result;
+	struct ps_append *append;
+
+	ck_assert_ok(ps_append_open(user, mailbox, &append));
+	ck_assert_ok(ps_append_begin(append, &message));
+	ck_assert_ok(ps_append_write(append, ps_bytes_str(octets)));
+	ck_assert_ok(ps_append_end(append));
+	ck_assert_ok(ps_append_commit(append, pool, &result));
+	ps_append_close(append);
+	ps_pool_destroy(pool);
+}
+
+#endif
