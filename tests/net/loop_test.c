@@ -63,8 +63,7 @@ START_TEST(posts_of_many_threads_all_come_and_keep_their_order)
 
 	for (int i = 0; i < POSTERS; i++) {
 		posters[i].left = &left;
-		ck_assert_int_eq(pthread_create(&posters[i].thread, NULL, poster_main, &posters[i]),
-				 0);
+		ck_assert_int_eq(pthread_create(&posters[i].thread, NULL, poster_main, &posters[i]), 0);
 	}
 	ps_loop_run(loop);
 	for (int i = 0; i < POSTERS; i++) {
@@ -95,12 +94,10 @@ static void on_tick(void *arg)
 START_TEST(timers_fire_in_the_order_of_their_times_and_stopped_ones_never)
 {
 	char log[32] = "";
-	struct ticks ticks[] = {
-		{.log = log, .name = 'c', .stop_after = 1},
-		{.log = log,          .name = 'a'           },
-		{.log = log,          .name = 'b'},
-		{.log = log,          .name = 'x'           }
-        };
+	struct ticks ticks[] = {{.log = log, .name = 'c', .stop_after = 1},
+				{.log = log, .name = 'a'},
+				{.log = log, .name = 'b'},
+				{.log = log, .name = 'x'}};
 	static const unsigned after[] = {30, 1, 2, 1};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(ticks); i++) {

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/net/conn.h - a connection in the front process; shared by listen.c, front.c, conn.c and pump.c.
+ *
+ * THREADS. All of it belongs to the loop.
+ *
+ *   HANDSHAKE (implicit TLS) -> SESSION -> FLUSHING -> HANDSHAKE (STARTTLS) -> SESSION -> ...
+ *                                       -> FLUSHING -> PUMP (TLS, logged in) -> OVER
+ *                                       -> FLUSHING -> OVER (closed, or the plain socket handed over)
+ *
+ * A connection that is OVER is freed by a post, so after everything that was posted for it.
+ */
+#ifndef CORE_NET_CONN_H
+#define CORE_NET_CONN_H
+
+#include "core/net/front.h"
+#include "core/net/linger.h"
+#include "core/net/session.h"
+#include "core/net/stream.h"
+#include "core/net/tls.h"
+
+enum {
+	SCRATCH_SIZE = 16 * 1024, /* a TLS record */
+	RESERVED_FDS = 3,         /* what a hand-over needs */
+};
+
+/* An address as it is counted: IPv4 whole, IPv6 by its /64. */
+struct address {
+	uint8_t octets[16];
+	bool counted; /* not for Unix sockets */
+};
+
+struct listener {
+	unsigned refs;                 /* one for each connection, and one while it listens */
+	struct ps_front_listener args; /* with names of its own */
+	char *name, *protocol_name;
+	struct ps_front *front;
+	struct ps_watch *watch;
+	struct listener *next;
+};
+
+enum conn_state {
+	CONN_HANDSHAKE,
+	CONN_SESSION,
+	CONN_FLUSHING,
+	CONN_PUMP,
+	CONN_OVER
+};
+
+/* An authentication; made when the first one starts. */
+struct conn_auth {
+	bool pending; /* an answer is awaited */
+	enum ps_auth_status status;
+	struct ps_buf data, ticket;
+};
+
+struct pump;
+
+struct conn {
+	struct ps_session s; /* first; finished when the pump starts */
+	struct ps_front *front;
+	struct listener *listener;
+	struct conn *prev, *next;
+	uint64_t number; /* slot, and above it how often the slot was used */
+	struct address address;
+	struct stream stream;
+	struct ps_watch *watch;
+	struct ps_timer *timer;
+	enum conn_state state;
+	void (*flushed)(struct conn *conn); /* FLUSHING: what comes then */
+	uint64_t since;
+	uint64_t deadline; /* of the handshake, the log-in, the flushing; 0: none */
+	uint64_t login_deadline;
+	struct conn_auth *auth;
+	struct ps_buf blob;
+	struct pump *pump;
+	bool opened;   /* the protocol's half was */
+	bool running;  /* we are in its run() */
+	bool replied;  /* what PS_WAIT_REPLY waits for has come */
+	bool starttls; /* the protocol asked for it */
+	bool handing;  /* and for the hand-over */
+	bool injected; /* the client sent more after STARTTLS */
+	bool posted;   /* a step was posted */
+	bool stepping;
+};
+
+struct front_limits {
+	unsigned connections, per_address;
+	uint64_t preauth_ms, handshake_ms, output_ms;
+};
+
+struct address_table;
+
+struct ps_front {
+	struct ps_loop *loop;
+	const struct ps_conf *conf;
+	struct ps_front_hooks hooks;
+	struct front_limits limits;
+	struct tls_context *tls;
+	struct listener *listeners;
+	struct conn *first;
+	unsigned count;
+	struct conn **slots;
+	uint32_t slot_count, *slot_uses, slot_hint;
+	struct address_table *addresses;
+	struct lingers lingers;
+	struct ps_timer *accept_timer; /* runs while accepting is paused */
+	bool paused;
+	bool stopping;
+	int reserved[RESERVED_FDS]; /* descriptors kept for hand-overs when all others are in use */
+	void (*empty)(void *arg);
+	void *empty_arg;
+	uint8_t scratch[SCRATCH_SIZE];
+};
+
+/* listen.c */
+void listener_unref(struct listener *listener);
+void front_accept_stop(struct ps_front *front);   /* on all listeners, for good */
+void front_accept_resume(struct ps_front *front); /* descriptors have become free */
+void front_reserve(struct ps_front *front);
+bool front_release_reserve(struct ps_front *front); /* false: it was released before */
+struct address_table *address_table_create(void);
+void address_table_destroy(struct address_table *table);
+void address_table_drop(struct address_table *table, const struct address *address);
+
+/* conn.c: takes over fd. The address is counted already. */
+void conn_start(struct listener *listener, int fd, const struct address *address, const char *remote,
+		const char *local);
+/* Does what can be done now. */
+void conn_step(struct conn *conn);
+void conn_end(struct conn *conn, const char *reason);
+/* Says the busy text and closes, unless the connection is in use by somebody who has logged in. */
+void conn_stop(struct conn *conn);
+void conn_destroy(struct conn *conn);
+/* A step soon, after others had their turn. */
+void conn_again(struct conn *conn);
+/* Sets the timer to the earliest of the connection's times and `at` (0: none). */
+void conn_arm_timer(struct conn *conn, uint64_t at);
+
+/* pump.c */
+/* Takes over fd, our end of the pair. */
+int pump_start(struct conn *conn, int fd);
+void pump_step(struct conn *conn);
+void pump_arm(struct conn *conn);
+void pump_on_timer(struct conn *conn);
+void pump_destroy(struct pump *pump);
+
+/* front.c: the slots. */
+void front_add(struct ps_front *front, struct conn *conn);
+void front_remove(struct ps_front *front, struct conn *conn);
+
+#endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The front process's connections as a whole: limits, certificates, and finding one by its number.
+ */
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "core/net/conn.h"
+#include "postern/error.h"
+#include "postern/log.h"
+
+enum {
+	OTHER_FDS = 64,   /* channels, listeners, and what libraries open */
+	FDS_PER_CONN = 2, /* the socket, and the pump's end of the pair */
+};
+
+/* ---- settings ----------------------------------------------------------------------------------- */
+
+static unsigned front_processes(const struct ps_conf *conf)
+{
+	long n = (long)ps_conf_int(conf, "front_processes");
+
+	if (n <= 0)
+		n = sysconf(_SC_NPROCESSORS_ONLN);
+	return n > 0 ? (unsigned)n : 1;
+}
+
+/* The setting is for all front processes together. More than there are descriptors for would only make accepting
+ * stop and go. */
+static unsigned most_connections(const struct ps_conf *conf, const struct ps_conf *limits)
+{
+	uint64_t most = (uint64_t)ps_conf_int(limits, "connections");
+	unsigned share = front_processes(conf);
+	struct rlimit fds;
+	uint64_t room;
+
+	most = (most + share - 1) / share;
+	if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur != RLIM_INFINITY && fds.rlim_cur > 2 * OTHER_FDS) {
+		room = (fds.rlim_cur - OTHER_FDS) / FDS_PER_CONN;
+		if (most > room) {
+			ps_logf(PS_LOG_WARNING, "connections_limited", NULL,
+				"%ju connections need more than the %ju descriptors allowed; %ju "
+				"it is",
+				(uintmax_t)most, (uintmax_t)fds.rlim_cur, (uintmax_t)room);
+			most = room;
+		}
+	}
+	return (unsigned)most;
+}
+
+static struct front_limits read_limits(const struct ps_conf *conf)
+{
+	const struct ps_conf *limits = ps_conf_section(conf, "limits", 0);
+
+	return (struct front_limits){
+		.connections = most_connections(conf, limits),
+		.per_address = (unsigned)ps_conf_int(limits, "connections_per_address"),
+		.preauth_ms = (uint64_t)ps_conf_int(limits, "preauth_timeout") * 1000,
+		.handshake_ms = (uint64_t)ps_conf_int(limits, "tls_handshake_timeout") * 1000,
+		.output_ms = (uint64_t)ps_conf_int(limits, "output_timeout") * 1000,
+	};
+}
+
+static int make_tls(struct ps_front *front, const struct ps_conf *conf)
+{
+	const char *priority = ps_conf_str(ps_conf_section(conf, "tls", 0), "priority");
+	struct tls_context *context;
+	int r = tls_context_create(priority, front->hooks.sign, front->hooks.arg, front->tls, &context);
+
+	if (r < 0)
+		return r;
+	tls_context_unref(front->tls);
+	front->tls = context;
+	return 0;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------------- */
+
+int ps_front_create(struct ps_loop *loop, const struct ps_conf *conf, const struct ps_front_hooks *hooks,
+		    struct ps_front **ret_front)
+{
+	struct ps_front *front = ps_zalloc(sizeof *front);
+	int r;
+
+	front->loop = loop;
+	front->conf = conf;
+	front->hooks = *hooks;
+	front->lingers.loop = loop;
+	r = make_tls(front, conf);
+	if (r < 0) {
+		free(front);
+		return r;
+	}
+	front->limits = read_limits(conf);
+	front->addresses = address_table_create();
+	for (int i = 0; i < RESERVED_FDS; i++)
+		front->reserved[i] = -1;
+	front_reserve(front);
+	*ret_front = front;
+	return 0;
+}
+
+void ps_front_reconfigure(struct ps_front *front, const struct ps_conf *conf)
+{
+	front->conf = conf;
+	front->limits = read_limits(conf);
+	if (make_tls(front, conf) < 0)
+		ps_logf(PS_LOG_ERROR, "tls_settings", NULL, "the former ones stay: %s", ps_last_error());
+}
+
+int ps_front_set_certificate(struct ps_front *front, uint32_t key, struct ps_bytes pem)
+{
+	struct tls_context *context;
+	int r = tls_context_with_certificate(front->tls, key, pem, &context);
+
+	if (r < 0)
+		return r;
+	tls_context_unref(front->tls); /* sessions and handshakes under way hold it */
+	front->tls = context;
+	return 0;
+}
+
+unsigned ps_front_connections(const struct ps_front *front)
+{
+	return front->count;
+}
+
+static void maybe_empty(struct ps_front *front)
+{
+	void (*empty)(void *arg) = front->empty;
+
+	if (!front->stopping || front->count > 0 || !empty)
+		return;
+	front->empty = NULL;
+	empty(front->empty_arg);
+}
+
+void ps_front_stop(struct ps_front *front, void (*empty)(void *arg), void *arg)
+{
+	front->stopping = true;
+	front->empty = empty;
+	front->empty_arg = arg;
+	front_accept_stop(front);
+	for (struct conn *conn = front->first, *next; conn; conn = next) {
+		next = conn->next;
+		conn_stop(conn);
+	}
+	maybe_empty(front);
+}
+
+void ps_front_destroy(struct ps_front *front)
+{
+	if (!front)
+		return;
+	front->stopping = true;
+	front->empty = NULL;
+	front_accept_stop(front);
+	lingers_finish(&front->lingers);
+	while (front->first)
+		conn_destroy(front->first);
+	front_release_reserve(front);
+	address_table_destroy(front->addresses);
+	tls_context_unref(front->tls);
+	free(front->slots);
+	free(front->slot_uses);
+	free(front);
+}
+
+/* ---- numbers ------------------------------------------------------------------------------------ */
+
+static void grow_slots(struct ps_front *front)
+{
+	uint32_t more = front->slot_count ? 2 * front->slot_count : 64;
+
+	front->slots = ps_realloc(front->slots, more * sizeof *front->slots);
+	front->slot_uses = ps_realloc(front->slot_uses, more * sizeof *front->slot_uses);
+	for (uint32_t i = front->slot_count; i < more; i++) {
+		front->slots[i] = NULL;
+		front->slot_uses[i] = 0;
+	}
+	front->slot_count = more;
+}
+
+/* Looks on from where the last was found: freed slots rest a while, and the search is short on average. */
+static uint32_t free_slot(struct ps_front *front)
+{
+	if (front->count * 2 >= front->slot_count)
+		grow_slots(front);
+	while (front->slots[front->slot_hint % front->slot_count])
+		front->slot_hint++;
+	return front->slot_hint++ % front->slot_count;
+}
+
+void front_add(struct ps_front *front, struct conn *conn)
+{
+	uint32_t slot = free_slot(front);
+
+	conn->number = (uint64_t)++front->slot_uses[slot] << 32 | slot;
+	front->slots[slot] = conn;
+	conn->next = front->first;
+	if (conn->next)
+		conn->next->prev = conn;
+	front->first = conn;
+	front->count++;
+}
+
+void front_remove(struct ps_front *front, struct conn *conn)
+{
+	front->slots[(uint32_t)conn->number] = NULL;
+	if (conn->prev)
+		conn->prev->next = conn->next;
+	else
+		front->first = conn->next;
+	if (conn->next)
+		conn->next->prev = conn->prev;
+	front->count--;
+	address_table_drop(front->addresses, &conn->address);
+	front_accept_resume(front);
+	maybe_empty(front);
+}
+
+static struct conn *find_conn(struct ps_front *front, uint64_t number)
+{
+	uint32_t slot = (uint32_t)number;
+	struct conn *conn = slot < front->slot_count ? front->slots[slot] : NULL;
+
+	return conn && conn->number == number ? conn : NULL;
+}
+
+void ps_front_auth_answer(struct ps_front *front, uint64_t number, enum ps_auth_status status, struct ps_bytes data,
+			  struct ps_bytes ticket)
+{
+	struct conn *conn = find_conn(front, number);
+
+	/* The client may have gone, or taken back what it asked, meanwhile. */
+	if (!conn || !conn->auth || !conn->auth->pending)
+		return;
+	conn->auth->pending = false;
+	conn->auth->status = status;
+	ps_buf_bytes(&conn->auth->data, data);
+	ps_buf_bytes(&conn->auth->ticket, ticket);
+	conn->replied = true;
+	conn_step(conn);
+}

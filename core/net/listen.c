@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Listening sockets: accepts, counts, and refuses what is too many.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "core/net/conn.h"
+#include "postern/error.h"
+#include "postern/log.h"
+
+enum {
+	ACCEPT_BATCH = 64, /* in one turn of the loop */
+	ACCEPT_PAUSE_MS = 500,
+	BUCKETS = 4096,
+	NAME_SIZE = INET6_ADDRSTRLEN + 16,
+};
+
+/* ---- how many connections an address has ------------------------------------------------------ */
+
+struct address_count {
+	struct address_count *next;
+	uint8_t octets[16];
+	unsigned count;
+};
+
+struct address_table {
+	uint64_t seed; /* so that nobody can choose addresses that fall into one bucket */
+	struct address_count *buckets[BUCKETS];
+};
+
+struct address_table *address_table_create(void)
+{
+	struct address_table *table = ps_zalloc(sizeof *table);
+
+	if (getrandom(&table->seed, sizeof table->seed, GRND_NONBLOCK) < 0)
+		table->seed = session_clock_us();
+	return table;
+}
+
+void address_table_destroy(struct address_table *table)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		while (table->buckets[i]) {
+			struct address_count *next = table->buckets[i]->next;
+
+			free(table->buckets[i]);
+			table->buckets[i] = next;
+		}
+	free(table);
+}
+
+/* Where the address is, or where it would be put. */
+static struct address_count **address_find(struct address_table *table, const struct address *address)
+{
+	uint64_t hash = table->seed;
+	struct address_count **at;
+
+	for (size_t i = 0; i < sizeof address->octets; i++)
+		hash = (hash ^ address->octets[i]) * 0x9e3779b97f4a7c15u;
+	at = &table->buckets[(hash >> 40) % BUCKETS];
+	while (*at && memcmp((*at)->octets, address->octets, sizeof address->octets) != 0)
+		at = &(*at)->next;
+	return at;
+}
+
+static bool address_add(struct address_table *table, const struct address *address, unsigned most)
+{
+	struct address_count **at;
+
+	if (!address->counted)
+		return true;
+	at = address_find(table, address);
+	if (*at && most && (*at)->count >= most)
+		return false;
+	if (!*at) {
+		*at = ps_zalloc(sizeof **at);
+		memcpy((*at)->octets, address->octets, sizeof address->octets);
+	}
+	(*at)->count++;
+	return true;
+}
+
+void address_table_drop(struct address_table *table, const struct address *address)
+{
+	struct address_count **at, *gone;
+
+	if (!address->counted)
+		return;
+	at = address_find(table, address);
+	gone = *at;
+	if (gone && --gone->count == 0) {
+		*at = gone->next;
+		free(gone);
+	}
+}
+
+/* ---- descriptors -------------------------------------------------------------------------------- */
+
+void front_reserve(struct ps_front *front)
+{
+	for (int i = 0; i < RESERVED_FDS; i++)
+		if (front->reserved[i] < 0)
+			front->reserved[i] = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+}
+
+bool front_release_reserve(struct ps_front *front)
+{
+	bool some = false;
+
+	for (int i = 0; i < RESERVED_FDS; i++) {
+		if (front->reserved[i] >= 0) {
+			close(front->reserved[i]);
+			some = true;
+		}
+		front->reserved[i] = -1;
+	}
+	return some;
+}
+
+/* ---- accepting ---------------------------------------------------------------------------------- */
+
+static void watch_all(struct ps_front *front, unsigned events)
+{
+	for (struct listener *listener = front->listeners; listener; listener = listener->next)
+		if (listener->watch)
+			ps_watch_set(listener->watch, events);
+}
+
+void front_accept_resume(struct ps_front *front)
+{
+	front_reserve(front);
+	if (!front->paused || front->stopping)
+		return;
+	front->paused = false;
+	ps_timer_stop(front->accept_timer);
+	watch_all(front, PS_READABLE);
+}
+
+static void on_accept_timer(void *arg)
+{
+	front_accept_resume(arg);
+}
+
+/* Those who are connected go on; the others wait in the kernel's queue. */
+static void pause_accepting(struct ps_front *front, int error)
+{
+	ps_logf(PS_LOG_WARNING, "accept_paused", NULL, "%s; %u connections", strerror(error), front->count);
+	front->paused = true;
+	watch_all(front, 0);
+	if (!front->accept_timer && ps_timer_open(front->loop, on_accept_timer, front, &front->accept_timer) < 0)
+		return; /* the next connection that closes resumes */
+	ps_timer_set(front->accept_timer, ACCEPT_PAUSE_MS, 0);
+}
+
+/* Text for people ("192.0.2.1:49152") and the address as it is counted. */
+static void describe(const struct sockaddr_storage *address, char *ret_name, struct address *ret_address)
+{
+	const struct sockaddr_in *in4 = (const struct sockaddr_in *)address;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+	char text[INET6_ADDRSTRLEN] = "";
+
+	*ret_address = (struct address){.counted = true};
+	if (address->ss_family == AF_INET) {
+		inet_ntop(AF_INET, &in4->sin_addr, text, sizeof text);
+		snprintf(ret_name, NAME_SIZE, "%s:%u", text, ntohs(in4->sin_port));
+		memcpy(ret_address->octets, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
+		memcpy(ret_address->octets + 12, &in4->sin_addr, 4);
+	} else if (address->ss_family == AF_INET6) {
+		bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+
+		inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof text);
+		snprintf(ret_name, NAME_SIZE, "[%s]:%u", text, ntohs(in6->sin6_port));
+		memcpy(ret_address->octets, &in6->sin6_addr, mapped ? 16 : 8);
+	} else {
+		snprintf(ret_name, NAME_SIZE, "unix");
+		ret_address->counted = false;
+	}
+}
+
+/* Nothing was read from it, so close() does not reset what is sent here. */
+static void refuse(const struct listener *listener, int fd, const char *remote, const char *reason)
+{
+	const char *text = listener->args.protocol->busy_text;
+
+	ps_log(PS_LOG_INFO, "refused", "remote", remote, "listener", listener->args.name, "reason", reason, NULL);
+	if (text && !listener->args.implicit_tls && send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+		/* It will see the end of the connection. */
+	}
+	close(fd);
+}
+
+static void welcome(struct listener *listener, int fd, const struct sockaddr_storage *peer)
+{
+	struct ps_front *front = listener->front;
+	struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
+	socklen_t own_size = sizeof own;
+	char remote[NAME_SIZE], local[NAME_SIZE];
+	struct address address, own_address;
+
+	describe(peer, remote, &address);
+	getsockname(fd, (struct sockaddr *)&own, &own_size);
+	describe(&own, local, &own_address);
+	if (front->count >= front->limits.connections) {
+		refuse(listener, fd, remote, "too many connections");
+		return;
+	}
+	if (!address_add(front->addresses, &address, front->limits.per_address)) {
+		refuse(listener, fd, remote, "too many connections from this address");
+		return;
+	}
+	if (address.counted) {
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
+	}
+	conn_start(listener, fd, &address, remote, local);
+}
+
+static void on_listener(void *arg, unsigned events)
+{
+	struct listener *listener = arg;
+	struct sockaddr_storage peer;
+	socklen_t size;
+	int fd;
+
+	(void)events;
+	for (int i = 0; i < ACCEPT_BATCH && !listener->front->paused; i++) {
+		peer.ss_family = AF_UNSPEC;
+		size = sizeof peer;
+		fd = accept4(listener->args.fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0)
+			welcome(listener, fd, &peer);
+		else if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return;
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_accepting(listener->front, errno);
+		/* All else (ECONNABORTED, EPROTO ...) is about one connection that went before it came. */
+	}
+}
+
+void listener_unref(struct listener *listener)
+{
+	if (--listener->refs > 0)
+		return;
+	free(listener->name);
+	free(listener->protocol_name);
+	free(listener);
+}
+
+static void stop_listening(struct listener *listener)
+{
+	ps_watch_close(listener->watch);
+	if (listener->args.fd >= 0)
+		close(listener->args.fd);
+	listener->watch = NULL;
+	listener->args.fd = -1;
+	listener_unref(listener);
+}
+
+int ps_front_listen(struct ps_front *front, const struct ps_front_listener *args)
+{
+	struct listener *listener = ps_zalloc(sizeof *listener);
+	int r;
+
+	listener->refs = 1;
+	listener->name = ps_strdup(args->name);
+	listener->protocol_name = ps_strdup(args->protocol_name);
+	listener->args = *args;
+	listener->args.name = listener->name;
+	listener->args.protocol_name = listener->protocol_name;
+	listener->front = front;
+	r = ps_watch_open(front->loop, args->fd, on_listener, listener, &listener->watch);
+	if (r < 0) {
+		stop_listening(listener);
+		return r;
+	}
+	listener->next = front->listeners;
+	front->listeners = listener;
+	if (!front->paused)
+		ps_watch_set(listener->watch, PS_READABLE);
+	return 0;
+}
+
+void ps_front_unlisten(struct ps_front *front, const char *name)
+{
+	struct listener **at = &front->listeners;
+
+	while (*at) {
+		struct listener *listener = *at;
+
+		if (strcmp(listener->name, name) == 0) {
+			*at = listener->next;
+			stop_listening(listener);
+		} else {
+			at = &listener->next;
+		}
+	}
+}
+
+void front_accept_stop(struct ps_front *front)
+{
+	while (front->listeners) {
+		struct listener *listener = front->listeners;
+
+		front->listeners = listener->next;
+		stop_listening(listener);
+	}
+	ps_timer_close(front->accept_timer);
+	front->accept_timer = NULL;
+}

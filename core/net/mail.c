@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sessions after log-in.
+ *
+ * The loop reads sockets, keeps time, and sends what memory holds; workers open stores, call the
+ * protocol, and send files. A session is handed to the workers by submit() and comes back by
+ * done(); in between (WORKING) the loop leaves all of it alone but the list links and the watch. So
+ * nothing here is locked.
+ *
+ *   take -> WORKING (open, run) -> PARKED -> WORKING (run) -> ... -> CLOSING (last output) ->
+ * ENDING (close) -> freed
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "core/event/workers.h"
+#include "core/net/linger.h"
+#include "core/net/mail.h"
+#include "core/net/session.h"
+#include "postern/error.h"
+#include "postern/log.h"
+
+enum {
+	READ_SIZE = 64 * 1024,
+	SLICE_US = 10 * 1000,
+	OUTPUT_LIMIT = 64 * 1024 * 1024, /* a protocol that writes so much between two looks at
+				      ps_session_full() is       broken; better its session than the process */
+	STOP_MS = 10 * 1000,             /* at the end, commands under way get so long */
+};
+
+enum mail_state {
+	WORKING,
+	PARKED,
+	CLOSING,
+	ENDING
+};
+
+struct mail_session {
+	struct ps_session s; /* first */
+	struct ps_mail *mail;
+	struct mail_session *prev, *next;
+	struct stream stream;
+	struct ps_watch *watch;
+	struct ps_timer *timer;
+	void (*job)(struct mail_session *m);
+	enum mail_state state;
+	bool opened;        /* the protocol's half was */
+	const char *reason; /* why it ends, for the log */
+	struct ps_user *user;
+	char *user_name;
+	struct ps_buf blob;
+	struct opening *opening; /* until the store is open */
+	uint64_t since, active;  /* CLOCK_MONOTONIC milliseconds */
+	uint64_t stall_until;    /* 0: nothing waits to be sent */
+	uint64_t stall_sent;     /* s.out.sent when that was set */
+};
+
+/* A parked session is this, its protocol state and a few short strings. */
+_Static_assert(sizeof(struct mail_session) <= 640, "sessions are many");
+
+/* What is needed to open the store, and not afterwards. */
+struct opening {
+	struct ps_user_info info;
+	char *home, *backend, *root;
+};
+
+struct ps_mail {
+	struct ps_loop *loop;
+	struct ps_workers *workers;
+	const struct ps_conf *conf;
+	uint64_t output_ms; /* a client that takes nothing for so long is dropped */
+	struct mail_session *first;
+	unsigned count;
+	struct lingers lingers;
+	bool stopping;
+	bool stopped; /* the time to end by themselves is over */
+	struct ps_timer *stop_timer;
+	void (*empty)(void *arg);
+	void *empty_arg;
+	uint8_t scratch[READ_SIZE]; /* the loop's */
+};
+
+static void advance(struct mail_session *m);
+
+/* ---- on a worker ------------------------------------------------------------------------------
+ */
+
+static void kill_session(struct mail_session *m, const char *reason)
+{
+	m->s.dead = true;
+	if (!m->reason)
+		m->reason = reason;
+}
+
+static int session_flush(struct ps_session *s)
+{
+	struct mail_session *m = (struct mail_session *)s;
+
+	return output_flush(&s->out, &m->stream);
+}
+
+static void flush(struct mail_session *m)
+{
+	int r = session_flush(&m->s);
+
+	if (r == 0 || r == PS_E_AGAIN)
+		return;
+	if (r != PS_E_CLOSED)
+		ps_logf(PS_LOG_ERROR, "output_failed", m->s.sid, "%s", ps_last_error());
+	kill_session(m, r == PS_E_CLOSED ? "connection lost" : "output failed");
+}
+
+/* A long command may work for nobody; the loop does not look at the socket meanwhile. */
+static void look_for_hangup(struct mail_session *m)
+{
+	struct pollfd pfd = {.fd = m->stream.fd};
+
+	if (poll(&pfd, 1, 0) == 1 && (pfd.revents & (POLLHUP | POLLERR)))
+		kill_session(m, "connection lost");
+}
+
+/* Goes on with the next command that is there already, until the slice is over. */
+static void job_run(struct mail_session *m)
+{
+	struct ps_session *s = &m->s;
+
+	s->slice_end = session_clock_us() + SLICE_US;
+	do {
+		session_run(s, session_clock_us() / 1000);
+		flush(m);
+		if (s->wait.what == PS_WAIT_TURN)
+			look_for_hangup(m);
+	} while (!s->dead && s->wait.what != PS_WAIT_TURN && session_ready(s) && !ps_session_slice_over(s));
+}
+
+static void opening_destroy(struct opening *opening)
+{
+	if (!opening)
+		return;
+	free(opening->home);
+	free(opening->backend);
+	free(opening->root);
+	free(opening);
+}
+
+/* The client waits for the answer to its log-in; what it may be told is that this did not go. */
+static void refuse(struct mail_session *m, const char *what)
+{
+	struct ps_session *s = &m->s;
+
+	ps_log(PS_LOG_ERROR, "session_refused", "sid", s->sid, "user", m->user_name, "what", what, "why",
+	       ps_last_error(), NULL);
+	if (s->protocol->busy_text)
+		ps_buf_str(&s->out.tail, s->protocol->busy_text);
+	s->wait = (struct ps_wait){.what = PS_WAIT_CLOSE};
+	m->reason = "could not be opened";
+}
+
+static void job_open(struct mail_session *m)
+{
+	struct ps_session *s = &m->s;
+	int r = ps_user_open(s->core_conf, &m->opening->info, &m->user);
+
+	opening_destroy(m->opening);
+	m->opening = NULL;
+	if (r < 0) {
+		refuse(m, "open the store");
+		return;
+	}
+	if (s->half->open && s->half->open(s) != 0) {
+		refuse(m, "open the session");
+		return;
+	}
+	m->opened = true;
+	job_run(m);
+}
+
+static void job_close(struct mail_session *m)
+{
+	if (m->opened && m->s.half->close)
+		m->s.half->close(&m->s);
+	if (m->user)
+		ps_user_close(m->user);
+	m->user = NULL;
+}
+
+static void work(void *arg)
+{
+	struct mail_session *m = arg;
+
+	m->job(m);
+}
+
+/* ---- on the loop ------------------------------------------------------------------------------
+ */
+
+static void maybe_empty(struct ps_mail *mail)
+{
+	if (!mail->stopping || mail->count > 0 || !mail->empty)
+		return;
+	mail->empty(mail->empty_arg);
+	mail->empty = NULL;
+}
+
+static void session_destroy(struct mail_session *m)
+{
+	struct ps_mail *mail = m->mail;
+
+	if (m->prev)
+		m->prev->next = m->next;
+	else
+		mail->first = m->next;
+	if (m->next)
+		m->next->prev = m->prev;
+	mail->count--;
+	ps_watch_close(m->watch);
+	ps_timer_close(m->timer);
+	if (m->stream.fd >= 0)
+		linger_start(&mail->lingers, m->stream.fd, NULL, NULL);
+	opening_destroy(m->opening);
+	session_finish(&m->s);
+	ps_buf_finish(&m->blob);
+	free(m->user_name);
+	free(m);
+	maybe_empty(mail);
+}
+
+static void done(void *arg)
+{
+	struct mail_session *m = arg;
+
+	if (m->state == ENDING) {
+		session_destroy(m);
+		return;
+	}
+	m->active = ps_loop_now(m->mail->loop);
+	m->state = m->s.wait.what == PS_WAIT_CLOSE ? CLOSING : PARKED;
+	advance(m);
+}
+
+static void submit(struct mail_session *m, enum mail_state state, void (*job)(struct mail_session *m))
+{
+	m->state = state;
+	m->job = job;
+	ps_workers_run(m->mail->workers, work, done, m);
+}
+
+static void end(struct mail_session *m)
+{
+	struct ps_session *s = &m->s;
+	uint64_t age = ps_loop_now(m->mail->loop) - m->since;
+
+	ps_log(PS_LOG_INFO, "disconnect", "sid", s->sid, "user", m->user_name, "reason",
+	       m->reason ? m->reason : "closed", "seconds", ps_num((long long)(age / 1000)), "received",
+	       ps_num((long long)s->received), "sent", ps_num((long long)s->out.sent), NULL);
+	ps_watch_close(m->watch);
+	m->watch = NULL;
+	ps_timer_stop(m->timer);
+	stream_shutdown(&m->stream);
+	submit(m, ENDING, job_close);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
+static void arm_timer(struct mail_session *m)
+{
+	uint64_t now = ps_loop_now(m->mail->loop);
+	uint64_t at;
+
+	if (output_pending(&m->s.out) == 0) {
+		m->stall_until = 0;
+	} else if (!m->stall_until || m->stall_sent != m->s.out.sent) {
+		m->stall_until = now + m->mail->output_ms;
+		m->stall_sent = m->s.out.sent;
+	}
+	at = earlier(m->stall_until, m->state == PARKED ? m->s.wait_until : 0);
+	if (at)
+		ps_timer_set(m->timer, at > now ? at - now : 0, 0);
+	else
+		ps_timer_stop(m->timer);
+}
+
+/* Waits for what the session needs, and gives back the memory it does not. */
+static void arm(struct mail_session *m)
+{
+	struct ps_session *s = &m->s;
+	unsigned events = 0;
+
+	if (output_pending(&s->out) > 0)
+		events |= PS_WRITABLE;
+	if (m->state == PARKED && session_wants_input(s) && output_pending(&s->out) < SESSION_OUTPUT_HIGH)
+		events |= PS_READABLE;
+	ps_watch_set(m->watch, events);
+	session_release(s);
+	arm_timer(m);
+}
+
+static bool may_be_interrupted(const struct mail_session *m)
+{
+	enum ps_wait_for what = m->s.wait.what;
+
+	return m->opened && (what == PS_WAIT_LINE || what == PS_WAIT_INPUT || what == PS_WAIT_TIME);
+}
+
+static void say_bye(struct mail_session *m)
+{
+	if (m->s.protocol->bye_text)
+		ps_buf_str(&m->s.out.tail, m->s.protocol->bye_text);
+	m->reason = "server stops";
+	m->s.wait = (struct ps_wait){.what = PS_WAIT_CLOSE};
+	m->state = CLOSING;
+}
+
+/* Decides what is next for a session that the loop owns. */
+static void advance(struct mail_session *m)
+{
+	struct ps_session *s = &m->s;
+
+	if (m->mail->stopped)
+		kill_session(m, "server stops");
+	if (m->state == PARKED && m->mail->stopping && may_be_interrupted(m))
+		say_bye(m);
+	if (s->dead || (m->state == CLOSING && output_pending(&s->out) == 0))
+		end(m);
+	else if (m->state == PARKED && session_ready(s))
+		submit(m, WORKING, job_run);
+	else
+		arm(m);
+}
+
+static void read_some(struct mail_session *m)
+{
+	struct ps_session *s = &m->s;
+	size_t room = session_room(s);
+	ssize_t n;
+
+	if (m->state != PARKED || !session_wants_input(s))
+		return;
+	n = stream_recv(&m->stream, m->mail->scratch, room < READ_SIZE ? room : READ_SIZE);
+	if (n > 0)
+		session_feed(s, ps_bytes(m->mail->scratch, (size_t)n));
+	else if (n == 0)
+		s->eof = true;
+	else if (n != PS_E_AGAIN)
+		kill_session(m, "connection lost");
+}
+
+static void on_socket(void *arg, unsigned events)
+{
+	struct mail_session *m = arg;
+
+	if (m->state == WORKING || m->state == ENDING) {
+		ps_watch_set(m->watch, 0); /* done() sets it again; most commands are over before the next comes */
+		return;
+	}
+	if (events & PS_READABLE)
+		read_some(m);
+	if ((events & PS_WRITABLE) && output_pending(&m->s.out) > 0) {
+		if (output_file_is_next(&m->s.out) && !m->s.dead) {
+			submit(m, WORKING, flush); /* the disk may be slow */
+			return;
+		}
+		flush(m);
+	}
+	advance(m);
+}
+
+static void on_timer(void *arg)
+{
+	struct mail_session *m = arg;
+	uint64_t now = ps_loop_now(m->mail->loop);
+
+	if (m->state == WORKING || m->state == ENDING)
+		return; /* done() arms it again */
+	if (m->stall_until && now >= m->stall_until)
+		kill_session(m, "client does not read");
+	else if (m->state == PARKED && m->s.wait_until && now >= m->s.wait_until)
+		m->s.timed_out = true;
+	advance(m);
+}
+
+static void on_wake(void *arg)
+{
+	struct mail_session *m = arg;
+
+	/* Posted while the session was open, so before the done() that frees it. */
+	if (m->state == PARKED)
+		advance(m);
+}
+
+static const struct session_driver mail_driver = {.flush = session_flush, .woken = on_wake};
+
+/* ---- taking over ------------------------------------------------------------------------------
+ */
+
+static struct opening *opening_create(const struct ps_user_info *info, const char *user_name)
+{
+	struct opening *opening = ps_zalloc(sizeof *opening);
+
+	opening->home = ps_strdup(info->home);
+	opening->backend = ps_strdup(info->backend);
+	opening->root = ps_strdup(info->root);
+	opening->info = (struct ps_user_info){
+		.name = user_name,
+		.uid = info->uid,
+		.gid = info->gid,
+		.home = opening->home,
+		.backend = opening->backend,
+		.root = opening->root,
+	};
+	return opening;
+}
+
+static struct mail_session *session_create(struct ps_mail *mail, const struct ps_handover *handover)
+{
+	struct mail_session *m = ps_zalloc(sizeof *m);
+
+	session_init(&m->s, &(struct session_args){
+				    .driver = &mail_driver,
+				    .protocol = handover->protocol,
+				    .half = handover->protocol->mail,
+				    .conf = handover->protocol_conf,
+				    .core_conf = mail->conf,
+				    .loop = mail->loop,
+				    .sid = handover->sid,
+				    .remote = handover->remote,
+				    .local = handover->local,
+				    .is_tls = handover->is_tls,
+			    });
+	m->mail = mail;
+	m->stream = (struct stream){.fd = handover->fd};
+	m->user_name = ps_strdup(handover->user.name);
+	m->opening = opening_create(&handover->user, m->user_name);
+	m->s.out.tail.limit = OUTPUT_LIMIT;
+	m->since = m->active = ps_loop_now(mail->loop);
+	ps_buf_bytes(&m->blob, handover->blob);
+	session_feed(&m->s, handover->unread);
+	m->next = mail->first;
+	if (m->next)
+		m->next->prev = m;
+	mail->first = m;
+	mail->count++;
+	return m;
+}
+
+int ps_mail_take(struct ps_mail *mail, const struct ps_handover *handover)
+{
+	struct mail_session *m;
+	int r;
+
+	if (mail->stopping || !handover->protocol->mail) {
+		close(handover->fd);
+		return ps_fail(PS_E_CLOSED, "this process takes no more sessions of %s", handover->protocol->service);
+	}
+	m = session_create(mail, handover);
+	if ((r = ps_watch_open(mail->loop, handover->fd, on_socket, m, &m->watch)) < 0 ||
+	    (r = ps_timer_open(mail->loop, on_timer, m, &m->timer)) < 0) {
+		session_destroy(m);
+		return r;
+	}
+	submit(m, WORKING, job_open);
+	return 0;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------
+ */
+
+int ps_mail_create(struct ps_loop *loop, const struct ps_conf *conf, unsigned workers, struct ps_mail **ret_mail)
+{
+	struct ps_mail *mail = ps_zalloc(sizeof *mail);
+	int r;
+
+	mail->loop = loop;
+	ps_mail_reconfigure(mail, conf);
+	mail->lingers.loop = loop;
+	signal(SIGPIPE, SIG_IGN); /* sendfile() has no MSG_NOSIGNAL */
+	r = ps_workers_create(loop, workers, &mail->workers);
+	if (r < 0) {
+		free(mail);
+		return r;
+	}
+	*ret_mail = mail;
+	return 0;
+}
+
+void ps_mail_reconfigure(struct ps_mail *mail, const struct ps_conf *conf)
+{
+	mail->conf = conf;
+	mail->output_ms = (uint64_t)ps_conf_int(ps_conf_section(conf, "limits", 0), "output_timeout") * 1000;
+}
+
+void ps_mail_each(struct ps_mail *mail, void (*fn)(void *arg, const struct ps_session_info *info), void *arg)
+{
+	uint64_t now = ps_loop_now(mail->loop);
+
+	for (struct mail_session *m = mail->first; m; m = m->next) {
+		struct ps_session_info info = {
+			.sid = m->s.sid,
+			.user = m->user_name,
+			.protocol = m->s.protocol->service,
+			.remote = m->s.remote,
+			.is_tls = m->s.is_tls,
+			.age_ms = now - m->since,
+			.idle_ms = m->state == WORKING ? 0 : now - m->active,
+		};
+
+		fn(arg, &info);
+	}
+}
+
+static void advance_all(struct ps_mail *mail)
+{
+	for (struct mail_session *m = mail->first, *next; m; m = next) {
+		next = m->next;
+		if (m->state == PARKED || m->state == CLOSING)
+			advance(m);
+	}
+}
+
+static void on_stop_timer(void *arg)
+{
+	struct ps_mail *mail = arg;
+
+	mail->stopped = true;
+	advance_all(mail);
+}
+
+void ps_mail_stop(struct ps_mail *mail, void (*empty)(void *arg), void *arg)
+{
+	mail->stopping = true;
+	mail->empty = empty;
+	mail->empty_arg = arg;
+	if (!mail->stop_timer && ps_timer_open(mail->loop, on_stop_timer, mail, &mail->stop_timer) == 0)
+		ps_timer_set(mail->stop_timer, STOP_MS, 0);
+	advance_all(mail);
+	maybe_empty(mail);
+}
+
+void ps_mail_destroy(struct ps_mail *mail)
+{
+	if (!mail)
+		return;
+	ps_workers_destroy(mail->workers);
+	ps_timer_close(mail->stop_timer);
+	lingers_finish(&mail->lingers);
+	free(mail);
+}
+
+/* ---- the public functions that only this half has ---------------------------------------------
+ */
+
+struct ps_user *ps_session_user(struct ps_session *s)
+{
+	return ((struct mail_session *)s)->user;
+}
+
+const char *ps_session_user_name(const struct ps_session *s)
+{
+	return ((const struct mail_session *)s)->user_name;
+}
+
+struct ps_bytes ps_session_blob(const struct ps_session *s)
+{
+	return ps_buf_view(&((const struct mail_session *)s)->blob);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+#include "core/net/output.h"
+#include "postern/error.h"
+#include "postern/pool.h"
+
+enum {
+	FLUSH_MAX = 1024 * 1024,
+	COPY_SIZE = 16 * 1024,
+};
+
+struct out_item {
+	struct out_item *next;
+	uint8_t *memory; /* owned; NULL: a file */
+	int fd;          /* owned */
+	uint64_t offset;
+	uint64_t length; /* still to be sent, from offset */
+};
+
+static void item_destroy(struct out_item *item)
+{
+	free(item->memory);
+	if (item->fd >= 0)
+		close(item->fd);
+	free(item);
+}
+
+static void add_item(struct output *out, struct out_item item)
+{
+	struct out_item *copy = ps_malloc(sizeof *copy);
+
+	*copy = item;
+	copy->next = NULL;
+	if (out->last)
+		out->last->next = copy;
+	else
+		out->first = copy;
+	out->last = copy;
+	out->queued += item.length;
+}
+
+static void drop_first(struct output *out)
+{
+	struct out_item *item = out->first;
+
+	out->first = item->next;
+	if (!out->first)
+		out->last = NULL;
+	item_destroy(item);
+}
+
+/* What was written so far becomes an item, and the protocol gets an empty buffer. */
+static void cut_tail(struct output *out, size_t sent)
+{
+	struct ps_buf *tail = &out->tail;
+
+	if (tail->len > sent) {
+		add_item(out,
+			 (struct out_item){.memory = tail->ptr, .fd = -1, .offset = sent, .length = tail->len - sent});
+		*tail = (struct ps_buf){.limit = tail->limit, .failed = tail->failed};
+	}
+}
+
+void output_finish(struct output *out)
+{
+	while (out->first)
+		drop_first(out);
+	out->queued = 0;
+	ps_buf_finish(&out->tail);
+}
+
+int output_add_file(struct output *out, int fd, uint64_t offset, uint64_t length)
+{
+	int copy;
+
+	if (length == 0)
+		return 0;
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (copy < 0)
+		return ps_fail_errno("keep a file open to send it");
+	cut_tail(out, 0);
+	add_item(out, (struct out_item){.fd = copy, .offset = offset, .length = length});
+	return 0;
+}
+
+bool output_file_is_next(const struct output *out)
+{
+	return out->first && !out->first->memory;
+}
+
+uint64_t output_pending(const struct output *out)
+{
+	return out->queued + out->tail.len;
+}
+
+/* For files or sockets that sendfile() does not know, and for TLS. */
+static ssize_t send_copied(struct out_item *item, struct stream *stream)
+{
+	uint8_t copy[COPY_SIZE];
+	size_t want = item->length < sizeof copy ? (size_t)item->length : sizeof copy;
+	ssize_t n = pread(item->fd, copy, want, (off_t)item->offset);
+
+	if (n < 0)
+		return ps_fail_errno("read a file to send it");
+	return n == 0 ? 0 : stream_send(stream, ps_bytes(copy, (size_t)n), false);
+}
+
+static ssize_t send_file(struct out_item *item, struct stream *stream)
+{
+	size_t want = item->length < FLUSH_MAX ? (size_t)item->length : FLUSH_MAX;
+	off_t offset = (off_t)item->offset;
+	ssize_t n;
+
+	if (stream->tls)
+		return send_copied(item, stream);
+	n = sendfile(stream->fd, item->fd, &offset, want);
+	if (n >= 0)
+		return n;
+	if (errno == EINVAL || errno == ENOSYS)
+		return send_copied(item, stream);
+	if (errno == EAGAIN || errno == EINTR)
+		return PS_E_AGAIN;
+	return ps_fail(PS_E_CLOSED, "sendfile: %s", strerror(errno));
+}
+
+static int send_first(struct output *out, struct stream *stream)
+{
+	struct out_item *item = out->first;
+	ssize_t n;
+
+	if (item->memory)
+		n = stream_send(stream, ps_bytes(item->memory + item->offset, (size_t)item->length),
+				item->next != NULL);
+	else
+		n = send_file(item, stream);
+	if (n < 0)
+		return (int)n;
+	if (n == 0) /* the client was told a length and waits for it: there is no way on from here */
+		return ps_fail(PS_E_CORRUPT, "a file is %ju octets shorter than it was", (uintmax_t)item->length);
+	item->offset += (uint64_t)n;
+	item->length -= (uint64_t)n;
+	out->queued -= (uint64_t)n;
+	out->sent += (uint64_t)n;
+	if (item->length == 0)
+		drop_first(out);
+	return 0;
+}
+
+static int send_tail(struct output *out, struct stream *stream)
+{
+	ssize_t n = stream_send(stream, ps_buf_view(&out->tail), false);
+
+	if (n < 0)
+		return (int)n;
+	out->sent += (uint64_t)n;
+	if ((size_t)n == out->tail.len)
+		out->tail.len = 0;
+	else
+		cut_tail(out, (size_t)n);
+	return 0;
+}
+
+int output_flush(struct output *out, struct stream *stream)
+{
+	uint64_t stop = out->sent + FLUSH_MAX;
+	int r = 0;
+
+	if (out->tail.failed)
+		return ps_fail(PS_E_LIMIT, "more output at once than %zu octets", out->tail.limit);
+	while (r == 0 && output_pending(out) > 0 && out->sent < stop)
+		r = out->first ? send_first(out, stream) : send_tail(out, stream);
+	if (r == 0)
+		r = output_pending(out) > 0 ? PS_E_AGAIN : stream_flush(stream);
+	return r;
+}
+
+void output_release(struct output *out)
+{
+	if (out->tail.len == 0)
+		ps_buf_finish(&out->tail);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/net/output.h - what waits to be sent on a connection: pieces of memory and ranges of files,
+ * in order, and at the end the buffer that a protocol is writing to.
+ */
+#ifndef CORE_NET_OUTPUT_H
+#define CORE_NET_OUTPUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "core/net/stream.h"
+#include "postern/buf.h"
+
+struct out_item;
+
+struct output {
+	struct out_item *first; /* before tail; NULL: none */
+	struct out_item *last;
+	struct ps_buf tail;
+	uint64_t queued; /* octets of the items that are still to be sent */
+	uint64_t sent;   /* octets, since the beginning */
+};
+
+void output_finish(struct output *out);
+/* The descriptor is duplicated. */
+int output_add_file(struct output *out, int fd, uint64_t offset, uint64_t length);
+/* A file is next: sending may wait for a disk. */
+bool output_file_is_next(const struct output *out);
+uint64_t output_pending(const struct output *out);
+/* Sends what the socket takes, up to a megabyte, so that one connection cannot hold a thread. 0:
+ * nothing is left; PS_E_AGAIN: there is; else the connection is of no use any more. */
+int output_flush(struct output *out, struct stream *stream);
+/* Gives memory back when nothing is pending. */
+void output_release(struct output *out);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "core/net/stream.h"
+#include "core/net/tls.h"
+#include "postern/error.h"
+
+static int socket_error(const char *what)
+{
+	if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+		return PS_E_AGAIN; /* no sentence: this is not a failure */
+	return ps_fail(PS_E_CLOSED, "%s: %s", what, strerror(errno));
+}
+
+ssize_t stream_recv(struct stream *stream, void *ret_data, size_t len)
+{
+	ssize_t n;
+
+	if (stream->tls)
+		return tls_recv(stream->tls, ret_data, len);
+	n = recv(stream->fd, ret_data, len, MSG_DONTWAIT);
+	return n < 0 ? socket_error("recv") : n;
+}
+
+ssize_t stream_send(struct stream *stream, struct ps_bytes data, bool more)
+{
+	ssize_t n;
+
+	if (stream->tls)
+		return tls_send(stream->tls, data);
+	n = send(stream->fd, data.ptr, data.len, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+	return n < 0 ? socket_error("send") : n;
+}
+
+int stream_flush(struct stream *stream)
+{
+	return stream->tls ? tls_flush(stream->tls) : 0;
+}
+
+void stream_shutdown(struct stream *stream)
+{
+	if (stream->tls)
+		tls_bye(stream->tls);
+	shutdown(stream->fd, SHUT_WR);
+}
+
+bool stream_has_more(const struct stream *stream)
+{
+	return stream->tls && tls_has_more(stream->tls);
+}
+
+void stream_close(struct stream *stream)
+{
+	tls_destroy(stream->tls);
+	stream->tls = NULL;
+	if (stream->fd >= 0)
+		close(stream->fd);
+	stream->fd = -1;
+}

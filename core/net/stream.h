@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/net/stream.h - a connected socket that does not block, with TLS on it or without.
+ *
+ * All functions return a count, 0, or PS_E_AGAIN (wait for the socket) or PS_E_CLOSED (it is
+ * broken, with the reason in ps_last_error()).
+ */
+#ifndef CORE_NET_STREAM_H
+#define CORE_NET_STREAM_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include "postern/buf.h"
+
+struct tls;
+
+struct stream {
+	int fd;
+	struct tls *tls; /* NULL: plain */
+};
+
+/* At most `len` octets, at least one; 0: the other side has sent its last. */
+ssize_t stream_recv(struct stream *stream, void *ret_data, size_t len);
+/* Takes some of `data` for sending. `more`: more will follow at once, so a short segment may wait
+ * for it. */
+ssize_t stream_send(struct stream *stream, struct ps_bytes data, bool more);
+/* TLS may have taken octets that the socket has not: 0 when all are with the kernel. */
+int stream_flush(struct stream *stream);
+/* No more is sent; reading goes on. For TLS with its own closing message. */
+void stream_shutdown(struct stream *stream);
+/* Octets that TLS has read off the socket already, so that no readiness of the socket will tell of
+ * them. */
+bool stream_has_more(const struct stream *stream);
+/* Closes the descriptor and frees the TLS session. */
+void stream_close(struct stream *stream);
+
+#endif

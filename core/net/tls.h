@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/net/tls.h - TLS for the server's side. GnuTLS is below; only tls.c calls its handshake and
+ * records.
+ *
+ * A tls_context is what all handshakes share: certificates, priorities, the key of session tickets.
+ * It is counted by reference, so that certificates can be replaced while handshakes with the former
+ * ones go on. Loop thread only.
+ */
+#ifndef CORE_NET_TLS_H
+#define CORE_NET_TLS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "postern/buf.h"
+
+struct tls;
+struct tls_context;
+
+/* As ps_front_hooks.sign. */
+typedef int (*tls_sign_fn)(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struct ps_bytes data,
+			   struct ps_buf *out);
+
+/* `priority`: GnuTLS priority string. `old` (may be NULL): its certificates and ticket key are taken along. */
+int tls_context_create(const char *priority, tls_sign_fn sign, void *sign_arg, const struct tls_context *old,
+		       struct tls_context **ret_context);
+/* A new context that has the certificates, ticket key and priorities of `old`, with `pem` in the
+ * place of what was there for `key`. Asks for one signature, to see that key and certificate belong
+ * together. `old` stays as it is. */
+int tls_context_with_certificate(const struct tls_context *old, uint32_t key, struct ps_bytes pem,
+				 struct tls_context **ret_context);
+bool tls_context_has_certificate(const struct tls_context *context);
+struct tls_context *tls_context_ref(struct tls_context *context);
+void tls_context_unref(struct tls_context *context); /* unref(NULL) does nothing */
+
+/* A session on a connected socket. `alpn` may be NULL: the client's wish is ignored. */
+int tls_create(struct tls_context *context, int fd, const char *alpn, struct tls **ret_tls);
+void tls_destroy(struct tls *tls);
+/* 0: done; PS_E_AGAIN: wait for what tls_wants_write() says; PS_E_CLOSED: failed, the client was
+ * told by an alert. */
+int tls_handshake(struct tls *tls);
+bool tls_wants_write(const struct tls *tls);
+/* For the log: "TLS1.3 ...", static until the next call. */
+const char *tls_describe(const struct tls *tls);
+
+/* As in core/net/stream.h. */
+ssize_t tls_recv(struct tls *tls, void *ret_data, size_t len);
+ssize_t tls_send(struct tls *tls, struct ps_bytes data);
+int tls_flush(struct tls *tls);
+bool tls_has_more(const struct tls *tls);
+void tls_bye(struct tls *tls);
+
+#endif
