@@ -315,7 +315,7 @@ static int rebuild(struct tls_shared *shared, const struct tls_context *old, uin
 int tls_context_create(const char *priority, tls_sign_fn sign, void *sign_arg, const struct tls_context *old,
 		       struct tls_context **ret_context)
 {
-	struct tls_shared *shared;
+	struct tls_shared *shared = NULL;
 	int r = shared_create(priority, old, &shared);
 
 	if (r < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers, and strings as the wire wants them. */
+/* What a command ends with. */
 #include "protocols/imap/imap.h"
 
 static enum imap_next answer(struct imap_cmd *cmd, const char *status, const char *code, const char *text)
@@ -33,47 +33,4 @@ enum imap_next imap_bad(struct imap_cmd *cmd, const char *text)
 struct ps_buf *imap_output(struct imap *imap)
 {
 	return ps_session_output(imap->session);
-}
-
-static bool can_be_quoted(struct ps_bytes text)
-{
-	for (size_t i = 0; i < text.len; i++)
-		if (text.ptr[i] < ' ' || text.ptr[i] >= 0x7f)
-			return false;
-	return true;
-}
-
-static void put_literal(struct ps_buf *out, struct ps_bytes text)
-{
-	ps_buf_char(out, '{');
-	ps_buf_u64(out, text.len);
-	ps_buf_str(out, "}\r\n");
-	ps_buf_bytes(out, text);
-}
-
-void imap_put_string(struct ps_buf *out, struct ps_bytes text)
-{
-	if (!can_be_quoted(text)) {
-		put_literal(out, text);
-		return;
-	}
-	ps_buf_char(out, '"');
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.ptr[i] == '"' || text.ptr[i] == '\\')
-			ps_buf_char(out, '\\');
-		ps_buf_char(out, (char)text.ptr[i]);
-	}
-	ps_buf_char(out, '"');
-}
-
-void imap_put_astring(struct ps_buf *out, struct ps_bytes text)
-{
-	size_t i = 0;
-
-	while (i < text.len && imap_is_atom_char(text.ptr[i]))
-		i++;
-	if (i > 0 && i == text.len && !ps_bytes_caseeq_str(text, "NIL"))
-		ps_buf_bytes(out, text);
-	else
-		imap_put_string(out, text);
 }

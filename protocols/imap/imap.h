@@ -119,6 +119,8 @@ enum imap_next imap_no_target(struct imap_cmd *cmd, int err);
 /* For a failed parse: PS_E_SYNTAX is BAD with `usage`; what is of the grammar but refused goes to imap_no_err(). */
 enum imap_next imap_refuse(struct imap_cmd *cmd, int err, const char *usage);
 struct ps_buf *imap_output(struct imap *imap);
+
+/* ---- strings.c */
 /* "quoted", or a literal where it must be. */
 void imap_put_string(struct ps_buf *out, struct ps_bytes text);
 /* As it is if it is an atom, else as a string. */
