@@ -29,8 +29,7 @@ static void check_absolute(const struct ps_config *config, struct conf_errors *e
 	}
 	if (certificate && certificate[0] != '/')
 		conf_error(errors, line_of(tls, "certificate", PS_SET_STRING),
-			   "\"certificate\" in tls must be an absolute path, not \"%s\"",
-			   certificate);
+			   "\"certificate\" in tls must be an absolute path, not \"%s\"", certificate);
 	if (key && key[0] != '/')
 		conf_error(errors, line_of(tls, "key", PS_SET_STRING),
 			   "\"key\" in tls must be an absolute path, not \"%s\"", key);
@@ -39,8 +38,7 @@ static void check_absolute(const struct ps_config *config, struct conf_errors *e
 static void check_mail_root(const struct ps_config *config, struct conf_errors *errors)
 {
 	if (!ps_conf_str(config->root, "mail_root"))
-		conf_error(errors, config->last_line,
-			   "\"mail_root\" is not set: expected the folder for all mail");
+		conf_error(errors, config->last_line, "\"mail_root\" is not set: expected the folder for all mail");
 }
 
 /* %u or %n must be there, or all users would share one store. */
@@ -52,24 +50,18 @@ static void check_mail_location(const struct ps_config *config, struct conf_erro
 
 	for (const char *at = strchr(location, '%'); at; at = strchr(at + 2, '%')) {
 		if (!at[1] || !strchr("und%", at[1])) {
-			conf_error(
-				errors, line,
-				"\"mail_location\" may hold %%u, %%n, %%d and %%%%, not \"%.2s\"",
-				at);
+			conf_error(errors, line, "\"mail_location\" may hold %%u, %%n, %%d and %%%%, not \"%.2s\"", at);
 			return;
 		}
 		own = own || at[1] == 'u' || at[1] == 'n';
 	}
 	if (!own)
-		conf_error(errors, line,
-			   "\"mail_location\" must hold %%u or %%n: a place for each user");
+		conf_error(errors, line, "\"mail_location\" must hold %%u or %%n: a place for each user");
 	if (location[0] == '/' || strstr(location, ".."))
-		conf_error(errors, line,
-			   "\"mail_location\" must be below mail_root: no leading / and no ..");
+		conf_error(errors, line, "\"mail_location\" must be below mail_root: no leading / and no ..");
 }
 
-static void tell_no_plugin(struct conf_errors *errors, int line, enum ps_plugin_kind kind,
-			   const char *name)
+static void tell_no_plugin(struct conf_errors *errors, int line, enum ps_plugin_kind kind, const char *name)
 {
 	struct ps_near near = {.word = name};
 	struct ps_buf hint = {.limit = 200};
@@ -80,14 +72,12 @@ static void tell_no_plugin(struct conf_errors *errors, int line, enum ps_plugin_
 			ps_near_offer(&near, plugin->name);
 	if (near.best)
 		ps_buf_printf(&hint, "; did you mean \"%s\"?", near.best);
-	conf_error(errors, line, "no %s \"%s\" is installed%s", conf_kind_word(kind), name,
-		   ps_buf_cstr(&hint));
+	conf_error(errors, line, "no %s \"%s\" is installed%s", conf_kind_word(kind), name, ps_buf_cstr(&hint));
 	ps_buf_finish(&hint);
 }
 
 /* A role without any plugin of the kind cannot tell; master has. */
-static void check_plugin(struct conf_errors *errors, int line, enum ps_plugin_kind kind,
-			 const char *name)
+static void check_plugin(struct conf_errors *errors, int line, enum ps_plugin_kind kind, const char *name)
 {
 	if (conf_kind_loaded(kind) && !ps_plugin_find(kind, name))
 		tell_no_plugin(errors, line, kind, name);
@@ -148,10 +138,8 @@ static void check_tls(const struct ps_config *config, struct conf_errors *errors
 
 	if (certificate != key)
 		conf_error(errors, tls->line, "tls has a %s but no %s: both are needed, or neither",
-			   certificate ? "certificate" : "key",
-			   certificate ? "key" : "certificate");
-	for (size_t i = 0;
-	     !certificate && !key && i < ps_conf_section_count(config->root, "listener"); i++) {
+			   certificate ? "certificate" : "key", certificate ? "key" : "certificate");
+	for (size_t i = 0; !certificate && !key && i < ps_conf_section_count(config->root, "listener"); i++) {
 		const struct ps_conf *listener = ps_conf_section(config->root, "listener", i);
 
 		if (strcmp(ps_conf_str(listener, "tls"), "none") != 0)
@@ -165,15 +153,12 @@ static void check_tls(const struct ps_config *config, struct conf_errors *errors
 static void check_namespace(const struct ps_config *config, struct conf_errors *errors)
 {
 	const struct ps_conf *name_space = ps_conf_section(config->root, "namespace", 0);
-	const char *prefix = ps_conf_str(name_space, "prefix"),
-		   *separator = ps_conf_str(name_space, "separator");
+	const char *prefix = ps_conf_str(name_space, "prefix"), *separator = ps_conf_str(name_space, "separator");
 	size_t len = strlen(prefix);
 
 	if (len > 0 && prefix[len - 1] != separator[0])
-		conf_error(
-			errors, line_of(name_space, "prefix", PS_SET_STRING),
-			"\"prefix\" in namespace must end with the separator \"%s\", or be empty",
-			separator);
+		conf_error(errors, line_of(name_space, "prefix", PS_SET_STRING),
+			   "\"prefix\" in namespace must end with the separator \"%s\", or be empty", separator);
 }
 
 /* Core makes the final check when it creates the mailbox; this finds what would fail there for every user. */
@@ -182,8 +167,7 @@ static void check_mailbox_name(const struct ps_conf *mailbox, struct conf_errors
 	const char *name = ps_conf_title(mailbox);
 
 	if (ps_strcasecmp(name, "INBOX") == 0)
-		conf_error(errors, mailbox->line,
-			   "INBOX is always there: no mailbox section may name it");
+		conf_error(errors, mailbox->line, "INBOX is always there: no mailbox section may name it");
 }
 
 static void check_mailboxes(const struct ps_config *config, struct conf_errors *errors)

@@ -13,11 +13,9 @@ static void check_readable(const struct ps_conf *conf, const char *name, struct 
 	if (!value->text)
 		return;
 	if (access(value->text, R_OK) < 0)
-		conf_error(errors, value->line, "\"%s\": cannot read %s: %s", name, value->text,
-			   strerror(errno));
+		conf_error(errors, value->line, "\"%s\": cannot read %s: %s", name, value->text, strerror(errno));
 	else if (stat(value->text, &st) == 0 && S_ISDIR(st.st_mode))
-		conf_error(errors, value->line, "\"%s\": %s is a folder; expected a file", name,
-			   value->text);
+		conf_error(errors, value->line, "\"%s\": %s is a folder; expected a file", name, value->text);
 }
 
 /* It may be absent: master makes it. */
@@ -28,8 +26,7 @@ static void check_mail_root(const struct ps_conf *root, struct conf_errors *erro
 
 	if (stat(value->text, &st) < 0) {
 		if (errno != ENOENT)
-			conf_error(errors, value->line, "\"mail_root\": %s: %s", value->text,
-				   strerror(errno));
+			conf_error(errors, value->line, "\"mail_root\": %s: %s", value->text, strerror(errno));
 	} else if (!S_ISDIR(st.st_mode)) {
 		conf_error(errors, value->line, "\"mail_root\": %s is not a folder", value->text);
 	}
@@ -43,8 +40,7 @@ static void check_priority(const struct ps_conf *tls, struct conf_errors *errors
 	int r = gnutls_priority_init(&priority, value->text, &rest);
 
 	if (r < 0)
-		conf_error(errors, value->line, "\"priority\" in tls: %s at \"%s\"",
-			   gnutls_strerror(r), rest);
+		conf_error(errors, value->line, "\"priority\" in tls: %s at \"%s\"", gnutls_strerror(r), rest);
 	else
 		gnutls_priority_deinit(priority);
 }

@@ -6,13 +6,11 @@
 
 static _Noreturn void bug(const struct ps_conf *conf, const char *name, const char *what)
 {
-	ps_log(PS_LOG_ERROR, "setting_misused", "setting", name, "section", conf->name, "msg", what,
-	       NULL);
+	ps_log(PS_LOG_ERROR, "setting_misused", "setting", name, "section", conf->name, "msg", what, NULL);
 	abort();
 }
 
-const struct conf_value *conf_value(const struct ps_conf *conf, const char *name,
-				    enum ps_setting_type type)
+const struct conf_value *conf_value(const struct ps_conf *conf, const char *name, enum ps_setting_type type)
 {
 	const struct ps_setting *row = conf->schema;
 
@@ -25,8 +23,7 @@ const struct conf_value *conf_value(const struct ps_conf *conf, const char *name
 	return &conf->values[row - conf->schema];
 }
 
-static enum ps_setting_type type_of(const struct ps_conf *conf, const char *name,
-				    enum ps_setting_type otherwise)
+static enum ps_setting_type type_of(const struct ps_conf *conf, const char *name, enum ps_setting_type otherwise)
 {
 	for (const struct ps_setting *row = conf->schema; row->name; row++)
 		if (strcmp(row->name, name) == 0)
@@ -89,8 +86,7 @@ const struct ps_conf *ps_config_root(const struct ps_config *config)
 	return config->root;
 }
 
-const struct ps_conf *ps_config_plugin(const struct ps_config *config, const char *kind,
-				       const char *name)
+const struct ps_conf *ps_config_plugin(const struct ps_config *config, const char *kind, const char *name)
 {
 	for (struct ps_conf **conf = config->plugins; *conf; conf++)
 		if (strcmp((*conf)->name, kind) == 0 && strcmp((*conf)->title, name) == 0)

@@ -27,8 +27,7 @@ struct conf_value {
 struct ps_conf {
 	struct ps_config *config;
 	const struct ps_setting *schema;
-	const char *
-		name; /* "listener"; for a plugin's section "backend" or "protocol"; NULL for the root */
+	const char *name;          /* "listener"; for a plugin's section "backend" or "protocol"; NULL for the root */
 	const char *title;         /* NULL: has none */
 	int line;                  /* of its first setting, or where it ends; 0: not in the file */
 	struct conf_value *values; /* one for each row */
@@ -43,8 +42,7 @@ struct ps_config {
 };
 
 /* The value of a row, by name; the process ends if there is no such row, or none of such a type. */
-const struct conf_value *conf_value(const struct ps_conf *conf, const char *name,
-				    enum ps_setting_type type);
+const struct conf_value *conf_value(const struct ps_conf *conf, const char *name, enum ps_setting_type type);
 
 /* ---- errors (errors.c): gathered, told in the order of lines ---------------------------------------------- */
 
@@ -62,8 +60,7 @@ struct conf_errors {
 };
 
 /* Notes one, unless it is known already or there are many. */
-void conf_error(struct conf_errors *errors, int line, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+void conf_error(struct conf_errors *errors, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* 0 when there is none; else the first goes to ps_fail(), all to `out`. */
 int conf_errors_tell(struct conf_errors *errors, struct ps_buf *out);
 /* `in listener "imaps"`, `in tls`, or "" for the root: with a leading blank. */
@@ -81,11 +78,11 @@ bool conf_text_remove(char *text, int line, const char *name);
 /* ---- values (values.c) ----------------------------------------------------------------------------------- */
 
 /* A word of the file as the row wants it. False: not lawful, and `why` says what was expected. */
-bool conf_value_parse(const struct ps_setting *row, const char *text, struct ps_pool *pool,
-		      struct conf_value *value, struct ps_buf *why);
+bool conf_value_parse(const struct ps_setting *row, const char *text, struct ps_pool *pool, struct conf_value *value,
+		      struct ps_buf *why);
 /* A section with all settings at their defaults. */
-struct ps_conf *conf_create(struct ps_config *config, const struct ps_setting *schema,
-			    const char *name, const char *title);
+struct ps_conf *conf_create(struct ps_config *config, const struct ps_setting *schema, const char *name,
+			    const char *title);
 /* How the file spells a number of this type: "100M", "30s". */
 void conf_number_format(const struct ps_setting *row, int64_t number, struct ps_buf *out);
 

@@ -21,8 +21,7 @@ struct ps_config;
  * already: the schema of plugin NAME is the section `backend NAME { }` or `protocol NAME { }`. Failure: ps_last_error() is
  * "FILE:LINE: what is wrong; what was expected; did you mean ...?". All errors also go, one a line, to `errors`
  * (may be NULL). */
-int ps_config_read(const char *path, struct ps_bytes text, struct ps_buf *errors,
-		   struct ps_config **ret_config);
+int ps_config_read(const char *path, struct ps_bytes text, struct ps_buf *errors, struct ps_config **ret_config);
 /* What only the file system and the system's libraries can tell: certificate, key and passwd-file are there and can be
  * read, mail_root is a folder or can become one, GnuTLS knows the priority string. For master and `postern config
  * check`; a confined role could not. Errors as above. */
@@ -30,11 +29,9 @@ int ps_config_check_files(const struct ps_config *config, struct ps_buf *errors)
 void ps_config_destroy(struct ps_config *config);
 const struct ps_conf *ps_config_root(const struct ps_config *config);
 /* backend NAME { } or protocol NAME { }, with defaults where the file has none. NULL: no such plugin is loaded. */
-const struct ps_conf *ps_config_plugin(const struct ps_config *config, const char *kind,
-				       const char *name);
+const struct ps_conf *ps_config_plugin(const struct ps_config *config, const char *kind, const char *name);
 /* The same from a root, for those who were given just that. */
-const struct ps_conf *ps_conf_plugin(const struct ps_conf *root, const char *kind,
-				     const char *name);
+const struct ps_conf *ps_conf_plugin(const struct ps_conf *root, const char *kind, const char *name);
 /* All settings in force, as a file that would be read the same; `all`: defaults too. */
 int ps_config_show(const struct ps_config *config, bool all, struct ps_buf *out);
 

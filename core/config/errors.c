@@ -21,10 +21,8 @@ void conf_error(struct conf_errors *errors, int line, const char *fmt, ...)
 			return;
 	if (errors->count == ERRORS_MAX)
 		return;
-	errors->all = ps_pool_grow(errors->pool, errors->all, errors->count, &errors->cap,
-				   sizeof *errors->all);
-	errors->all[errors->count++] =
-		(struct conf_error){line, ps_pool_strdup(errors->pool, text)};
+	errors->all = ps_pool_grow(errors->pool, errors->all, errors->count, &errors->cap, sizeof *errors->all);
+	errors->all[errors->count++] = (struct conf_error){line, ps_pool_strdup(errors->pool, text)};
 }
 
 static int by_line(const void *a, const void *b)
@@ -42,10 +40,8 @@ int conf_errors_tell(struct conf_errors *errors, struct ps_buf *out)
 		return 0;
 	qsort(errors->all, errors->count, sizeof *errors->all, by_line);
 	for (size_t i = 0; out && i < errors->count; i++)
-		ps_buf_printf(out, "%s:%d: %s\n", errors->path, errors->all[i].line,
-			      errors->all[i].text);
-	return ps_fail(errors->code, "%s:%d: %s", errors->path, errors->all[0].line,
-		       errors->all[0].text);
+		ps_buf_printf(out, "%s:%d: %s\n", errors->path, errors->all[i].line, errors->all[i].text);
+	return ps_fail(errors->code, "%s:%d: %s", errors->path, errors->all[0].line, errors->all[0].text);
 }
 
 const char *conf_place(struct ps_pool *pool, const char *name, const char *title)

@@ -28,8 +28,7 @@ static unsigned distance(const char *a, size_t a_len, const char *b, size_t b_le
 			int ca = ps_tolower(a[i - 1]), cb = ps_tolower(b[j - 1]);
 
 			now[j] = least(last[j] + 1, now[j - 1] + 1, last[j - 1] + (ca != cb));
-			if (i > 1 && j > 1 && ca == ps_tolower(b[j - 2]) &&
-			    cb == ps_tolower(a[i - 2]))
+			if (i > 1 && j > 1 && ca == ps_tolower(b[j - 2]) && cb == ps_tolower(a[i - 2]))
 				now[j] = least(now[j], before[j - 2] + 1, now[j]);
 		}
 		before = last;

@@ -60,8 +60,7 @@ static const char *place_of(cfg_t *cfg)
 		return "";
 	if (!slash)
 		return conf_place(current->errors.pool, name, cfg_title(cfg));
-	return conf_place(current->errors.pool,
-			  ps_pool_strndup(current->errors.pool, name, (size_t)(slash - name)),
+	return conf_place(current->errors.pool, ps_pool_strndup(current->errors.pool, name, (size_t)(slash - name)),
 			  slash + 1);
 }
 
@@ -72,8 +71,7 @@ static bool seen_before(cfg_opt_t *opt)
 	for (size_t i = r->seen_count; i > 0; i--)
 		if (r->seen[i - 1] == opt)
 			return true;
-	r->seen = ps_pool_grow(r->errors.pool, r->seen, r->seen_count, &r->seen_cap,
-			       sizeof(cfg_opt_t *));
+	r->seen = ps_pool_grow(r->errors.pool, r->seen, r->seen_count, &r->seen_cap, sizeof(cfg_opt_t *));
 	r->seen[r->seen_count++] = opt;
 	return false;
 }
@@ -83,8 +81,7 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *ret_valu
 	struct word *word = PS_NEW(current->errors.pool, struct word);
 
 	if (!(opt->flags & CFGF_LIST) && seen_before(opt))
-		conf_error(&current->errors, cfg->line, "\"%s\"%s is set a second time", opt->name,
-			   place_of(cfg));
+		conf_error(&current->errors, cfg->line, "\"%s\"%s is set a second time", opt->name, place_of(cfg));
 	word->text = ps_pool_strdup(current->errors.pool, text);
 	word->line = cfg->line;
 	*(void **)ret_value = word;
@@ -94,8 +91,8 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *ret_valu
 static int on_section_end(cfg_t *cfg, cfg_opt_t *opt)
 {
 	if (seen_before(opt))
-		conf_error(&current->errors, cfg->line,
-			   "the section \"%s\" that ends here is there a second time", opt->name);
+		conf_error(&current->errors, cfg->line, "the section \"%s\" that ends here is there a second time",
+			   opt->name);
 	return 0;
 }
 
@@ -113,11 +110,10 @@ static void tell_unknown(cfg_t *cfg, const char *name)
 	if (near.best)
 		hint = ps_pool_printf(r->errors.pool, "; did you mean \"%s\"?", near.best);
 	if (slash)
-		conf_error(&r->errors, cfg->line, "no %.*s \"%s\" is installed%s",
-			   (int)(slash - name), name, slash + 1, hint);
-	else
-		conf_error(&r->errors, cfg->line, "unknown setting \"%s\"%s%s", name, place_of(cfg),
+		conf_error(&r->errors, cfg->line, "no %.*s \"%s\" is installed%s", (int)(slash - name), name, slash + 1,
 			   hint);
+	else
+		conf_error(&r->errors, cfg->line, "unknown setting \"%s\"%s%s", name, place_of(cfg), hint);
 	r->unknown = ps_pool_strdup(r->errors.pool, name);
 	r->unknown_line = cfg->line;
 }
@@ -126,24 +122,23 @@ static void tell_unknown(cfg_t *cfg, const char *name)
 static const struct {
 	const char *theirs, *ours;
 } complaints[] = {
-	{"missing equal sign after option",      "expected = after \"%s\"%s"                                          },
-	{"missing title for section",            "expected a title after \"%s\"%s, as in: %1$s \"title\" {"           },
-	{"missing opening brace for section",    "expected { after \"%s\"%s"                                          },
-	{"found duplicate title",                "a second section has the title \"%s\"%s"                            },
-	{"attempt to append to non-list option", "\"%s\"%s takes one value: expected =, not +="                       },
-	{"unexpected closing brace",             "there is no section that this } could close"                        },
-	{"invalid octal number",                 "\"%s\"%s is no octet: expected at most \\377"                       },
-	{"bad escape sequence",                  "\"%s\"%s has no meaning in a string"                                },
-	{"premature end of file",                "the file ends within a setting or section"                          },
-	{"unexpected token",                     "did not expect \"%s\" here%s: expected NAME = VALUE or NAME { ... }"},
+	{"missing equal sign after option", "expected = after \"%s\"%s"},
+	{"missing title for section", "expected a title after \"%s\"%s, as in: %1$s \"title\" {"},
+	{"missing opening brace for section", "expected { after \"%s\"%s"},
+	{"found duplicate title", "a second section has the title \"%s\"%s"},
+	{"attempt to append to non-list option", "\"%s\"%s takes one value: expected =, not +="},
+	{"unexpected closing brace", "there is no section that this } could close"},
+	{"invalid octal number", "\"%s\"%s is no octet: expected at most \\377"},
+	{"bad escape sequence", "\"%s\"%s has no meaning in a string"},
+	{"premature end of file", "the file ends within a setting or section"},
+	{"unexpected token", "did not expect \"%s\" here%s: expected NAME = VALUE or NAME { ... }"},
 };
 
 static void on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	const char *argument = strstr(fmt, "%s") ? va_arg(ap, const char *) : "";
 	const char *place = place_of(cfg);
-	int last =
-		current->config->last_line; /* libconfuse counts one more after the last line end */
+	int last = current->config->last_line; /* libconfuse counts one more after the last line end */
 	int line = cfg->line < last ? cfg->line : last;
 
 	if (strncmp(fmt, "no such option", strlen("no such option")) == 0) {
@@ -181,8 +176,7 @@ static void make_option(const struct ps_setting *row, struct ps_pool *pool, cfg_
 	cfg_opt_t list = CFG_PTR_LIST_CB(row->name, NULL, CFGF_NODEFAULT, on_value, NULL);
 
 	if (row->type == PS_SET_SECTION) {
-		cfg_opt_t section =
-			CFG_SEC(row->name, make_options(row->section, pool, 0), CFGF_NODEFAULT);
+		cfg_opt_t section = CFG_SEC(row->name, make_options(row->section, pool, 0), CFGF_NODEFAULT);
 
 		if (row->titled)
 			section.flags = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
@@ -234,8 +228,7 @@ static cfg_opt_t *make_root(struct ps_pool *pool)
 
 static void take_section(struct reader *r, cfg_t *cfg, struct ps_conf *conf);
 
-static void take_sections(struct reader *r, cfg_opt_t *opt, const struct ps_setting *row,
-			  struct conf_value *value)
+static void take_sections(struct reader *r, cfg_opt_t *opt, const struct ps_setting *row, struct conf_value *value)
 {
 	struct ps_pool *pool = r->config->pool;
 	size_t n = cfg_opt_size(opt);
@@ -245,8 +238,8 @@ static void take_sections(struct reader *r, cfg_opt_t *opt, const struct ps_sett
 	value->sections = PS_NEWV(pool, struct ps_conf *, n);
 	for (value->count = 0; value->count < n; value->count++) {
 		cfg_t *cfg = cfg_opt_getnsec(opt, (unsigned)value->count);
-		struct ps_conf *conf = conf_create(r->config, row->section, row->name,
-						   row->titled ? cfg_title(cfg) : NULL);
+		struct ps_conf *conf =
+			conf_create(r->config, row->section, row->name, row->titled ? cfg_title(cfg) : NULL);
 
 		conf->line = cfg->line;
 		value->sections[value->count] = conf;
@@ -272,8 +265,8 @@ static void take_list(struct reader *r, cfg_opt_t *opt, struct conf_value *value
 	}
 }
 
-static void take_scalar(struct reader *r, cfg_opt_t *opt, const struct ps_setting *row,
-			const struct ps_conf *conf, struct conf_value *value)
+static void take_scalar(struct reader *r, cfg_opt_t *opt, const struct ps_setting *row, const struct ps_conf *conf,
+			struct conf_value *value)
 {
 	const struct word *word = cfg_opt_size(opt) > 0 ? cfg_opt_getnptr(opt, 0) : NULL;
 	struct ps_buf why = {.limit = 400};
@@ -283,8 +276,7 @@ static void take_scalar(struct reader *r, cfg_opt_t *opt, const struct ps_settin
 	value->line = word->line;
 	if (!conf_value_parse(row, word->text, r->config->pool, value, &why))
 		conf_error(&r->errors, word->line, "\"%s\"%s %s, not \"%s\"", row->name,
-			   conf_place(r->errors.pool, conf->name, conf->title), ps_buf_cstr(&why),
-			   word->text);
+			   conf_place(r->errors.pool, conf->name, conf->title), ps_buf_cstr(&why), word->text);
 	ps_buf_finish(&why);
 }
 
@@ -320,8 +312,8 @@ static void take_plugins(struct reader *r, cfg_t *cfg)
 		n++;
 	r->config->plugins = PS_NEWV(pool, struct ps_conf *, n + 1);
 	for (size_t i = 0; (plugin = ps_plugin_nth(i)); i++) {
-		struct ps_conf *conf = conf_create(r->config, plugin->settings,
-						   conf_kind_word(plugin->kind), plugin->name);
+		struct ps_conf *conf =
+			conf_create(r->config, plugin->settings, conf_kind_word(plugin->kind), plugin->name);
 		cfg_opt_t *opt = cfg_getopt(cfg, plugin_option(plugin, r->errors.pool));
 
 		r->config->plugins[i] = conf;
@@ -335,8 +327,7 @@ static void take_plugins(struct reader *r, cfg_t *cfg)
 /* The system's name is a default that only the running system knows. */
 static void set_hostname(struct ps_config *config)
 {
-	struct conf_value *value =
-		(struct conf_value *)conf_value(config->root, "hostname", PS_SET_STRING);
+	struct conf_value *value = (struct conf_value *)conf_value(config->root, "hostname", PS_SET_STRING);
 	char name[HOST_NAME_MAX + 1] = "";
 
 	if (value->line > 0)
@@ -397,10 +388,7 @@ static int count_lines(struct ps_bytes text)
 static int read_text(struct ps_config *config, struct ps_bytes text, struct ps_buf *errors)
 {
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("config");
-	struct reader r = {
-		.errors = {.pool = pool, .path = config->path},
-                  .config = config
-        };
+	struct reader r = {.errors = {.pool = pool, .path = config->path}, .config = config};
 
 	config->last_line = count_lines(text);
 	r.text = conf_text_prepare(&r.errors, text, pool);
@@ -420,8 +408,7 @@ static int load(const char *path, struct ps_buf *text)
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return ps_fail_errno("%s", path);
 	if (S_ISDIR(st.st_mode))
-		return ps_fail(PS_E_INVALID, "%s: is a folder; expected a configuration file",
-			       path);
+		return ps_fail(PS_E_INVALID, "%s: is a folder; expected a configuration file", path);
 	do {
 		uint8_t *to = ps_buf_reserve(text, 16384);
 
@@ -435,8 +422,7 @@ static int load(const char *path, struct ps_buf *text)
 	return 0;
 }
 
-int ps_config_read(const char *path, struct ps_bytes text, struct ps_buf *errors,
-		   struct ps_config **ret_config)
+int ps_config_read(const char *path, struct ps_bytes text, struct ps_buf *errors, struct ps_config **ret_config)
 {
 	struct ps_buf file = {.limit = 1 << 20};
 	struct ps_pool *pool = ps_pool_create("config tree");
@@ -448,10 +434,7 @@ int ps_config_read(const char *path, struct ps_bytes text, struct ps_buf *errors
 	if (r < 0 && errors)
 		ps_buf_printf(errors, "%s\n", ps_last_error());
 	if (r == 0)
-		r = read_text(config,
-			      text.ptr ? text
-				       : ps_bytes(file.ptr ? (void *)file.ptr : "", file.len),
-			      errors);
+		r = read_text(config, text.ptr ? text : ps_bytes(file.ptr ? (void *)file.ptr : "", file.len), errors);
 	ps_buf_finish(&file);
 	if (r < 0) {
 		ps_config_destroy(config);

@@ -3,19 +3,12 @@
 #include "core/config/schema.h"
 
 static const struct ps_setting listener[] = {
-	{.name = "protocol",
-	 .type = PS_SET_STRING,
-	 .def = "imap",
-	 .help = "protocol plugin that serves here"},
+	{.name = "protocol", .type = PS_SET_STRING, .def = "imap", .help = "protocol plugin that serves here"},
 	{.name = "address",
 	 .type = PS_SET_STRING,
 	 .def = "127.0.0.1",
 	 .help = "IPv4 or IPv6 address; :: is every address"},
-	{.name = "port",
-	 .type = PS_SET_INT,
-	 .min = 1,
-	 .max = 65535,
-	 .help = "TCP port; must be set"},
+	{.name = "port", .type = PS_SET_INT, .min = 1, .max = 65535, .help = "TCP port; must be set"},
 	{.name = "tls",
 	 .type = PS_SET_CHOICE,
 	 .def = "starttls",
@@ -25,12 +18,8 @@ static const struct ps_setting listener[] = {
 };
 
 static const struct ps_setting tls[] = {
-	{.name = "certificate",
-	 .type = PS_SET_STRING,
-	 .help = "PEM file with the certificate and its chain"},
-	{.name = "key",
-	 .type = PS_SET_STRING,
-	 .help = "PEM file with the private key; only auth reads it"},
+	{.name = "certificate", .type = PS_SET_STRING, .help = "PEM file with the certificate and its chain"},
+	{.name = "key", .type = PS_SET_STRING, .help = "PEM file with the private key; only auth reads it"},
 	{.name = "priority",
 	 .type = PS_SET_STRING,
 	 .def = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:%SERVER_PRECEDENCE",
@@ -93,7 +82,7 @@ static const struct ps_setting limits[] = {
 	 .min = 0,
 	 .max = 300,
 	 .help = "longest delay of such an answer"},
-	{.name = NULL							  },
+	{.name = NULL},
 };
 
 static const struct ps_setting name_space[] = {
@@ -106,7 +95,7 @@ static const struct ps_setting name_space[] = {
 	 .def = "/",
 	 .choices = "/ .",
 	 .help = "between the components of a mailbox name, as clients see it"},
-	{.name = NULL               },
+	{.name = NULL},
 };
 
 static const struct ps_setting mailbox[] = {
@@ -115,10 +104,7 @@ static const struct ps_setting mailbox[] = {
 	 .def = "none",
 	 .choices = "none all archive drafts flagged junk sent trash",
 	 .help = "use of the mailbox, RFC 6154"},
-	{.name = "subscribe",
-	 .type = PS_SET_BOOL,
-	 .def = "yes",
-	 .help = "whether the new user is subscribed to it"},
+	{.name = "subscribe", .type = PS_SET_BOOL, .def = "yes", .help = "whether the new user is subscribed to it"},
 	{.name = NULL},
 };
 
@@ -126,9 +112,7 @@ const struct ps_setting ps_core_settings[] = {
 	{.name = "hostname",
 	 .type = PS_SET_STRING,
 	 .help = "name of this server in greetings; the system's if not set"},
-	{.name = "mail_root",
-	 .type = PS_SET_STRING,
-	 .help = "folder below which all mail lies; must be set"},
+	{.name = "mail_root", .type = PS_SET_STRING, .help = "folder below which all mail lies; must be set"},
 	{.name = "run_dir",
 	 .type = PS_SET_STRING,
 	 .def = "/run/postern",
@@ -142,10 +126,8 @@ const struct ps_setting ps_core_settings[] = {
 	 .def = "info",
 	 .choices = "error warning info debug",
 	 .help = "least important lines that are logged"},
-	{.name = "default_domain",
-	 .type = PS_SET_STRING,
-	 .help = "put after a log-in name that has no @"},
-	{.name = "passwd_file",										.type = PS_SET_STRING, .help = "users and their password hashes"},
+	{.name = "default_domain", .type = PS_SET_STRING, .help = "put after a log-in name that has no @"},
+	{.name = "passwd_file", .type = PS_SET_STRING, .help = "users and their password hashes"},
 	{.name = "plaintext_without_tls",
 	 .type = PS_SET_BOOL,
 	 .def = "no",
@@ -195,14 +177,8 @@ const struct ps_setting ps_core_settings[] = {
 	 .section = listener,
 	 .titled = true,
 	 .help = "a place to accept connections"},
-	{.name = "tls",
-	 .type = PS_SET_SECTION,
-	 .section = tls,
-	 .help = "certificate and TLS parameters"},
-	{.name = "limits",
-	 .type = PS_SET_SECTION,
-	 .section = limits,
-	 .help = "what clients may use"},
+	{.name = "tls", .type = PS_SET_SECTION, .section = tls, .help = "certificate and TLS parameters"},
+	{.name = "limits", .type = PS_SET_SECTION, .section = limits, .help = "what clients may use"},
 	{.name = "namespace",
 	 .type = PS_SET_SECTION,
 	 .section = name_space,
@@ -213,5 +189,5 @@ const struct ps_setting ps_core_settings[] = {
 	 .titled = true,
 	 .help = "a mailbox made for new users; without any: Drafts, Sent, Junk, Trash and "
 		 "Archive"},
-	{.name = NULL							      },
+	{.name = NULL},
 };

@@ -31,8 +31,7 @@ static void put_list(struct ps_buf *out, const struct conf_value *value)
 	ps_buf_str(out, value->count ? " }" : "}");
 }
 
-static void put_value(struct ps_buf *out, const struct ps_setting *row,
-		      const struct conf_value *value)
+static void put_value(struct ps_buf *out, const struct ps_setting *row, const struct conf_value *value)
 {
 	switch (row->type) {
 	case PS_SET_BOOL: ps_buf_str(out, value->truth ? "yes" : "no"); break;
@@ -54,8 +53,8 @@ static bool has_value(const struct ps_setting *row, const struct conf_value *val
 	return row->type == PS_SET_STRING && value->text;
 }
 
-static void put_setting(const struct shower *sh, const struct ps_setting *row,
-			const struct conf_value *value, const char *indent)
+static void put_setting(const struct shower *sh, const struct ps_setting *row, const struct conf_value *value,
+			const char *indent)
 {
 	if (value->line == 0 && !sh->all)
 		return;
@@ -92,8 +91,7 @@ static void put_settings(const struct shower *sh, const struct ps_conf *conf, co
 		if (conf->schema[i].type != PS_SET_SECTION)
 			put_setting(sh, &conf->schema[i], &conf->values[i], indent);
 	for (size_t i = 0; conf->schema[i].name; i++)
-		for (size_t n = 0;
-		     conf->schema[i].type == PS_SET_SECTION && n < conf->values[i].count; n++)
+		for (size_t n = 0; conf->schema[i].type == PS_SET_SECTION && n < conf->values[i].count; n++)
 			put_section(sh, conf->values[i].sections[n], indent);
 }
 

@@ -28,8 +28,7 @@ struct token {
 	const char *wrong; /* BAD: what */
 };
 
-static const char no_environment[] =
-	"${...} is not replaced by anything here; in single quotes it stands for itself";
+static const char no_environment[] = "${...} is not replaced by anything here; in single quotes it stands for itself";
 
 struct scanner {
 	char *at;
@@ -184,10 +183,9 @@ bool conf_text_remove(char *text, int line, const char *name)
 
 		if (token.kind == TOKEN_END || token.kind == TOKEN_BAD || token.line > line)
 			return false;
-		in_list = token.kind == TOKEN_OPEN ? before == '='
-						   : in_list && token.kind != TOKEN_CLOSE;
-		if (token.kind == TOKEN_WORD && token.line == line && token_is(token, name) &&
-		    before != '=' && !in_list) {
+		in_list = token.kind == TOKEN_OPEN ? before == '=' : in_list && token.kind != TOKEN_CLOSE;
+		if (token.kind == TOKEN_WORD && token.line == line && token_is(token, name) && before != '=' &&
+		    !in_list) {
 			blank(token.start, statement_end(s));
 			return true;
 		}
@@ -198,8 +196,7 @@ bool conf_text_remove(char *text, int line, const char *name)
 static const uint32_t kinds[] = {PS_PLUGIN_BACKEND, PS_PLUGIN_PROTOCOL};
 
 /* If `first` begins a plugin's section, gives its title and the brace after it. */
-static bool plugin_section(struct scanner s, struct token first, uint32_t *ret_kind,
-			   struct token *ret_title)
+static bool plugin_section(struct scanner s, struct token first, uint32_t *ret_kind, struct token *ret_title)
 {
 	for (size_t i = 0; i < PS_ARRAY_LEN(kinds); i++) {
 		if (first.kind != TOKEN_WORD || !token_is(first, conf_kind_word(kinds[i])))
@@ -215,16 +212,15 @@ static bool plugin_section(struct scanner s, struct token first, uint32_t *ret_k
 static bool is_plugin_name(const char *name, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		if (!ps_isalpha(name[i]) && !ps_isdigit(name[i]) && name[i] != '-' &&
-		    name[i] != '_')
+		if (!ps_isalpha(name[i]) && !ps_isdigit(name[i]) && name[i] != '-' && name[i] != '_')
 			return false;
 	return len > 0;
 }
 
 /* `backend  "maildir" {` becomes `backend/maildir    {`. A role that loads no plugin of a kind cannot check such
  * sections, and does without them: master has. */
-static void join_plugin_name(struct conf_errors *errors, struct scanner s, struct token first,
-			     uint32_t kind, struct token title)
+static void join_plugin_name(struct conf_errors *errors, struct scanner s, struct token first, uint32_t kind,
+			     struct token title)
 {
 	bool quoted = title.kind == TOKEN_STRING;
 	const char *name = title.start + quoted;
@@ -232,8 +228,7 @@ static void join_plugin_name(struct conf_errors *errors, struct scanner s, struc
 	char *joint = first.end;
 
 	if (!is_plugin_name(name, len)) {
-		conf_error(errors, title.line, "\"%.*s\" is no name of a %s", (int)len, name,
-			   conf_kind_word(kind));
+		conf_error(errors, title.line, "\"%.*s\" is no name of a %s", (int)len, name, conf_kind_word(kind));
 		return;
 	}
 	if (!conf_kind_loaded(kind)) {
@@ -241,8 +236,7 @@ static void join_plugin_name(struct conf_errors *errors, struct scanner s, struc
 		return;
 	}
 	if (title.line != first.line) {
-		conf_error(errors, first.line, "the name of the %s must be in this line",
-			   conf_kind_word(kind));
+		conf_error(errors, first.line, "the name of the %s must be in this line", conf_kind_word(kind));
 		return;
 	}
 	memmove(joint + 1, name, len);
@@ -256,24 +250,21 @@ struct open_section {
 	int len;
 };
 
-static bool open_section(struct conf_errors *errors, struct open_section *open, size_t *depth,
-			 struct token token, struct token name)
+static bool open_section(struct conf_errors *errors, struct open_section *open, size_t *depth, struct token token,
+			 struct token name)
 {
 	if (*depth == DEPTH_MAX) {
-		conf_error(errors, token.line, "more than %d sections within each other",
-			   DEPTH_MAX);
+		conf_error(errors, token.line, "more than %d sections within each other", DEPTH_MAX);
 		return false;
 	}
-	open[(*depth)++] =
-		(struct open_section){token.line, name.start, (int)(name.end - name.start)};
+	open[(*depth)++] = (struct open_section){token.line, name.start, (int)(name.end - name.start)};
 	return true;
 }
 
 static void tell_open(struct conf_errors *errors, const struct open_section *open)
 {
 	if (open->len > 0)
-		conf_error(errors, open->line,
-			   "the section or list after %.*s is not closed: a } is missing",
+		conf_error(errors, open->line, "the section or list after %.*s is not closed: a } is missing",
 			   open->len, open->name);
 	else
 		conf_error(errors, open->line, "this { is not closed");
@@ -313,8 +304,7 @@ static void scan(struct conf_errors *errors, char *text)
 static bool is_text(struct ps_bytes line)
 {
 	for (size_t i = 0; i < line.len; i++)
-		if ((line.ptr[i] < ' ' && line.ptr[i] != '\t' && line.ptr[i] != '\r') ||
-		    line.ptr[i] == 0x7f)
+		if ((line.ptr[i] < ' ' && line.ptr[i] != '\t' && line.ptr[i] != '\r') || line.ptr[i] == 0x7f)
 			return false;
 	return ps_utf8_valid(line);
 }
@@ -326,8 +316,7 @@ static void check_octets(struct conf_errors *errors, struct ps_bytes text)
 		size_t len = end < 0 ? text.len : (size_t)end;
 
 		if (!is_text(ps_bytes(text.ptr, len)))
-			conf_error(errors, line,
-				   "this line is not UTF-8, or holds a control octet");
+			conf_error(errors, line, "this line is not UTF-8, or holds a control octet");
 		text = ps_bytes_skip(text, end < 0 ? len : len + 1);
 	}
 }

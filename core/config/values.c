@@ -12,23 +12,12 @@ struct unit {
 
 /* Largest first: the first that divides a number is the one it is printed in. "" ends a table. */
 static const struct unit size_units[] = {
-	{"T", INT64_C(1) << 40},
-	{"G", INT64_C(1) << 30},
-	{"M", INT64_C(1) << 20},
-	{"K", INT64_C(1) << 10},
-	{"",  1	       },
+	{"T", INT64_C(1) << 40}, {"G", INT64_C(1) << 30}, {"M", INT64_C(1) << 20}, {"K", INT64_C(1) << 10}, {"", 1},
 };
 static const struct unit time_units[] = {
-	{"w", 604800},
-        {"d", 86400 },
-        {"h", 3600  },
-        {"m", 60    },
-        {"s", 1     },
-        {"",  1     },
+	{"w", 604800}, {"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}, {"", 1},
 };
-static const struct unit no_units[] = {
-	{"", 1}
-};
+static const struct unit no_units[] = {{"", 1}};
 
 static const struct unit *units_of(enum ps_setting_type type)
 {
@@ -39,16 +28,10 @@ static const struct {
 	const char *word;
 	bool value;
 } truths[] = {
-	{"yes",   true },
-        {"no",    false},
-        {"true",  true },
-	{"false", false},
-        {"on",    true },
-        {"off",   false},
+	{"yes", true}, {"no", false}, {"true", true}, {"false", false}, {"on", true}, {"off", false},
 };
 
-static bool parse_bool(const struct ps_setting *row, const char *text, struct conf_value *value,
-		       struct ps_buf *why)
+static bool parse_bool(const struct ps_setting *row, const char *text, struct conf_value *value, struct ps_buf *why)
 {
 	(void)row;
 	for (size_t i = 0; i < PS_ARRAY_LEN(truths); i++)
@@ -98,14 +81,12 @@ static const char *number_kind(enum ps_setting_type type)
 	}
 }
 
-static bool parse_bounded(const struct ps_setting *row, const char *text, struct conf_value *value,
-			  struct ps_buf *why)
+static bool parse_bounded(const struct ps_setting *row, const char *text, struct conf_value *value, struct ps_buf *why)
 {
 	bool bounded = row->min != 0 || row->max != 0;
 	int64_t n;
 
-	if (parse_number(text, units_of(row->type), &n) &&
-	    (!bounded || (n >= row->min && n <= row->max))) {
+	if (parse_number(text, units_of(row->type), &n) && (!bounded || (n >= row->min && n <= row->max))) {
 		value->number = n;
 		return true;
 	}
@@ -119,8 +100,8 @@ static bool parse_bounded(const struct ps_setting *row, const char *text, struct
 	return false;
 }
 
-static bool parse_choice(const struct ps_setting *row, const char *text, struct ps_pool *pool,
-			 struct conf_value *value, struct ps_buf *why)
+static bool parse_choice(const struct ps_setting *row, const char *text, struct ps_pool *pool, struct conf_value *value,
+			 struct ps_buf *why)
 {
 	char *words = ps_pool_strdup(pool, row->choices), *rest = NULL;
 	struct ps_near near = {.word = text};
@@ -140,8 +121,8 @@ static bool parse_choice(const struct ps_setting *row, const char *text, struct 
 	return false;
 }
 
-bool conf_value_parse(const struct ps_setting *row, const char *text, struct ps_pool *pool,
-		      struct conf_value *value, struct ps_buf *why)
+bool conf_value_parse(const struct ps_setting *row, const char *text, struct ps_pool *pool, struct conf_value *value,
+		      struct ps_buf *why)
 {
 	switch (row->type) {
 	case PS_SET_BOOL: return parse_bool(row, text, value, why);
@@ -162,8 +143,7 @@ static void set_default_list(const char *words, struct ps_pool *pool, struct con
 	size_t cap = 0;
 
 	for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
-		value->words =
-			ps_pool_grow(pool, value->words, value->count, &cap, sizeof *value->words);
+		value->words = ps_pool_grow(pool, value->words, value->count, &cap, sizeof *value->words);
 		value->words[value->count++] = word;
 	}
 }
@@ -180,15 +160,15 @@ static void set_default(struct ps_conf *conf, const struct ps_setting *row, stru
 	} else if (row->def && row->type == PS_SET_LIST) {
 		set_default_list(row->def, pool, value);
 	} else if (row->def && !conf_value_parse(row, row->def, pool, value, &why)) {
-		ps_log(PS_LOG_ERROR, "bad_default", "setting", row->name, "default", row->def,
-		       "msg", ps_buf_cstr(&why), NULL);
+		ps_log(PS_LOG_ERROR, "bad_default", "setting", row->name, "default", row->def, "msg", ps_buf_cstr(&why),
+		       NULL);
 		abort();
 	}
 	ps_buf_finish(&why);
 }
 
-struct ps_conf *conf_create(struct ps_config *config, const struct ps_setting *schema,
-			    const char *name, const char *title)
+struct ps_conf *conf_create(struct ps_config *config, const struct ps_setting *schema, const char *name,
+			    const char *title)
 {
 	static const struct ps_setting none[] = {{.name = NULL}};
 	struct ps_conf *conf = PS_NEW(config->pool, struct ps_conf);

@@ -53,8 +53,7 @@ START_TEST(a_file_reads_as_it_is_written)
 	ck_assert_int_eq(ps_conf_int(limits, "message_size"), INT64_C(2) << 30);
 	ck_assert_int_eq(ps_conf_int(limits, "preauth_timeout"), 120);
 	ck_assert_int_eq(ps_conf_int(limits, "connections"), 20000);
-	ck_assert_str_eq(ps_conf_title(ps_conf_section(root, "mailbox", 1)),
-			 "Entw\xc3\xbcrfe/\"alt\"");
+	ck_assert_str_eq(ps_conf_title(ps_conf_section(root, "mailbox", 1)), "Entw\xc3\xbcrfe/\"alt\"");
 	ps_config_destroy(config);
 }
 END_TEST
@@ -81,98 +80,80 @@ static const struct {
 	const char *text;  /* mail_root is put before it, as line 1 */
 	const char *error; /* what one of the lines told must be */
 } bad[] = {
-  /* names */
-	{"hostnam = a\n",							    "t.conf:2: unknown setting \"hostnam\"; did you mean \"hostname\"?"},
+	/* names */
+	{"hostnam = a\n", "t.conf:2: unknown setting \"hostnam\"; did you mean \"hostname\"?"},
 	{"listener imaps {\n  prot = 993\n}\n",
-	 "t.conf:3: unknown setting \"prot\" in listener \"imaps\"; did you mean \"port\"?"                                                             },
-	{"zzzzzzzz = 1\n",							   "t.conf:2: unknown setting \"zzzzzzzz\""                           },
-	{"include(\"x\")\n",							 "t.conf:2: ( ) * and + must be in quotes"                          },
-	{"limitz { connections = 1 }\n",
-	 "t.conf:2: unknown setting \"limitz\"; did you mean \"limits\"?"									       },
- /* values */
-	{"log_level = inf\n",
-	 "t.conf:2: \"log_level\" must be \"error\" or \"warning\" or \"info\" or \"debug\" "
-	 "(did you mean \"info\"?), not \"inf\""													},
-	{"plaintext_without_tls = maybe\n",
-	 "t.conf:2: \"plaintext_without_tls\" must be yes or no, not \"maybe\""                                                                         },
+	 "t.conf:3: unknown setting \"prot\" in listener \"imaps\"; did you mean \"port\"?"},
+	{"zzzzzzzz = 1\n", "t.conf:2: unknown setting \"zzzzzzzz\""},
+	{"include(\"x\")\n", "t.conf:2: ( ) * and + must be in quotes"},
+	{"limitz { connections = 1 }\n", "t.conf:2: unknown setting \"limitz\"; did you mean \"limits\"?"},
+	/* values */
+	{"log_level = inf\n", "t.conf:2: \"log_level\" must be \"error\" or \"warning\" or \"info\" or \"debug\" "
+			      "(did you mean \"info\"?), not \"inf\""},
+	{"plaintext_without_tls = maybe\n", "t.conf:2: \"plaintext_without_tls\" must be yes or no, not \"maybe\""},
 	{"listener a { port = 65536 tls = none }\n",
 	 "t.conf:2: \"port\" in listener \"a\" must be a whole number from 1 to 65535, not "
-	 "\"65536\""																    },
+	 "\"65536\""},
 	{"listener a { port = -1 tls = none }\n",
-	 "t.conf:2: \"port\" in listener \"a\" must be a whole number from 1 to 65535, not \"-1\""                                                      },
+	 "t.conf:2: \"port\" in listener \"a\" must be a whole number from 1 to 65535, not \"-1\""},
 	{"listener a { port = 1x tls = none }\n",
-	 "t.conf:2: \"port\" in listener \"a\" must be a whole number from 1 to 65535, not \"1x\""                                                      },
+	 "t.conf:2: \"port\" in listener \"a\" must be a whole number from 1 to 65535, not \"1x\""},
 	{"worker_threads = 99999999999999999999\n",
 	 "t.conf:2: \"worker_threads\" must be a whole number from 1 to 256, not "
-	 "\"99999999999999999999\""														     },
-	{"worker_threads = \"\"\n",
-	 "t.conf:2: \"worker_threads\" must be a whole number from 1 to 256, not \"\""                                                                  },
-	{"limits { message_size = 100X }\n",
-	 "t.conf:2: \"message_size\" in limits must be a size such as 64K, 10M or "
-	 "1G from 1K to 1T, not \"100X\""													       },
-	{"limits { message_size = 99999999999G }\n",
-	 "t.conf:2: \"message_size\" in limits must be a size such as 64K, "
-	 "10M or 1G from 1K to 1T, not \"99999999999G\""												},
-	{"limits { preauth_timeout = 2M0 }\n",
-	 "t.conf:2: \"preauth_timeout\" in limits must be a time such as 30s, 5m "
-	 "or 2h from 1s to 1h, not \"2M0\""													     },
-	{"hostname = a\nhostname = b\n",					     "t.conf:3: \"hostname\" is set a second time"                      },
+	 "\"99999999999999999999\""},
+	{"worker_threads = \"\"\n", "t.conf:2: \"worker_threads\" must be a whole number from 1 to 256, not \"\""},
+	{"limits { message_size = 100X }\n", "t.conf:2: \"message_size\" in limits must be a size such as 64K, 10M or "
+					     "1G from 1K to 1T, not \"100X\""},
+	{"limits { message_size = 99999999999G }\n", "t.conf:2: \"message_size\" in limits must be a size such as 64K, "
+						     "10M or 1G from 1K to 1T, not \"99999999999G\""},
+	{"limits { preauth_timeout = 2M0 }\n", "t.conf:2: \"preauth_timeout\" in limits must be a time such as 30s, 5m "
+					       "or 2h from 1s to 1h, not \"2M0\""},
+	{"hostname = a\nhostname = b\n", "t.conf:3: \"hostname\" is set a second time"},
 	{"limits { connections = 1 }\nlimits { }\n",
-	 "t.conf:3: the section \"limits\" that ends here is there a second time"                                                                       },
- /* grammar */
-	{"hostname a\n",							     "t.conf:2: expected = after \"hostname\""                          },
-	{"listener {\n}\n",
-	 "t.conf:2: expected a title after \"listener\", as in: listener \"title\" {"                                                                   },
-	{"limits = 4\n",							     "t.conf:2: expected { after \"limits\""                            },
-	{"limits \"x\" { }\n",						       "t.conf:2: expected { after \"limits\""                            },
-	{"hostname += a\n",							  "t.conf:2: \"hostname\" takes one value: expected =, not +="       },
-	{"hostname = { a }\n",
-	 "t.conf:2: did not expect \"{\" here: expected NAME = VALUE or NAME { ... }"                                                                   },
-	{"limits {\n connections = 5\n\n",
-	 "t.conf:2: the section or list after limits is not closed: a } is missing"                                                                     },
-	{"}\n",								      "t.conf:2: there is no section that this } could close"            },
-	{"hostname = \"a\nlog_level = info\n",
-	 "t.conf:2: the string that starts here is not closed"											  },
-	{"/* a\n b\n",							       "t.conf:2: the comment that starts here is not closed"             },
-	{"hostname =\n",							     "t.conf:2: the file ends within a setting or section"              },
-	{"hostname = \"\\9\"\n",						     "t.conf:2: \"\\9\" has no meaning in a string"                     },
-	{"hostname = ${HOME}\n",						     "t.conf:2: ${...} is not replaced by anything here; in single "
-				 "quotes it stands for itself"                                                          },
-	{"hostname = \"${HOME}\"\n",						 "t.conf:2: ${...} is not replaced by anything here; in single "
-				     "quotes it stands for itself"                                                  },
-	{"hostname = a\001b\n",						      "t.conf:2: this line is not UTF-8, or holds a control octet"       },
-	{"hostname = \xff\n",							"t.conf:2: this line is not UTF-8, or holds a control octet"       },
-	{"a { a { a { a { a { a { a { a { a { } } } } } } } } }\n",
-	 "t.conf:2: more than 8 sections within each other"											     },
+	 "t.conf:3: the section \"limits\" that ends here is there a second time"},
+	/* grammar */
+	{"hostname a\n", "t.conf:2: expected = after \"hostname\""},
+	{"listener {\n}\n", "t.conf:2: expected a title after \"listener\", as in: listener \"title\" {"},
+	{"limits = 4\n", "t.conf:2: expected { after \"limits\""},
+	{"limits \"x\" { }\n", "t.conf:2: expected { after \"limits\""},
+	{"hostname += a\n", "t.conf:2: \"hostname\" takes one value: expected =, not +="},
+	{"hostname = { a }\n", "t.conf:2: did not expect \"{\" here: expected NAME = VALUE or NAME { ... }"},
+	{"limits {\n connections = 5\n\n", "t.conf:2: the section or list after limits is not closed: a } is missing"},
+	{"}\n", "t.conf:2: there is no section that this } could close"},
+	{"hostname = \"a\nlog_level = info\n", "t.conf:2: the string that starts here is not closed"},
+	{"/* a\n b\n", "t.conf:2: the comment that starts here is not closed"},
+	{"hostname =\n", "t.conf:2: the file ends within a setting or section"},
+	{"hostname = \"\\9\"\n", "t.conf:2: \"\\9\" has no meaning in a string"},
+	{"hostname = ${HOME}\n", "t.conf:2: ${...} is not replaced by anything here; in single "
+				 "quotes it stands for itself"},
+	{"hostname = \"${HOME}\"\n", "t.conf:2: ${...} is not replaced by anything here; in single "
+				     "quotes it stands for itself"},
+	{"hostname = a\001b\n", "t.conf:2: this line is not UTF-8, or holds a control octet"},
+	{"hostname = \xff\n", "t.conf:2: this line is not UTF-8, or holds a control octet"},
+	{"a { a { a { a { a { a { a { a { a { } } } } } } } } }\n", "t.conf:2: more than 8 sections within each other"},
 	{"listener a { port = 1 tls = none }\nlistener a { port = 2 tls = none }\n",
-	 "t.conf:3: a second section has the title \"a\""											       },
- /* how settings belong together */
-	{"listener a { tls = none }\n",					      "t.conf:2: listener \"a\" has no port"                             },
+	 "t.conf:3: a second section has the title \"a\""},
+	/* how settings belong together */
+	{"listener a { tls = none }\n", "t.conf:2: listener \"a\" has no port"},
 	{"listener a { port = 1 tls = none }\nlistener b { port = 1 tls = none }\n",
-	 "t.conf:3: listener \"b\" has the address and port of listener \"a\""                                                                          },
+	 "t.conf:3: listener \"b\" has the address and port of listener \"a\""},
 	{"listener a { address = localhost port = 1 tls = none }\n",
 	 "t.conf:2: \"address\" in listener \"a\" must be an IPv4 or IPv6 address, not "
-	 "\"localhost\""																},
+	 "\"localhost\""},
 	{"listener a { port = 1\n tls = implicit }\n",
 	 "t.conf:3: listener \"a\" needs tls { certificate, key }; without TLS it must say: tls = "
-	 "none"																	 },
-	{"tls { key = /k }\n",
-	 "t.conf:2: tls has a key but no certificate: both are needed, or neither"                                                                      },
-	{"tls { key = k certificate = /c }\n",
-	 "t.conf:2: \"key\" in tls must be an absolute path, not \"k\""										 },
-	{"passwd_file = users\n",
-	 "t.conf:2: \"passwd_file\" must be an absolute path, not \"users\""									    },
-	{"mail_location = \"%d/x\"\n",
-	 "t.conf:2: \"mail_location\" must hold %u or %n: a place for each user"                                                                        },
-	{"mail_location = \"%n%\"\n",
-	 "t.conf:2: \"mail_location\" may hold %u, %n, %d and %%, not \"%\""									    },
-	{"mail_location = \"../%n\"\n",
-	 "t.conf:2: \"mail_location\" must be below mail_root: no leading / and no .."                                                                  },
+	 "none"},
+	{"tls { key = /k }\n", "t.conf:2: tls has a key but no certificate: both are needed, or neither"},
+	{"tls { key = k certificate = /c }\n", "t.conf:2: \"key\" in tls must be an absolute path, not \"k\""},
+	{"passwd_file = users\n", "t.conf:2: \"passwd_file\" must be an absolute path, not \"users\""},
+	{"mail_location = \"%d/x\"\n", "t.conf:2: \"mail_location\" must hold %u or %n: a place for each user"},
+	{"mail_location = \"%n%\"\n", "t.conf:2: \"mail_location\" may hold %u, %n, %d and %%, not \"%\""},
+	{"mail_location = \"../%n\"\n", "t.conf:2: \"mail_location\" must be below mail_root: no leading / and no .."},
 	{"namespace { prefix = INBOX }\n",
-	 "t.conf:2: \"prefix\" in namespace must end with the separator \"/\", or be empty"                                                             },
+	 "t.conf:2: \"prefix\" in namespace must end with the separator \"/\", or be empty"},
 	{"mailbox a { special_use = sent }\nmailbox b { special_use = sent }\n",
-	 "t.conf:3: mailbox \"b\" has the special use of mailbox \"a\": expected one for each"                                                          },
-	{"mailbox inbox { }\n",						      "t.conf:2: INBOX is always there: no mailbox section may name it"  },
+	 "t.conf:3: mailbox \"b\" has the special use of mailbox \"a\": expected one for each"},
+	{"mailbox inbox { }\n", "t.conf:2: INBOX is always there: no mailbox section may name it"},
 };
 
 static int read_text(const char *text, struct ps_buf *errors)
@@ -200,8 +181,8 @@ START_TEST(an_error_says_where_and_what_was_expected)
 
 	ps_buf_printf(&text, "mail_root = /srv/mail\n%s", bad[_i].text);
 	ck_assert_int_lt(read_text(ps_buf_cstr(&text), &errors), 0);
-	ck_assert_msg(has_line(ps_buf_cstr(&errors), bad[_i].error), "expected: %s\ntold: %s",
-		      bad[_i].error, ps_buf_cstr(&errors));
+	ck_assert_msg(has_line(ps_buf_cstr(&errors), bad[_i].error), "expected: %s\ntold: %s", bad[_i].error,
+		      ps_buf_cstr(&errors));
 	ck_assert_msg(strncmp(ps_last_error(), "t.conf:", 7) == 0, "%s", ps_last_error());
 	ps_buf_finish(&text);
 	ps_buf_finish(&errors);
@@ -217,16 +198,15 @@ START_TEST(all_errors_are_told_in_the_order_of_lines)
 				   "bar = { x, y }\nlimits { baz += 1 connections = z }\n",
 				   &errors),
 			 0);
-	ck_assert_str_eq(
-		ps_buf_cstr(&errors),
-		"t.conf:2: \"log_level\" must be \"error\" or \"warning\" or \"info\" or "
-		"\"debug\", not \"x\"\n"
-		"t.conf:3: unknown setting \"foo\"\n"
-		"t.conf:4: \"worker_threads\" must be a whole number from 1 to 256, not \"0\"\n"
-		"t.conf:5: unknown setting \"bar\"\n"
-		"t.conf:6: \"connections\" in limits must be a whole number from 1 to 1000000, not "
-		"\"z\"\n"
-		"t.conf:6: unknown setting \"baz\" in limits\n");
+	ck_assert_str_eq(ps_buf_cstr(&errors),
+			 "t.conf:2: \"log_level\" must be \"error\" or \"warning\" or \"info\" or "
+			 "\"debug\", not \"x\"\n"
+			 "t.conf:3: unknown setting \"foo\"\n"
+			 "t.conf:4: \"worker_threads\" must be a whole number from 1 to 256, not \"0\"\n"
+			 "t.conf:5: unknown setting \"bar\"\n"
+			 "t.conf:6: \"connections\" in limits must be a whole number from 1 to 1000000, not "
+			 "\"z\"\n"
+			 "t.conf:6: unknown setting \"baz\" in limits\n");
 	ps_buf_finish(&errors);
 }
 END_TEST
@@ -234,8 +214,7 @@ END_TEST
 START_TEST(mail_root_must_be_set)
 {
 	ck_assert_int_lt(read_text("hostname = a\n", NULL), 0);
-	ck_assert_str_eq(ps_last_error(),
-			 "t.conf:1: \"mail_root\" is not set: expected the folder for all mail");
+	ck_assert_str_eq(ps_last_error(), "t.conf:1: \"mail_root\" is not set: expected the folder for all mail");
 }
 END_TEST
 
@@ -244,8 +223,7 @@ START_TEST(a_missing_file_is_named)
 	struct ps_config *config = NULL;
 	struct ps_buf errors = {0};
 
-	ck_assert_int_eq(ps_config_read("/nowhere/t.conf", ps_bytes(NULL, 0), &errors, &config),
-			 PS_E_NOTFOUND);
+	ck_assert_int_eq(ps_config_read("/nowhere/t.conf", ps_bytes(NULL, 0), &errors, &config), PS_E_NOTFOUND);
 	ck_assert_str_eq(ps_buf_cstr(&errors), "/nowhere/t.conf: No such file or directory\n");
 	ck_assert_int_eq(ps_config_read("/tmp", ps_bytes(NULL, 0), NULL, &config), PS_E_INVALID);
 	ps_buf_finish(&errors);
@@ -262,8 +240,8 @@ static void read_or_refuse(const char *text, size_t len)
 	if (ps_config_read("t.conf", ps_bytes(text, len), &errors, &config) == 0)
 		ps_config_destroy(config);
 	else
-		ck_assert_msg(strncmp(ps_buf_cstr(&errors), "t.conf:", 7) == 0 &&
-				      errors.ptr[7] >= '1' && errors.ptr[7] <= '9',
+		ck_assert_msg(strncmp(ps_buf_cstr(&errors), "t.conf:", 7) == 0 && errors.ptr[7] >= '1' &&
+				      errors.ptr[7] <= '9',
 			      "cut at %zu: %s", len, ps_buf_cstr(&errors));
 	ps_buf_finish(&errors);
 }
@@ -316,9 +294,7 @@ START_TEST(what_is_shown_reads_back_the_same)
 	ck_assert_str_eq(ps_buf_cstr(&first), ps_buf_cstr(&second));
 	ck_assert_str_eq(ps_conf_title(ps_conf_section(ps_config_root(again), "mailbox", 1)),
 			 "Entw\xc3\xbcrfe/\"alt\"");
-	ck_assert_int_eq(
-		ps_conf_int(ps_conf_section(ps_config_root(again), "limits", 0), "preauth_timeout"),
-		120);
+	ck_assert_int_eq(ps_conf_int(ps_conf_section(ps_config_root(again), "limits", 0), "preauth_timeout"), 120);
 	ps_buf_finish(&first);
 	ps_buf_finish(&second);
 	ps_config_destroy(config);
@@ -328,10 +304,8 @@ END_TEST
 
 START_TEST(odd_strings_are_shown_so_that_they_read_back)
 {
-	struct ps_config
-		*config = read_ok(
-			"mail_root = '/m/${X} \"q\" \\\\ \\n'\nhostname = \"a\\tb\\x7fc\"\n"),
-		*again;
+	struct ps_config *config = read_ok("mail_root = '/m/${X} \"q\" \\\\ \\n'\nhostname = \"a\\tb\\x7fc\"\n"),
+			 *again;
 	struct ps_buf text = {0};
 
 	ck_assert_str_eq(ps_conf_str(ps_config_root(config), "mail_root"), "/m/${X} \"q\" \\ \\n");
@@ -352,18 +326,18 @@ static const struct {
 	const char *word, *candidate;
 	bool near;
 } words[] = {
-	{"prot",					 "port",      true },
-	{"Port",					 "port",      true },
-	{"ports",					"port",      true },
-	{"por",					  "port",      true },
-	{"tls",					  "tsl",       true },
-	{"a",					    "b",         false},
-	{"",					     "port",      false},
-	{"xyzt",					 "port",      false},
-	{"portal",				       "port",      true },
-	{"mail_rot",				     "mail_root", true },
-	{"hostname",				     "listener",  false},
-	{"01234567890123456789012345678901234567890123", "port",      false},
+	{"prot", "port", true},
+	{"Port", "port", true},
+	{"ports", "port", true},
+	{"por", "port", true},
+	{"tls", "tsl", true},
+	{"a", "b", false},
+	{"", "port", false},
+	{"xyzt", "port", false},
+	{"portal", "port", true},
+	{"mail_rot", "mail_root", true},
+	{"hostname", "listener", false},
+	{"01234567890123456789012345678901234567890123", "port", false},
 };
 
 START_TEST(near_words_are_found_and_others_not)
@@ -379,19 +353,18 @@ END_TEST
 
 START_TEST(files_that_cannot_be_read_are_told)
 {
-	struct ps_config *config = read_ok(
-		"mail_root = /etc/hostname\npasswd_file = /nowhere/p\n"
-		"tls { certificate = /etc key = /nowhere/k priority = \"NORMAL:+NO-SUCH\" }\n");
+	struct ps_config *config =
+		read_ok("mail_root = /etc/hostname\npasswd_file = /nowhere/p\n"
+			"tls { certificate = /etc key = /nowhere/k priority = \"NORMAL:+NO-SUCH\" }\n");
 	struct ps_buf errors = {0};
 
 	ck_assert_int_lt(ps_config_check_files(config, &errors), 0);
-	ck_assert_str_eq(
-		ps_buf_cstr(&errors),
-		"t.conf:1: \"mail_root\": /etc/hostname is not a folder\n"
-		"t.conf:2: \"passwd_file\": cannot read /nowhere/p: No such file or directory\n"
-		"t.conf:3: \"certificate\": /etc is a folder; expected a file\n"
-		"t.conf:3: \"key\": cannot read /nowhere/k: No such file or directory\n"
-		"t.conf:3: \"priority\" in tls: The request is invalid. at \"+NO-SUCH\"\n");
+	ck_assert_str_eq(ps_buf_cstr(&errors),
+			 "t.conf:1: \"mail_root\": /etc/hostname is not a folder\n"
+			 "t.conf:2: \"passwd_file\": cannot read /nowhere/p: No such file or directory\n"
+			 "t.conf:3: \"certificate\": /etc is a folder; expected a file\n"
+			 "t.conf:3: \"key\": cannot read /nowhere/k: No such file or directory\n"
+			 "t.conf:3: \"priority\" in tls: The request is invalid. at \"+NO-SUCH\"\n");
 	ps_buf_finish(&errors);
 	ps_config_destroy(config);
 }

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cli/cli.h - the program `postern`: what its commands share. A command is a row of the table in main.c and a function.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <jansson.h>
+#include "core/config/config.h"
+#include "postern/buf.h"
+#include "postern/error.h"
+#include "postern/pool.h"
+#include "postern/store.h"
+
+/* Exit codes. */
+enum {
+	CLI_OK = 0,
+	CLI_FAILED = 1,
+	CLI_USAGE = 2
+};
+
+/* Every option there is; a command's row says which of them it takes. */
+enum cli_option_id {
+	CLI_OPT_CONFIG,
+	CLI_OPT_HELP,
+	CLI_OPT_JSON,
+	CLI_OPT_PASSWORD_STDIN,
+	CLI_OPT_SCHEME,
+	CLI_OPT_YES,
+	CLI_OPT_MAIL,
+	CLI_OPT_MAILBOX,
+	CLI_OPT_DRY_RUN,
+	CLI_OPT_ALL,
+	CLI_OPT_COUNT,
+};
+#define CLI_TAKES(option) (1u << (option))
+
+struct cli {
+	struct ps_pool *pool;
+	const char *option[CLI_OPT_COUNT]; /* NULL: not given; "" for one without an argument */
+	const struct cli_command *command;
+	char **args; /* what is left after the options */
+	int arg_count;
+	struct ps_config *config; /* after cli_load() */
+};
+
+struct cli_command {
+	const char *group; /* "user", or NULL */
+	const char *name;
+	const char *arguments; /* "USER [MAILBOX...]" */
+	const char *summary;
+	unsigned options;
+	int min_args, max_args; /* max -1: any number */
+	int (*run)(struct cli *cli);
+	const char *help; /* more lines for --help; may be NULL */
+};
+extern const struct cli_command cli_commands[]; /* a row without name ends it */
+
+/* ---- options.c ---- */
+
+/* Options before the command (`command` NULL: stops at the first argument) or after it. False: told already. */
+bool cli_parse_options(struct cli *cli, int argc, char **argv, unsigned taken);
+void cli_print_options(unsigned taken);
+bool cli_json(const struct cli *cli);
+
+/* ---- context.c ---- */
+
+/* To stderr: "postern: ...". */
+void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Tells ps_last_error() and returns CLI_FAILED. */
+int cli_failed(void);
+int cli_load_plugins(void);
+/* Reads the configuration, with all plugins loaded; all its errors are told. Negative: failed. */
+int cli_load(struct cli *cli);
+const char *cli_config_path(const struct cli *cli);
+/* The user's entry; `ret_info` lives in the pool. Loads the configuration. Negative: told already. */
+int cli_find_user(struct cli *cli, const char *name, struct ps_user_info *ret_info);
+/* The passwd-file's path. NULL: told already. */
+const char *cli_passwd_file(struct cli *cli);
+/* The uid and gid that mail belongs to: the setting user_mail when run as root, else our own. Negative: told. */
+int cli_mail_ids(struct cli *cli, uid_t *ret_uid, gid_t *ret_gid);
+/* Makes this process act as the user for good. Does nothing unless it is root's. */
+int cli_become(const struct ps_user_info *info);
+/* Runs work() in a process that acts as the user, so that what it makes belongs to them; gives its exit code. Without
+ * root's rights it is called here. */
+int cli_as_user(struct cli *cli, const struct ps_user_info *info,
+		int (*work)(struct cli *cli, const struct ps_user_info *info));
+
+/* ---- output.c ---- */
+
+/* Prints and frees. */
+int cli_print_json(json_t *json);
+/* Reads one line without its line end; at most `limit` octets. */
+int cli_read_line(int fd, size_t limit, struct ps_buf *out);
+/* Asks on the terminal without echo, twice when `confirm`; or takes a line of stdin with --password-stdin. */
+int cli_get_password(struct cli *cli, const char *user, struct ps_buf *ret_password);
+/* True after the answer y or yes. Without a terminal to ask on: false, and told. */
+bool cli_confirm(const char *question);
+/* For "%-*s": the width in octets that shows `text` in so many columns; it is UTF-8. */
+int cli_width(const char *text, int width);
+/* "1.2 MB" in one of 4 rotating buffers. */
+const char *cli_octets(uint64_t n);
+
+/* ---- commands, one file per group ---- */
+
+int cli_user_add(struct cli *cli);
+int cli_user_list(struct cli *cli);
+int cli_user_passwd(struct cli *cli);
+int cli_user_remove(struct cli *cli);
+int cli_mailbox_list(struct cli *cli);
+int cli_mailbox_status(struct cli *cli);
+int cli_import(struct cli *cli);
+int cli_config_check(struct cli *cli);
+int cli_config_show(struct cli *cli);
+int cli_who(struct cli *cli);
+int cli_reload(struct cli *cli);
+int cli_stop(struct cli *cli);
+
+#endif

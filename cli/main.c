@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* `postern`: the table of commands, and the way from argv to one of them. */
+#include <locale.h>
+#include <stdio.h>
+#include "cli/cli.h"
+#include "config.h"
+#include "core/config/near.h"
+#include "postern/log.h"
+
+#define COMMON   (CLI_TAKES(CLI_OPT_CONFIG) | CLI_TAKES(CLI_OPT_HELP))
+#define JSON     (COMMON | CLI_TAKES(CLI_OPT_JSON))
+#define PASSWORD (COMMON | CLI_TAKES(CLI_OPT_PASSWORD_STDIN) | CLI_TAKES(CLI_OPT_SCHEME))
+
+/* clang-format off */
+const struct cli_command cli_commands[] = {
+	{"user", "add", "USER", "add a user to the passwd-file", PASSWORD, 1, 1, cli_user_add,
+	 "The password is asked for on the terminal, or read from stdin with --password-stdin. It is never taken from the\n"
+	 "command line, where other users of the machine could see it."},
+	{"user", "list", "", "list the users of the passwd-file", JSON, 0, 0, cli_user_list, NULL},
+	{"user", "passwd", "USER", "give a user another password", PASSWORD, 1, 1, cli_user_passwd, NULL},
+	{"user", "remove", "USER", "remove a user from the passwd-file",
+	 COMMON | CLI_TAKES(CLI_OPT_YES) | CLI_TAKES(CLI_OPT_MAIL), 1, 1, cli_user_remove,
+	 "The user's mail stays where it is unless --mail is given. Sessions that are open go on until they end."},
+	{"mailbox", "list", "USER", "list a user's mailboxes", JSON, 1, 1, cli_mailbox_list, NULL},
+	{"mailbox", "status", "USER [MAILBOX...]", "show the figures of a user's mailboxes", JSON, 1, -1, cli_mailbox_status,
+	 "Without MAILBOX, those of all mailboxes. Names are as `postern mailbox list` prints them, with / between components."},
+	{NULL, "import", "USER PATH", "put a Maildir, or a folder of message files, into a user's mailboxes",
+	 JSON | CLI_TAKES(CLI_OPT_MAILBOX) | CLI_TAKES(CLI_OPT_DRY_RUN), 2, 2, cli_import,
+	 "PATH is a Maildir (with the folders of Maildir++, or others nested in it), a folder of files with one message each\n"
+	 "(folders within it become mailboxes), or one such file. Flags and dates are kept. What the user has already, with\n"
+	 "the same date and the same octets, is passed over, so an import that was interrupted can be run again."},
+	{"config", "check", "", "check the configuration file and the files it names", JSON, 0, 0, cli_config_check, NULL},
+	{"config", "show", "", "print the settings in force", JSON | CLI_TAKES(CLI_OPT_ALL), 0, 0, cli_config_show,
+	 "What is printed reads back the same as a configuration file."},
+	{.name = NULL},
+};
+/* clang-format on */
+
+static bool same(const char *a, const char *b)
+{
+	return a && b && strcmp(a, b) == 0;
+}
+
+static const char *full_name(const struct cli_command *c, struct ps_pool *pool)
+{
+	return ps_pool_printf(pool, "%s%s%s", c->group ? c->group : "", c->group ? " " : "", c->name);
+}
+
+/* All commands, or those of a group. */
+static void print_commands(const struct cli *cli, FILE *out, const char *group)
+{
+	for (const struct cli_command *c = cli_commands; c->name; c++)
+		if (!group || same(group, c->group))
+			fprintf(out, "  %-15s %-18s %s\n", full_name(c, cli->pool), c->arguments, c->summary);
+}
+
+static void print_usage(const struct cli *cli, FILE *out, const char *group)
+{
+	fprintf(out, "usage: postern [--config FILE] %s%sCOMMAND ...\n\n", group ? group : "", group ? " " : "");
+	print_commands(cli, out, group);
+	fprintf(out, "\n`postern COMMAND --help` tells more of each. Exit codes: 0 done, 1 failed, 2 wrong usage.\n");
+}
+
+static void print_help(const struct cli *cli)
+{
+	const struct cli_command *c = cli->command;
+
+	printf("usage: postern %s [OPTIONS] %s\n\n%c%s.\n", full_name(c, cli->pool), c->arguments,
+	       ps_toupper(c->summary[0]), c->summary + 1);
+	if (c->help)
+		printf("%s\n", c->help);
+	printf("\noptions:\n");
+	cli_print_options(c->options);
+}
+
+/* Finds the row that argv starts with; tells how many of its words were the name. */
+static const struct cli_command *find_command(int argc, char **argv, int *ret_words)
+{
+	for (const struct cli_command *c = cli_commands; c->name; c++) {
+		int words = c->group ? 2 : 1;
+
+		if (argc < words || !same(argv[words - 1], c->name) || (c->group && !same(argv[0], c->group)))
+			continue;
+		*ret_words = words;
+		return c;
+	}
+	return NULL;
+}
+
+static bool is_group(const char *word)
+{
+	for (const struct cli_command *c = cli_commands; c->name; c++)
+		if (same(word, c->group))
+			return true;
+	return false;
+}
+
+static int unknown_command(const struct cli *cli, int argc, char **argv)
+{
+	const char *group = is_group(argv[0]) ? argv[0] : NULL;
+	const char *word = group ? argc > 1 ? argv[1] : NULL : argv[0];
+	struct ps_near near = {.word = word};
+
+	if (same(word, "--help") || same(word, "-h")) {
+		print_usage(cli, stdout, group);
+		return CLI_OK;
+	}
+	if (!word) {
+		print_usage(cli, stderr, group);
+		return CLI_USAGE;
+	}
+	for (const struct cli_command *c = cli_commands; c->name; c++)
+		if (!group || same(group, c->group))
+			ps_near_offer(&near, group || !c->group ? c->name : c->group);
+	cli_error("unknown command \"%s%s%s\"%s%s%s; `postern --help` lists them", group ? group : "", group ? " " : "",
+		  word, near.best ? " (did you mean \"" : "", near.best ? near.best : "", near.best ? "\"?)" : "");
+	return CLI_USAGE;
+}
+
+static int run_command(struct cli *cli, int argc, char **argv)
+{
+	const struct cli_command *c = cli->command;
+
+	if (!cli_parse_options(cli, argc, argv, c->options))
+		return CLI_USAGE;
+	if (cli->option[CLI_OPT_HELP]) {
+		print_help(cli);
+		return CLI_OK;
+	}
+	if (cli->arg_count < c->min_args || (c->max_args >= 0 && cli->arg_count > c->max_args)) {
+		cli_error("usage: postern %s [OPTIONS] %s", full_name(c, cli->pool), c->arguments);
+		return CLI_USAGE;
+	}
+	return c->run(cli);
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	int words;
+
+	if (argc == 2 && same(argv[1], "--version")) {
+		printf("postern %s\n", PACKAGE_VERSION);
+		return CLI_OK;
+	}
+	if (!cli_parse_options(cli, argc, argv, COMMON))
+		return CLI_USAGE;
+	if (cli->arg_count == 0 || (cli->option[CLI_OPT_HELP] && cli->arg_count == 0)) {
+		print_usage(cli, cli->option[CLI_OPT_HELP] ? stdout : stderr, NULL);
+		return cli->option[CLI_OPT_HELP] ? CLI_OK : CLI_USAGE;
+	}
+	argv = cli->args;
+	argc = cli->arg_count;
+	cli->command = find_command(argc, argv, &words);
+	if (!cli->command)
+		return unknown_command(cli, argc, argv);
+	return run_command(cli, argc - words + 1, argv + words - 1);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = {.pool = ps_pool_create("cli")};
+	int code;
+
+	setlocale(LC_CTYPE, "");
+	ps_log_setup("postern", PS_LOG_WARNING);
+	code = run(&cli, argc, argv);
+	ps_config_destroy(cli.config);
+	ps_pool_destroy(cli.pool);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		cli_error("writing the output: the file system is full, or nobody reads it");
+		return CLI_FAILED;
+	}
+	return code;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include <getopt.h>
+#include <stdio.h>
+#include "cli/cli.h"
+
+static const struct {
+	const char *name;
+	char letter;
+	const char *argument; /* NULL: takes none */
+	const char *help;
+} options[CLI_OPT_COUNT] = {
+	[CLI_OPT_CONFIG] = {"config", 'c', "FILE",
+			    "configuration file (default $POSTERN_CONFIG, else " PS_SYSCONFDIR
+			    "/postern/postern.conf)"},
+	[CLI_OPT_HELP] = {"help", 'h', NULL, "print this help"},
+	[CLI_OPT_JSON] = {"json", 'j', NULL, "print JSON"},
+	[CLI_OPT_PASSWORD_STDIN] = {"password-stdin", 'p', NULL, "read the password from stdin, one line"},
+	[CLI_OPT_SCHEME] = {"scheme", 's', "SCHEME", "how to hash the password (default: the best that is there)"},
+	[CLI_OPT_YES] = {"yes", 'y', NULL, "do not ask"},
+	[CLI_OPT_MAIL] = {"mail", 'm', NULL, "remove the user's mail too"},
+	[CLI_OPT_MAILBOX] = {"mailbox", 'm', "NAME", "put all messages into this mailbox"},
+	[CLI_OPT_DRY_RUN] = {"dry-run", 'n', NULL, "only tell what would be done"},
+	[CLI_OPT_ALL] = {"all", 'a', NULL, "print defaults too, with what each setting is for"},
+};
+
+/* Fills getopt's tables with the options that are taken; `short_names` starts with '+' where parsing is to stop at
+ * the first argument. */
+static void make_tables(unsigned taken, struct option *longs, char *shorts)
+{
+	size_t n = 0, at = strlen(shorts);
+
+	for (int i = 0; i < CLI_OPT_COUNT; i++) {
+		if (!(taken & CLI_TAKES(i)))
+			continue;
+		longs[n++] = (struct option){options[i].name, options[i].argument ? required_argument : no_argument,
+					     NULL, options[i].letter};
+		shorts[at++] = options[i].letter;
+		if (options[i].argument)
+			shorts[at++] = ':';
+	}
+	longs[n] = (struct option){0};
+	shorts[at] = '\0';
+}
+
+static int id_of(int letter, unsigned taken)
+{
+	for (int i = 0; i < CLI_OPT_COUNT; i++)
+		if (options[i].letter == letter && (taken & CLI_TAKES(i)))
+			return i;
+	return -1;
+}
+
+bool cli_parse_options(struct cli *cli, int argc, char **argv, unsigned taken)
+{
+	struct option longs[CLI_OPT_COUNT + 1];
+	char shorts[2 * CLI_OPT_COUNT + 3];
+	int letter;
+
+	strcpy(shorts, cli->command ? "" : "+");
+	make_tables(taken, longs, shorts);
+	argv[0] = (char *)"postern"; /* getopt begins its complaints with it */
+	optind = 0;
+	while ((letter = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		int id = id_of(letter, taken);
+
+		if (id < 0) {
+			fprintf(stderr, "`postern %s--help` lists the options\n", cli->command ? "COMMAND " : "");
+			return false;
+		}
+		cli->option[id] = options[id].argument ? optarg : "";
+	}
+	cli->args = argv + optind;
+	cli->arg_count = argc - optind;
+	return true;
+}
+
+void cli_print_options(unsigned taken)
+{
+	for (int i = 0; i < CLI_OPT_COUNT; i++) {
+		char name[40];
+
+		if (!(taken & CLI_TAKES(i)))
+			continue;
+		snprintf(name, sizeof name, "-%c, --%s%s%s", options[i].letter, options[i].name,
+			 options[i].argument ? " " : "", options[i].argument ? options[i].argument : "");
+		printf("  %-24s %s\n", name, options[i].help);
+	}
+}
+
+bool cli_json(const struct cli *cli)
+{
+	return cli->option[CLI_OPT_JSON] != NULL;
+}

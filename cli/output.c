@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* What commands say and ask. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <termios.h>
+#include <unistd.h>
+#include "auth/passwords.h"
+#include "cli/cli.h"
+
+int cli_print_json(json_t *json)
+{
+	int r = json ? json_dumpf(json, stdout, JSON_INDENT(2)) : -1;
+
+	putchar('\n');
+	json_decref(json);
+	if (r < 0) {
+		cli_error("the answer cannot be written as JSON");
+		return CLI_FAILED;
+	}
+	return CLI_OK;
+}
+
+int cli_read_line(int fd, size_t limit, struct ps_buf *out)
+{
+	char c;
+	ssize_t n;
+
+	while ((n = read(fd, &c, 1)) == 1 && c != '\n') {
+		if (out->len == limit)
+			return ps_fail(PS_E_LIMIT, "the line is longer than %zu octets", limit);
+		ps_buf_char(out, c);
+	}
+	if (n < 0)
+		return ps_fail_errno("reading a line");
+	if (n == 0 && out->len == 0)
+		return ps_fail(PS_E_CLOSED, "nothing was given");
+	if (out->len > 0 && out->ptr[out->len - 1] == '\r')
+		out->len--;
+	return 0;
+}
+
+/* The terminal is as it was before, also when the user interrupts: ISIG is off meanwhile, and ^C is a lawful octet
+ * of nobody's password, so it ends the question. */
+static int ask_hidden(int tty, const char *prompt, struct ps_buf *out)
+{
+	struct termios before, hidden;
+	int r;
+
+	if (tcgetattr(tty, &before) < 0)
+		return ps_fail_errno("the terminal");
+	hidden = before;
+	hidden.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+	if (tcsetattr(tty, TCSAFLUSH, &hidden) < 0)
+		return ps_fail_errno("the terminal");
+	dprintf(tty, "%s: ", prompt);
+	r = cli_read_line(tty, PS_PASSWORD_MAX, out);
+	tcsetattr(tty, TCSAFLUSH, &before);
+	dprintf(tty, "\n");
+	if (r == 0 && memchr(out->len ? (char *)out->ptr : "", 3, out->len))
+		return ps_fail(PS_E_CLOSED, "interrupted");
+	return r;
+}
+
+static int ask_twice(int tty, const char *user, struct ps_buf *out)
+{
+	struct ps_buf again = {0};
+	char prompt[300];
+	int r;
+
+	snprintf(prompt, sizeof prompt, "New password for %s", user);
+	r = ask_hidden(tty, prompt, out);
+	if (r == 0)
+		r = ask_hidden(tty, "The same again", &again);
+	if (r == 0 && !ps_bytes_eq(ps_buf_view(out), ps_buf_view(&again)))
+		r = ps_fail(PS_E_INVALID, "the two passwords differ; nothing was changed");
+	ps_buf_wipe(&again);
+	return r;
+}
+
+int cli_get_password(struct cli *cli, const char *user, struct ps_buf *ret_password)
+{
+	PS_CLEANUP(ps_closep) int tty = -1;
+
+	/* The buffer must not grow: a copy left behind in freed memory would hold the password. */
+	ps_buf_reserve(ret_password, PS_PASSWORD_MAX + 1);
+	if (cli->option[CLI_OPT_PASSWORD_STDIN])
+		return cli_read_line(STDIN_FILENO, PS_PASSWORD_MAX, ret_password);
+	tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+	if (tty < 0)
+		return ps_fail(PS_E_UNSUPPORTED, "there is no terminal to ask for the password; use --password-stdin");
+	return ask_twice(tty, user, ret_password);
+}
+
+bool cli_confirm(const char *question)
+{
+	struct ps_buf answer = {0};
+	bool yes;
+
+	if (!isatty(STDIN_FILENO)) {
+		cli_error("%s: there is nobody to ask; --yes answers yes", question);
+		return false;
+	}
+	printf("%s [y/N] ", question);
+	fflush(stdout);
+	yes = cli_read_line(STDIN_FILENO, 20, &answer) == 0 &&
+	      (ps_strcasecmp(ps_buf_cstr(&answer), "y") == 0 || ps_strcasecmp(ps_buf_cstr(&answer), "yes") == 0);
+	ps_buf_finish(&answer);
+	return yes;
+}
+
+int cli_width(const char *text, int width)
+{
+	for (; *text; text++)
+		width += ((unsigned char)*text & 0xc0) == 0x80;
+	return width;
+}
+
+const char *cli_octets(uint64_t n)
+{
+	static const char *const units[] = {"B", "KB", "MB", "GB", "TB", "PB"};
+	static char texts[4][24];
+	static unsigned next;
+	char *text = texts[next++ % 4];
+	double value = (double)n;
+	size_t unit = 0;
+
+	while (value >= 1000 && unit + 1 < PS_ARRAY_LEN(units)) {
+		value /= 1000;
+		unit++;
+	}
+	snprintf(text, sizeof texts[0], unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+	return text;
+}
