@@ -4,6 +4,7 @@
 #include "core/config/conf.h"
 #include "core/config/near.h"
 #include "core/process/plugins.h"
+#include "postern/store.h"
 
 typedef void (*check_fn)(const struct ps_config *config, struct conf_errors *errors);
 
