@@ -119,11 +119,9 @@ static void take_angle(struct address_list *list)
 
 static void mailbox(struct address_list *list, bool named, struct address *ret)
 {
-	*ret = (struct address){
-		.kind = ADDRESS_MAILBOX,
-		.local = ps_bytes(list->local.len ? list->local.ptr : (uint8_t *)"",
-				  list->local.len),
-		.host = ps_bytes(list->host.len ? list->host.ptr : (uint8_t *)"", list->host.len)};
+	*ret = (struct address){.kind = ADDRESS_MAILBOX,
+				.local = ps_bytes(list->local.len ? list->local.ptr : (uint8_t *)"", list->local.len),
+				.host = ps_bytes(list->host.len ? list->host.ptr : (uint8_t *)"", list->host.len)};
 	if (named && list->name.len)
 		ret->name = ps_buf_view(&list->name);
 	else if (list->comment.len)
@@ -157,8 +155,7 @@ static void take_address(struct address_list *list, struct address *ret)
 			list->in_group = true;
 			*ret = (struct address){
 				.kind = ADDRESS_GROUP,
-				.name = ps_bytes(list->name.len ? list->name.ptr : (uint8_t *)"",
-						 list->name.len)};
+				.name = ps_bytes(list->name.len ? list->name.ptr : (uint8_t *)"", list->name.len)};
 			return;
 		}
 		/* "name@host <real@host>": all of it is kept as the name until it proves to be the

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <endian.h>
 #include "core/message/cache.h"
 #include "core/message/param.h"
 
@@ -8,13 +9,20 @@ static void put_le(struct ps_buf *out, uint64_t n, int octets)
 		ps_buf_char(out, (char)(n >> 8 * i));
 }
 
-static uint64_t get_le(const uint8_t *at, int octets)
+static uint32_t get_le32(const uint8_t *at)
 {
-	uint64_t n = 0;
+	uint32_t n;
 
-	for (int i = octets; i-- > 0;)
-		n = n << 8 | at[i];
-	return n;
+	memcpy(&n, at, sizeof n);
+	return le32toh(n);
+}
+
+static uint64_t get_le64(const uint8_t *at)
+{
+	uint64_t n;
+
+	memcpy(&n, at, sizeof n);
+	return le64toh(n);
 }
 
 /* Each step maps states one to one, so a change within one word cannot get lost; it is no defence
@@ -22,13 +30,15 @@ static uint64_t get_le(const uint8_t *at, int octets)
 uint64_t cache_checksum(struct ps_bytes octets)
 {
 	const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
-	uint64_t sum = octets.len * odd;
+	uint64_t sum = octets.len * odd, tail = 0;
 
 	for (; octets.len >= 8; octets = ps_bytes_skip(octets, 8)) {
-		sum = (sum ^ get_le(octets.ptr, 8)) * odd;
+		sum = (sum ^ get_le64(octets.ptr)) * odd;
 		sum ^= sum >> 32;
 	}
-	sum = (sum ^ (octets.len ? get_le(octets.ptr, (int)octets.len) : 0)) * odd;
+	for (size_t i = 0; i < octets.len; i++)
+		tail |= (uint64_t)octets.ptr[i] << 8 * i;
+	sum = (sum ^ tail) * odd;
 	return sum ^ sum >> 29;
 }
 
@@ -90,8 +100,7 @@ static void put_entities(const struct tree *tree, struct ps_buf *out)
 	}
 }
 
-void cache_write(const struct tree *tree, const struct header *root, const struct cache_head *date,
-		 struct ps_buf *out)
+void cache_write(const struct tree *tree, const struct header *root, const struct cache_head *date, struct ps_buf *out)
 {
 	struct ps_buf structure = {0}, entities = {0};
 	struct text_ref envelope = tree->entities[0].envelope;
@@ -130,14 +139,14 @@ void cache_head_read(struct ps_bytes octets, struct cache_head *ret)
 	const uint8_t *at = octets.ptr + 16;
 
 	*ret = (struct cache_head){
-		.envelope = (uint32_t)get_le(at, 4),
-		.structure = (uint32_t)get_le(at + 4, 4),
-		.fields = (uint32_t)get_le(at + 8, 4),
-		.entities = (uint32_t)get_le(at + 12, 4),
-		.count = (uint32_t)get_le(at + 16, 4),
-		.zone = (int32_t)get_le(at + 20, 4),
-		.date = (int64_t)get_le(at + 24, 8),
-		.not_kept = get_le(at + 32, 8),
+		.envelope = get_le32(at),
+		.structure = get_le32(at + 4),
+		.fields = get_le32(at + 8),
+		.entities = get_le32(at + 12),
+		.count = get_le32(at + 16),
+		.zone = (int32_t)get_le32(at + 20),
+		.date = (int64_t)get_le64(at + 24),
+		.not_kept = get_le64(at + 32),
 	};
 }
 
@@ -173,8 +182,7 @@ static bool take_extent(struct ps_bytes *in, struct ps_span *span)
 {
 	uint64_t bare;
 
-	if (!take_varint(in, &span->raw_length) || !take_varint(in, &bare) ||
-	    !take_varint(in, &span->lines))
+	if (!take_varint(in, &span->raw_length) || !take_varint(in, &bare) || !take_varint(in, &span->lines))
 		return false;
 	span->length = span->raw_length + bare;
 	return bare <= span->lines && span->lines <= span->raw_length;
@@ -185,10 +193,9 @@ void cache_walk_init(struct cache_walk *walk, const struct ps_cache *cache)
 	struct cache_head head;
 
 	cache_head_read(cache->octets, &head);
-	*walk = (struct cache_walk){.rest = ps_bytes(cache->octets.ptr + CACHE_HEAD +
-							     head.envelope + head.structure +
-							     head.fields,
-						     head.entities)};
+	*walk = (struct cache_walk){
+		.rest = ps_bytes(cache->octets.ptr + CACHE_HEAD + head.envelope + head.structure + head.fields,
+				 head.entities)};
 }
 
 bool cache_walk_next(struct cache_walk *walk, struct cache_entity *ret)
@@ -198,8 +205,8 @@ bool cache_walk_next(struct cache_walk *walk, struct cache_entity *ret)
 
 	*ret = (struct cache_entity){0};
 	if (!take_varint(in, &kind) || kind > ENTITY_MESSAGE || !take_varint(in, &children) ||
-	    children > TREE_PARTS_MAX || !take_varint(in, &raw) || !take_varint(in, &bare) ||
-	    bare > raw || !take_extent(in, &ret->header) || !take_extent(in, &ret->body))
+	    children > TREE_PARTS_MAX || !take_varint(in, &raw) || !take_varint(in, &bare) || bare > raw ||
+	    !take_extent(in, &ret->header) || !take_extent(in, &ret->body))
 		return false;
 	ret->kind = (enum entity_kind)kind;
 	ret->children = (uint32_t)children;
@@ -212,8 +219,7 @@ bool cache_walk_next(struct cache_walk *walk, struct cache_entity *ret)
 	ret->body.raw_offset = walk->raw + ret->header.raw_length;
 	if (kind != ENTITY_LEAF)
 		return true;
-	return take_text(in, &ret->type) && take_text(in, &ret->charset) &&
-	       take_text(in, &ret->encoding);
+	return take_text(in, &ret->type) && take_text(in, &ret->charset) && take_text(in, &ret->encoding);
 }
 
 /* The whole message: no entity may reach beyond it. */
@@ -259,13 +265,11 @@ int ps_cache_open(struct ps_cache *cache, struct ps_bytes octets)
 	struct ps_cache opened = {octets};
 	struct cache_head head;
 
-	if (octets.len < CACHE_HEAD || get_le(octets.ptr, 4) != CACHE_MAGIC ||
-	    get_le(octets.ptr + 4, 4) != octets.len ||
-	    get_le(octets.ptr + 8, 8) != cache_checksum(ps_bytes_skip(octets, 16)))
+	if (octets.len < CACHE_HEAD || get_le32(octets.ptr) != CACHE_MAGIC || get_le32(octets.ptr + 4) != octets.len ||
+	    get_le64(octets.ptr + 8) != cache_checksum(ps_bytes_skip(octets, 16)))
 		return ps_fail(PS_E_CORRUPT, "not a message cache of this version, or damaged");
 	cache_head_read(octets, &head);
-	if ((uint64_t)CACHE_HEAD + head.envelope + head.structure + head.fields + head.entities !=
-		    octets.len ||
+	if ((uint64_t)CACHE_HEAD + head.envelope + head.structure + head.fields + head.entities != octets.len ||
 	    head.count > TREE_PARTS_MAX || !check_entities(&opened, head.count))
 		return ps_fail(PS_E_CORRUPT, "message cache: its parts do not fit");
 	*cache = opened;
@@ -288,8 +292,7 @@ struct ps_bytes ps_cache_bodystructure(const struct ps_cache *cache)
 	return ps_bytes(cache->octets.ptr + CACHE_HEAD + head.envelope, head.structure);
 }
 
-int ps_cache_fields(const struct ps_cache *cache, const char *const *names, size_t count,
-		    struct ps_buf *out)
+int ps_cache_fields(const struct ps_cache *cache, const char *const *names, size_t count, struct ps_buf *out)
 {
 	struct cache_head head;
 
@@ -300,10 +303,8 @@ int ps_cache_fields(const struct ps_cache *cache, const char *const *names, size
 		if (row < 0 || !field_row_kept(row) || head.not_kept >> row & 1)
 			return ps_fail(PS_E_NOTFOUND, "the cache does not keep %s", names[i]);
 	}
-	return ps_header_filter(
-		ps_bytes(cache->octets.ptr + CACHE_HEAD + head.envelope + head.structure,
-			 head.fields),
-		names, count, false, out);
+	return ps_header_filter(ps_bytes(cache->octets.ptr + CACHE_HEAD + head.envelope + head.structure, head.fields),
+				names, count, false, out);
 }
 
 int ps_cache_date(const struct ps_cache *cache, int64_t *ret_time, int *ret_zone)

@@ -35,8 +35,7 @@ struct cache_head {
 uint64_t cache_checksum(struct ps_bytes octets);
 void cache_head_read(struct ps_bytes octets, struct cache_head *ret_head);
 /* Makes the block of a whole tree. */
-void cache_write(const struct tree *tree, const struct header *root, const struct cache_head *date,
-		 struct ps_buf *out);
+void cache_write(const struct tree *tree, const struct header *root, const struct cache_head *date, struct ps_buf *out);
 
 /* An entity as the cache has it. */
 struct cache_entity {

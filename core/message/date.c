@@ -40,8 +40,7 @@ static int to_time(const struct calendar *c, int64_t *ret_time)
 	int64_t days;
 
 	if (c->year < 1 || c->year > 9999 || c->month < 0 || c->month > 11 || c->day < 1 ||
-	    c->day > days_in_month(c->year, c->month) || c->hour > 23 || c->minute > 59 ||
-	    c->second > 60)
+	    c->day > days_in_month(c->year, c->month) || c->hour > 23 || c->minute > 59 || c->second > 60)
 		return ps_fail(PS_E_SYNTAX, "there is no such date");
 	days = days_to_year(c->year) + c->day - 1;
 	for (int m = 0; m < c->month; m++)
@@ -59,19 +58,14 @@ static void from_time(int64_t time, struct calendar *ret)
 		rest += 86400;
 		days--;
 	}
-	year = 1970 + days / 366 - (days < 0);
+	year = 1970 + (days < 0 ? days / 365 - 1 : days / 366); /* not too late */
 	while (days_to_year(year + 1) <= days)
 		year++;
 	days -= days_to_year(year);
 	for (month = 0; days >= days_in_month(year, month); month++)
 		days -= days_in_month(year, month);
-	*ret = (struct calendar){year,
-				 month,
-				 (int)days + 1,
-				 (int)(rest / 3600),
-				 (int)(rest / 60 % 60),
-				 (int)(rest % 60),
-				 0};
+	*ret = (struct calendar){
+		year, month, (int)days + 1, (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60), 0};
 }
 
 /* Digits ahead, min to max of them; a value that long never overflows (max <= 9). -1 when they are
@@ -157,20 +151,8 @@ static int named_zone(struct ps_bytes name)
 		const char *name;
 		int minutes;
 	} zones[] = {
-		{"EDT",  -240},
-                {"EST",  -300},
-                {"CDT",  -300},
-                {"CST",  -360},
-                {"MDT",  -360},
-		{"MST",  -420},
-                {"PDT",  -420},
-                {"PST",  -480},
-                {"CET",  60  },
-                {"CEST", 120 },
-		{"MET",  60  },
-                {"MEST", 120 },
-                {"BST",  60  },
-                {"JST",  540 },
+		{"EDT", -240}, {"EST", -300}, {"CDT", -300}, {"CST", -360}, {"MDT", -360}, {"MST", -420}, {"PDT", -420},
+		{"PST", -480}, {"CET", 60},   {"CEST", 120}, {"MET", 60},   {"MEST", 120}, {"BST", 60},   {"JST", 540},
 	};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(zones); i++)
@@ -305,11 +287,10 @@ int ps_imap_day_parse(struct ps_bytes text, int64_t *ret_time)
 
 void ps_imap_date_format(struct ps_buf *out, int64_t time)
 {
-	const int64_t first = INT64_C(-62135596800),
-		      last = INT64_C(253402300799); /* years 1 to 9999 */
+	const int64_t first = INT64_C(-62135596800), last = INT64_C(253402300799); /* years 1 to 9999 */
 	struct calendar c;
 
 	from_time(time < first ? first : time > last ? last : time, &c);
-	ps_buf_printf(out, "%2d-%s-%04d %02d:%02d:%02d +0000", c.day, months[c.month], (int)c.year,
-		      c.hour, c.minute, c.second);
+	ps_buf_printf(out, "%2d-%s-%04d %02d:%02d:%02d +0000", c.day, months[c.month], (int)c.year, c.hour, c.minute,
+		      c.second);
 }

@@ -97,8 +97,7 @@ void ps_derive_destroy(struct ps_derive *d)
 
 static void push_boundary(struct ps_derive *d, size_t at)
 {
-	d->boundaries[d->boundary_count++] =
-		(struct boundary){d->open, at, d->boundary_text.len - at};
+	d->boundaries[d->boundary_count++] = (struct boundary){d->open, at, d->boundary_text.len - at};
 }
 
 /* Keeps the first `count`. */
@@ -133,8 +132,7 @@ static void header_done(struct ps_derive *d, struct mark body)
 	d->in_header = false;
 	d->boundary_text.limit = at + BOUNDARY_MAX;
 	entity_describe(tree, entity, &d->header, in_digest,
-			d->depth == TREE_DEPTH_MAX || tree->count == TREE_PARTS_MAX,
-			&d->boundary_text);
+			d->depth == TREE_DEPTH_MAX || tree->count == TREE_PARTS_MAX, &d->boundary_text);
 	if (d->open == 0)
 		take_root_header(d);
 	if (entity->kind == ENTITY_LEAF)
@@ -265,8 +263,7 @@ static void advance(struct ps_derive *d, struct ps_bytes *in, size_t n)
 /* Takes up to and including the line end, or all there is, and gives what it held without the line
  * end. A CR at the end of a piece is held back until it is known what follows. True at the line's
  * end. */
-static bool take_line(struct ps_derive *d, struct ps_bytes *in, struct ps_bytes *ret_text,
-		      bool *ret_cr_ahead)
+static bool take_line(struct ps_derive *d, struct ps_bytes *in, struct ps_bytes *ret_text, bool *ret_cr_ahead)
 {
 	ptrdiff_t lf = ps_bytes_find(*in, '\n');
 	size_t n = lf < 0 ? in->len : (size_t)lf;
@@ -439,8 +436,7 @@ static int feed_fd(struct ps_derive *d, int fd, uint8_t *piece)
 	}
 }
 
-int ps_derive_fd(int fd, struct ps_derive **ret_derive, uint64_t *ret_size,
-		 struct ps_bytes *ret_cache)
+int ps_derive_fd(int fd, struct ps_derive **ret_derive, uint64_t *ret_size, struct ps_bytes *ret_cache)
 {
 	struct ps_derive *d = ps_derive_create();
 	uint8_t *piece = ps_malloc(PIECE);

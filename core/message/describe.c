@@ -94,8 +94,7 @@ static bool subtype_is(const struct content_type *ct, const char *subtype)
 }
 
 /* Appends ("name" "value" ...) or NIL, and shows each parameter to two who want one. */
-static void write_params(struct ps_buf *out, struct lex lex, struct param_gather *one,
-			 struct param_gather *other)
+static void write_params(struct ps_buf *out, struct lex lex, struct param_gather *one, struct param_gather *other)
 {
 	struct param_list list;
 	bool any = false;
@@ -106,8 +105,7 @@ static void write_params(struct ps_buf *out, struct lex lex, struct param_gather
 		any = true;
 		imap_nstring(out, ps_buf_view(&list.name));
 		ps_buf_char(out, ' ');
-		imap_nstring(out, ps_bytes(list.value.len ? list.value.ptr : (uint8_t *)"",
-					   list.value.len));
+		imap_nstring(out, ps_bytes(list.value.len ? list.value.ptr : (uint8_t *)"", list.value.len));
 		if (one)
 			param_gather(one, &list);
 		if (other)
@@ -249,9 +247,8 @@ static void describe_single(struct tree *tree, struct entity *entity, const stru
 }
 
 /* Behind the parts: subtype params disposition language location. False without a boundary. */
-static bool describe_multipart(struct tree *tree, struct entity *entity,
-			       const struct header *header, const struct content_type *ct,
-			       bool terse, struct ps_buf *ret_boundary)
+static bool describe_multipart(struct tree *tree, struct entity *entity, const struct header *header,
+			       const struct content_type *ct, bool terse, struct ps_buf *ret_boundary)
 {
 	struct param_gather boundary = {.name = "boundary"};
 	struct ps_buf *out = &tree->texts;
@@ -277,8 +274,7 @@ static bool describe_multipart(struct tree *tree, struct entity *entity,
 	return entity->kind == ENTITY_MULTIPART;
 }
 
-static void describe_envelope(struct tree *tree, struct entity *entity, const struct header *header,
-			      bool terse)
+static void describe_envelope(struct tree *tree, struct entity *entity, const struct header *header, bool terse)
 {
 	size_t start = tree->texts.len;
 
@@ -298,8 +294,8 @@ static void make_plain(struct content_type *ct)
 	ct->given = false;
 }
 
-void entity_describe(struct tree *tree, struct entity *entity, const struct header *header,
-		     bool in_digest, bool leaf, struct ps_buf *ret_boundary)
+void entity_describe(struct tree *tree, struct entity *entity, const struct header *header, bool in_digest, bool leaf,
+		     struct ps_buf *ret_boundary)
 {
 	bool root = entity == tree->entities;
 	bool message = root || tree->entities[entity->parent].kind == ENTITY_MESSAGE;

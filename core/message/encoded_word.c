@@ -19,11 +19,9 @@ struct word {
 
 struct decoding {
 	const uint8_t *end;
-	const uint8_t *
-		close; /* the first "?=" at or behind where it was last searched; `end` if there is none */
+	const uint8_t *close; /* the first "?=" at or behind where it was last searched; `end` if there is none */
 	struct charset charset;
-	char charset_name[CHARSET_NAME_MAX +
-			  1]; /* of the last word; "" if what came last is plain text */
+	char charset_name[CHARSET_NAME_MAX + 1]; /* of the last word; "" if what came last is plain text */
 	struct ps_buf octets;
 	struct ps_buf *out;
 };
@@ -50,8 +48,7 @@ static bool parse_charset(struct lex *lex, struct word *word)
 	size_t n = 0;
 	int c;
 
-	while ((c = lex_peek(lex)) > ' ' && c < 0x7f && c != '?' && c != '*' &&
-	       n < CHARSET_NAME_MAX) {
+	while ((c = lex_peek(lex)) > ' ' && c < 0x7f && c != '?' && c != '*' && n < CHARSET_NAME_MAX) {
 		word->charset[n++] = (char)ps_tolower(c);
 		lex->at++;
 	}
@@ -164,8 +161,7 @@ static void decode_text(struct decoding *d, struct ps_bytes text)
 	while (at < d->end && (at = memchr(at, '=', (size_t)(d->end - at)))) {
 		bool between = d->charset_name[0] && ink >= at;
 
-		if (d->end - at < 2 || at[1] != '?' ||
-		    !parse_word(d, (struct lex){at + 2, d->end}, &word)) {
+		if (d->end - at < 2 || at[1] != '?' || !parse_word(d, (struct lex){at + 2, d->end}, &word)) {
 			at++;
 			continue;
 		}

@@ -55,8 +55,7 @@ static void write_list(struct ps_bytes value, unsigned *left, struct ps_buf *out
 	address_list_finish(&list);
 }
 
-static void write_addresses(const struct header *header, enum field field, unsigned *left,
-			    struct ps_buf *out)
+static void write_addresses(const struct header *header, enum field field, unsigned *left, struct ps_buf *out)
 {
 	struct ps_bytes value = header_value(header, field);
 	size_t start = out->len;

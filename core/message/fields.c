@@ -12,59 +12,59 @@ static const struct row {
 	bool addresses; /* several fields of the name are one list; of others the first counts */
 	uint32_t max;
 } rows[] = {
-	{"Content-Type",                    FIELD_CONTENT_TYPE,              true,  false, FIELD_PARAMS_MAX },
-	{"Content-Transfer-Encoding",       FIELD_CONTENT_TRANSFER_ENCODING, true,  false, FIELD_TEXT_MAX   },
-	{"Content-ID",                      FIELD_CONTENT_ID,                false, false, FIELD_TEXT_MAX   },
-	{"Content-Description",             FIELD_CONTENT_DESCRIPTION,       false, false, FIELD_TEXT_MAX   },
-	{"Content-Disposition",             FIELD_CONTENT_DISPOSITION,       false, false, FIELD_PARAMS_MAX },
-	{"Content-Language",                FIELD_CONTENT_LANGUAGE,          false, false, FIELD_TEXT_MAX   },
-	{"Content-Location",                FIELD_CONTENT_LOCATION,          false, false, FIELD_TEXT_MAX   },
-	{"Content-MD5",                     FIELD_CONTENT_MD5,               false, false, FIELD_TEXT_MAX   },
-	{"Date",			    FIELD_DATE,                      true,  false, FIELD_TEXT_MAX   },
-	{"Subject",			 FIELD_SUBJECT,                   true,  false, FIELD_TEXT_MAX   },
-	{"From",			    FIELD_FROM,                      true,  true,  FIELD_ADDRESS_MAX},
-	{"Sender",			  FIELD_SENDER,                    true,  true,  FIELD_ADDRESS_MAX},
-	{"Reply-To",			FIELD_REPLY_TO,                  true,  true,  FIELD_ADDRESS_MAX},
-	{"To",			      FIELD_TO,                        true,  true,  FIELD_ADDRESS_MAX},
-	{"Cc",			      FIELD_CC,                        true,  true,  FIELD_ADDRESS_MAX},
-	{"Bcc",			     FIELD_BCC,                       true,  true,  FIELD_ADDRESS_MAX},
-	{"In-Reply-To",                     FIELD_IN_REPLY_TO,               true,  false, FIELD_TEXT_MAX   },
-	{"Message-ID",                      FIELD_MESSAGE_ID,                true,  false, FIELD_TEXT_MAX   },
-	{"References",                      FIELD_OTHER,                     true,  false, 0                },
-	{"MIME-Version",                    FIELD_OTHER,                     true,  false, 0                },
-	{"Newsgroups",                      FIELD_OTHER,                     true,  false, 0                },
-	{"Followup-To",                     FIELD_OTHER,                     true,  false, 0                },
-	{"Mail-Followup-To",                FIELD_OTHER,                     true,  false, 0                },
-	{"Mail-Reply-To",                   FIELD_OTHER,                     true,  false, 0                },
-	{"List-Id",			 FIELD_OTHER,                     true,  false, 0                },
-	{"List-Post",		       FIELD_OTHER,                     true,  false, 0                },
-	{"List-Unsubscribe",                FIELD_OTHER,                     true,  false, 0                },
-	{"List-Unsubscribe-Post",           FIELD_OTHER,                     true,  false, 0                },
-	{"Priority",			FIELD_OTHER,                     true,  false, 0                },
-	{"X-Priority",                      FIELD_OTHER,                     true,  false, 0                },
-	{"X-MSMail-Priority",               FIELD_OTHER,                     true,  false, 0                },
-	{"Importance",                      FIELD_OTHER,                     true,  false, 0                },
-	{"X-Spam-Flag",                     FIELD_OTHER,                     true,  false, 0                },
-	{"X-Spam-Status",                   FIELD_OTHER,                     true,  false, 0                },
-	{"X-Spam-Score",                    FIELD_OTHER,                     true,  false, 0                },
-	{"X-Spam-Level",                    FIELD_OTHER,                     true,  false, 0                },
-	{"X-Label",			 FIELD_OTHER,                     true,  false, 0                },
-	{"X-Keywords",                      FIELD_OTHER,                     true,  false, 0                },
-	{"Keywords",			FIELD_OTHER,                     true,  false, 0                },
-	{"Lines",			   FIELD_OTHER,                     true,  false, 0                },
-	{"Delivered-To",                    FIELD_OTHER,                     true,  false, 0                },
-	{"Return-Path",                     FIELD_OTHER,                     true,  false, 0                },
-	{"Auto-Submitted",                  FIELD_OTHER,                     true,  false, 0                },
-	{"Precedence",                      FIELD_OTHER,                     true,  false, 0                },
-	{"Return-Receipt-To",               FIELD_OTHER,                     true,  false, 0                },
-	{"Disposition-Notification-To",     FIELD_OTHER,                     true,  false, 0                },
-	{"X-Draft-Info",                    FIELD_OTHER,                     true,  false, 0                },
-	{"X-Universally-Unique-Identifier", FIELD_OTHER,                     true,  false, 0                },
-	{"Resent-From",                     FIELD_OTHER,                     true,  false, 0                },
-	{"Resent-To",		       FIELD_OTHER,                     true,  false, 0                },
-	{"Resent-Cc",		       FIELD_OTHER,                     true,  false, 0                },
-	{"Resent-Date",                     FIELD_OTHER,                     true,  false, 0                },
-	{"Resent-Message-ID",               FIELD_OTHER,                     true,  false, 0                },
+	{"Content-Type", FIELD_CONTENT_TYPE, true, false, FIELD_PARAMS_MAX},
+	{"Content-Transfer-Encoding", FIELD_CONTENT_TRANSFER_ENCODING, true, false, FIELD_TEXT_MAX},
+	{"Content-ID", FIELD_CONTENT_ID, false, false, FIELD_TEXT_MAX},
+	{"Content-Description", FIELD_CONTENT_DESCRIPTION, false, false, FIELD_TEXT_MAX},
+	{"Content-Disposition", FIELD_CONTENT_DISPOSITION, false, false, FIELD_PARAMS_MAX},
+	{"Content-Language", FIELD_CONTENT_LANGUAGE, false, false, FIELD_TEXT_MAX},
+	{"Content-Location", FIELD_CONTENT_LOCATION, false, false, FIELD_TEXT_MAX},
+	{"Content-MD5", FIELD_CONTENT_MD5, false, false, FIELD_TEXT_MAX},
+	{"Date", FIELD_DATE, true, false, FIELD_TEXT_MAX},
+	{"Subject", FIELD_SUBJECT, true, false, FIELD_TEXT_MAX},
+	{"From", FIELD_FROM, true, true, FIELD_ADDRESS_MAX},
+	{"Sender", FIELD_SENDER, true, true, FIELD_ADDRESS_MAX},
+	{"Reply-To", FIELD_REPLY_TO, true, true, FIELD_ADDRESS_MAX},
+	{"To", FIELD_TO, true, true, FIELD_ADDRESS_MAX},
+	{"Cc", FIELD_CC, true, true, FIELD_ADDRESS_MAX},
+	{"Bcc", FIELD_BCC, true, true, FIELD_ADDRESS_MAX},
+	{"In-Reply-To", FIELD_IN_REPLY_TO, true, false, FIELD_TEXT_MAX},
+	{"Message-ID", FIELD_MESSAGE_ID, true, false, FIELD_TEXT_MAX},
+	{"References", FIELD_OTHER, true, false, 0},
+	{"MIME-Version", FIELD_OTHER, true, false, 0},
+	{"Newsgroups", FIELD_OTHER, true, false, 0},
+	{"Followup-To", FIELD_OTHER, true, false, 0},
+	{"Mail-Followup-To", FIELD_OTHER, true, false, 0},
+	{"Mail-Reply-To", FIELD_OTHER, true, false, 0},
+	{"List-Id", FIELD_OTHER, true, false, 0},
+	{"List-Post", FIELD_OTHER, true, false, 0},
+	{"List-Unsubscribe", FIELD_OTHER, true, false, 0},
+	{"List-Unsubscribe-Post", FIELD_OTHER, true, false, 0},
+	{"Priority", FIELD_OTHER, true, false, 0},
+	{"X-Priority", FIELD_OTHER, true, false, 0},
+	{"X-MSMail-Priority", FIELD_OTHER, true, false, 0},
+	{"Importance", FIELD_OTHER, true, false, 0},
+	{"X-Spam-Flag", FIELD_OTHER, true, false, 0},
+	{"X-Spam-Status", FIELD_OTHER, true, false, 0},
+	{"X-Spam-Score", FIELD_OTHER, true, false, 0},
+	{"X-Spam-Level", FIELD_OTHER, true, false, 0},
+	{"X-Label", FIELD_OTHER, true, false, 0},
+	{"X-Keywords", FIELD_OTHER, true, false, 0},
+	{"Keywords", FIELD_OTHER, true, false, 0},
+	{"Lines", FIELD_OTHER, true, false, 0},
+	{"Delivered-To", FIELD_OTHER, true, false, 0},
+	{"Return-Path", FIELD_OTHER, true, false, 0},
+	{"Auto-Submitted", FIELD_OTHER, true, false, 0},
+	{"Precedence", FIELD_OTHER, true, false, 0},
+	{"Return-Receipt-To", FIELD_OTHER, true, false, 0},
+	{"Disposition-Notification-To", FIELD_OTHER, true, false, 0},
+	{"X-Draft-Info", FIELD_OTHER, true, false, 0},
+	{"X-Universally-Unique-Identifier", FIELD_OTHER, true, false, 0},
+	{"Resent-From", FIELD_OTHER, true, false, 0},
+	{"Resent-To", FIELD_OTHER, true, false, 0},
+	{"Resent-Cc", FIELD_OTHER, true, false, 0},
+	{"Resent-Date", FIELD_OTHER, true, false, 0},
+	{"Resent-Message-ID", FIELD_OTHER, true, false, 0},
 };
 _Static_assert(sizeof rows / sizeof *rows <= 64, "a row is a bit of not_kept");
 
@@ -123,8 +123,7 @@ static void keep_verbatim(struct header *header)
 {
 	struct ps_buf *field = &header->field;
 
-	if (header->cut || field->len > KEPT_FIELD_MAX ||
-	    header->kept.len + field->len > KEPT_FIELDS_MAX)
+	if (header->cut || field->len > KEPT_FIELD_MAX || header->kept.len + field->len > KEPT_FIELDS_MAX)
 		header->not_kept |= UINT64_C(1) << header->row;
 	else
 		ps_buf_bytes(&header->kept, ps_buf_view(field));
@@ -201,12 +200,10 @@ static void find_name(struct header *header)
 	while (name.len && (name.ptr[name.len - 1] == ' ' || name.ptr[name.len - 1] == '\t'))
 		name.len--;
 	header->row = field_row(name);
-	header->wanted =
-		header->row >= 0 && (header->keep || rows[header->row].field != FIELD_OTHER);
+	header->wanted = header->row >= 0 && (header->keep || rows[header->row].field != FIELD_OTHER);
 	if (header->wanted)
 		header->max = (size_t)colon + 1 +
-			      (rows[header->row].max > KEPT_FIELD_MAX ? rows[header->row].max
-								      : KEPT_FIELD_MAX);
+			      (rows[header->row].max > KEPT_FIELD_MAX ? rows[header->row].max : KEPT_FIELD_MAX);
 }
 
 void header_text(struct header *header, struct ps_bytes text)

@@ -11,8 +11,8 @@ enum {
 	/* Octets of all headers of a message; what follows is not looked at. */
 	PS_HEADER_MAX = 50 * 1024 * 1024,
 	FIELD_NAME_MAX = 128,
-	FIELD_TEXT_MAX = 32 * 1024,    /* of a field that ENVELOPE or BODYSTRUCTURE gives as text */
-	FIELD_PARAMS_MAX = 128 * 1024, /* of a field with parameters */
+	FIELD_TEXT_MAX = 32 * 1024,     /* of a field that ENVELOPE or BODYSTRUCTURE gives as text */
+	FIELD_PARAMS_MAX = 128 * 1024,  /* of a field with parameters */
 	FIELD_ADDRESS_MAX = 256 * 1024, /* of all address fields of one name */
 	KEPT_FIELD_MAX = 32 * 1024,     /* verbatim in the cache; a larger one is left out */
 	KEPT_FIELDS_MAX = 64 * 1024,    /* all of them */

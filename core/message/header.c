@@ -38,8 +38,7 @@ static bool next_block(struct ps_header_walk *walk, struct ps_bytes *ret_block)
 
 /* False for what is no field: a first line without colon, or one that starts with a blank or the
  * colon. */
-static bool split_field(struct ps_bytes block, struct ps_bytes *ret_name,
-			struct ps_bytes *ret_value)
+static bool split_field(struct ps_bytes block, struct ps_bytes *ret_name, struct ps_bytes *ret_value)
 {
 	ptrdiff_t colon = ps_bytes_find(ps_bytes(block.ptr, line_length(block)), ':');
 	struct ps_bytes name = ps_bytes(block.ptr, colon < 0 ? 0 : (size_t)colon);
@@ -53,8 +52,7 @@ static bool split_field(struct ps_bytes block, struct ps_bytes *ret_name,
 	return true;
 }
 
-bool ps_header_next(struct ps_header_walk *walk, struct ps_bytes *ret_name,
-		    struct ps_bytes *ret_value)
+bool ps_header_next(struct ps_header_walk *walk, struct ps_bytes *ret_name, struct ps_bytes *ret_value)
 {
 	struct ps_bytes block;
 
@@ -78,8 +76,7 @@ static bool is_among(struct ps_bytes name, const char *const *names, size_t coun
 	return false;
 }
 
-int ps_header_filter(struct ps_bytes header, const char *const *names, size_t count, bool except,
-		     struct ps_buf *out)
+int ps_header_filter(struct ps_bytes header, const char *const *names, size_t count, bool except, struct ps_buf *out)
 {
 	struct ps_header_walk walk = {header};
 	struct ps_bytes block, name, value;

@@ -104,8 +104,7 @@ static bool fits_quoted(struct ps_bytes text)
 	if (text.len > 1000)
 		return false;
 	for (size_t i = 0; i < text.len; i++)
-		if (text.ptr[i] >= 0x80 || text.ptr[i] == '\r' || text.ptr[i] == '\n' ||
-		    text.ptr[i] == 0)
+		if (text.ptr[i] >= 0x80 || text.ptr[i] == '\r' || text.ptr[i] == '\n' || text.ptr[i] == 0)
 			return false;
 	return true;
 }

@@ -112,8 +112,7 @@ void param_gather(struct param_gather *gather, const struct param_list *list)
 	bool coded;
 	uint32_t piece = 0;
 
-	if (gather->whole || name.len < base ||
-	    !ps_bytes_caseeq_str(ps_bytes(name.ptr, base), gather->name))
+	if (gather->whole || name.len < base || !ps_bytes_caseeq_str(ps_bytes(name.ptr, base), gather->name))
 		return;
 	name = ps_bytes_skip(name, base);
 	if (name.len == 0) {

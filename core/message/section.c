@@ -50,8 +50,7 @@ static int enter(struct place *place, uint32_t n)
 	return 0;
 }
 
-static int find_place(const struct ps_cache *cache, const uint32_t *part, size_t depth,
-		      struct place *place)
+static int find_place(const struct ps_cache *cache, const uint32_t *part, size_t depth, struct place *place)
 {
 	cache_walk_init(&place->walk, cache);
 	if (!cache_walk_next(&place->walk, &place->entity))
@@ -72,16 +71,15 @@ static struct ps_span whole(const struct cache_entity *entity)
 	};
 }
 
-int ps_cache_section(const struct ps_cache *cache, const uint32_t *part, size_t depth,
-		     enum ps_section what, struct ps_span *ret_span)
+int ps_cache_section(const struct ps_cache *cache, const uint32_t *part, size_t depth, enum ps_section what,
+		     struct ps_span *ret_span)
 {
 	struct place place;
 
 	if (find_place(cache, part, depth, &place) < 0 || (what == PS_SECTION_MIME && depth == 0))
 		return ps_fail(PS_E_NOTFOUND, "the message has no such part");
 	if (depth && (what == PS_SECTION_HEADER || what == PS_SECTION_TEXT)) {
-		if (place.entity.kind != ENTITY_MESSAGE ||
-		    !cache_walk_next(&place.walk, &place.entity))
+		if (place.entity.kind != ENTITY_MESSAGE || !cache_walk_next(&place.walk, &place.entity))
 			return ps_fail(PS_E_NOTFOUND, "the part is not a message");
 	}
 	if (what == PS_SECTION_HEADER || what == PS_SECTION_MIME)
@@ -114,9 +112,7 @@ static int tell_leaf(struct leaves *l, const struct cache_entity *entity, size_t
 	size_t type_len = slash < 0 ? entity->type.len : (size_t)slash;
 	struct ps_part_info info = {
 		.type = pool_text(l->pool, ps_bytes(entity->type.ptr, type_len)),
-		.subtype = slash < 0
-				   ? ""
-				   : pool_text(l->pool, ps_bytes_skip(entity->type, type_len + 1)),
+		.subtype = slash < 0 ? "" : pool_text(l->pool, ps_bytes_skip(entity->type, type_len + 1)),
 		.charset = entity->charset.len ? pool_text(l->pool, entity->charset) : NULL,
 		.encoding = pool_text(l->pool, entity->encoding),
 		.header = entity->header,
@@ -128,8 +124,8 @@ static int tell_leaf(struct leaves *l, const struct cache_entity *entity, size_t
 	return l->fn(l->arg, &info);
 }
 
-static int tell_message(struct leaves *l, const struct cache_entity *part,
-			const struct cache_entity *message, size_t depth)
+static int tell_message(struct leaves *l, const struct cache_entity *part, const struct cache_entity *message,
+			size_t depth)
 {
 	struct ps_part_info info = {
 		.type = "message",
@@ -146,8 +142,7 @@ static int tell_message(struct leaves *l, const struct cache_entity *part,
 
 /* `entity` was just taken and its number is part[0..depth), where a message that is not multipart
  * is not yet numbered. */
-static int walk_leaves(struct leaves *l, const struct cache_entity *entity, size_t depth,
-		       bool is_message)
+static int walk_leaves(struct leaves *l, const struct cache_entity *entity, size_t depth, bool is_message)
 {
 	struct cache_entity child;
 	int r;
@@ -199,8 +194,8 @@ static bool take_literal(struct ps_bytes *in, struct ps_bytes *ret)
 	uint64_t n;
 	size_t all;
 
-	if (brace < 2 || ps_bytes_u64(ps_bytes(in->ptr + 1, (size_t)brace - 1), &n) < 0 ||
-	    n > in->len || in->len - n < (size_t)brace + 3)
+	if (brace < 2 || ps_bytes_u64(ps_bytes(in->ptr + 1, (size_t)brace - 1), &n) < 0 || n > in->len ||
+	    in->len - n < (size_t)brace + 3)
 		return false;
 	all = (size_t)brace + 3 + (size_t)n;
 	*ret = ps_bytes(in->ptr, all);
@@ -317,8 +312,7 @@ static bool copy_single(struct ps_bytes *in, struct ps_buf *out, int depth)
 	if (ps_bytes_caseeq_str(type, "\"text\""))
 		return copy_values(in, out, 1);
 	message = ps_bytes_caseeq_str(type, "\"message\"") &&
-		  (ps_bytes_caseeq_str(subtype, "\"rfc822\"") ||
-		   ps_bytes_caseeq_str(subtype, "\"global\""));
+		  (ps_bytes_caseeq_str(subtype, "\"rfc822\"") || ps_bytes_caseeq_str(subtype, "\"global\""));
 	if (!message)
 		return true;
 	if (!copy_values(in, out, 1) || !take_char(in, ' '))

@@ -37,11 +37,10 @@ void transfer_finish(struct transfer *t)
 #define NO_8 NO, NO, NO, NO, NO, NO, NO, NO
 
 static const uint8_t base64_values[128] = {
-	NO_8, NO_8, NO_8, NO_8, NO_8, NO, NO, NO,  62, NO, NO, NO, 63, 52, 53, 54, 55, 56, 57,
-	58,   59,   60,   61,   NO,   NO, NO, PAD, NO, NO, NO, 0,  1,  2,  3,  4,  5,  6,  7,
-	8,    9,    10,   11,   12,   13, 14, 15,  16, 17, 18, 19, 20, 21, 22, 23, 24, 25, NO,
-	NO,   NO,   NO,   NO,   NO,   26, 27, 28,  29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39,
-	40,   41,   42,   43,   44,   45, 46, 47,  48, 49, 50, 51, NO, NO, NO, NO, NO,
+	NO_8, NO_8, NO_8, NO_8, NO_8, NO, NO, NO, 62, NO, NO, NO, 63, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, NO,
+	NO,   NO,   PAD,  NO,   NO,   NO, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17,
+	18,   19,   20,   21,   22,   23, 24, 25, NO, NO, NO, NO, NO, NO, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35,
+	36,   37,   38,   39,   40,   41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, NO, NO, NO, NO, NO,
 };
 
 /* The group in hand as it is: padding, or the end, has cut it short. One character alone is no octet. */
@@ -212,8 +211,7 @@ void ps_decode_destroy(struct ps_decode *d)
 
 static int convert(struct ps_decode *d, struct ps_buf *out)
 {
-	int r = d->octets.failed ? PS_E_LIMIT
-				 : charset_feed(&d->charset, ps_buf_view(&d->octets), out);
+	int r = d->octets.failed ? PS_E_LIMIT : charset_feed(&d->charset, ps_buf_view(&d->octets), out);
 
 	ps_buf_reset(&d->octets);
 	return r;

@@ -12,10 +12,9 @@
 #include "core/message/fields.h"
 
 enum {
-	TREE_DEPTH_MAX = 100,   /* multiparts and messages within each other */
-	TREE_PARTS_MAX = 10000, /* entities */
-	TREE_TEXTS_MAX =
-		1024 * 1024, /* of descriptions; entities behind are described without parameters */
+	TREE_DEPTH_MAX = 100,         /* multiparts and messages within each other */
+	TREE_PARTS_MAX = 10000,       /* entities */
+	TREE_TEXTS_MAX = 1024 * 1024, /* of descriptions; entities behind are described without parameters */
 };
 
 /* A place in the message, both as it lies there and as it is sent. */
@@ -58,8 +57,8 @@ void tree_finish(struct tree *tree);
 
 /* Sets kind and descriptions of an entity from its header; `ret_boundary` gets the boundary of a
  * multipart and stays empty for others. With `leaf` it may not have parts. */
-void entity_describe(struct tree *tree, struct entity *entity, const struct header *header,
-		     bool in_digest, bool leaf, struct ps_buf *ret_boundary);
+void entity_describe(struct tree *tree, struct entity *entity, const struct header *header, bool in_digest, bool leaf,
+		     struct ps_buf *ret_boundary);
 /* The whole BODYSTRUCTURE. */
 void tree_write_structure(const struct tree *tree, struct ps_buf *out);
 
