@@ -7,7 +7,8 @@
 #include "postern/pool.h"
 
 enum {
-	PIECE = 64 * 1024
+	PIECE = 64 * 1024,
+	LINE = 1024, /* most first lines are shorter */
 };
 
 struct ps_body_stream {
@@ -23,16 +24,14 @@ struct ps_body_stream {
 	bool started; /* it is known where to begin */
 };
 
-/* The next raw octets, at most a piece. Those of a body in memory stay where they are. */
-static int next_piece(struct ps_body_stream *r, struct ps_bytes *ret)
+/* The next raw octets, at most `max` and a piece. Those of a body in memory stay where they are. */
+static int next_piece(struct ps_body_stream *r, uint64_t max, struct ps_bytes *ret)
 {
-	uint64_t need = r->skip + r->left; /* a raw octet gives one wire octet or two */
 	size_t want = (size_t)(r->end - r->at < PIECE ? r->end - r->at : PIECE);
 	ssize_t n;
 
-	if (need && need < want)
-		want = (size_t)need;
-
+	if (max < want)
+		want = (size_t)max;
 	if (r->body->data) {
 		*ret = ps_bytes(r->body->data + r->at, want);
 		r->at += want;
@@ -113,7 +112,7 @@ static int starts_bare(struct ps_body_stream *r, bool *ret_bare)
 	bool cr = false;
 
 	for (r->at = 0; r->at < r->end;) {
-		int result = next_piece(r, &piece);
+		int result = next_piece(r, LINE, &piece);
 		ptrdiff_t lf;
 
 		if (result < 0)
@@ -191,7 +190,7 @@ int ps_body_stream_next(struct ps_body_stream *r, struct ps_bytes *ret_octets)
 	while (result == 0 && r->left && wire.len == 0) {
 		if (r->at >= r->end)
 			return ps_fail(PS_E_STORAGE, "a message is shorter than its cache says");
-		result = next_piece(r, &piece);
+		result = next_piece(r, r->skip + r->left, &piece); /* a raw octet gives one wire octet or two */
 		if (result == 0)
 			wire = clip(r, r->convert ? to_wire(r, piece) : piece);
 	}
