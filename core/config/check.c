@@ -169,6 +169,8 @@ static void check_mailbox_name(const struct ps_conf *mailbox, struct conf_errors
 
 	if (ps_strcasecmp(name, "INBOX") == 0)
 		conf_error(errors, mailbox->line, "INBOX is always there: no mailbox section may name it");
+	else if (ps_mailbox_name_check(name) < 0)
+		conf_error(errors, mailbox->line, "mailbox \"%s\" cannot be: %s", name, ps_last_error());
 }
 
 static void check_mailboxes(const struct ps_config *config, struct conf_errors *errors)

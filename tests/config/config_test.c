@@ -153,7 +153,8 @@ static const struct {
 	 "t.conf:2: \"prefix\" in namespace must end with the separator \"/\", or be empty"},
 	{"mailbox a { special_use = sent }\nmailbox b { special_use = sent }\n",
 	 "t.conf:3: mailbox \"b\" has the special use of mailbox \"a\": expected one for each"},
-	{"mailbox \"a//b\" { }\n", "t.conf:2: mailbox \"a//b\" is no lawful name"},
+	{"mailbox \"a//b\" { }\n",
+	 "t.conf:2: mailbox \"a//b\" cannot be: mailbox name: a component is empty, \".\" or \"..\""},
 	{"mailbox inbox { }\n", "t.conf:2: INBOX is always there: no mailbox section may name it"},
 };
 
