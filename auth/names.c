@@ -12,8 +12,7 @@ static int check_part(struct ps_bytes part)
 {
 	if (part.len == 0)
 		return ps_fail(PS_E_INVALID, "user name: empty local part or domain");
-	if (part.ptr[0] == '.' || part.ptr[part.len - 1] == '.' ||
-	    memmem(part.ptr, part.len, "..", 2))
+	if (part.ptr[0] == '.' || part.ptr[part.len - 1] == '.' || memmem(part.ptr, part.len, "..", 2))
 		return ps_fail(PS_E_INVALID, "user name: misplaced dot");
 	return 0;
 }
@@ -27,8 +26,7 @@ static int check(struct ps_bytes name)
 		return ps_fail(PS_E_INVALID, "user name: longer than %d octets", PS_USER_NAME_MAX);
 	for (size_t i = 0; i < name.len; i++)
 		if (!is_lawful(name.ptr[i]))
-			return ps_fail(PS_E_INVALID, "user name: octet 0x%02x is not allowed",
-				       (unsigned)name.ptr[i]);
+			return ps_fail(PS_E_INVALID, "user name: octet 0x%02x is not allowed", (unsigned)name.ptr[i]);
 	if (at < 0)
 		return check_part(name);
 	if (ps_bytes_find(ps_bytes_skip(name, (size_t)at + 1), '@') >= 0)
@@ -51,8 +49,7 @@ int ps_user_name_normalise(struct ps_bytes name, const char *default_domain, str
 	}
 	if (out->failed || out->len - start > PS_USER_NAME_MAX) {
 		out->len = start;
-		return ps_fail(PS_E_INVALID, "user name: longer than %d octets with its domain",
-			       PS_USER_NAME_MAX);
+		return ps_fail(PS_E_INVALID, "user name: longer than %d octets with its domain", PS_USER_NAME_MAX);
 	}
 	for (size_t i = start; i < out->len; i++)
 		out->ptr[i] = (uint8_t)ps_tolower(out->ptr[i]);

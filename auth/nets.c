@@ -64,8 +64,7 @@ static bool read_net(struct ps_bytes net, struct address *ret_address, unsigned 
 	if (!read_address(text, ret_address))
 		return false;
 	bits = ret_address->bits;
-	if (slash >= 0 &&
-	    (ps_bytes_u32(ps_bytes_skip(net, len + 1), &bits) < 0 || bits > ret_address->bits))
+	if (slash >= 0 && (ps_bytes_u32(ps_bytes_skip(net, len + 1), &bits) < 0 || bits > ret_address->bits))
 		return false;
 	*ret_bits = bits;
 	return true;

@@ -54,8 +54,7 @@ int ps_passwd_read_fd(int fd, const char *path, struct ps_buf *out)
 	if (fstat(fd, &st) < 0)
 		return ps_fail_errno("%s", path);
 	if (!S_ISREG(st.st_mode) || st.st_size > PS_PASSWD_FILE_MAX)
-		return ps_fail(PS_E_INVALID, "%s: not a regular file of less than %u octets", path,
-			       PS_PASSWD_FILE_MAX);
+		return ps_fail(PS_E_INVALID, "%s: not a regular file of less than %u octets", path, PS_PASSWD_FILE_MAX);
 	/* One more, to see the end even if the file grows meanwhile. */
 	size = (size_t)st.st_size + 1;
 	do {
@@ -93,8 +92,7 @@ static int set_id(const char *what, struct ps_bytes value, uint32_t expected, ui
 		return ps_fail(PS_E_INVALID, "%s \"%.*s\" is not a number", what, (int)value.len,
 			       (const char *)value.ptr);
 	if (n != expected)
-		return ps_fail(PS_E_UNSUPPORTED,
-			       "%s %u differs from %u, under which the mail processes run", what, n,
+		return ps_fail(PS_E_UNSUPPORTED, "%s %u differs from %u, under which the mail processes run", what, n,
 			       expected);
 	*id = n;
 	return 0;
@@ -126,8 +124,7 @@ static int extra_allow_nets(struct line *line, struct ps_bytes value)
 {
 	line->user->allow_nets = ps_pool_strndup(line->pool, (const char *)value.ptr, value.len);
 	if (!ps_nets_valid(line->user->allow_nets))
-		return ps_fail(PS_E_INVALID, "allow_nets: \"%s\" is not a list of networks",
-			       line->user->allow_nets);
+		return ps_fail(PS_E_INVALID, "allow_nets: \"%s\" is not a list of networks", line->user->allow_nets);
 	return 0;
 }
 
@@ -151,15 +148,15 @@ static const struct extra {
 	const char *key;
 	int (*set)(struct line *line, struct ps_bytes value);
 } extras[] = {
-	{"mail",       extra_mail      },
-	{"home",       extra_home      },
-	{"uid",        extra_uid       },
-	{"gid",        extra_gid       },
+	{"mail", extra_mail},
+	{"home", extra_home},
+	{"uid", extra_uid},
+	{"gid", extra_gid},
 	{"allow_nets", extra_allow_nets},
-	{"nologin",    extra_nologin   },
-	{"reason",     extra_ignored   },
-	{"quota_rule", extra_ignored   },
-	{"quota",      extra_ignored   },
+	{"nologin", extra_nologin},
+	{"reason", extra_ignored},
+	{"quota_rule", extra_ignored},
+	{"quota", extra_ignored},
 };
 
 static int read_extra(struct line *line, struct ps_bytes field)
@@ -171,8 +168,7 @@ static int read_extra(struct line *line, struct ps_bytes field)
 	for (size_t i = 0; i < PS_ARRAY_LEN(extras); i++)
 		if (ps_bytes_eq_str(key, extras[i].key))
 			return extras[i].set(line, value);
-	return ps_fail(PS_E_UNSUPPORTED, "extra field \"%.*s\" is not supported", (int)key.len,
-		       (const char *)key.ptr);
+	return ps_fail(PS_E_UNSUPPORTED, "extra field \"%.*s\" is not supported", (int)key.len, (const char *)key.ptr);
 }
 
 /* ---- where the mail is
@@ -198,10 +194,7 @@ static int put_variable(struct ps_buf *out, char variable, const char *user, con
 	case 'd': return ps_buf_str(out, at ? at + 1 : "");
 	case 'h': return ps_buf_str(out, home ? home : "");
 	case '%': return ps_buf_char(out, '%');
-	default:
-		return ps_fail(PS_E_INVALID,
-			       "mail location: %%%c is not known (%%u, %%n, %%d, %%h are)",
-			       variable);
+	default: return ps_fail(PS_E_INVALID, "mail location: %%%c is not known (%%u, %%n, %%d, %%h are)", variable);
 	}
 }
 
@@ -244,10 +237,8 @@ static int set_root(struct line *line, const char *below, const char *location)
 		return r;
 	while (len && mail_root[len - 1] == '/')
 		len--;
-	if (strncmp(root, mail_root, len) != 0 || root[len] != '/' || !root[len + 1] ||
-	    has_dots(root))
-		return ps_fail(PS_E_INVALID, "mail location %s is not below mail_root %s", root,
-			       mail_root);
+	if (strncmp(root, mail_root, len) != 0 || root[len] != '/' || !root[len + 1] || has_dots(root))
+		return ps_fail(PS_E_INVALID, "mail location %s is not below mail_root %s", root, mail_root);
 	line->user->info.root = root;
 	return 0;
 }
@@ -263,11 +254,9 @@ static int set_location(struct line *line)
 	if (!colon)
 		return set_root(line, NULL, line->mail);
 	if (strchr(colon + 1, ':'))
-		return ps_fail(PS_E_UNSUPPORTED,
-			       "mail location %s: options after the path are not supported",
+		return ps_fail(PS_E_UNSUPPORTED, "mail location %s: options after the path are not supported",
 			       line->mail);
-	line->user->info.backend =
-		ps_pool_strndup(line->pool, line->mail, (size_t)(colon - line->mail));
+	line->user->info.backend = ps_pool_strndup(line->pool, line->mail, (size_t)(colon - line->mail));
 	return set_root(line, NULL, colon + 1);
 }
 
@@ -297,8 +286,7 @@ static int read_line(struct line *line, struct ps_bytes text)
 	field = take_field(&text, ':');
 	line->user->password = ps_pool_strndup(line->pool, (const char *)field.ptr, field.len);
 	if ((r = ps_password_stored_check(line->user->password)) < 0 ||
-	    (r = extra_uid(line, take_field(&text, ':'))) < 0 ||
-	    (r = extra_gid(line, take_field(&text, ':'))) < 0)
+	    (r = extra_uid(line, take_field(&text, ':'))) < 0 || (r = extra_gid(line, take_field(&text, ':'))) < 0)
 		return r;
 	take_field(&text, ':'); /* gecos */
 	field = take_field(&text, ':');
@@ -319,20 +307,18 @@ static int read_line(struct line *line, struct ps_bytes text)
 /* ---- the file
  * --------------------------------------------------------------------------------------- */
 
-static void add_line(struct ps_passwd_file *file, struct ps_bytes text, const char *path,
-		     unsigned number, const struct ps_passwd_defaults *defaults)
+static void add_line(struct ps_passwd_file *file, struct ps_bytes text, const char *path, unsigned number,
+		     const struct ps_passwd_defaults *defaults)
 {
-	struct line line = {.pool = file->pool,
-			    .defaults = defaults,
-			    .user = PS_NEW(file->pool, struct ps_passwd_user)};
+	struct line line = {
+		.pool = file->pool, .defaults = defaults, .user = PS_NEW(file->pool, struct ps_passwd_user)};
 
 	if (read_line(&line, text) < 0) {
-		ps_logf(PS_LOG_ERROR, "passwd_file_line", NULL, "%s:%u: %s; line passed over", path,
-			number, ps_last_error());
+		ps_logf(PS_LOG_ERROR, "passwd_file_line", NULL, "%s:%u: %s; line passed over", path, number,
+			ps_last_error());
 		return;
 	}
-	file->users =
-		ps_pool_grow(file->pool, file->users, file->count, &file->cap, sizeof *file->users);
+	file->users = ps_pool_grow(file->pool, file->users, file->count, &file->cap, sizeof *file->users);
 	file->users[file->count++] = line.user;
 }
 
@@ -358,19 +344,16 @@ static void drop_doubles(struct ps_passwd_file *file, const char *path)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < file->count; i++) {
-		if (kept &&
-		    strcmp(file->users[kept - 1]->info.name, file->users[i]->info.name) == 0)
+		if (kept && strcmp(file->users[kept - 1]->info.name, file->users[i]->info.name) == 0)
 			ps_logf(PS_LOG_ERROR, "passwd_file_line", NULL,
-				"%s: user %s is there twice; the first line counts", path,
-				file->users[i]->info.name);
+				"%s: user %s is there twice; the first line counts", path, file->users[i]->info.name);
 		else
 			file->users[kept++] = file->users[i];
 	}
 	file->count = kept;
 }
 
-int ps_passwd_file_parse(struct ps_bytes text, const char *path,
-			 const struct ps_passwd_defaults *defaults,
+int ps_passwd_file_parse(struct ps_bytes text, const char *path, const struct ps_passwd_defaults *defaults,
 			 struct ps_passwd_file **ret_file)
 {
 	struct ps_passwd_file *file = ps_zalloc(sizeof *file);
@@ -391,8 +374,7 @@ int ps_passwd_file_parse(struct ps_bytes text, const char *path,
 	return 0;
 }
 
-void ps_passwd_defaults_from(const struct ps_conf *root, uid_t uid, gid_t gid,
-			     struct ps_passwd_defaults *ret_defaults)
+void ps_passwd_defaults_from(const struct ps_conf *root, uid_t uid, gid_t gid, struct ps_passwd_defaults *ret_defaults)
 {
 	*ret_defaults = (struct ps_passwd_defaults){
 		.default_domain = ps_conf_str(root, "default_domain"),
@@ -404,8 +386,7 @@ void ps_passwd_defaults_from(const struct ps_conf *root, uid_t uid, gid_t gid,
 	};
 }
 
-int ps_passwd_file_open(const struct ps_conf *root, uid_t uid, gid_t gid,
-			struct ps_passwd_file **ret_file)
+int ps_passwd_file_open(const struct ps_conf *root, uid_t uid, gid_t gid, struct ps_passwd_file **ret_file)
 {
 	const char *path = ps_conf_str(root, "passwd_file");
 	PS_CLEANUP(ps_closep) int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
@@ -433,13 +414,11 @@ void ps_passwd_file_destroy(struct ps_passwd_file *file)
 	free(file);
 }
 
-const struct ps_passwd_user *ps_passwd_file_find(const struct ps_passwd_file *file,
-						 const char *name)
+const struct ps_passwd_user *ps_passwd_file_find(const struct ps_passwd_file *file, const char *name)
 {
 	struct ps_passwd_user key = {.info.name = name}, *at = &key, **found;
 
-	found = file->count ? bsearch(&at, file->users, file->count, sizeof *file->users, by_name)
-			    : NULL;
+	found = file->count ? bsearch(&at, file->users, file->count, sizeof *file->users, by_name) : NULL;
 	return found ? *found : NULL;
 }
 

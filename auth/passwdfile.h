@@ -29,8 +29,7 @@ struct ps_passwd_defaults {
 	gid_t gid;
 };
 /* The strings are the configuration's. */
-void ps_passwd_defaults_from(const struct ps_conf *root, uid_t uid, gid_t gid,
-			     struct ps_passwd_defaults *ret_defaults);
+void ps_passwd_defaults_from(const struct ps_conf *root, uid_t uid, gid_t gid, struct ps_passwd_defaults *ret_defaults);
 
 struct ps_passwd_user {
 	struct ps_user_info info;
@@ -42,17 +41,14 @@ struct ps_passwd_user {
 
 struct ps_passwd_file;
 /* `path` is for messages. The text may be wiped afterwards. */
-int ps_passwd_file_parse(struct ps_bytes text, const char *path,
-			 const struct ps_passwd_defaults *defaults,
+int ps_passwd_file_parse(struct ps_bytes text, const char *path, const struct ps_passwd_defaults *defaults,
 			 struct ps_passwd_file **ret_file);
 /* Opens and parses the file that the setting passwd_file names. PS_E_NOTFOUND also when it names
  * none. */
-int ps_passwd_file_open(const struct ps_conf *root, uid_t uid, gid_t gid,
-			struct ps_passwd_file **ret_file);
+int ps_passwd_file_open(const struct ps_conf *root, uid_t uid, gid_t gid, struct ps_passwd_file **ret_file);
 void ps_passwd_file_destroy(struct ps_passwd_file *file); /* wipes */
 /* By the one spelling of the name (auth/names.h). NULL: there is none. */
-const struct ps_passwd_user *ps_passwd_file_find(const struct ps_passwd_file *file,
-						 const char *name);
+const struct ps_passwd_user *ps_passwd_file_find(const struct ps_passwd_file *file, const char *name);
 /* The first of the file, NULL when it is empty: its hash stands in for those of users who do not
  * exist. */
 const struct ps_passwd_user *ps_passwd_file_first(const struct ps_passwd_file *file);

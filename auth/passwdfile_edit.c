@@ -52,8 +52,8 @@ static bool is_user(struct ps_bytes line, const char *domain, struct ps_bytes us
 {
 	struct ps_buf name = {0};
 	struct ps_bytes field = user_of(line);
-	bool same = field.ptr && ps_user_name_normalise(field, domain, &name) == 0 &&
-		    ps_bytes_eq(ps_buf_view(&name), user);
+	bool same =
+		field.ptr && ps_user_name_normalise(field, domain, &name) == 0 && ps_bytes_eq(ps_buf_view(&name), user);
 
 	ps_buf_finish(&name);
 	return same;
@@ -94,8 +94,7 @@ static int edit_text(struct job *job)
 	if (job->edit == EDIT_ADD && job->found)
 		return ps_fail(PS_E_EXISTS, "user %s exists", ps_buf_cstr(&job->user));
 	if (job->edit != EDIT_ADD && !job->found)
-		return ps_fail(PS_E_NOTFOUND, "no user %s in %s", ps_buf_cstr(&job->user),
-			       job->path);
+		return ps_fail(PS_E_NOTFOUND, "no user %s in %s", ps_buf_cstr(&job->user), job->path);
 	if (job->edit == EDIT_ADD)
 		ps_buf_printf(&job->new, "%s:%s::::::\n", ps_buf_cstr(&job->user), job->hash);
 	return job->new.failed ? ps_fail(PS_E_LIMIT, "%s: too large", job->path) : 0;
@@ -149,8 +148,7 @@ static int write_all(int fd, struct ps_bytes text)
 /* The new file gets the old one's owner and mode before a single octet is in it. */
 static int fill(struct job *job, int fd, const char *tmp)
 {
-	if (job->exists && (fchown(fd, job->st.st_uid, job->st.st_gid) < 0 ||
-			    fchmod(fd, job->st.st_mode & 07777) < 0))
+	if (job->exists && (fchown(fd, job->st.st_uid, job->st.st_gid) < 0 || fchmod(fd, job->st.st_mode & 07777) < 0))
 		return ps_fail_errno("owner and mode of %s", tmp);
 	if (write_all(fd, ps_buf_view(&job->new)) < 0 || fsync(fd) < 0)
 		return ps_fail_errno("write %s", tmp);
@@ -198,21 +196,17 @@ static int find_file(struct job *job, const char *path)
 	return 0;
 }
 
-static int run(const char *path, const char *domain, const char *user, const char *hash,
-	       enum edit edit)
+static int run(const char *path, const char *domain, const char *user, const char *hash, enum edit edit)
 {
-	struct job job = {.edit = edit,
-			  .domain = domain,
-			  .hash = hash,
-			  .lock = -1,
-			  .new = {.limit = PS_PASSWD_FILE_MAX}};
+	struct job job = {
+		.edit = edit, .domain = domain, .hash = hash, .lock = -1, .new = {.limit = PS_PASSWD_FILE_MAX}};
 	int r;
 
 	if (hash && (strpbrk(hash, ":\n\r") || !*hash))
 		return ps_fail(PS_E_INVALID, "a password hash must not hold a colon or a line end");
 	if ((r = ps_user_name_normalise(ps_bytes_str(user), domain, &job.user)) == 0 &&
-	    (r = find_file(&job, path)) == 0 && (r = take_lock(&job)) == 0 &&
-	    (r = read_old(&job)) == 0 && (r = edit_text(&job)) == 0)
+	    (r = find_file(&job, path)) == 0 && (r = take_lock(&job)) == 0 && (r = read_old(&job)) == 0 &&
+	    (r = edit_text(&job)) == 0)
 		r = write_new(&job);
 	ps_closep(&job.lock);
 	ps_buf_finish(&job.user);
@@ -221,14 +215,12 @@ static int run(const char *path, const char *domain, const char *user, const cha
 	return r;
 }
 
-int ps_passwd_file_add(const char *path, const char *default_domain, const char *user,
-		       const char *hash)
+int ps_passwd_file_add(const char *path, const char *default_domain, const char *user, const char *hash)
 {
 	return run(path, default_domain, user, hash, EDIT_ADD);
 }
 
-int ps_passwd_file_set_password(const char *path, const char *default_domain, const char *user,
-				const char *hash)
+int ps_passwd_file_set_password(const char *path, const char *default_domain, const char *user, const char *hash)
 {
 	return run(path, default_domain, user, hash, EDIT_SET);
 }
@@ -238,8 +230,7 @@ int ps_passwd_file_remove(const char *path, const char *default_domain, const ch
 	return run(path, default_domain, user, NULL, EDIT_REMOVE);
 }
 
-int ps_passwd_file_list(const char *path, const char *default_domain,
-			int (*fn)(void *arg, const char *user), void *arg)
+int ps_passwd_file_list(const char *path, const char *default_domain, int (*fn)(void *arg, const char *user), void *arg)
 {
 	PS_CLEANUP(ps_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct ps_buf text = {0}, name = {0};
@@ -252,8 +243,7 @@ int ps_passwd_file_list(const char *path, const char *default_domain,
 	rest = ps_buf_view(&text);
 	while (r == 0 && ps_passwd_line(&rest, &line)) {
 		ps_buf_reset(&name);
-		if (user_of(line).ptr &&
-		    ps_user_name_normalise(user_of(line), default_domain, &name) == 0)
+		if (user_of(line).ptr && ps_user_name_normalise(user_of(line), default_domain, &name) == 0)
 			r = fn(arg, ps_buf_cstr(&name));
 	}
 	ps_buf_wipe(&text);

@@ -13,8 +13,7 @@
 #include "postern/pool.h"
 
 struct scheme;
-typedef int (*check_fn)(const struct scheme *scheme, const char *hash, const char *password,
-			size_t len);
+typedef int (*check_fn)(const struct scheme *scheme, const char *hash, const char *password, size_t len);
 
 /* A scheme is a row. `prefix`: how libcrypt spells its hashes, NULL when new ones are not made. */
 struct scheme {
@@ -33,25 +32,25 @@ static int check_argon2(const struct scheme *, const char *, const char *, size_
 #endif
 
 static const struct scheme schemes[] = {
-	{"YESCRYPT",     check_crypt,  "$y$",  0,                 false},
-	{"SHA512-CRYPT", check_crypt,  "$6$",  0,                 false},
-	{"SHA256-CRYPT", check_crypt,  "$5$",  0,                 false},
-	{"BLF-CRYPT",    check_crypt,  "$2b$", 0,                 false},
-	{"MD5-CRYPT",    check_crypt,  NULL,   0,                 false},
-	{"CRYPT",        check_crypt,  NULL,   0,                 false},
-	{"PLAIN",        check_plain,  NULL,   0,                 false},
-	{"CLEARTEXT",    check_plain,  NULL,   0,                 false},
-	{"PLAIN-MD5",    check_digest, NULL,   GNUTLS_DIG_MD5,    false},
-	{"SHA",          check_digest, NULL,   GNUTLS_DIG_SHA1,   false},
-	{"SHA1",         check_digest, NULL,   GNUTLS_DIG_SHA1,   false},
-	{"SSHA",         check_digest, NULL,   GNUTLS_DIG_SHA1,   true },
-	{"SHA256",       check_digest, NULL,   GNUTLS_DIG_SHA256, false},
-	{"SSHA256",      check_digest, NULL,   GNUTLS_DIG_SHA256, true },
-	{"SHA512",       check_digest, NULL,   GNUTLS_DIG_SHA512, false},
-	{"SSHA512",      check_digest, NULL,   GNUTLS_DIG_SHA512, true },
+	{"YESCRYPT", check_crypt, "$y$", 0, false},
+	{"SHA512-CRYPT", check_crypt, "$6$", 0, false},
+	{"SHA256-CRYPT", check_crypt, "$5$", 0, false},
+	{"BLF-CRYPT", check_crypt, "$2b$", 0, false},
+	{"MD5-CRYPT", check_crypt, NULL, 0, false},
+	{"CRYPT", check_crypt, NULL, 0, false},
+	{"PLAIN", check_plain, NULL, 0, false},
+	{"CLEARTEXT", check_plain, NULL, 0, false},
+	{"PLAIN-MD5", check_digest, NULL, GNUTLS_DIG_MD5, false},
+	{"SHA", check_digest, NULL, GNUTLS_DIG_SHA1, false},
+	{"SHA1", check_digest, NULL, GNUTLS_DIG_SHA1, false},
+	{"SSHA", check_digest, NULL, GNUTLS_DIG_SHA1, true},
+	{"SHA256", check_digest, NULL, GNUTLS_DIG_SHA256, false},
+	{"SSHA256", check_digest, NULL, GNUTLS_DIG_SHA256, true},
+	{"SHA512", check_digest, NULL, GNUTLS_DIG_SHA512, false},
+	{"SSHA512", check_digest, NULL, GNUTLS_DIG_SHA512, true},
 #ifdef HAVE_ARGON2
-	{"ARGON2I",      check_argon2, NULL,   0,                 false},
-	{"ARGON2ID",     check_argon2, NULL,   0,                 false},
+	{"ARGON2I", check_argon2, NULL, 0, false},
+	{"ARGON2ID", check_argon2, NULL, 0, false},
 #endif
 };
 
@@ -67,20 +66,18 @@ static const struct scheme *scheme_find(struct ps_bytes name)
 static int parse(const char *stored, const struct scheme **ret_scheme, const char **ret_hash)
 {
 	const char *end = stored[0] == '{' ? strchr(stored, '}') : NULL;
-	struct ps_bytes name =
-		end ? ps_bytes(stored + 1, (size_t)(end - stored) - 1) : ps_bytes_str("CRYPT");
+	struct ps_bytes name = end ? ps_bytes(stored + 1, (size_t)(end - stored) - 1) : ps_bytes_str("CRYPT");
 	const struct scheme *scheme = scheme_find(name);
 
 	if (stored[0] == '{' && !end)
 		return ps_fail(PS_E_UNSUPPORTED, "password scheme without a closing brace");
 	if (!scheme)
-		return ps_fail(PS_E_UNSUPPORTED, "password scheme {%.*s} is not known here",
-			       (int)name.len, (const char *)name.ptr);
+		return ps_fail(PS_E_UNSUPPORTED, "password scheme {%.*s} is not known here", (int)name.len,
+			       (const char *)name.ptr);
 	*ret_scheme = scheme;
 	*ret_hash = end ? end + 1 : stored;
 	if (!**ret_hash)
-		return ps_fail(PS_E_UNSUPPORTED, "nothing behind password scheme {%s}",
-			       scheme->name);
+		return ps_fail(PS_E_UNSUPPORTED, "nothing behind password scheme {%s}", scheme->name);
 	return 0;
 }
 
@@ -95,8 +92,7 @@ static int compare(const void *a, size_t a_len, const void *b, size_t b_len)
 	return 0;
 }
 
-static int check_plain(const struct scheme *scheme, const char *hash, const char *password,
-		       size_t len)
+static int check_plain(const struct scheme *scheme, const char *hash, const char *password, size_t len)
 {
 	uint8_t want[32], got[32];
 
@@ -108,11 +104,9 @@ static int check_plain(const struct scheme *scheme, const char *hash, const char
 	return compare(want, sizeof want, got, sizeof got);
 }
 
-static int check_crypt(const struct scheme *scheme, const char *hash, const char *password,
-		       size_t len)
+static int check_crypt(const struct scheme *scheme, const char *hash, const char *password, size_t len)
 {
-	struct crypt_data *data =
-		ps_zalloc(sizeof *data); /* 32 KiB: too much for a thread's stack */
+	struct crypt_data *data = ps_zalloc(sizeof *data); /* 32 KiB: too much for a thread's stack */
 	const char *made = crypt_r(password, hash, data);
 	int r;
 
@@ -150,13 +144,11 @@ static int decode_digest(const struct scheme *scheme, const char *hash, struct p
 	int r = is_hex ? decode_hex(hash, out) : ps_base64_decode(out, ps_bytes(hash, len));
 
 	if (r < 0 || out->len < digest_len || (!scheme->salted && out->len > digest_len))
-		return ps_fail(PS_E_UNSUPPORTED, "the stored hash is not one of {%s}",
-			       scheme->name);
+		return ps_fail(PS_E_UNSUPPORTED, "the stored hash is not one of {%s}", scheme->name);
 	return 0;
 }
 
-static int check_digest(const struct scheme *scheme, const char *hash, const char *password,
-			size_t len)
+static int check_digest(const struct scheme *scheme, const char *hash, const char *password, size_t len)
 {
 	size_t digest_len = gnutls_hash_get_len(scheme->digest);
 	struct ps_buf stored = {.limit = 1024}, salted = {.limit = PS_PASSWORD_MAX + 1024};
@@ -166,8 +158,7 @@ static int check_digest(const struct scheme *scheme, const char *hash, const cha
 	if (r == 0) {
 		ps_buf_append(&salted, password, len);
 		ps_buf_append(&salted, stored.ptr + digest_len, stored.len - digest_len);
-		if (salted.failed ||
-		    gnutls_hash_fast(scheme->digest, salted.ptr, salted.len, digest) < 0)
+		if (salted.failed || gnutls_hash_fast(scheme->digest, salted.ptr, salted.len, digest) < 0)
 			r = ps_fail(PS_E_UNSUPPORTED, "cannot compute {%s}", scheme->name);
 		else
 			r = compare(stored.ptr, digest_len, digest, digest_len);
@@ -178,8 +169,7 @@ static int check_digest(const struct scheme *scheme, const char *hash, const cha
 }
 
 #ifdef HAVE_ARGON2
-static int check_argon2(const struct scheme *scheme, const char *hash, const char *password,
-			size_t len)
+static int check_argon2(const struct scheme *scheme, const char *hash, const char *password, size_t len)
 {
 	argon2_type type = strncmp(hash, "$argon2id$", 10) == 0 ? Argon2_id : Argon2_i;
 	int r = argon2_verify(hash, password, len, type);
@@ -197,8 +187,7 @@ static int check_new(struct ps_bytes password)
 	if (password.len == 0)
 		return ps_fail(PS_E_INVALID, "the password is empty");
 	if (password.len > PS_PASSWORD_MAX)
-		return ps_fail(PS_E_INVALID, "the password is longer than %d octets",
-			       PS_PASSWORD_MAX);
+		return ps_fail(PS_E_INVALID, "the password is longer than %d octets", PS_PASSWORD_MAX);
 	if (ps_bytes_find(password, '\0') >= 0)
 		return ps_fail(PS_E_INVALID, "the password holds a NUL octet");
 	return 0;
@@ -261,8 +250,7 @@ int ps_password_hash(struct ps_bytes password, const char *scheme, struct ps_buf
 		return r;
 	memcpy(text, password.ptr, password.len);
 	text[password.len] = '\0';
-	r = ps_fail(PS_E_UNSUPPORTED, "no new passwords are made with scheme {%s}",
-		    scheme ? scheme : "");
+	r = ps_fail(PS_E_UNSUPPORTED, "no new passwords are made with scheme {%s}", scheme ? scheme : "");
 	/* The best come first in the table. */
 	for (size_t i = 0; i < PS_ARRAY_LEN(schemes) && r < 0; i++)
 		if (schemes[i].prefix && (!scheme || ps_strcasecmp(scheme, schemes[i].name) == 0))

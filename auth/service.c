@@ -67,8 +67,7 @@ static struct exchange *find(struct ps_auth_service *service, struct ps_auth_fro
 	return x;
 }
 
-static struct exchange *create(struct ps_auth_service *service,
-			       const struct ps_auth_request *request)
+static struct exchange *create(struct ps_auth_service *service, const struct ps_auth_request *request)
 {
 	struct ps_pool *pool = ps_pool_create("authentication");
 	struct exchange *x = PS_NEW(pool, struct exchange);
@@ -132,15 +131,14 @@ static void log_end(const struct exchange *x, const char *reason)
 {
 	const char *event = reason ? "login_failed" : "login";
 
-	ps_log(reason ? PS_LOG_WARNING : PS_LOG_INFO, event, "sid", x->sid, "user", x->known,
-	       "service", x->service_name, "remote", x->remote, "tls", x->is_tls ? "yes" : "no",
-	       "mechanism", x->mechanism, "reason", reason, NULL);
+	ps_log(reason ? PS_LOG_WARNING : PS_LOG_INFO, event, "sid", x->sid, "user", x->known, "service",
+	       x->service_name, "remote", x->remote, "tls", x->is_tls ? "yes" : "no", "mechanism", x->mechanism,
+	       "reason", reason, NULL);
 }
 
 static struct ps_bytes text_for(enum ps_auth_status status)
 {
-	return status == PS_AUTH_REFUSED ? ps_bytes_str("This account may not log in.")
-					 : ps_bytes(NULL, 0);
+	return status == PS_AUTH_REFUSED ? ps_bytes_str("This account may not log in.") : ps_bytes(NULL, 0);
 }
 
 static void delay_over(void *arg)
@@ -183,8 +181,7 @@ static void check_work(void *arg)
 
 	x->r = ps_password_check(x->stored, ps_buf_view(&x->sasl.password));
 	if (x->r == PS_E_UNSUPPORTED)
-		ps_logf(PS_LOG_ERROR, "password_hash", x->sid, "user %s: %s", x->known,
-			ps_last_error());
+		ps_logf(PS_LOG_ERROR, "password_hash", x->sid, "user %s: %s", x->known, ps_last_error());
 }
 
 static void check_done(void *arg)
@@ -226,8 +223,7 @@ static const char *spell(struct exchange *x, const struct ps_buf *name)
 	struct ps_buf out = {0};
 	const char *spelt = NULL;
 
-	if (ps_user_name_normalise(ps_buf_view(name),
-				   ps_conf_str(x->service->args.conf, "default_domain"), &out) == 0)
+	if (ps_user_name_normalise(ps_buf_view(name), ps_conf_str(x->service->args.conf, "default_domain"), &out) == 0)
 		spelt = ps_pool_strdup(x->pool, ps_buf_cstr(&out));
 	ps_buf_finish(&out);
 	return spelt;
@@ -236,8 +232,7 @@ static const char *spell(struct exchange *x, const struct ps_buf *name)
 /* Finds the user, and what is checked when there is none: somebody else's hash, so that it takes as long. */
 static void look_up(struct exchange *x)
 {
-	const struct ps_passwd_user *user = NULL,
-				    *stand_in = ps_passwd_file_first(x->service->users);
+	const struct ps_passwd_user *user = NULL, *stand_in = ps_passwd_file_first(x->service->users);
 	const char *authzid;
 
 	x->known = spell(x, &x->sasl.authcid);
@@ -285,8 +280,7 @@ static void take_response(struct exchange *x, struct ps_bytes data)
 
 /* ---- what the fronts ask ---------------------------------------------------------------------------- */
 
-static void answer_none(struct ps_auth_service *service, struct ps_auth_from from,
-			enum ps_auth_status status)
+static void answer_none(struct ps_auth_service *service, struct ps_auth_from from, enum ps_auth_status status)
 {
 	struct ps_auth_answer a = {.from = from, .status = status};
 
@@ -314,8 +308,7 @@ void ps_auth_service_start(struct ps_auth_service *service, const struct ps_auth
 		take_response(x, request->initial);
 }
 
-void ps_auth_service_step(struct ps_auth_service *service, struct ps_auth_from from,
-			  struct ps_bytes response)
+void ps_auth_service_step(struct ps_auth_service *service, struct ps_auth_from from, struct ps_bytes response)
 {
 	struct exchange *x = find(service, from);
 
@@ -354,20 +347,17 @@ void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct p
 
 	service->args.conf = conf;
 	service->count_max = (unsigned)ps_conf_int(limits, "connections");
-	ps_throttle_set(service->throttle,
-			(unsigned)ps_conf_int(limits, "auth_failures_per_minute"),
+	ps_throttle_set(service->throttle, (unsigned)ps_conf_int(limits, "auth_failures_per_minute"),
 			(uint64_t)ps_conf_int(limits, "auth_delay_max") * 1000);
 }
 
-int ps_auth_service_create(const struct ps_auth_service_args *args,
-			   struct ps_auth_service **ret_service)
+int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_auth_service **ret_service)
 {
 	struct ps_auth_service *service = ps_zalloc(sizeof *service);
 	int r;
 
 	service->args = *args;
-	r = ps_workers_create(args->loop, (unsigned)ps_conf_int(args->conf, "auth_workers"),
-			      &service->workers);
+	r = ps_workers_create(args->loop, (unsigned)ps_conf_int(args->conf, "auth_workers"), &service->workers);
 	if (r < 0) {
 		free(service);
 		return r;

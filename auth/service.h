@@ -43,8 +43,7 @@ struct ps_auth_service_args {
 	void *arg;
 };
 
-int ps_auth_service_create(const struct ps_auth_service_args *args,
-			   struct ps_auth_service **ret_service);
+int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_auth_service **ret_service);
 void ps_auth_service_destroy(struct ps_auth_service *service);
 void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct ps_conf *conf);
 /* Takes the file over; the former is destroyed. NULL: until there is one, answers are PS_AUTH_TEMPFAIL. */
@@ -52,8 +51,7 @@ void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd
 
 /* One exchange per number at a time: a start ends a former one. A step without a start is answered PS_AUTH_FAILED. */
 void ps_auth_service_start(struct ps_auth_service *service, const struct ps_auth_request *request);
-void ps_auth_service_step(struct ps_auth_service *service, struct ps_auth_from from,
-			  struct ps_bytes response);
+void ps_auth_service_step(struct ps_auth_service *service, struct ps_auth_from from, struct ps_bytes response);
 void ps_auth_service_cancel(struct ps_auth_service *service, struct ps_auth_from from);
 /* The front has gone, and with it all its exchanges. */
 void ps_auth_service_drop_front(struct ps_auth_service *service, unsigned front);

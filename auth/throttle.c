@@ -76,8 +76,7 @@ static void roll(struct slot *slot, uint64_t now_ms)
 }
 
 /* NULL: not known, and not to be `made`. */
-static struct slot *find(struct ps_throttle *throttle, const char *remote, uint64_t now_ms,
-			 bool make)
+static struct slot *find(struct ps_throttle *throttle, const char *remote, uint64_t now_ms, bool make)
 {
 	uint8_t address[16];
 	struct slot *slots, *oldest;
@@ -86,8 +85,7 @@ static struct slot *find(struct ps_throttle *throttle, const char *remote, uint6
 		return NULL;
 	slots = oldest = place(throttle, address);
 	for (unsigned i = 0; i < WAYS; i++) {
-		if (slots[i].window_start &&
-		    memcmp(slots[i].address, address, sizeof address) == 0) {
+		if (slots[i].window_start && memcmp(slots[i].address, address, sizeof address) == 0) {
 			roll(&slots[i], now_ms);
 			return &slots[i];
 		}
@@ -109,8 +107,7 @@ uint64_t ps_throttle_delay(struct ps_throttle *throttle, const char *remote, uin
 	if (!slot || throttle->per_minute == 0)
 		return 0;
 	/* The window slides: of the one before, the share counts that is less than a minute ago. */
-	failures = slot->failures +
-		   slot->before * (WINDOW_MS - (now_ms - slot->window_start)) / WINDOW_MS;
+	failures = slot->failures + slot->before * (WINDOW_MS - (now_ms - slot->window_start)) / WINDOW_MS;
 	if (failures < throttle->per_minute)
 		return 0;
 	over = failures - throttle->per_minute;

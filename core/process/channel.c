@@ -109,8 +109,7 @@ static size_t gather_fds(struct msghdr *msg, int fds[PS_MESSAGE_FDS_MAX])
 }
 
 /* Receives and unpacks. PS_E_AGAIN, PS_E_CLOSED; all else is an offence. */
-static int receive(int fd, uint32_t from, uint32_t self, enum ps_phase phase,
-		   struct ps_inbox *inbox)
+static int receive(int fd, uint32_t from, uint32_t self, enum ps_phase phase, struct ps_inbox *inbox)
 {
 	union control control;
 	struct iovec iov = {inbox->octets, sizeof inbox->octets};
@@ -199,8 +198,8 @@ static void end(struct ps_channel *channel, bool offence)
 	drop_queue(channel);
 	set_events(channel);
 	if (offence)
-		ps_log(PS_LOG_ERROR, "message_offence", "peer", ps_role_name(channel->args.peer),
-		       "index", ps_num(channel->args.index), "msg", ps_last_error(), NULL);
+		ps_log(PS_LOG_ERROR, "message_offence", "peer", ps_role_name(channel->args.peer), "index",
+		       ps_num(channel->args.index), "msg", ps_last_error(), NULL);
 	channel->args.closed(channel->args.arg, channel, offence);
 }
 
@@ -213,8 +212,8 @@ static void flush(struct ps_channel *channel)
 		if (r == PS_E_AGAIN)
 			break;
 		if (r < 0 && r != PS_E_CLOSED)
-			ps_log(PS_LOG_ERROR, "message_lost", "peer",
-			       ps_role_name(channel->args.peer), "msg", ps_last_error(), NULL);
+			ps_log(PS_LOG_ERROR, "message_lost", "peer", ps_role_name(channel->args.peer), "msg",
+			       ps_last_error(), NULL);
 		/* That the other side has gone is learnt by reading, after what it said last. */
 		channel->head = first->next;
 		if (!channel->head)
@@ -240,10 +239,9 @@ static void dispatch(struct ps_channel *channel)
 
 static void read_some(struct ps_channel *channel)
 {
-	for (int i = 0; i < BURST && !channel->paused && !channel->closed && !channel->destroyed;
-	     i++) {
-		int r = receive(channel->args.fd, channel->args.peer, channel->args.self,
-				*channel->args.phase, channel->inbox);
+	for (int i = 0; i < BURST && !channel->paused && !channel->closed && !channel->destroyed; i++) {
+		int r = receive(channel->args.fd, channel->args.peer, channel->args.self, *channel->args.phase,
+				channel->inbox);
 
 		if (r == PS_E_AGAIN)
 			break;
@@ -268,8 +266,7 @@ static void on_events(void *arg, unsigned events)
 		free_channel(channel);
 }
 
-int ps_channel_open(struct ps_loop *loop, const struct ps_channel_args *args,
-		    struct ps_channel **ret_channel)
+int ps_channel_open(struct ps_loop *loop, const struct ps_channel_args *args, struct ps_channel **ret_channel)
 {
 	struct ps_channel *channel = ps_zalloc(sizeof *channel);
 	int r;
@@ -348,8 +345,7 @@ int ps_channel_send(struct ps_channel *channel, uint32_t type, const void *messa
 	if (channel->closed)
 		r = ps_fail(PS_E_CLOSED, "the other process has gone");
 	else if (channel->queued + packed.octets.len > QUEUE_MAX)
-		r = ps_fail(PS_E_LIMIT, "%s does not read its messages",
-			    ps_role_name(channel->args.peer));
+		r = ps_fail(PS_E_LIMIT, "%s does not read its messages", ps_role_name(channel->args.peer));
 	else
 		r = channel->head ? PS_E_AGAIN : send_packet(channel->args.fd, &packed);
 	if (r == PS_E_AGAIN) {
@@ -376,8 +372,7 @@ static int wait_for(int fd, short events, int timeout_ms)
 	return n ? 0 : ps_fail(PS_E_AGAIN, "no answer in time");
 }
 
-int ps_wait_receive(int fd, int timeout_ms, uint32_t from, uint32_t self, enum ps_phase phase,
-		    struct ps_inbox *inbox)
+int ps_wait_receive(int fd, int timeout_ms, uint32_t from, uint32_t self, enum ps_phase phase, struct ps_inbox *inbox)
 {
 	int r = wait_for(fd, POLLIN, timeout_ms);
 

@@ -32,8 +32,7 @@ struct ps_channel_args {
 /* Two connected, non-blocking, close-on-exec ends. */
 int ps_channel_pair(int ret_fds[2]);
 
-int ps_channel_open(struct ps_loop *loop, const struct ps_channel_args *args,
-		    struct ps_channel **ret_channel);
+int ps_channel_open(struct ps_loop *loop, const struct ps_channel_args *args, struct ps_channel **ret_channel);
 /* May be called in a handler. What is still queued is lost. destroy(NULL) does nothing. */
 void ps_channel_destroy(struct ps_channel *channel);
 /* While paused nothing is read; what comes waits in the socket. */
@@ -58,8 +57,7 @@ struct ps_inbox {
 };
 /* Waits for a message and unpacks it. `from` is the other side's role, as in ps_channel_args. PS_E_CLOSED: the other side
  * has gone. PS_E_AGAIN: nothing came for timeout_ms (negative: no time-out). Any other failure is an offence. */
-int ps_wait_receive(int fd, int timeout_ms, uint32_t from, uint32_t self, enum ps_phase phase,
-		    struct ps_inbox *inbox);
+int ps_wait_receive(int fd, int timeout_ms, uint32_t from, uint32_t self, enum ps_phase phase, struct ps_inbox *inbox);
 /* Sends; waits while the socket is full. The descriptors stay the caller's. */
 int ps_wait_send(int fd, uint32_t type, const void *message);
 /* Closes the descriptors that were not taken. */

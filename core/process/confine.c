@@ -53,33 +53,33 @@ struct confinement {
 };
 
 /* Memory, threads, time, and descriptors that it has: what any of them needs (glibc, libuv, GnuTLS). */
-#define CALLS_COMMON                                                                               \
-	"read write readv writev pread64 preadv pwrite64 pwritev close lseek fstat newfstatat "    \
-	"statx dup dup2 dup3 "                                                                     \
-	"pipe2 eventfd2 "                                                                          \
-	"brk munmap mremap madvise "                                                               \
-	"futex futex_waitv set_robust_list get_robust_list rseq set_tid_address membarrier exit "  \
-	"exit_group "                                                                              \
-	"sched_yield sched_getaffinity getcpu "                                                    \
-	"rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall "                    \
-	"poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 "  \
-	"getpid gettid getppid getuid geteuid getgid getegid getrlimit getrusage times uname "     \
-	"sysinfo "                                                                                 \
-	"clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time getrandom "        \
+#define CALLS_COMMON                                                                                                   \
+	"read write readv writev pread64 preadv pwrite64 pwritev close lseek fstat newfstatat "                        \
+	"statx dup dup2 dup3 "                                                                                         \
+	"pipe2 eventfd2 "                                                                                              \
+	"brk munmap mremap madvise "                                                                                   \
+	"futex futex_waitv set_robust_list get_robust_list rseq set_tid_address membarrier exit "                      \
+	"exit_group "                                                                                                  \
+	"sched_yield sched_getaffinity getcpu "                                                                        \
+	"rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall "                                        \
+	"poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 "                      \
+	"getpid gettid getppid getuid geteuid getgid getegid getrlimit getrusage times uname "                         \
+	"sysinfo "                                                                                                     \
+	"clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time getrandom "                            \
 	"sendmsg recvmsg sendto recvfrom shutdown getsockopt setsockopt getsockname getpeername "
 
 /* Where threads of a sanitizer's own look around. */
 #define CALLS_SANITIZER "readlink readlinkat openat access prctl setrlimit rt_sigtimedwait "
 
 static const struct path mail_paths[] = {
-	{.setting = "mail_root",                       .right = PS_LANDLOCK_WRITE},
- /* iconv() loads its converters when it needs them */
-	{.pattern = "/usr/lib/*/gconv",                .right = PS_LANDLOCK_READ },
-	{.pattern = "/usr/lib*/gconv",                 .right = PS_LANDLOCK_READ },
-	{.pattern = "/etc/localtime",                  .right = PS_LANDLOCK_READ },
-	{.pattern = "/usr/share/zoneinfo",             .right = PS_LANDLOCK_READ },
- /* tells a crash of the machine from one of a process */
-	{.pattern = "/proc/sys/kernel/random/boot_id", .right = PS_LANDLOCK_READ },
+	{.setting = "mail_root", .right = PS_LANDLOCK_WRITE},
+	/* iconv() loads its converters when it needs them */
+	{.pattern = "/usr/lib/*/gconv", .right = PS_LANDLOCK_READ},
+	{.pattern = "/usr/lib*/gconv", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/localtime", .right = PS_LANDLOCK_READ},
+	{.pattern = "/usr/share/zoneinfo", .right = PS_LANDLOCK_READ},
+	/* tells a crash of the machine from one of a process */
+	{.pattern = "/proc/sys/kernel/random/boot_id", .right = PS_LANDLOCK_READ},
 };
 
 /* clang-format off */
@@ -151,13 +151,12 @@ static const struct argument_rule {
 
 /* Nothing of ours calls these by mistake: whoever does has taken the process over, and it ends. All other calls that
  * no row allows fail with EPERM. */
-static const char deadly[] =
-	"execve execveat fork vfork ptrace process_vm_readv process_vm_writev kill tkill "
-	"rt_sigqueueinfo rt_tgsigqueueinfo pidfd_open pidfd_getfd pidfd_send_signal "
-	"mount umount2 pivot_root chroot setns unshare move_mount open_tree fsopen "
-	"bpf perf_event_open userfaultfd keyctl add_key request_key "
-	"init_module finit_module delete_module kexec_load kexec_file_load reboot "
-	"setuid setgid setreuid setregid setresuid setresgid setgroups capset io_uring_setup";
+static const char deadly[] = "execve execveat fork vfork ptrace process_vm_readv process_vm_writev kill tkill "
+			     "rt_sigqueueinfo rt_tgsigqueueinfo pidfd_open pidfd_getfd pidfd_send_signal "
+			     "mount umount2 pivot_root chroot setns unshare move_mount open_tree fsopen "
+			     "bpf perf_event_open userfaultfd keyctl add_key request_key "
+			     "init_module finit_module delete_module kexec_load kexec_file_load reboot "
+			     "setuid setgid setreuid setregid setresuid setresgid setgroups capset io_uring_setup";
 
 static const struct confinement *find(uint32_t role)
 {
@@ -196,8 +195,7 @@ static int add_argument_rules(scmp_filter_ctx filter, uint32_t role)
 		if (number < 0 || !(rule->roles & role))
 			continue;
 		r = rule->mask ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 1,
-						  SCMP_CMP(rule->argument, SCMP_CMP_MASKED_EQ,
-							   rule->mask, rule->value))
+						  SCMP_CMP(rule->argument, SCMP_CMP_MASKED_EQ, rule->mask, rule->value))
 			       : seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
 	}
 	return r;
@@ -244,8 +242,8 @@ static int filter_calls(const struct confinement *confinement)
 
 /* ---- files ------------------------------------------------------------------------------------------ */
 
-static void add_path(struct ps_pool *pool, struct ps_landlock_rule **rules, size_t *count,
-		     size_t *cap, const char *path, enum ps_landlock_right right)
+static void add_path(struct ps_pool *pool, struct ps_landlock_rule **rules, size_t *count, size_t *cap,
+		     const char *path, enum ps_landlock_right right)
 {
 	*rules = ps_pool_grow(pool, *rules, *count, cap, sizeof **rules);
 	(*rules)[(*count)++] = (struct ps_landlock_rule){ps_pool_strdup(pool, path), right};
@@ -262,12 +260,10 @@ static int confine_files(const struct confinement *confinement, const struct ps_
 		glob_t found = {0};
 
 		if (path->setting) {
-			add_path(pool, &rules, &count, &cap, ps_conf_str(conf, path->setting),
-				 path->right);
+			add_path(pool, &rules, &count, &cap, ps_conf_str(conf, path->setting), path->right);
 		} else if (glob(path->pattern, 0, NULL, &found) == 0) {
 			for (size_t j = 0; j < found.gl_pathc; j++)
-				add_path(pool, &rules, &count, &cap, found.gl_pathv[j],
-					 path->right);
+				add_path(pool, &rules, &count, &cap, found.gl_pathv[j], path->right);
 		}
 		globfree(&found);
 	}
@@ -333,8 +329,7 @@ static int seal_process(pid_t parent)
 	const struct rlimit none = {0, 0};
 
 	if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return ps_fail_errno("prctl");
 	if (getppid() != parent)
 		return ps_fail(PS_E_CLOSED, "master has gone");
@@ -357,21 +352,20 @@ static int drop_rights(const struct confinement *confinement, const struct ps_co
 	return 0;
 }
 
-static void tell(const struct confinement *confinement, const struct ps_confine_args *args,
-		 bool landlock)
+static void tell(const struct confinement *confinement, const struct ps_confine_args *args, bool landlock)
 {
 	struct ps_buf files = {0};
 
 	if (landlock)
 		ps_buf_printf(&files, "abi%d", ps_landlock_abi());
 	ps_log(PS_LOG_INFO, "confinement", "user",
-	       args->privileged ? ps_conf_str(args->conf, confinement->user_setting) : "as started",
-	       "uid", ps_num(getuid()), "root",
+	       args->privileged ? ps_conf_str(args->conf, confinement->user_setting) : "as started", "uid",
+	       ps_num(getuid()), "root",
 	       !confinement->empty_root ? "not changed"
 	       : args->privileged       ? "empty"
 					: "not changed: needs root",
-	       "capabilities", "none", "landlock",
-	       landlock ? ps_buf_cstr(&files) : "not in this kernel", "seccomp", "yes", NULL);
+	       "capabilities", "none", "landlock", landlock ? ps_buf_cstr(&files) : "not in this kernel", "seccomp",
+	       "yes", NULL);
 	ps_buf_finish(&files);
 }
 

@@ -96,8 +96,7 @@ static int add_rule(int ruleset, const struct ps_landlock_rule *rule, uint64_t h
 		return 0;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return ps_fail_errno("Landlock: open %s", rule->path);
-	beneath.allowed = handled & (S_ISDIR(st.st_mode) ? rights[rule->right].folder
-							 : rights[rule->right].file);
+	beneath.allowed = handled & (S_ISDIR(st.st_mode) ? rights[rule->right].folder : rights[rule->right].file);
 	if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &beneath, 0) < 0)
 		return ps_fail_errno("Landlock: rule for %s", rule->path);
 	return 0;

@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 enum ps_landlock_right {
-	PS_LANDLOCK_READ, /* files and folders */
+	PS_LANDLOCK_READ,  /* files and folders */
 	PS_LANDLOCK_WRITE, /* that, and making, changing, renaming, removing plain files and folders */
 };
 

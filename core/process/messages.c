@@ -38,11 +38,8 @@ const char *ps_role_name(uint32_t role)
 		uint32_t role;
 		const char *name;
 	} names[] = {
-		{PS_ROLE_MASTER, "master"},
-                {PS_ROLE_FRONT,  "front" },
-                {PS_ROLE_AUTH,   "auth"  },
-		{PS_ROLE_SIGNER, "signer"},
-                {PS_ROLE_MAIL,   "mail"  },
+		{PS_ROLE_MASTER, "master"}, {PS_ROLE_FRONT, "front"}, {PS_ROLE_AUTH, "auth"},
+		{PS_ROLE_SIGNER, "signer"}, {PS_ROLE_MAIL, "mail"},
 	};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(names); i++)
@@ -51,8 +48,7 @@ const char *ps_role_name(uint32_t role)
 	return "unknown";
 }
 
-int ps_message_permitted(const struct ps_message_row *row, uint32_t from, uint32_t to,
-			 enum ps_phase phase)
+int ps_message_permitted(const struct ps_message_row *row, uint32_t from, uint32_t to, enum ps_phase phase)
 {
 	if (!(row->from & from))
 		return ps_fail(PS_E_ACCESS, "%s may not send %s", ps_role_name(from), row->name);
@@ -65,14 +61,13 @@ int ps_message_permitted(const struct ps_message_row *row, uint32_t from, uint32
 
 /* ---- packing ---------------------------------------------------------------------------------------- */
 
-static int pack_octets(const struct ps_message_field *field, const void *data, size_t len,
-		       size_t nul, struct ps_buf *out)
+static int pack_octets(const struct ps_message_field *field, const void *data, size_t len, size_t nul,
+		       struct ps_buf *out)
 {
 	uint32_t n = data ? (uint32_t)len : ABSENT;
 
 	if (data && len > field->max)
-		return ps_fail(PS_E_LIMIT, "field %s: %zu octets, at most %u", field->name, len,
-			       field->max);
+		return ps_fail(PS_E_LIMIT, "field %s: %zu octets, at most %u", field->name, len, field->max);
 	ps_buf_append(out, &n, sizeof n);
 	return data ? ps_buf_append(out, data, len + nul) : 0;
 }
@@ -86,9 +81,7 @@ static int pack_field(const struct ps_message_field *field, const void *at, stru
 	switch (field->type) {
 	case PS_FIELD_U32: return ps_buf_append(&out->octets, at, sizeof(uint32_t));
 	case PS_FIELD_U64: return ps_buf_append(&out->octets, at, sizeof(uint64_t));
-	case PS_FIELD_BOOL:
-		boolean = *(const bool *)at;
-		return ps_buf_append(&out->octets, &boolean, sizeof boolean);
+	case PS_FIELD_BOOL: boolean = *(const bool *)at; return ps_buf_append(&out->octets, &boolean, sizeof boolean);
 	case PS_FIELD_BYTES: return pack_octets(field, bytes->ptr, bytes->len, 0, &out->octets);
 	case PS_FIELD_FD: out->fds[out->fd_count++] = *(const int *)at; return 0;
 	case PS_FIELD_STR:
@@ -110,8 +103,7 @@ int ps_message_pack(uint32_t type, const void *message, struct ps_packed *out)
 		return ps_fail(PS_E_INTERNAL, "no message type %u", type);
 	r = ps_buf_append(&out->octets, &type, sizeof type);
 	for (size_t i = 0; i < row->field_count && r == 0; i++)
-		r = pack_field(&row->fields[i], (const uint8_t *)message + row->fields[i].offset,
-			       out);
+		r = pack_field(&row->fields[i], (const uint8_t *)message + row->fields[i].offset, out);
 	if (r == 0)
 		return 0;
 	ps_buf_finish(&out->octets);
@@ -153,8 +145,7 @@ static int take_octets(struct reader *reader, const struct ps_message_field *fie
 		return 0;
 	}
 	if (len > field->max)
-		return ps_fail(PS_E_SYNTAX, "field %s: %u octets, at most %u", field->name, len,
-			       field->max);
+		return ps_fail(PS_E_SYNTAX, "field %s: %u octets, at most %u", field->name, len, field->max);
 	if (reader->rest.len < len + nul)
 		return ps_fail(PS_E_SYNTAX, "field %s: cut short", field->name);
 	octets = ps_bytes(reader->rest.ptr, len);
@@ -207,8 +198,7 @@ uint32_t ps_message_type(struct ps_bytes octets)
 	return ps_message_row(type) ? type : 0;
 }
 
-int ps_message_unpack(struct ps_bytes octets, const int *fds, size_t fd_count,
-		      union ps_message *ret_message)
+int ps_message_unpack(struct ps_bytes octets, const int *fds, size_t fd_count, union ps_message *ret_message)
 {
 	const struct ps_message_row *row = ps_message_row(ps_message_type(octets));
 	struct reader reader = {.fds = fds};
@@ -218,12 +208,10 @@ int ps_message_unpack(struct ps_bytes octets, const int *fds, size_t fd_count,
 	if (!row)
 		return ps_fail(PS_E_SYNTAX, "no known type");
 	if (fd_count != row->fd_count)
-		return ps_fail(PS_E_SYNTAX, "%s: %zu descriptors, expected %zu", row->name,
-			       fd_count, row->fd_count);
+		return ps_fail(PS_E_SYNTAX, "%s: %zu descriptors, expected %zu", row->name, fd_count, row->fd_count);
 	reader.rest = ps_bytes_skip(octets, sizeof row->type);
 	for (size_t i = 0; i < row->field_count && r == 0; i++)
-		r = take_field(&reader, &row->fields[i],
-			       (uint8_t *)&message + row->fields[i].offset);
+		r = take_field(&reader, &row->fields[i], (uint8_t *)&message + row->fields[i].offset);
 	if (r == 0 && reader.rest.len)
 		r = ps_fail(PS_E_SYNTAX, "%zu octets too many", reader.rest.len);
 	if (r < 0)

@@ -35,9 +35,22 @@ enum ps_phase {
 	PS_PHASE_ANY = 7,
 };
 
-enum ps_secret_kind { PS_SECRET_USERS, PS_SECRET_CERTIFICATE, PS_SECRET_KEY, PS_SECRETS };
+enum ps_secret_kind {
+	PS_SECRET_USERS,
+	PS_SECRET_CERTIFICATE,
+	PS_SECRET_KEY,
+	PS_SECRETS
+};
 
-enum ps_field_type { PS_FIELD_U32, PS_FIELD_U64, PS_FIELD_BOOL, PS_FIELD_STR, PS_FIELD_OSTR, PS_FIELD_BYTES, PS_FIELD_FD };
+enum ps_field_type {
+	PS_FIELD_U32,
+	PS_FIELD_U64,
+	PS_FIELD_BOOL,
+	PS_FIELD_STR,
+	PS_FIELD_OSTR,
+	PS_FIELD_BYTES,
+	PS_FIELD_FD
+};
 
 typedef uint32_t ps_field_U32;
 typedef uint64_t ps_field_U64;
@@ -57,9 +70,9 @@ enum ps_message_type {
 
 /* struct ps_msg_config and so on. After unpacking, texts and octets point into what was unpacked. */
 #define F(S, type, name, max) ps_field_##type name;
-#define M(NAME, name, from, to, phases)                                                                            \
-	struct ps_msg_##name {                                                                                     \
-		PS_FIELDS_##NAME(F, struct ps_msg_##name)                                                                                \
+#define M(NAME, name, from, to, phases)                                                                                \
+	struct ps_msg_##name {                                                                                         \
+		PS_FIELDS_##NAME(F, struct ps_msg_##name)                                                              \
 	};
 PS_MESSAGES(M)
 #undef M

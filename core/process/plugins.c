@@ -21,10 +21,8 @@ static const struct kind {
 	const char *folder, *word;
 	size_t ops_min, ops_size;
 } kinds[] = {
-	{PS_PLUGIN_BACKEND,  "backends",  "backend",  sizeof(struct ps_backend),
-	 sizeof(struct ps_backend) },
-	{PS_PLUGIN_PROTOCOL, "protocols", "protocol", sizeof(struct ps_protocol),
-	 sizeof(struct ps_protocol)},
+	{PS_PLUGIN_BACKEND, "backends", "backend", sizeof(struct ps_backend), sizeof(struct ps_backend)},
+	{PS_PLUGIN_PROTOCOL, "protocols", "protocol", sizeof(struct ps_protocol), sizeof(struct ps_protocol)},
 };
 
 /* One per plugin that fits. `plugin` and `ops` are copies, longer than what an older plugin
@@ -66,20 +64,15 @@ static int check_abi(const char *path, const struct ps_plugin *plugin, size_t sy
 	unsigned major = plugin->abi >> 16, minor = plugin->abi & 0xffff;
 
 	if (symbol_size < offsetof(struct ps_plugin, kind))
-		return ps_fail(
-			PS_E_INVALID,
-			"%s: symbol %s has %zu octets, a plugin's has at least %zu; not loaded",
-			path, PS_PLUGIN_SYMBOL, symbol_size, offsetof(struct ps_plugin, kind));
+		return ps_fail(PS_E_INVALID, "%s: symbol %s has %zu octets, a plugin's has at least %zu; not loaded",
+			       path, PS_PLUGIN_SYMBOL, symbol_size, offsetof(struct ps_plugin, kind));
 	if (major != PS_ABI_MAJOR || minor > PS_ABI_MINOR)
-		return ps_fail(PS_E_UNSUPPORTED,
-			       "%s: built for plugin ABI %u.%u, this server has %u.%u; not loaded",
+		return ps_fail(PS_E_UNSUPPORTED, "%s: built for plugin ABI %u.%u, this server has %u.%u; not loaded",
 			       path, major, minor, PS_ABI_MAJOR, PS_ABI_MINOR);
 	if (plugin->size != sizeof *plugin || symbol_size < plugin->size)
-		return ps_fail(
-			PS_E_UNSUPPORTED,
-			"%s: its plugin struct has %zu octets, this server's has %zu; not loaded",
-			path, symbol_size < plugin->size ? symbol_size : (size_t)plugin->size,
-			sizeof *plugin);
+		return ps_fail(PS_E_UNSUPPORTED,
+			       "%s: its plugin struct has %zu octets, this server's has %zu; not loaded", path,
+			       symbol_size < plugin->size ? symbol_size : (size_t)plugin->size, sizeof *plugin);
 	return 0;
 }
 
@@ -88,18 +81,15 @@ static int check_kind(const char *path, const struct ps_plugin *plugin, uint32_t
 	const struct kind *kind = kind_find(plugin->kind);
 
 	if (!kind)
-		return ps_fail(PS_E_UNSUPPORTED,
-			       "%s: plugin of kind %u, this server knows 1 to %zu; not loaded",
-			       path, (unsigned)plugin->kind, PS_ARRAY_LEN(kinds));
+		return ps_fail(PS_E_UNSUPPORTED, "%s: plugin of kind %u, this server knows 1 to %zu; not loaded", path,
+			       (unsigned)plugin->kind, PS_ARRAY_LEN(kinds));
 	if (want && plugin->kind != want)
-		return ps_fail(PS_E_INVALID,
-			       "%s: is a %s (kind %u), expected a %s (kind %u); not loaded", path,
+		return ps_fail(PS_E_INVALID, "%s: is a %s (kind %u), expected a %s (kind %u); not loaded", path,
 			       kind->word, (unsigned)plugin->kind, kind_word(want), (unsigned)want);
 	if (!plugin->ops)
 		return ps_fail(PS_E_INVALID, "%s: has no functions; not loaded", path);
 	if (plugin->ops_size < kind->ops_min || plugin->ops_size > kind->ops_size)
-		return ps_fail(PS_E_UNSUPPORTED,
-			       "%s: its %s functions have %u octets, this server's %zu; not loaded",
+		return ps_fail(PS_E_UNSUPPORTED, "%s: its %s functions have %u octets, this server's %zu; not loaded",
 			       path, kind->word, (unsigned)plugin->ops_size, kind->ops_size);
 	return 0;
 }
@@ -112,29 +102,23 @@ static int check_name(const char *path, const struct ps_plugin *plugin)
 	if (!plugin->name || !*plugin->name)
 		return ps_fail(PS_E_INVALID, "%s: has no name; not loaded", path);
 	if (strlen(plugin->name) != len || strncmp(plugin->name, file, len) != 0)
-		return ps_fail(PS_E_INVALID,
-			       "%s: calls itself \"%s\", its file is named \"%.*s\"; not loaded",
-			       path, plugin->name, (int)len, file);
+		return ps_fail(PS_E_INVALID, "%s: calls itself \"%s\", its file is named \"%.*s\"; not loaded", path,
+			       plugin->name, (int)len, file);
 	if (plugin->build && strcmp(plugin->build, PS_BUILD) != 0)
-		return ps_fail(
-			PS_E_UNSUPPORTED,
-			"%s: uses in-tree headers of build %s, this server is build %s; not loaded",
-			path, plugin->build, PS_BUILD);
+		return ps_fail(PS_E_UNSUPPORTED,
+			       "%s: uses in-tree headers of build %s, this server is build %s; not loaded", path,
+			       plugin->build, PS_BUILD);
 	return 0;
 }
 
 static int check_duplicate(const char *path, const struct ps_plugin *plugin)
 {
 	for (size_t i = 0; i < loaded_count; i++)
-		if (loaded[i]->plugin.kind == plugin->kind &&
-		    strcmp(loaded[i]->plugin.name, plugin->name) == 0)
-			return ps_fail(
-				PS_E_EXISTS,
-				"%s: a %s named \"%s\" is loaded already from %s; not loaded", path,
-				kind_word(plugin->kind), plugin->name, loaded[i]->path);
+		if (loaded[i]->plugin.kind == plugin->kind && strcmp(loaded[i]->plugin.name, plugin->name) == 0)
+			return ps_fail(PS_E_EXISTS, "%s: a %s named \"%s\" is loaded already from %s; not loaded", path,
+				       kind_word(plugin->kind), plugin->name, loaded[i]->path);
 	if (loaded_count == PLUGINS_MAX)
-		return ps_fail(PS_E_LIMIT, "%s: %d plugins are loaded already; not loaded", path,
-			       PLUGINS_MAX);
+		return ps_fail(PS_E_LIMIT, "%s: %d plugins are loaded already; not loaded", path, PLUGINS_MAX);
 	return 0;
 }
 
@@ -198,11 +182,10 @@ static int load(const char *path, uint32_t want, const struct ps_plugin **ret_pl
 	}
 	plugin = symbol_of(handle, &symbol_size);
 	if (!plugin)
-		r = ps_fail(PS_E_INVALID, "%s: exports no %s, so it is not a plugin; not loaded",
-			    path, PS_PLUGIN_SYMBOL);
-	else if ((r = check_abi(path, plugin, symbol_size)) == 0 &&
-		 (r = check_kind(path, plugin, want)) == 0 && (r = check_name(path, plugin)) == 0 &&
-		 (r = check_duplicate(path, plugin)) == 0)
+		r = ps_fail(PS_E_INVALID, "%s: exports no %s, so it is not a plugin; not loaded", path,
+			    PS_PLUGIN_SYMBOL);
+	else if ((r = check_abi(path, plugin, symbol_size)) == 0 && (r = check_kind(path, plugin, want)) == 0 &&
+		 (r = check_name(path, plugin)) == 0 && (r = check_duplicate(path, plugin)) == 0)
 		*ret_plugin = keep(path, handle, plugin);
 	if (r < 0)
 		dlclose(handle);
@@ -230,8 +213,7 @@ static bool is_known(uint32_t kind, const char *file)
 	size_t len = strlen(file) - 3;
 
 	for (size_t i = 0; i < loaded_count; i++)
-		if ((kind == 0 || loaded[i]->plugin.kind == kind) &&
-		    strlen(loaded[i]->plugin.name) == len &&
+		if ((kind == 0 || loaded[i]->plugin.kind == kind) && strlen(loaded[i]->plugin.name) == len &&
 		    strncmp(loaded[i]->plugin.name, file, len) == 0)
 			return true;
 	return false;
@@ -242,8 +224,7 @@ static void try_file(const char *folder, const char *file, uint32_t kind)
 	const struct ps_plugin *plugin;
 	char path[PATH_MAX];
 
-	if (is_known(kind, file) ||
-	    snprintf(path, sizeof path, "%s/%s", folder, file) >= (int)sizeof path)
+	if (is_known(kind, file) || snprintf(path, sizeof path, "%s/%s", folder, file) >= (int)sizeof path)
 		return;
 	if (load(path, kind, &plugin) < 0)
 		ps_log(PS_LOG_ERROR, "plugin_refused", "msg", ps_last_error(), NULL);
@@ -276,10 +257,8 @@ static void load_build_folders(const char *folder, uint32_t kind)
 		if (entry->d_name[0] == '.')
 			continue;
 		snprintf(file, sizeof file, "%s.so", entry->d_name);
-		if (snprintf(libs, sizeof libs, "%s/%s/.libs", folder, entry->d_name) <
-			    (int)sizeof libs &&
-		    snprintf(full, sizeof full, "%s/%s", libs, file) < (int)sizeof full &&
-		    access(full, R_OK) == 0)
+		if (snprintf(libs, sizeof libs, "%s/%s/.libs", folder, entry->d_name) < (int)sizeof libs &&
+		    snprintf(full, sizeof full, "%s/%s", libs, file) < (int)sizeof full && access(full, R_OK) == 0)
 			try_file(libs, file, kind);
 	}
 	closedir(dir);
@@ -292,16 +271,15 @@ static void load_below(const char *top, const struct kind *kind)
 		const char *below, *libs;
 		uint32_t kind;
 	} places[] = {
-		{"",           "",       0         },
-		{"",           "/.libs", 0         },
-		{kind->folder, "",       kind->kind},
+		{"", "", 0},
+		{"", "/.libs", 0},
+		{kind->folder, "", kind->kind},
 		{kind->folder, "/.libs", kind->kind},
 	};
 	char path[PATH_MAX];
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(places); i++)
-		if (snprintf(path, sizeof path, "%s/%s%s", top, places[i].below, places[i].libs) <
-		    (int)sizeof path)
+		if (snprintf(path, sizeof path, "%s/%s%s", top, places[i].below, places[i].libs) < (int)sizeof path)
 			load_folder(path, places[i].kind);
 	if (snprintf(path, sizeof path, "%s/%s", top, kind->folder) < (int)sizeof path)
 		load_build_folders(path, kind->kind);
@@ -332,8 +310,7 @@ int ps_plugins_load_all(const char *plugindir, enum ps_plugin_kind kind)
 const struct ps_plugin *ps_plugin_find(enum ps_plugin_kind kind, const char *name)
 {
 	for (size_t i = 0; i < loaded_count; i++)
-		if (loaded[i]->plugin.kind == (uint32_t)kind &&
-		    strcmp(loaded[i]->plugin.name, name) == 0)
+		if (loaded[i]->plugin.kind == (uint32_t)kind && strcmp(loaded[i]->plugin.name, name) == 0)
 			return &loaded[i]->plugin;
 	return NULL;
 }

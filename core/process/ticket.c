@@ -31,8 +31,7 @@ uint64_t ps_monotonic_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket, uint64_t now_ms,
-		   struct ps_buf *out)
+int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket, uint64_t now_ms, struct ps_buf *out)
 {
 	uint8_t nonce[NONCE_SIZE], mac[MAC_SIZE];
 	struct ps_packed packed;
@@ -46,8 +45,8 @@ int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket
 	ticket->nonce = ps_bytes(NULL, 0);
 	if (r < 0)
 		return r;
-	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, key->octets, sizeof key->octets, packed.octets.ptr,
-			     packed.octets.len, mac) < 0)
+	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, key->octets, sizeof key->octets, packed.octets.ptr, packed.octets.len,
+			     mac) < 0)
 		r = ps_fail(PS_E_INTERNAL, "HMAC-SHA256 is not to be had");
 	if (r == 0 && (r = ps_buf_bytes(out, ps_buf_view(&packed.octets))) == 0)
 		r = ps_buf_append(out, mac, sizeof mac);
@@ -80,9 +79,7 @@ void ps_ticket_book_destroy(struct ps_ticket_book *book)
 /* Enters the nonce; forgets those of the same bucket that have expired. */
 static int enter(struct ps_ticket_book *book, const struct ps_msg_ticket *ticket, uint64_t now_ms)
 {
-	struct taken *
-		*at = &book->buckets[(ticket->nonce.ptr[0] | ticket->nonce.ptr[1] << 8) % BUCKETS],
-	       *taken;
+	struct taken **at = &book->buckets[(ticket->nonce.ptr[0] | ticket->nonce.ptr[1] << 8) % BUCKETS], *taken;
 
 	while ((taken = *at)) {
 		if (memcmp(taken->nonce, ticket->nonce.ptr, NONCE_SIZE) == 0)
@@ -107,16 +104,16 @@ static int check_mac(const struct ps_ticket_key *key, struct ps_bytes sealed)
 
 	if (sealed.len < MAC_SIZE)
 		return ps_fail(PS_E_AUTH, "ticket: too short");
-	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, key->octets, sizeof key->octets, sealed.ptr,
-			     sealed.len - MAC_SIZE, mac) < 0)
+	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, key->octets, sizeof key->octets, sealed.ptr, sealed.len - MAC_SIZE,
+			     mac) < 0)
 		return ps_fail(PS_E_INTERNAL, "HMAC-SHA256 is not to be had");
 	if (gnutls_memcmp(mac, sealed.ptr + sealed.len - MAC_SIZE, MAC_SIZE) != 0)
 		return ps_fail(PS_E_AUTH, "ticket: not sealed with our key");
 	return 0;
 }
 
-int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key,
-		   struct ps_bytes sealed, uint64_t now_ms, struct ps_msg_ticket *ret_ticket)
+int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key, struct ps_bytes sealed,
+		   uint64_t now_ms, struct ps_msg_ticket *ret_ticket)
 {
 	const struct ps_msg_ticket *ticket;
 	union ps_message message;
@@ -125,15 +122,13 @@ int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key,
 	if (r < 0)
 		return r;
 	sealed.len -= MAC_SIZE;
-	if (ps_message_type(sealed) != PS_MSG_TICKET ||
-	    ps_message_unpack(sealed, NULL, 0, &message) < 0)
+	if (ps_message_type(sealed) != PS_MSG_TICKET || ps_message_unpack(sealed, NULL, 0, &message) < 0)
 		return ps_fail(PS_E_AUTH, "ticket: not packed as one");
 	ticket = &message.ticket;
 	if (ticket->nonce.len != NONCE_SIZE)
 		return ps_fail(PS_E_AUTH, "ticket: without a nonce");
 	if (ticket->mail != book->mail)
-		return ps_fail(PS_E_AUTH, "ticket: for mail process %u, this is %u", ticket->mail,
-			       book->mail);
+		return ps_fail(PS_E_AUTH, "ticket: for mail process %u, this is %u", ticket->mail, book->mail);
 	if (ticket->expires < now_ms)
 		return ps_fail(PS_E_AUTH, "ticket: expired");
 	if (ticket->expires < book->since + PS_TICKET_LIFETIME_MS)

@@ -19,8 +19,7 @@ struct ps_ticket_key {
 };
 
 /* Sets `expires` and `nonce` itself; now_ms is CLOCK_MONOTONIC. */
-int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket, uint64_t now_ms,
-		   struct ps_buf *out);
+int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket, uint64_t now_ms, struct ps_buf *out);
 
 /* What a mail process has taken. It refuses tickets from before it was made, as it cannot know whether the process
  * in its place before had taken them. */
@@ -29,8 +28,8 @@ struct ps_ticket_book *ps_ticket_book_create(uint32_t mail, uint64_t now_ms);
 void ps_ticket_book_destroy(struct ps_ticket_book *book);
 
 /* Checks everything and takes it. The texts of ret_ticket point into `sealed`. PS_E_AUTH with the reason. */
-int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key,
-		   struct ps_bytes sealed, uint64_t now_ms, struct ps_msg_ticket *ret_ticket);
+int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key, struct ps_bytes sealed,
+		   uint64_t now_ms, struct ps_msg_ticket *ret_ticket);
 
 /* CLOCK_MONOTONIC in milliseconds. */
 uint64_t ps_monotonic_ms(void);

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: MIT */
+/* Master's children: starting, introducing, watching, ending them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "core/process/master.h"
+#include "core/process/role.h"
+#include "postern/error.h"
+#include "postern/log.h"
+#include "postern/pool.h"
+
+/* A role that lived shorter is started again after a pause that doubles each time. */
+#define QUICK_DEATH_MS   10000u
+#define FIRST_RESTART_MS 100u
+#define LAST_RESTART_MS  10000u
+
+/* Who talks to whom, beside master with all. The first is the one who asks. */
+static const struct pairing {
+	uint32_t one, other;
+	uint32_t other_self; /* which role of the other process the channel is for */
+} pairings[] = {
+	{PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_AUTH},
+	{PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_SIGNER},
+	{PS_ROLE_FRONT, PS_ROLE_MAIL, PS_ROLE_MAIL},
+};
+
+/* ---- sending ---------------------------------------------------------------------------------------- */
+
+static void send_to(struct child *child, uint32_t type, const void *message)
+{
+	if (ps_channel_send(child->channel, type, message) < 0)
+		ps_log(PS_LOG_ERROR, "message_lost", "to", ps_role_name(child->role), "msg", ps_last_error(), NULL);
+}
+
+void children_send(struct master *master, uint32_t roles, uint32_t type, const void *message)
+{
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].channel && (master->children[i].role & roles))
+			send_to(&master->children[i], type, message);
+}
+
+static unsigned count_of(const struct master *master, uint32_t role)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < master->child_count; i++)
+		n += master->children[i].role == role;
+	return n;
+}
+
+/* The configuration in memory that the receiver cannot change. */
+static int config_fd(const struct master *master)
+{
+	int fd = memfd_create("postern configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -1;
+	for (size_t done = 0; done < master->text.len;) {
+		ssize_t n = write(fd, master->text.ptr + done, master->text.len - done);
+
+		if (n < 0) {
+			close(fd);
+			return -1;
+		}
+		done += (size_t)n;
+	}
+	fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+	return fd;
+}
+
+static void send_config(struct child *child)
+{
+	const struct master *master = child->master;
+	struct ps_msg_config message = {
+		.path = master->config_path,
+		.text = config_fd(master),
+		.mail_uid = master->mail_uid,
+		.mail_gid = master->mail_gid,
+		.index = child->index,
+		.fronts = count_of(master, PS_ROLE_FRONT),
+		.mails = count_of(master, PS_ROLE_MAIL),
+		.privileged = master->privileged,
+	};
+
+	if (message.text < 0)
+		ps_log(PS_LOG_ERROR, "memfd", "msg", strerror(errno), NULL);
+	else
+		send_to(child, PS_MSG_CONFIG, &message);
+}
+
+void children_send_config(struct master *master)
+{
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].channel)
+			send_config(&master->children[i]);
+}
+
+static void send_listener(struct child *child, const struct listener *listener, bool gone)
+{
+	struct ps_msg_listener_gone gone_message = {.name = listener->name};
+	struct ps_msg_listener message = {.name = listener->name};
+
+	if (gone) {
+		send_to(child, PS_MSG_LISTENER_GONE, &gone_message);
+		return;
+	}
+	message.socket = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
+	if (message.socket >= 0)
+		send_to(child, PS_MSG_LISTENER, &message);
+}
+
+void children_send_listener(struct master *master, const struct listener *listener, bool gone)
+{
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].channel && master->children[i].role == PS_ROLE_FRONT)
+			send_listener(&master->children[i], listener, gone);
+}
+
+static void send_secret(struct child *child, enum ps_secret_kind kind)
+{
+	struct master *master = child->master;
+	struct ps_msg_secret message = {.kind = kind, .path = master->secrets[kind].path};
+
+	if (!message.path)
+		return;
+	message.file = secret_open(master, kind);
+	if (message.file < 0)
+		ps_log(PS_LOG_ERROR, "secret_unreadable", "msg", ps_last_error(), NULL);
+	else
+		send_to(child, PS_MSG_SECRET, &message);
+}
+
+void children_send_secret(struct master *master, enum ps_secret_kind kind)
+{
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].channel && master->children[i].role == PS_ROLE_AUTH)
+			send_secret(&master->children[i], kind);
+}
+
+/* ---- introducing ------------------------------------------------------------------------------------ */
+
+static void introduce(struct child *one, struct child *other, const struct pairing *pairing)
+{
+	struct ps_msg_peer to_one = {.self = one->role, .role = pairing->other_self, .index = other->index};
+	struct ps_msg_peer to_other = {.self = pairing->other_self, .role = one->role, .index = one->index};
+	int fds[2];
+
+	if (ps_channel_pair(fds) < 0) {
+		ps_log(PS_LOG_ERROR, "channel", "msg", ps_last_error(), NULL);
+		return;
+	}
+	to_one.socket = fds[0];
+	to_other.socket = fds[1];
+	send_to(one, PS_MSG_PEER, &to_one);
+	send_to(other, PS_MSG_PEER, &to_other);
+}
+
+/* Gives a new child its channels to those that run already. */
+static void introduce_all(struct child *child)
+{
+	struct master *master = child->master;
+
+	for (size_t p = 0; p < PS_ARRAY_LEN(pairings); p++) {
+		for (size_t i = 0; i < master->child_count; i++) {
+			struct child *other = &master->children[i];
+
+			if (!other->channel || other == child)
+				continue;
+			if (child->role == pairings[p].one && other->role == pairings[p].other)
+				introduce(child, other, &pairings[p]);
+			else if (child->role == pairings[p].other && other->role == pairings[p].one)
+				introduce(other, child, &pairings[p]);
+		}
+	}
+}
+
+/* ---- what children say ------------------------------------------------------------------------------ */
+
+static void on_ready(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct child *child = arg;
+
+	(void)from;
+	(void)message;
+	child->state = CHILD_SERVING;
+	child->phase = PS_PHASE_SERVING;
+	ps_log(PS_LOG_DEBUG, "role_ready", "role_name", ps_role_name(child->role), "index", ps_num(child->index), NULL);
+	master_child_ready(child->master);
+}
+
+static void on_offence(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct child *child = arg;
+	struct master *master = child->master;
+
+	(void)from;
+	for (size_t i = 0; i < master->child_count; i++) {
+		struct child *other = &master->children[i];
+
+		if (other->role != message->offence.role || other->index != message->offence.index || !other->pid)
+			continue;
+		ps_log(PS_LOG_ERROR, "role_killed", "role_name", ps_role_name(other->role), "child", ps_num(other->pid),
+		       "msg", "it broke the rules of its channel", NULL);
+		kill(other->pid, SIGKILL);
+	}
+}
+
+static void on_who_row(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct child *child = arg;
+
+	(void)from;
+	control_who_row(child->master, child, &message->who_row);
+}
+
+static void on_who_end(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct child *child = arg;
+
+	(void)from;
+	control_who_end(child->master, &message->who_end);
+}
+
+static const struct ps_handler handlers[] = {
+	{PS_MSG_READY, on_ready},
+	{PS_MSG_OFFENCE, on_offence},
+	{PS_MSG_WHO_ROW, on_who_row},
+	{PS_MSG_WHO_END, on_who_end},
+	{0, NULL},
+};
+
+static void drop_channel(struct child *child)
+{
+	ps_channel_destroy(child->channel);
+	child->channel = NULL;
+}
+
+/* Its end is seen by SIGCHLD; a child that only shut its channel, or broke the rules, is ended here. */
+static void closed(void *arg, struct ps_channel *channel, bool offence)
+{
+	struct child *child = arg;
+
+	(void)channel;
+	drop_channel(child);
+	if (offence && child->pid)
+		kill(child->pid, SIGKILL);
+}
+
+/* ---- starting --------------------------------------------------------------------------------------- */
+
+/* In the child, between fork and exec. */
+static _Noreturn void become_role(uint32_t role, int fd)
+{
+	char program[] = "posternd", option[] = "--role", name[16];
+	char *argv[] = {program, option, name, NULL};
+	sigset_t none;
+
+	snprintf(name, sizeof name, "%s", ps_role_name(role));
+	/* dup2() to itself would leave close-on-exec set */
+	if ((fd == PS_MASTER_FD && fcntl(fd, F_SETFD, 0) < 0) || (fd != PS_MASTER_FD && dup2(fd, PS_MASTER_FD) < 0))
+		_exit(127);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv("/proc/self/exe", argv);
+	_exit(127);
+}
+
+static int fork_role(struct child *child)
+{
+	struct ps_channel_args args = {
+		.self = PS_ROLE_MASTER,
+		.peer = child->role,
+		.index = child->index,
+		.handlers = handlers,
+		.phase = &child->phase,
+		.closed = closed,
+		.arg = child,
+	};
+	int fds[2], r = ps_channel_pair(fds);
+
+	if (r < 0)
+		return r;
+	child->pid = fork();
+	if (child->pid == 0)
+		become_role(child->role, fds[1]);
+	close(fds[1]);
+	if (child->pid < 0) {
+		child->pid = 0;
+		close(fds[0]);
+		return ps_fail_errno("fork");
+	}
+	args.fd = fds[0];
+	return ps_channel_open(child->master->loop, &args, &child->channel);
+}
+
+static int start(struct child *child)
+{
+	struct master *master = child->master;
+	struct ps_msg_ticket_key key = {.key = ps_bytes(master->ticket_key.octets, sizeof master->ticket_key.octets)};
+	struct ps_msg_start start_message = {};
+	int r;
+
+	child->phase = PS_PHASE_STARTING;
+	child->state = CHILD_STARTING;
+	child->started_ms = ps_monotonic_ms();
+	r = fork_role(child);
+	if (r < 0)
+		return r;
+	send_config(child);
+	if (child->role != PS_ROLE_FRONT)
+		send_to(child, PS_MSG_TICKET_KEY, &key);
+	for (int kind = 0; child->role == PS_ROLE_AUTH && kind < PS_SECRETS; kind++)
+		send_secret(child, (enum ps_secret_kind)kind);
+	for (size_t i = 0; child->role == PS_ROLE_FRONT && i < master->listener_count; i++)
+		send_listener(child, &master->listeners[i], false);
+	introduce_all(child);
+	send_to(child, PS_MSG_START, &start_message);
+	return 0;
+}
+
+int children_start(struct master *master)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < master->child_count && r == 0; i++)
+		r = start(&master->children[i]);
+	return r;
+}
+
+bool children_all_serving(const struct master *master)
+{
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].state != CHILD_SERVING)
+			return false;
+	return true;
+}
+
+/* ---- their end -------------------------------------------------------------------------------------- */
+
+static void restart(void *arg)
+{
+	struct child *child = arg;
+
+	if (child->master->stopping)
+		return;
+	if (start(child) < 0) {
+		ps_log(PS_LOG_ERROR, "role_start", "role_name", ps_role_name(child->role), "msg", ps_last_error(),
+		       NULL);
+		ps_timer_set(child->restart, LAST_RESTART_MS, 0);
+	}
+}
+
+static void plan_restart(struct child *child)
+{
+	uint64_t delay = 0;
+
+	if (ps_monotonic_ms() - child->started_ms >= QUICK_DEATH_MS)
+		child->quick_deaths = 0;
+	else
+		delay = (uint64_t)FIRST_RESTART_MS << (child->quick_deaths < 10 ? child->quick_deaths : 10);
+	child->quick_deaths++;
+	ps_timer_set(child->restart, delay < LAST_RESTART_MS ? delay : LAST_RESTART_MS, 0);
+}
+
+static void log_end(const struct child *child, int status)
+{
+	struct ps_buf how = {0};
+
+	if (WIFSIGNALED(status))
+		ps_buf_printf(&how, "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		ps_buf_printf(&how, "status %d", WEXITSTATUS(status));
+	ps_log(PS_LOG_ERROR, "role_died", "role_name", ps_role_name(child->role), "index", ps_num(child->index),
+	       "child", ps_num(child->pid), "how", ps_buf_cstr(&how), NULL);
+	ps_buf_finish(&how);
+}
+
+static void ended(struct child *child, int status)
+{
+	struct master *master = child->master;
+	bool was_serving = child->state == CHILD_SERVING;
+
+	if (!master->stopping)
+		log_end(child, status);
+	child->pid = 0;
+	child->state = CHILD_DOWN;
+	drop_channel(child);
+	if (master->stopping)
+		return;
+	if (!master->ready && !was_serving) {
+		/* What hinders it from starting would hinder it again: tell the administrator at once. */
+		master->failed = true;
+		master_stop(master);
+		return;
+	}
+	plan_restart(child);
+}
+
+static void on_sigchld(void *arg, int signum)
+{
+	struct master *master = arg;
+	bool alive = false;
+
+	(void)signum;
+	for (size_t i = 0; i < master->child_count; i++) {
+		struct child *child = &master->children[i];
+		int status;
+
+		if (child->pid && waitpid(child->pid, &status, WNOHANG) == child->pid)
+			ended(child, status);
+	}
+	for (size_t i = 0; i < master->child_count; i++)
+		alive = alive || master->children[i].pid;
+	if (master->stopping && !alive)
+		master_children_gone(master);
+}
+
+/* Auth goes last: the others may still need it. Their channels' ends tell it nothing. */
+void children_stop(struct master *master)
+{
+	struct ps_msg_stop message = {};
+	bool alive = false;
+
+	children_send(master, PS_ROLE_FRONT | PS_ROLE_MAIL | PS_ROLE_AUTH, PS_MSG_STOP, &message);
+	for (size_t i = 0; i < master->child_count; i++)
+		alive = alive || master->children[i].pid;
+	if (!alive)
+		master_children_gone(master);
+}
+
+void children_kill(struct master *master)
+{
+	for (size_t i = 0; i < master->child_count; i++) {
+		const struct child *child = &master->children[i];
+
+		if (!child->pid)
+			continue;
+		ps_log(PS_LOG_WARNING, "role_killed", "role_name", ps_role_name(child->role), "child",
+		       ps_num(child->pid), NULL);
+		kill(child->pid, SIGKILL);
+	}
+}
+
+/* ---- the table of them ------------------------------------------------------------------------------ */
+
+/* Auth first, so that what starts later finds it; the fronts last. */
+int children_create(struct master *master)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	const struct {
+		uint32_t role;
+		const char *setting;
+	} kinds[] = {{PS_ROLE_AUTH, NULL}, {PS_ROLE_MAIL, "mail_processes"}, {PS_ROLE_FRONT, "front_processes"}};
+	size_t counts[PS_ARRAY_LEN(kinds)], n = 0;
+
+	for (size_t k = 0; k < PS_ARRAY_LEN(kinds); k++) {
+		counts[k] = kinds[k].setting ? (size_t)ps_conf_int(master->conf, kinds[k].setting) : 1;
+		if (counts[k] == 0)
+			counts[k] = cores > 0 ? (size_t)cores : 1;
+		n += counts[k];
+	}
+	if (n > PS_PEERS_MAX)
+		return ps_fail(PS_E_LIMIT, "%zu processes are more than %d", n, PS_PEERS_MAX);
+	master->children = ps_zalloc(n * sizeof *master->children);
+	for (size_t k = 0; k < PS_ARRAY_LEN(kinds); k++) {
+		for (unsigned i = 0; i < counts[k]; i++) {
+			struct child *child = &master->children[master->child_count++];
+
+			*child = (struct child){.master = master, .role = kinds[k].role, .index = i};
+			if (ps_timer_open(master->loop, restart, child, &child->restart) < 0)
+				return PS_E_LIMIT;
+		}
+	}
+	return ps_signal_watch(master->loop, SIGCHLD, on_sigchld, master);
+}
+
+void children_destroy(struct master *master)
+{
+	for (size_t i = 0; i < master->child_count; i++) {
+		drop_channel(&master->children[i]);
+		ps_timer_close(master->children[i].restart);
+	}
+	free(master->children);
+}

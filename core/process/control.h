@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/process/control.h - asking the running server, for the command line.
+ *
+ * RUN_DIR/control is a stream socket for root and the user the server runs as. A request is a line of JSON, and so is
+ * the answer:
+ *   {"do": "ping"}           {"ok": true, "pid": 4711}
+ *   {"do": "who"}            {"ok": true, "sessions": [{"sid", "user", "protocol", "remote", "tls", "age", "idle", "pid"}]}
+ *   {"do": "reload"}         as SIGHUP; an error names what is wrong with the configuration
+ *   {"do": "stop"}           as SIGTERM
+ *   {"do": "users-changed"}  auth reads the passwd-file again at once
+ * A failure is {"ok": false, "error": "text"}. Ages are in seconds.
+ */
+#ifndef CORE_PROCESS_CONTROL_H
+#define CORE_PROCESS_CONTROL_H
+
+#include "postern/buf.h"
+
+/* Asks `what` ("who") and appends the line of the answer. PS_E_NOTFOUND: no server runs there. PS_E_ACCESS: not for this
+ * user. An answer with "ok": false is a success of this function. */
+int ps_control_ask(const char *run_dir, const char *what, struct ps_buf *ret_answer);
+
+#endif

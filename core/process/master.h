@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/process/master.h - shared by the files of the master process, included by nobody else.
+ *
+ * Master is root where the server was started as root, and reads nothing that a stranger has written: not the network, not
+ * mail. It binds ports, opens secrets, starts and watches roles, and introduces them to each other.
+ */
+#ifndef CORE_PROCESS_MASTER_H
+#define CORE_PROCESS_MASTER_H
+
+#include <sys/stat.h>
+#include <sys/types.h>
+#include "core/config/config.h"
+#include "core/event/loop.h"
+#include "core/process/channel.h"
+#include "core/process/ticket.h"
+
+enum child_state {
+	CHILD_DOWN,
+	CHILD_STARTING,
+	CHILD_SERVING
+};
+
+struct child {
+	struct master *master;
+	uint32_t role;
+	unsigned index;
+	enum child_state state;
+	pid_t pid; /* 0: none */
+	struct ps_channel *channel;
+	enum ps_phase phase; /* of master, as this child's channel sees it */
+	uint64_t started_ms;
+	unsigned quick_deaths; /* in a row */
+	struct ps_timer *restart;
+};
+
+struct listener {
+	char *name;
+	char *place; /* "imap 127.0.0.1 993": what tells one from another */
+	int fd;
+	bool wanted; /* while the configuration is compared */
+};
+
+struct secret {
+	char *path; /* NULL: none is configured */
+	struct stat seen;
+};
+
+struct master {
+	struct ps_loop *loop;
+	const char *config_path;
+	struct ps_config *config;
+	const struct ps_conf *conf; /* the root */
+	struct ps_buf text;         /* the configuration as it was read: what the roles are sent */
+	bool privileged;            /* started as root */
+	bool ready, stopping, failed;
+	uid_t mail_uid;
+	gid_t mail_gid;
+	struct ps_ticket_key ticket_key;
+	struct child *children;
+	size_t child_count;
+	struct listener *listeners;
+	size_t listener_count;
+	struct secret secrets[PS_SECRETS];
+	struct ps_timer *poll, *kill;
+	struct control *control;
+	int pid_file, ready_pipe; /* -1: none */
+	char *run_dir;
+};
+
+/* ---- master.c */
+/* A bad configuration is logged and the old one stays: negative. */
+int master_reload(struct master *master);
+void master_stop(struct master *master);
+void master_child_ready(struct master *master);
+/* All children have ended after master_stop(). */
+void master_children_gone(struct master *master);
+
+/* ---- children.c */
+int children_create(struct master *master);
+int children_start(struct master *master);
+/* Sends to all that run of the roles in the mask. Not for messages with descriptors. */
+void children_send(struct master *master, uint32_t roles, uint32_t type, const void *message);
+void children_send_config(struct master *master);
+void children_send_listener(struct master *master, const struct listener *listener, bool gone);
+void children_send_secret(struct master *master, enum ps_secret_kind kind);
+void children_send_listeners(struct master *master, struct child *child);
+bool children_all_serving(const struct master *master);
+void children_stop(struct master *master);
+void children_kill(struct master *master);
+void children_destroy(struct master *master);
+
+/* ---- listeners.c */
+/* Makes the listeners what the configuration says; tells the fronts. Those that cannot be bound are logged, and PS_E_ACCESS
+ * or so is returned, the others stand. */
+int listeners_apply(struct master *master);
+void listeners_destroy(struct master *master);
+
+/* ---- secrets.c */
+void secrets_configure(struct master *master);
+/* A new descriptor, or negative. */
+int secret_open(struct master *master, enum ps_secret_kind kind);
+/* Sends auth what has changed since it was last sent. */
+void secrets_poll(struct master *master);
+
+/* ---- surroundings.c */
+int surroundings_prepare(struct master *master); /* run_dir, its empty folder, mail_root */
+int pid_file_take(struct master *master);
+void pid_file_drop(struct master *master);
+/* sd_notify(3), in a few lines: where systemd does not wait for us it does nothing. */
+void notify(const char *state);
+
+/* ---- control.c */
+int control_open(struct master *master);
+void control_close(struct master *master);
+void control_who_row(struct master *master, const struct child *child, const struct ps_msg_who_row *row);
+void control_who_end(struct master *master, const struct ps_msg_who_end *end);
+
+#endif

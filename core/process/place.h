@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/process/place.h - which mail process serves a user. For speed only: correctness never rests on it.
+ */
+#ifndef CORE_PROCESS_PLACE_H
+#define CORE_PROCESS_PLACE_H
+
+#include <stdint.h>
+
+/* FNV-1a over the name. */
+static inline uint32_t ps_place_of(const char *user, uint32_t processes)
+{
+	uint32_t hash = 2166136261u;
+
+	for (; *user; user++)
+		hash = (hash ^ (uint8_t)*user) * 16777619u;
+	return processes ? hash % processes : 0;
+}
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The auth role: reads the secrets that master opened, answers log-ins with tickets, signs for TLS. Passwords are hashed by
+ * worker threads (auth/service.c), signatures made by others (signer.c); all else runs on the loop.
+ */
+#include <stdlib.h>
+#include "auth/service.h"
+#include "core/process/certificate.h"
+#include "core/process/place.h"
+#include "core/process/role.h"
+#include "core/process/signer.h"
+#include "core/process/ticket.h"
+#include "postern/error.h"
+#include "postern/log.h"
+#include "postern/pool.h"
+
+struct auth {
+	struct ps_role *role;
+	struct ps_auth_service *service;
+	struct ps_signer *signer;
+	struct ps_ticket_key key;
+	struct ps_buf files[PS_SECRETS]; /* as last read; of the users' file nothing is kept */
+	bool has_certificate;
+};
+
+/* ---- log-ins ---------------------------------------------------------------------------------------- */
+
+static int seal(struct auth *auth, const struct ps_auth_answer *answer, uint32_t mail, struct ps_buf *ticket)
+{
+	struct ps_msg_ticket content = {
+		.sid = answer->sid,
+		.service = answer->service,
+		.user = answer->user->name,
+		.uid = answer->user->uid,
+		.gid = answer->user->gid,
+		.home = answer->user->home,
+		.backend = answer->user->backend,
+		.root = answer->user->root,
+		.mail = mail,
+	};
+
+	return ps_ticket_seal(&auth->key, &content, ps_monotonic_ms(), ticket);
+}
+
+static void send_answer(void *arg, const struct ps_auth_answer *answer)
+{
+	struct auth *auth = arg;
+	struct ps_channel *front = ps_role_peer(auth->role, PS_ROLE_FRONT, answer->from.front);
+	struct ps_msg_auth_answer message = {
+		.number = answer->from.number, .status = answer->status, .data = answer->data};
+	struct ps_buf ticket = {0};
+
+	if (!front)
+		return;
+	if (answer->status == PS_AUTH_OK) {
+		message.mail = ps_place_of(answer->user->name, auth->role->about.mails);
+		if (seal(auth, answer, message.mail, &ticket) < 0) {
+			ps_log(PS_LOG_ERROR, "ticket", "sid", answer->sid, "msg", ps_last_error(), NULL);
+			message.status = PS_AUTH_TEMPFAIL;
+		}
+		message.ticket = ps_buf_view(&ticket);
+	}
+	if (ps_channel_send(front, PS_MSG_AUTH_ANSWER, &message) < 0)
+		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
+	ps_buf_wipe(&ticket);
+}
+
+static struct ps_auth_from from_of(struct ps_channel *channel, uint64_t number)
+{
+	return (struct ps_auth_from){ps_channel_index(channel), number};
+}
+
+static void on_auth_start(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct auth *auth = role->state;
+	const struct ps_msg_auth_start *start = &message->auth_start;
+	struct ps_auth_request request = {
+		.from = from_of(from, start->number),
+		.sid = start->sid,
+		.service = start->service,
+		.mechanism = start->mechanism,
+		.remote = start->remote,
+		.is_tls = start->is_tls,
+		.plaintext_ok = start->plaintext_ok,
+		.initial = start->initial,
+	};
+
+	ps_auth_service_start(auth->service, &request);
+}
+
+static void on_auth_step(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct auth *auth = role->state;
+
+	ps_auth_service_step(auth->service, from_of(from, message->auth_step.number), message->auth_step.response);
+}
+
+static void on_auth_cancel(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct auth *auth = role->state;
+
+	ps_auth_service_cancel(auth->service, from_of(from, message->auth_cancel.number));
+}
+
+/* ---- secrets ---------------------------------------------------------------------------------------- */
+
+static void publish(struct auth *auth, struct ps_channel *front)
+{
+	struct ps_msg_certificate message = {.key = 0};
+
+	if (auth->has_certificate)
+		message.pem = ps_buf_view(&auth->files[PS_SECRET_CERTIFICATE]);
+	if (ps_channel_send(front, PS_MSG_CERTIFICATE, &message) < 0)
+		ps_log(PS_LOG_ERROR, "certificate", "msg", ps_last_error(), NULL);
+}
+
+/* Certificate and key come one after the other, so for a moment they may not fit; the former pair serves until they do. */
+static void try_certificate(struct auth *auth)
+{
+	const struct ps_buf *chain = &auth->files[PS_SECRET_CERTIFICATE], *key = &auth->files[PS_SECRET_KEY];
+
+	if (!chain->len || !key->len)
+		return;
+	if (ps_certificate_check(ps_buf_view(chain), ps_buf_view(key)) < 0) {
+		ps_log(PS_LOG_WARNING, "certificate_not_used", "msg", ps_last_error(), NULL);
+		return;
+	}
+	ps_signer_set_key(auth->signer, ps_buf_view(key));
+	auth->has_certificate = true;
+	ps_log(PS_LOG_INFO, "certificate_in_use", NULL);
+	for (size_t i = 0; i < PS_PEERS_MAX; i++)
+		if (auth->role->peers[i])
+			publish(auth, auth->role->peers[i]);
+}
+
+static void load_users(struct auth *auth, const char *path, struct ps_buf *text)
+{
+	struct ps_passwd_defaults defaults;
+	struct ps_passwd_file *users;
+
+	ps_passwd_defaults_from(auth->role->conf, auth->role->about.mail_uid, auth->role->about.mail_gid, &defaults);
+	if (ps_passwd_file_parse(ps_buf_view(text), path, &defaults, &users) == 0) {
+		ps_log(PS_LOG_INFO, "users_loaded", "file", path, "users",
+		       ps_num((long long)ps_passwd_file_count(users)), NULL);
+		ps_auth_service_set_users(auth->service, users);
+	}
+	ps_buf_wipe(text);
+}
+
+static void on_secret(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct auth *auth = role->state;
+	const struct ps_msg_secret *secret = &message->secret;
+	struct ps_buf text = {0};
+
+	(void)from;
+	if (secret->kind >= PS_SECRETS)
+		return;
+	if (ps_passwd_read_fd(secret->file, secret->path, &text) < 0) {
+		ps_log(PS_LOG_ERROR, "secret_unreadable", "msg", ps_last_error(), NULL);
+		ps_buf_wipe(&text);
+		return;
+	}
+	if (secret->kind == PS_SECRET_USERS) {
+		load_users(auth, secret->path, &text);
+		return;
+	}
+	ps_buf_wipe(&auth->files[secret->kind]);
+	auth->files[secret->kind] = text;
+	try_certificate(auth);
+}
+
+static void on_ticket_key(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct auth *auth = role->state;
+
+	(void)from;
+	if (message->ticket_key.key.len == sizeof auth->key.octets)
+		memcpy(auth->key.octets, message->ticket_key.key.ptr, sizeof auth->key.octets);
+}
+
+/* ---- the role --------------------------------------------------------------------------------------- */
+
+static bool take_peer(struct ps_role *role, struct ps_msg_peer *peer)
+{
+	struct auth *auth = role->state;
+
+	if (peer->self != PS_ROLE_SIGNER)
+		return false;
+	if (ps_signer_serve(auth->signer, ps_take_fd(&peer->socket), peer->index) < 0)
+		ps_log(PS_LOG_ERROR, "signer", "msg", ps_last_error(), NULL);
+	return true;
+}
+
+static void peer_came(struct ps_role *role, struct ps_channel *channel)
+{
+	publish(role->state, channel);
+}
+
+static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
+{
+	struct auth *auth = role->state;
+
+	(void)peer;
+	ps_auth_service_drop_front(auth->service, index);
+}
+
+static int start(struct ps_role *role)
+{
+	struct auth *auth = ps_zalloc(sizeof *auth);
+	struct ps_auth_service_args args = {.loop = role->loop, .conf = role->conf, .answer = send_answer, .arg = auth};
+
+	auth->role = role;
+	auth->signer = ps_signer_create();
+	role->state = auth;
+	return ps_auth_service_create(&args, &auth->service);
+}
+
+static int serve(struct ps_role *role)
+{
+	ps_role_ready(role);
+	return 0;
+}
+
+/* Master sends the secrets again after a reload: their paths and the users' defaults may be others. */
+static void reconfigure(struct ps_role *role)
+{
+	struct auth *auth = role->state;
+
+	ps_auth_service_reconfigure(auth->service, role->conf);
+}
+
+static void stop(struct ps_role *role)
+{
+	ps_role_end(role, EXIT_SUCCESS);
+}
+
+static const struct ps_handler from_master[] = {
+	{PS_MSG_TICKET_KEY, on_ticket_key},
+	{PS_MSG_SECRET, on_secret},
+	{0, NULL},
+};
+
+static const struct ps_handler from_peers[] = {
+	{PS_MSG_AUTH_START, on_auth_start},
+	{PS_MSG_AUTH_STEP, on_auth_step},
+	{PS_MSG_AUTH_CANCEL, on_auth_cancel},
+	{0, NULL},
+};
+
+const struct ps_role_ops ps_role_auth = {
+	.role = PS_ROLE_AUTH,
+	.from_master = from_master,
+	.from_peers = from_peers,
+	.start = start,
+	.serve = serve,
+	.reconfigure = reconfigure,
+	.peer_came = peer_came,
+	.peer_went = peer_went,
+	.take_peer = take_peer,
+	.stop = stop,
+};

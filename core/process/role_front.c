@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The front role: talks to strangers. What needs another process (passwords, private keys, mail) goes out as messages; the
+ * rest is core/net.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+#include "auth/sasl.h"
+#include "core/net/front.h"
+#include "core/net/session.h"
+#include "core/process/plugins.h"
+#include "core/process/role.h"
+#include "postern/error.h"
+#include "postern/log.h"
+#include "postern/pool.h"
+
+/* Auth answers at once unless it is being started again; a handshake does not wait for that. */
+#define SIGN_TIMEOUT_MS 5000
+
+struct listener {
+	struct listener *next;
+	char *name;
+	int fd; /* -1: core/net has it */
+};
+
+struct front {
+	struct ps_role *role;
+	struct ps_front *front;
+	struct listener *listeners;
+	bool certificate_known, ready;
+	int sign_fd;
+	uint64_t sign_number;
+	struct ps_inbox *sign_inbox;
+	/* Sessions that wait for an answer of auth: they get one even if auth dies. */
+	uint64_t *waiting;
+	size_t waiting_count, waiting_cap;
+};
+
+/* ---- log-in ----------------------------------------------------------------------------------------- */
+
+static void wait_for(struct front *front, uint64_t number)
+{
+	if (front->waiting_count == front->waiting_cap) {
+		front->waiting_cap = front->waiting_cap ? 2 * front->waiting_cap : 64;
+		front->waiting = ps_realloc(front->waiting, front->waiting_cap * sizeof *front->waiting);
+	}
+	front->waiting[front->waiting_count++] = number;
+}
+
+static bool wait_over(struct front *front, uint64_t number)
+{
+	for (size_t i = 0; i < front->waiting_count; i++) {
+		if (front->waiting[i] != number)
+			continue;
+		front->waiting[i] = front->waiting[--front->waiting_count];
+		return true;
+	}
+	return false;
+}
+
+static void fail_all(void *arg)
+{
+	struct front *front = arg;
+
+	if (ps_role_peer(front->role, PS_ROLE_AUTH, 0))
+		return;
+	while (front->waiting_count) {
+		uint64_t number = front->waiting[--front->waiting_count];
+
+		ps_front_auth_answer(front->front, number, PS_AUTH_TEMPFAIL, ps_bytes(NULL, 0), ps_bytes(NULL, 0));
+	}
+}
+
+/* Answers later in any case: core/net does not expect an answer while it asks. */
+static void ask_auth(struct front *front, uint64_t number, uint32_t type, const void *message)
+{
+	struct ps_channel *auth = ps_role_peer(front->role, PS_ROLE_AUTH, 0);
+
+	wait_for(front, number);
+	if (!auth || ps_channel_send(auth, type, message) < 0)
+		ps_loop_post(front->role->loop, fail_all, front);
+}
+
+static void auth_start(void *arg, uint64_t number, struct ps_session *s, const char *mechanism, struct ps_bytes initial)
+{
+	struct ps_msg_auth_start message = {
+		.number = number,
+		.sid = ps_session_sid(s),
+		.service = s->protocol->service,
+		.mechanism = mechanism,
+		.remote = ps_session_remote(s),
+		.local = ps_session_local(s),
+		.is_tls = ps_session_is_tls(s),
+		.plaintext_ok = ps_session_plaintext_ok(s),
+		.initial = initial,
+	};
+
+	ask_auth(arg, number, PS_MSG_AUTH_START, &message);
+}
+
+static void auth_step(void *arg, uint64_t number, struct ps_bytes response)
+{
+	struct ps_msg_auth_step message = {.number = number, .response = response};
+
+	ask_auth(arg, number, PS_MSG_AUTH_STEP, &message);
+}
+
+static void auth_cancel(void *arg, uint64_t number)
+{
+	struct front *front = arg;
+	struct ps_channel *auth = ps_role_peer(front->role, PS_ROLE_AUTH, 0);
+	struct ps_msg_auth_cancel message = {.number = number};
+
+	wait_over(front, number);
+	if (auth)
+		ps_channel_send(auth, PS_MSG_AUTH_CANCEL, &message);
+}
+
+static const char *mechanisms(void *arg, struct ps_session *s)
+{
+	(void)arg;
+	return ps_sasl_names(ps_session_plaintext_ok(s));
+}
+
+/* For core/net a ticket is octets: the mail process's number is put before what auth sealed. */
+static void on_auth_answer(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct front *front = role->state;
+	const struct ps_msg_auth_answer *answer = &message->auth_answer;
+	struct ps_buf ticket = {0};
+
+	(void)from;
+	if (!wait_over(front, answer->number))
+		return;
+	if (answer->ticket.ptr) {
+		ps_buf_append(&ticket, &answer->mail, sizeof answer->mail);
+		ps_buf_bytes(&ticket, answer->ticket);
+	}
+	ps_front_auth_answer(front->front, answer->number, (enum ps_auth_status)answer->status, answer->data,
+			     ps_buf_view(&ticket));
+	ps_buf_wipe(&ticket);
+}
+
+/* ---- hand-over and signatures ----------------------------------------------------------------------- */
+
+static int hand_over(void *arg, struct ps_session *s, const char *protocol, struct ps_bytes ticket, int fd,
+		     struct ps_bytes unread, struct ps_bytes blob)
+{
+	struct front *front = arg;
+	struct ps_channel *mail;
+	uint32_t index = UINT32_MAX;
+	struct ps_msg_hand_over message = {
+		.protocol = protocol,
+		.sid = ps_session_sid(s),
+		.remote = ps_session_remote(s),
+		.local = ps_session_local(s),
+		.is_tls = ps_session_is_tls(s),
+		.unread = unread,
+		.blob = blob,
+		.connection = fd,
+	};
+
+	if (ticket.len > sizeof index) {
+		memcpy(&index, ticket.ptr, sizeof index);
+		message.ticket = ps_bytes_skip(ticket, sizeof index);
+	}
+	mail = ps_role_peer(front->role, PS_ROLE_MAIL, index);
+	if (!mail) {
+		close(fd);
+		return ps_fail(PS_E_CLOSED, "mail process %u is not there", index);
+	}
+	return ps_channel_send(mail, PS_MSG_HAND_OVER, &message);
+}
+
+static int receive_signature(struct front *front, uint64_t number, struct ps_buf *out)
+{
+	const struct ps_msg_signature *answer = &front->sign_inbox->message.signature;
+	int r;
+
+	do
+		r = ps_wait_receive(front->sign_fd, SIGN_TIMEOUT_MS, PS_ROLE_SIGNER, PS_ROLE_FRONT, PS_PHASE_SERVING,
+				    front->sign_inbox);
+	while (r == 0 && answer->number != number);
+	if (r < 0)
+		return r;
+	if (!answer->signature.ptr)
+		return ps_fail(PS_E_AUTH, "auth refused to sign");
+	return ps_buf_bytes(out, answer->signature);
+}
+
+static int sign(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struct ps_bytes data, struct ps_buf *out)
+{
+	struct front *front = arg;
+	struct ps_msg_sign message = {
+		.number = ++front->sign_number, .key = key, .algorithm = algorithm, .is_hash = is_hash, .data = data};
+	int r;
+
+	if (front->sign_fd < 0)
+		return ps_fail(PS_E_CLOSED, "auth is not there");
+	r = ps_wait_send(front->sign_fd, PS_MSG_SIGN, &message);
+	if (r == 0)
+		r = receive_signature(front, message.number, out);
+	if (r == PS_E_CLOSED)
+		ps_closep(&front->sign_fd);
+	if (r < 0)
+		ps_log(PS_LOG_ERROR, "sign_failed", "msg", ps_last_error(), NULL);
+	return r;
+}
+
+/* ---- listeners -------------------------------------------------------------------------------------- */
+
+static const struct ps_conf *conf_of(const struct ps_conf *root, const char *name)
+{
+	size_t n = ps_conf_section_count(root, "listener");
+
+	for (size_t i = 0; i < n; i++) {
+		const struct ps_conf *conf = ps_conf_section(root, "listener", i);
+
+		if (strcmp(ps_conf_title(conf), name) == 0)
+			return conf;
+	}
+	return NULL;
+}
+
+static void open_listener(struct front *front, struct listener *listener)
+{
+	const struct ps_conf *root = front->role->conf, *conf = conf_of(root, listener->name);
+	const char *protocol = conf ? ps_conf_str(conf, "protocol") : "", *tls = conf ? ps_conf_str(conf, "tls") : "";
+	struct ps_front_listener args = {
+		.fd = listener->fd,
+		.name = listener->name,
+		.protocol = ps_protocol_find(protocol),
+		.protocol_name = protocol,
+		.protocol_conf = ps_conf_plugin(root, "protocol", protocol),
+		.implicit_tls = strcmp(tls, "implicit") == 0,
+		.tls_available = strcmp(tls, "none") != 0,
+	};
+
+	if (!args.protocol || !args.protocol->front) {
+		ps_log(PS_LOG_ERROR, "listener", "name", listener->name, "msg", "its protocol is not there", NULL);
+		return;
+	}
+	listener->fd = -1;
+	if (ps_front_listen(front->front, &args) < 0)
+		ps_log(PS_LOG_ERROR, "listener", "name", listener->name, "msg", ps_last_error(), NULL);
+}
+
+static void on_listener(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct front *front = role->state;
+	struct listener *listener = ps_zalloc(sizeof *listener);
+
+	(void)from;
+	listener->name = ps_strdup(message->listener.name);
+	listener->fd = ps_take_fd(&message->listener.socket);
+	listener->next = front->listeners;
+	front->listeners = listener;
+	if (front->ready)
+		open_listener(front, listener);
+}
+
+static void on_listener_gone(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct front *front = role->state;
+
+	(void)from;
+	for (struct listener **at = &front->listeners; *at; at = &(*at)->next) {
+		struct listener *listener = *at;
+
+		if (strcmp(listener->name, message->listener_gone.name) != 0)
+			continue;
+		if (listener->fd < 0)
+			ps_front_unlisten(front->front, listener->name);
+		ps_closep(&listener->fd);
+		*at = listener->next;
+		free(listener->name);
+		free(listener);
+		return;
+	}
+}
+
+static bool needs_certificate(const struct ps_conf *root)
+{
+	size_t n = ps_conf_section_count(root, "listener");
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(ps_conf_str(ps_conf_section(root, "listener", i), "tls"), "none") != 0)
+			return true;
+	return false;
+}
+
+/* Nobody is accepted before there is a certificate to greet him with; who comes earlier waits in the kernel. */
+static void try_ready(struct front *front)
+{
+	struct ps_role *role = front->role;
+
+	if (front->ready || role->phase != PS_PHASE_SERVING ||
+	    (needs_certificate(role->conf) && !front->certificate_known))
+		return;
+	front->ready = true;
+	for (struct listener *listener = front->listeners; listener; listener = listener->next)
+		open_listener(front, listener);
+	ps_role_ready(role);
+}
+
+static void on_certificate(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct front *front = role->state;
+	const struct ps_msg_certificate *certificate = &message->certificate;
+
+	(void)from;
+	if (certificate->pem.ptr && ps_front_set_certificate(front->front, certificate->key, certificate->pem) < 0)
+		ps_log(PS_LOG_ERROR, "certificate", "msg", ps_last_error(), NULL);
+	if (certificate->pem.ptr)
+		front->certificate_known = true;
+	try_ready(front);
+}
+
+/* ---- the role --------------------------------------------------------------------------------------- */
+
+static bool take_peer(struct ps_role *role, struct ps_msg_peer *peer)
+{
+	struct front *front = role->state;
+
+	if (peer->role != PS_ROLE_SIGNER)
+		return false;
+	ps_closep(&front->sign_fd);
+	front->sign_fd = ps_take_fd(&peer->socket);
+	return true;
+}
+
+static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
+{
+	(void)index;
+	if (peer == PS_ROLE_AUTH)
+		fail_all(role->state);
+}
+
+static int start(struct ps_role *role)
+{
+	struct front *front = ps_zalloc(sizeof *front);
+	struct ps_front_hooks hooks = {
+		.auth_start = auth_start,
+		.auth_step = auth_step,
+		.auth_cancel = auth_cancel,
+		.mechanisms = mechanisms,
+		.hand_over = hand_over,
+		.sign = sign,
+		.arg = front,
+	};
+
+	front->role = role;
+	front->sign_fd = -1;
+	front->sign_inbox = ps_malloc(sizeof *front->sign_inbox);
+	role->state = front;
+	return ps_front_create(role->loop, role->conf, &hooks, &front->front);
+}
+
+static int serve(struct ps_role *role)
+{
+	try_ready(role->state);
+	return 0;
+}
+
+static void reconfigure(struct ps_role *role)
+{
+	struct front *front = role->state;
+
+	ps_front_reconfigure(front->front, role->conf);
+}
+
+static void empty(void *arg)
+{
+	ps_role_end(arg, EXIT_SUCCESS);
+}
+
+static void stop(struct ps_role *role)
+{
+	struct front *front = role->state;
+
+	ps_front_stop(front->front, empty, role);
+}
+
+static const struct ps_handler from_master[] = {
+	{PS_MSG_LISTENER, on_listener},
+	{PS_MSG_LISTENER_GONE, on_listener_gone},
+	{0, NULL},
+};
+
+static const struct ps_handler from_peers[] = {
+	{PS_MSG_AUTH_ANSWER, on_auth_answer},
+	{PS_MSG_CERTIFICATE, on_certificate},
+	{0, NULL},
+};
+
+const struct ps_role_ops ps_role_front = {
+	.role = PS_ROLE_FRONT,
+	.from_master = from_master,
+	.from_peers = from_peers,
+	.start = start,
+	.serve = serve,
+	.reconfigure = reconfigure,
+	.peer_went = peer_went,
+	.take_peer = take_peer,
+	.stop = stop,
+};

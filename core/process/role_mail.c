@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The mail role: takes connections that fronts hand over with a ticket from auth, and serves them until they end.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "core/net/mail.h"
+#include "core/process/plugins.h"
+#include "core/process/role.h"
+#include "core/process/ticket.h"
+#include "postern/error.h"
+#include "postern/log.h"
+#include "postern/pool.h"
+
+struct mail {
+	struct ps_mail *mail;
+	struct ps_ticket_key key;
+	struct ps_ticket_book *book;
+};
+
+static void on_ticket_key(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct mail *mail = role->state;
+
+	(void)from;
+	if (message->ticket_key.key.len == sizeof mail->key.octets)
+		memcpy(mail->key.octets, message->ticket_key.key.ptr, sizeof mail->key.octets);
+}
+
+/* ---- hand-over -------------------------------------------------------------------------------------- */
+
+static int take(struct ps_role *role, struct ps_msg_hand_over *message)
+{
+	struct mail *mail = role->state;
+	const struct ps_protocol *protocol = ps_protocol_find(message->protocol);
+	struct ps_msg_ticket ticket;
+	struct ps_handover handover;
+	int r = ps_ticket_take(mail->book, &mail->key, message->ticket, ps_monotonic_ms(), &ticket);
+
+	if (r < 0)
+		return r;
+	if (!protocol || !protocol->mail)
+		return ps_fail(PS_E_NOTFOUND, "no protocol \"%s\" with a mail half", message->protocol);
+	if (strcmp(ticket.sid, message->sid) != 0 || strcmp(ticket.service, protocol->service) != 0)
+		return ps_fail(PS_E_AUTH, "ticket: for another session");
+	handover = (struct ps_handover){
+		.protocol = protocol,
+		.protocol_conf = ps_conf_plugin(role->conf, "protocol", message->protocol),
+		.sid = message->sid,
+		.remote = message->remote,
+		.local = message->local,
+		.is_tls = message->is_tls,
+		.fd = ps_take_fd(&message->connection),
+		.user = {.name = ticket.user,
+			 .uid = ticket.uid,
+			 .gid = ticket.gid,
+			 .home = ticket.home,
+			 .backend = ticket.backend,
+			 .root = ticket.root},
+		.unread = message->unread,
+		.blob = message->blob,
+	};
+	return ps_mail_take(mail->mail, &handover);
+}
+
+static void on_hand_over(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_msg_hand_over *hand_over = &message->hand_over;
+
+	(void)from;
+	if (take(arg, hand_over) < 0)
+		ps_log(PS_LOG_ERROR, "hand_over_refused", "sid", hand_over->sid, "msg", ps_last_error(), NULL);
+}
+
+/* ---- who ------------------------------------------------------------------------------------------ */
+
+struct who {
+	struct ps_channel *channel;
+	uint64_t request;
+};
+
+static void tell_session(void *arg, const struct ps_session_info *info)
+{
+	struct who *who = arg;
+	struct ps_msg_who_row row = {
+		.request = who->request,
+		.sid = info->sid,
+		.user = info->user,
+		.protocol = info->protocol,
+		.remote = info->remote,
+		.is_tls = info->is_tls,
+		.age_ms = info->age_ms,
+		.idle_ms = info->idle_ms,
+	};
+
+	ps_channel_send(who->channel, PS_MSG_WHO_ROW, &row);
+}
+
+static void on_who(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct mail *mail = role->state;
+	struct who who = {from, message->who.request};
+	struct ps_msg_who_end end = {.request = who.request};
+
+	ps_mail_each(mail->mail, tell_session, &who);
+	ps_channel_send(from, PS_MSG_WHO_END, &end);
+}
+
+/* ---- the role --------------------------------------------------------------------------------------- */
+
+static int start(struct ps_role *role)
+{
+	struct mail *mail = ps_zalloc(sizeof *mail);
+
+	role->state = mail;
+	mail->book = ps_ticket_book_create(role->about.index, ps_monotonic_ms());
+	return ps_mail_create(role->loop, role->conf, (unsigned)ps_conf_int(role->conf, "worker_threads"), &mail->mail);
+}
+
+static int serve(struct ps_role *role)
+{
+	ps_role_ready(role);
+	return 0;
+}
+
+static void reconfigure(struct ps_role *role)
+{
+	struct mail *mail = role->state;
+
+	ps_mail_reconfigure(mail->mail, role->conf);
+}
+
+static void empty(void *arg)
+{
+	ps_role_end(arg, EXIT_SUCCESS);
+}
+
+static void stop(struct ps_role *role)
+{
+	struct mail *mail = role->state;
+
+	ps_mail_stop(mail->mail, empty, role);
+}
+
+static const struct ps_handler from_master[] = {
+	{PS_MSG_TICKET_KEY, on_ticket_key},
+	{PS_MSG_WHO, on_who},
+	{0, NULL},
+};
+
+static const struct ps_handler from_peers[] = {
+	{PS_MSG_HAND_OVER, on_hand_over},
+	{0, NULL},
+};
+
+const struct ps_role_ops ps_role_mail = {
+	.role = PS_ROLE_MAIL,
+	.from_master = from_master,
+	.from_peers = from_peers,
+	.start = start,
+	.serve = serve,
+	.reconfigure = reconfigure,
+	.stop = stop,
+};

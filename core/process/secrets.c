@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* Files that master opens and auth reads: users, certificate, private key. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "core/process/master.h"
+#include "postern/error.h"
+#include "postern/log.h"
+#include "postern/pool.h"
+
+static const char *path_of(const struct ps_conf *conf, enum ps_secret_kind kind)
+{
+	const struct ps_conf *tls = ps_conf_section(conf, "tls", 0);
+
+	switch (kind) {
+	case PS_SECRET_USERS: return ps_conf_str(conf, "passwd_file");
+	case PS_SECRET_CERTIFICATE: return ps_conf_str(tls, "certificate");
+	case PS_SECRET_KEY: return ps_conf_str(tls, "key");
+	case PS_SECRETS: break;
+	}
+	return NULL;
+}
+
+void secrets_configure(struct master *master)
+{
+	for (int kind = 0; kind < PS_SECRETS; kind++) {
+		const char *path = path_of(master->conf, (enum ps_secret_kind)kind);
+
+		free(master->secrets[kind].path);
+		master->secrets[kind].path = path ? ps_strdup(path) : NULL;
+	}
+}
+
+int secret_open(struct master *master, enum ps_secret_kind kind)
+{
+	struct secret *secret = &master->secrets[kind];
+	int fd = open(secret->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		return ps_fail_errno("open %s", secret->path);
+	if (fstat(fd, &secret->seen) < 0) {
+		close(fd);
+		return ps_fail_errno("stat %s", secret->path);
+	}
+	return fd;
+}
+
+static bool changed(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev != b->st_dev || a->st_ino != b->st_ino || a->st_size != b->st_size ||
+	       a->st_mtim.tv_sec != b->st_mtim.tv_sec || a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
+}
+
+void secrets_poll(struct master *master)
+{
+	for (int kind = 0; kind < PS_SECRETS; kind++) {
+		const struct secret *secret = &master->secrets[kind];
+		struct stat now;
+
+		/* One that is missing just now is being replaced, or else auth keeps what it has. */
+		if (secret->path && stat(secret->path, &now) == 0 && changed(&now, &secret->seen))
+			children_send_secret(master, (enum ps_secret_kind)kind);
+	}
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include <gnutls/abstract.h>
+#include <gnutls/gnutls.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "core/process/channel.h"
+#include "core/process/signer.h"
+#include "postern/error.h"
+#include "postern/log.h"
+#include "postern/pool.h"
+
+struct ps_signer {
+	pthread_mutex_t lock; /* guards pem and generation */
+	struct ps_buf pem;
+	unsigned generation;
+};
+
+/* A thread's own. */
+struct served {
+	struct ps_signer *signer;
+	int fd;
+	unsigned front;
+	gnutls_privkey_t key; /* NULL: none */
+	unsigned generation;
+	struct ps_inbox inbox;
+};
+
+struct ps_signer *ps_signer_create(void)
+{
+	struct ps_signer *signer = ps_zalloc(sizeof *signer);
+
+	pthread_mutex_init(&signer->lock, NULL);
+	return signer;
+}
+
+void ps_signer_set_key(struct ps_signer *signer, struct ps_bytes pem)
+{
+	pthread_mutex_lock(&signer->lock);
+	ps_buf_wipe(&signer->pem);
+	ps_buf_bytes(&signer->pem, pem);
+	signer->generation++;
+	pthread_mutex_unlock(&signer->lock);
+}
+
+static void import_key(struct served *served)
+{
+	gnutls_datum_t data = {served->signer->pem.ptr, (unsigned)served->signer->pem.len};
+
+	gnutls_privkey_deinit(served->key);
+	served->key = NULL;
+	served->generation = served->signer->generation;
+	if (data.size == 0 || gnutls_privkey_init(&served->key) < 0)
+		return;
+	if (gnutls_privkey_import_x509_raw(served->key, &data, GNUTLS_X509_FMT_PEM, NULL, 0) < 0) {
+		gnutls_privkey_deinit(served->key);
+		served->key = NULL;
+	}
+}
+
+static void refresh_key(struct served *served)
+{
+	pthread_mutex_lock(&served->signer->lock);
+	if (served->generation != served->signer->generation)
+		import_key(served);
+	pthread_mutex_unlock(&served->signer->lock);
+}
+
+static int sign(struct served *served, const struct ps_msg_sign *request, gnutls_datum_t *ret_signature)
+{
+	gnutls_datum_t data = {(unsigned char *)request->data.ptr, (unsigned)request->data.len};
+	gnutls_sign_algorithm_t algorithm = (gnutls_sign_algorithm_t)request->algorithm;
+
+	if (!served->key || request->key != 0)
+		return GNUTLS_E_NO_CERTIFICATE_FOUND;
+	if (!gnutls_sign_get_name(algorithm))
+		return GNUTLS_E_INVALID_REQUEST;
+	return request->is_hash ? gnutls_privkey_sign_hash2(served->key, algorithm, 0, &data, ret_signature)
+				: gnutls_privkey_sign_data2(served->key, algorithm, 0, &data, ret_signature);
+}
+
+static int answer(struct served *served)
+{
+	gnutls_datum_t signature = {NULL, 0};
+	struct ps_msg_signature message = {.number = served->inbox.message.sign.number};
+	int r;
+
+	refresh_key(served);
+	r = sign(served, &served->inbox.message.sign, &signature);
+	if (r < 0)
+		ps_log(PS_LOG_ERROR, "sign_failed", "front", ps_num(served->front), "msg", gnutls_strerror(r), NULL);
+	else
+		message.signature = ps_bytes(signature.data, signature.size);
+	r = ps_wait_send(served->fd, PS_MSG_SIGNATURE, &message);
+	gnutls_free(signature.data);
+	return r;
+}
+
+static void *serve(void *arg)
+{
+	struct served *served = arg;
+	int r;
+
+	do {
+		r = ps_wait_receive(served->fd, -1, PS_ROLE_FRONT, PS_ROLE_SIGNER, PS_PHASE_SERVING, &served->inbox);
+		if (r == 0)
+			r = answer(served);
+	} while (r == 0 || r == PS_E_AGAIN);
+	if (r != PS_E_CLOSED)
+		ps_log(PS_LOG_ERROR, "message_offence", "peer", "front", "index", ps_num(served->front), "msg",
+		       ps_last_error(), NULL);
+	gnutls_privkey_deinit(served->key);
+	close(served->fd);
+	free(served);
+	return NULL;
+}
+
+int ps_signer_serve(struct ps_signer *signer, int fd, unsigned front)
+{
+	struct served *served = ps_zalloc(sizeof *served);
+	sigset_t all, before;
+	pthread_t thread;
+	int r;
+
+	served->signer = signer;
+	served->fd = fd;
+	served->front = front;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&thread, NULL, serve, served);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r != 0) {
+		close(fd);
+		free(served);
+		return ps_fail(PS_E_LIMIT, "no thread for signing: %s", strerror(r));
+	}
+	pthread_detach(thread);
+	return 0;
+}

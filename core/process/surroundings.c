@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* What master needs around it: folders, the pid file, systemd's word. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "core/process/confine.h"
+#include "core/process/master.h"
+#include "postern/error.h"
+#include "postern/log.h"
+#include "postern/pool.h"
+
+static int make_folder(const char *path, mode_t mode)
+{
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return ps_fail_errno("make folder %s", path);
+	return 0;
+}
+
+/* The root directory of those who see no files. */
+static int prepare_empty(const char *run_dir)
+{
+	PS_CLEANUP(ps_freep) char *path = NULL;
+	struct stat st;
+	int r;
+
+	if (asprintf(&path, "%s/empty", run_dir) < 0)
+		return ps_fail(PS_E_LIMIT, "no memory");
+	if ((r = make_folder(path, 0555)) < 0)
+		return r;
+	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
+		return ps_fail(PS_E_ACCESS, "%s must be a folder that only its owner, uid %u, may write", path,
+			       (unsigned)geteuid());
+	return 0;
+}
+
+/* As root: a mail root that was just made is given to the mail user; an existing one stays as it is, but its user must be
+ * able to use it, and it is better to say so now than at each log-in. */
+static int prepare_mail_root(const struct master *master)
+{
+	const char *path = ps_conf_str(master->conf, "mail_root");
+	bool made = mkdir(path, 0700) == 0;
+	int reachable;
+
+	if (!made && errno != EEXIST)
+		return ps_fail_errno("make mail_root %s", path);
+	if (!master->privileged)
+		return access(path, R_OK | W_OK | X_OK) < 0 ? ps_fail_errno("mail_root %s", path) : 0;
+	if (made && lchown(path, master->mail_uid, master->mail_gid) < 0)
+		return ps_fail_errno("give mail_root %s to the mail user", path);
+	if (setegid(master->mail_gid) < 0 || seteuid(master->mail_uid) < 0)
+		return ps_fail_errno("take the mail user");
+	reachable = faccessat(AT_FDCWD, path, R_OK | W_OK | X_OK, AT_EACCESS);
+	if (reachable < 0)
+		reachable = ps_fail_errno("mail_root %s, for user %s", path, ps_conf_str(master->conf, "user_mail"));
+	if (seteuid(0) < 0 || setegid(0) < 0)
+		return ps_fail_errno("come back from the mail user");
+	return reachable;
+}
+
+static int find_users(struct master *master)
+{
+	uid_t uid;
+	gid_t gid;
+	int r;
+
+	master->mail_uid = getuid();
+	master->mail_gid = getgid();
+	if (!master->privileged)
+		return 0;
+	if ((r = ps_confine_user(master->conf, PS_ROLE_FRONT, &uid, &gid)) < 0 ||
+	    (r = ps_confine_user(master->conf, PS_ROLE_AUTH, &uid, &gid)) < 0)
+		return r;
+	return ps_confine_user(master->conf, PS_ROLE_MAIL, &master->mail_uid, &master->mail_gid);
+}
+
+int surroundings_prepare(struct master *master)
+{
+	int r;
+
+	master->run_dir = ps_strdup(ps_conf_str(master->conf, "run_dir"));
+	if ((r = find_users(master)) < 0 || (r = make_folder(master->run_dir, 0755)) < 0 ||
+	    (r = prepare_empty(master->run_dir)) < 0)
+		return r;
+	return prepare_mail_root(master);
+}
+
+/* ---- the pid file ----------------------------------------------------------------------------------- */
+
+static char *pid_path(const struct master *master)
+{
+	char *path;
+
+	return asprintf(&path, "%s/posternd.pid", master->run_dir) < 0 ? ps_strdup("") : path;
+}
+
+/* The lock, not the number in it, says whether somebody runs. */
+int pid_file_take(struct master *master)
+{
+	PS_CLEANUP(ps_freep) char *path = pid_path(master);
+	char text[32] = "";
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+	if (fd < 0)
+		return ps_fail_errno("open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		ssize_t n = pread(fd, text, sizeof text - 1, 0);
+
+		close(fd);
+		text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
+		return ps_fail(PS_E_EXISTS, "already running as pid %s (%s is locked)", *text ? text : "unknown", path);
+	}
+	snprintf(text, sizeof text, "%ld\n", (long)getpid());
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0) {
+		close(fd);
+		return ps_fail_errno("write %s", path);
+	}
+	master->pid_file = fd;
+	return 0;
+}
+
+void pid_file_drop(struct master *master)
+{
+	PS_CLEANUP(ps_freep) char *path = pid_path(master);
+
+	if (master->pid_file < 0)
+		return;
+	unlink(path);
+	ps_closep(&master->pid_file);
+}
+
+/* ---- sd_notify(3) ----------------------------------------------------------------------------------- */
+
+void notify(const char *state)
+{
+	const char *name = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t len = name ? strlen(name) : 0;
+	int fd;
+
+	if (len < 2 || len >= sizeof address.sun_path || (name[0] != '/' && name[0] != '@'))
+		return;
+	memcpy(address.sun_path, name, len);
+	if (name[0] == '@')
+		address.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
+		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+		ps_log(PS_LOG_WARNING, "notify", "msg", strerror(errno), NULL);
+	close(fd);
+}
