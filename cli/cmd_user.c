@@ -7,6 +7,7 @@
 #include "auth/passwords.h"
 #include "cli/cli.h"
 #include "cli/remove_tree.h"
+#include "core/process/control.h"
 
 static const char *default_domain(struct cli *cli)
 {
@@ -36,6 +37,15 @@ static int get_hash(struct cli *cli, const char *user, struct ps_buf *ret_hash)
 	return r;
 }
 
+/* A running server takes the file in at once; without one there is nothing to tell. */
+static void tell_server(struct cli *cli)
+{
+	struct ps_buf answer = {0};
+
+	(void)ps_control_ask(ps_conf_str(ps_config_root(cli->config), "run_dir"), "users-changed", &answer);
+	ps_buf_finish(&answer);
+}
+
 static int change(struct cli *cli,
 		  int (*edit)(const char *path, const char *domain, const char *user, const char *hash),
 		  const char *done)
@@ -51,6 +61,7 @@ static int change(struct cli *cli,
 	ps_buf_wipe(&hash);
 	if (r < 0)
 		return cli_failed();
+	tell_server(cli);
 	printf("%s %s\n", user, done);
 	return CLI_OK;
 }
@@ -149,6 +160,7 @@ int cli_user_remove(struct cli *cli)
 		return CLI_FAILED;
 	if (ps_passwd_file_remove(path, default_domain(cli), user) < 0)
 		return cli_failed();
+	tell_server(cli);
 	if (with_mail && cli_as_user(cli, &info, remove_mail) != CLI_OK)
 		return CLI_FAILED;
 	printf("%s removed%s\n", user, with_mail ? ", and the mail" : "");

@@ -29,9 +29,13 @@ const struct cli_command cli_commands[] = {
 	 "PATH is a Maildir (with the folders of Maildir++, or others nested in it), a folder of files with one message each\n"
 	 "(folders within it become mailboxes), or one such file. Flags and dates are kept. What the user has already, with\n"
 	 "the same date and the same octets, is passed over, so an import that was interrupted can be run again."},
+	{NULL, "who", "", "list the sessions of the running server", JSON, 0, 0, cli_who, NULL},
 	{"config", "check", "", "check the configuration file and the files it names", JSON, 0, 0, cli_config_check, NULL},
 	{"config", "show", "", "print the settings in force", JSON | CLI_TAKES(CLI_OPT_ALL), 0, 0, cli_config_show,
 	 "What is printed reads back the same as a configuration file."},
+	{NULL, "reload", "", "make the running server read its configuration again", COMMON, 0, 0, cli_reload, NULL},
+	{NULL, "stop", "", "stop the running server", COMMON, 0, 0, cli_stop,
+	 "Waits until it has ended: sessions are told, and running commands are finished."},
 	{.name = NULL},
 };
 /* clang-format on */
