@@ -121,18 +121,18 @@ START_TEST(commands_are_read_octet_by_octet)
 }
 END_TEST
 
+#define WITH_LENGTH(text) {text, sizeof(text) - 1}
+
 static const struct {
 	const char *sent;
 	size_t len;
 } with_nul[] = {
-	{"a NO\0P\r\nb X\r\n", 14},
-	{"a X {3+}\r\n1\0"
-	 "3\r\nb X\r\n",
-	 20},
-	{"a X {3}\r\n1\0"
-	 "3 {2+}\r\n\0\0\r\nb X\r\n",
-	 28},
-	{"\0 {5+}\r\nb Y\r\n\r\nb X\r\n", 22},
+	WITH_LENGTH("a NO\0P\r\nb X\r\n"),
+	WITH_LENGTH("a X {3+}\r\n1\0"
+		    "3\r\nb X\r\n"),
+	WITH_LENGTH("a X {3}\r\n1\0"
+		    "3 {2+}\r\n\0\0\r\nb X\r\n"),
+	WITH_LENGTH("\0 {5+}\r\nb Y\r\n\r\nb X\r\n"),
 };
 
 START_TEST(nul_is_refused_and_its_command_dropped)
