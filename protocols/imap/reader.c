@@ -3,7 +3,8 @@
 #include "protocols/imap/reader.h"
 
 enum {
-	WANT_MAX = 32 << 10
+	WANT_MAX = 32 << 10,
+	TAG_ROOM = 260,
 };
 
 void imap_reader_init(struct imap_reader *reader, const struct imap_reader_limits *limits)
@@ -100,6 +101,13 @@ static size_t droppable(struct ps_bytes in)
 	return in.len > 32 ? in.len - 32 : 0;
 }
 
+/* A command that is refused unread has its tag here yet. */
+static void keep_start(struct imap_reader *reader, struct ps_bytes line)
+{
+	if (reader->text.len == 0)
+		ps_buf_append(&reader->text, line.ptr, line.len < TAG_ROOM ? line.len : TAG_ROOM);
+}
+
 static enum imap_read read_line(struct imap_reader *reader, struct ps_bytes in, size_t *ret_used)
 {
 	struct ps_bytes line;
@@ -108,14 +116,19 @@ static enum imap_read read_line(struct imap_reader *reader, struct ps_bytes in, 
 	if (!find_line(in, &line, ret_used)) {
 		if (reader->text.len + in.len <= reader->limits.command)
 			return IMAP_READ_MORE;
+		keep_start(reader, in);
 		*ret_used = droppable(in);
 		reader->at = IMAP_SKIP_LINE;
 		return IMAP_READ_TOO_LONG;
 	}
-	if (ps_bytes_find(line, '\0') >= 0)
+	if (ps_bytes_find(line, '\0') >= 0) {
+		keep_start(reader, line);
 		return drop_line(reader, line, IMAP_READ_NUL);
-	if (reader->text.len + line.len > reader->limits.command)
+	}
+	if (reader->text.len + line.len > reader->limits.command) {
+		keep_start(reader, line);
 		return drop_line(reader, line, IMAP_READ_TOO_LONG);
+	}
 	found = imap_literal_at_end(line, &reader->literal);
 	if (found != 0)
 		return begin_literal(reader, line, found);

@@ -121,7 +121,10 @@ START_TEST(commands_are_read_octet_by_octet)
 }
 END_TEST
 
-#define WITH_LENGTH(text) {text, sizeof(text) - 1}
+#define WITH_LENGTH(text)                                                                                              \
+	{                                                                                                              \
+		text, sizeof(text) - 1                                                                                 \
+	}
 
 static const struct {
 	const char *sent;
