@@ -31,7 +31,7 @@ ptrdiff_t ps_bytes_find(struct ps_bytes a, uint8_t c)
 
 struct ps_bytes ps_bytes_skip(struct ps_bytes a, size_t n)
 {
-	return ps_bytes(a.ptr + n, a.len - n);
+	return n ? ps_bytes(a.ptr + n, a.len - n) : a; /* an absent slice has no place to count from */
 }
 
 int ps_bytes_u64(struct ps_bytes a, uint64_t *ret_n)

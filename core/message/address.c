@@ -172,7 +172,7 @@ static void take_address(struct address_list *list, struct address *ret)
 			ps_buf_char(&list->name, ' ');
 		mark = list->name.len;
 		take_word(lex, &list->name);
-		if (!at_sign) {
+		if (!at_sign && list->name.len > mark) {
 			add_space(&list->local, blank, c == '.');
 			ps_buf_append(&list->local, list->name.ptr + mark, list->name.len - mark);
 		}

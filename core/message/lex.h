@@ -17,7 +17,9 @@ struct lex {
 
 static inline struct lex lex_start(struct ps_bytes value)
 {
-	return (struct lex){value.ptr, value.ptr + value.len};
+	const uint8_t *start = value.ptr ? value.ptr : (const uint8_t *)"";
+
+	return (struct lex){start, start + value.len};
 }
 
 static inline bool lex_done(const struct lex *lex)
