@@ -3,6 +3,8 @@
  * The same random history on the backend and on the reference, side by side; everything that can be asked must be
  * answered the same. UIDs and modseqs are each side's own, so messages are compared by their place.
  */
+#include <errno.h>
+#include <sys/stat.h>
 #include "postern/plugin.h"
 #include "tests/conformance/conform.h"
 
@@ -383,9 +385,11 @@ static void checkpoints_catch_up(struct history *h)
 		for (size_t s = 0; c->name && s < 2; s++) {
 			struct side *side = &h->sides[s];
 			struct ps_mbox *mbox = open_name(side, c->name);
+			struct ps_id id = {{0}};
 
-			if (mbox && memcmp(&kit_picture(&side->kit, side->store, mbox).info.id, &c->id[s],
-					   sizeof c->id[s]) == 0)
+			if (mbox)
+				id = kit_picture(&side->kit, side->store, mbox).info.id;
+			if (memcmp(&id, &c->id[s], sizeof id) == 0)
 				kit_catch_up(&side->kit, side->store, mbox, &c->picture[s]);
 			else
 				c->name = NULL;
@@ -438,6 +442,7 @@ static void one_history(struct kit *kit, unsigned round)
 
 static void side_by_side(struct kit *kit)
 {
+	must(mkdir(kit->root, 0700) == 0, "mkdir %s: %s", kit->root, strerror(errno));
 	for (unsigned i = 0; i < kit->rounds; i++) {
 		struct kit round = *kit;
 
