@@ -11,16 +11,16 @@ static const struct {
 	int r;
 	const char *says; /* a piece of the sentence */
 } odd[] = {
-	{"nosymbol",   PS_E_INVALID,     "exports no postern_plugin"                },
-	{"short",      PS_E_INVALID,     "symbol postern_plugin has 4 octets"       },
-	{"major",      PS_E_UNSUPPORTED, "built for plugin ABI 7.0, this server has"},
-	{"minor",      PS_E_UNSUPPORTED, "this server has 0."                       },
-	{"size",       PS_E_UNSUPPORTED, "its plugin struct has 8 octets"           },
-	{"kind",       PS_E_UNSUPPORTED, "plugin of kind 77, this server knows"     },
-	{"opssize",    PS_E_UNSUPPORTED, "its backend functions have 8 octets"      },
-	{"renamed",    PS_E_INVALID,     "calls itself \"other\""                   },
-	{"otherbuild", PS_E_UNSUPPORTED, "of build 0.0-elsewhere, this server is"   },
-	{"missing",    PS_E_NOTFOUND,    "missing.so"                               },
+	{"nosymbol", PS_E_INVALID, "exports no postern_plugin"},
+	{"short", PS_E_INVALID, "symbol postern_plugin has 4 octets"},
+	{"major", PS_E_UNSUPPORTED, "built for plugin ABI 7.0, this server has"},
+	{"minor", PS_E_UNSUPPORTED, "this server has 0."},
+	{"size", PS_E_UNSUPPORTED, "its plugin struct has 8 octets"},
+	{"kind", PS_E_UNSUPPORTED, "plugin of kind 77, this server knows"},
+	{"opssize", PS_E_UNSUPPORTED, "its backend functions have 8 octets"},
+	{"renamed", PS_E_INVALID, "calls itself \"other\""},
+	{"otherbuild", PS_E_UNSUPPORTED, "of build 0.0-elsewhere, this server is"},
+	{"missing", PS_E_NOTFOUND, "missing.so"},
 };
 
 static const char *path_of(const char *file)
@@ -67,8 +67,7 @@ static void put(const char *dir, const char *below, const char *file)
 {
 	char command[3 * PATH_MAX];
 
-	snprintf(command, sizeof command, "mkdir -p %s/%s && cp %s %s/%s/", dir, below,
-		 path_of(file), dir, below);
+	snprintf(command, sizeof command, "mkdir -p %s/%s && cp %s %s/%s/", dir, below, path_of(file), dir, below);
 	ck_assert_int_eq(system(command), 0);
 }
 
@@ -80,8 +79,7 @@ static void drop(const char *dir)
 	ck_assert_int_eq(system(command), 0);
 }
 
-static const char *const places[] = {".", ".libs", "backends", "backends/.libs",
-				     "backends/good/.libs"};
+static const char *const places[] = {".", ".libs", "backends", "backends/.libs", "backends/good/.libs"};
 
 START_TEST(a_plugin_is_found_in_each_place_of_the_search)
 {
@@ -131,8 +129,7 @@ START_TEST(a_backend_among_the_protocols_is_refused)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	put(dir, "protocols", "good");
 	ck_assert_int_eq(ps_plugins_load_all(dir, PS_PLUGIN_PROTOCOL), 0);
-	ck_assert_ptr_nonnull(
-		strstr(ps_last_error(), "is a backend (kind 1), expected a protocol (kind 2)"));
+	ck_assert_ptr_nonnull(strstr(ps_last_error(), "is a backend (kind 1), expected a protocol (kind 2)"));
 	drop(dir);
 }
 END_TEST
@@ -142,11 +139,9 @@ int main(void)
 	Suite *suite = suite_create("plugins");
 	TCase *tc = tcase_create("plugins");
 
-	tcase_add_loop_test(tc, what_does_not_fit_is_refused_in_one_line_with_the_path, 0,
-			    PS_ARRAY_LEN(odd));
+	tcase_add_loop_test(tc, what_does_not_fit_is_refused_in_one_line_with_the_path, 0, PS_ARRAY_LEN(odd));
 	tcase_add_test(tc, what_fits_is_loaded_once_and_found);
-	tcase_add_loop_test(tc, a_plugin_is_found_in_each_place_of_the_search, 0,
-			    PS_ARRAY_LEN(places));
+	tcase_add_loop_test(tc, a_plugin_is_found_in_each_place_of_the_search, 0, PS_ARRAY_LEN(places));
 	tcase_add_test(tc, a_bad_plugin_does_not_hinder_the_others);
 	tcase_add_test(tc, a_second_file_of_the_same_name_is_a_duplicate);
 	tcase_add_test(tc, a_backend_among_the_protocols_is_refused);
