@@ -88,17 +88,18 @@ int ps_index_keywords_put(struct ps_index_txn *txn, uint64_t key, struct ps_byte
 /* `row` and `locator` are valid in the callback only, which changes nothing in the index. */
 typedef int (*ps_index_row_fn)(void *arg, const struct ps_row *row, struct ps_bytes locator);
 int ps_index_row(struct ps_index_txn *txn, uint64_t key, uint32_t uid, struct ps_row *ret_row,
-                 struct ps_bytes *ret_locator); /* PS_E_NOTFOUND */
+		 struct ps_bytes *ret_locator); /* PS_E_NOTFOUND */
 int ps_index_rows(struct ps_index_txn *txn, uint64_t key, struct ps_range uids, ps_index_row_fn fn, void *arg);
 /* Those with a modseq above `since`, by UID; costs what it reports. */
 int ps_index_changed(struct ps_index_txn *txn, uint64_t key, struct ps_range uids, uint64_t since, ps_index_row_fn fn,
-                     void *arg);
+		     void *arg);
 int ps_index_row_put(struct ps_index_txn *txn, struct ps_index_box *box, const struct ps_row *row,
-                     struct ps_bytes locator);
+		     struct ps_bytes locator);
 int ps_index_row_vanish(struct ps_index_txn *txn, struct ps_index_box *box, uint32_t uid, uint64_t modseq);
 int ps_index_vanished(struct ps_index_txn *txn, uint64_t key, uint64_t since, ps_range_fn fn, void *arg);
 
-int ps_index_cache(struct ps_index_txn *txn, uint64_t key, uint32_t uid, struct ps_bytes *ret_cache); /* PS_E_NOTFOUND */
+int ps_index_cache(struct ps_index_txn *txn, uint64_t key, uint32_t uid,
+		   struct ps_bytes *ret_cache); /* PS_E_NOTFOUND */
 int ps_index_cache_put(struct ps_index_txn *txn, uint64_t key, uint32_t uid, struct ps_bytes cache);
 
 #endif

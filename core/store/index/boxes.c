@@ -5,7 +5,10 @@
 #include "postern/io.h"
 
 /* A record is the struct up to its name, the name without NUL, and a checksum over both and the key. */
-enum { BOX_FIXED = offsetof(struct ps_index_box, name), BOX_MAX = sizeof(struct ps_index_box) + 4 };
+enum {
+	BOX_FIXED = offsetof(struct ps_index_box, name),
+	BOX_MAX = sizeof(struct ps_index_box) + 4
+};
 
 static int box_decode(MDB_val value, struct ps_index_box *ret_box)
 {
@@ -62,6 +65,19 @@ static int new_key(struct ps_index_txn *txn, uint64_t *ret_key)
 	return r;
 }
 
+/* A name may have gone to another mailbox already, when two change places. */
+static int drop_name(struct ps_index_txn *txn, const struct ps_index_box *box)
+{
+	MDB_val name = index_val(box->name, strlen(box->name)), value;
+	int r = index_get(txn, DB_NAMES, name, &value);
+
+	if (r == PS_E_NOTFOUND)
+		return 0;
+	if (r < 0 || value.mv_size != sizeof box->key || memcmp(value.mv_data, &box->key, sizeof box->key) != 0)
+		return r;
+	return index_del(txn, DB_NAMES, name);
+}
+
 static int names_update(struct ps_index_txn *txn, const struct ps_index_box *box)
 {
 	struct ps_index_box old;
@@ -71,7 +87,7 @@ static int names_update(struct ps_index_txn *txn, const struct ps_index_box *box
 		return r;
 	if (r == 0 && strcmp(old.name, box->name) == 0)
 		return 0;
-	if (r == 0 && (r = index_del(txn, DB_NAMES, index_val(old.name, strlen(old.name)))) < 0)
+	if (r == 0 && (r = drop_name(txn, &old)) < 0)
 		return r;
 	return index_put(txn, DB_NAMES, index_val(box->name, strlen(box->name)), index_val(&box->key, sizeof box->key));
 }
@@ -125,7 +141,7 @@ int ps_index_box_remove(struct ps_index_txn *txn, uint64_t key)
 	for (size_t i = 0; r == 0 && i < PS_ARRAY_LEN(below); i++)
 		r = remove_below(txn, below[i], be);
 	if (r == 0)
-		r = index_del(txn, DB_NAMES, index_val(box.name, strlen(box.name)));
+		r = drop_name(txn, &box);
 	return r == 0 ? index_del(txn, DB_BOXES, index_val(&be, sizeof be)) : r;
 }
 

@@ -18,7 +18,11 @@
 #include "postern/io.h"
 #include "postern/log.h"
 
-enum { FIRST_MAP = 16 << 20, MAX_READERS = 254, DEATHS_MAX = 16 };
+enum {
+	FIRST_MAP = 16 << 20,
+	MAX_READERS = 254,
+	DEATHS_MAX = 16
+};
 
 #define MARK_FORMAT "postern-index 2 %-5s %-36s %3u\n"
 
@@ -44,10 +48,10 @@ int index_fail(int rc, const char *what)
 		int rc;
 		enum ps_err code;
 	} map[] = {
-		{MDB_NOTFOUND, PS_E_NOTFOUND}, {MDB_MAP_FULL, PS_E_AGAIN},     {MDB_CORRUPTED, PS_E_CORRUPT},
-		{MDB_PAGE_NOTFOUND, PS_E_CORRUPT}, {MDB_PANIC, PS_E_CORRUPT},  {MDB_INVALID, PS_E_CORRUPT},
-		{MDB_VERSION_MISMATCH, PS_E_CORRUPT}, {MDB_BAD_TXN, PS_E_CORRUPT},
-		{MDB_INCOMPATIBLE, PS_E_CORRUPT}, {MDB_BAD_VALSIZE, PS_E_CORRUPT}, {MDB_READERS_FULL, PS_E_LIMIT},
+		{MDB_NOTFOUND, PS_E_NOTFOUND},        {MDB_MAP_FULL, PS_E_AGAIN},     {MDB_CORRUPTED, PS_E_CORRUPT},
+		{MDB_PAGE_NOTFOUND, PS_E_CORRUPT},    {MDB_PANIC, PS_E_CORRUPT},      {MDB_INVALID, PS_E_CORRUPT},
+		{MDB_VERSION_MISMATCH, PS_E_CORRUPT}, {MDB_BAD_TXN, PS_E_CORRUPT},    {MDB_INCOMPATIBLE, PS_E_CORRUPT},
+		{MDB_BAD_VALSIZE, PS_E_CORRUPT},      {MDB_READERS_FULL, PS_E_LIMIT},
 	};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(map); i++)
@@ -149,8 +153,8 @@ static int open_mark(const char *path, int *ret_fd)
 
 static int open_dbs(struct ps_index *index)
 {
-	static const char *const names[DB_COUNT] = {"meta",    "boxes",    "names", "keywords", "rows",
-	                                            "changes", "vanished", "cache"};
+	static const char *const names[DB_COUNT] = {"meta", "boxes",   "names",    "keywords",
+						    "rows", "changes", "vanished", "cache"};
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(index->env, NULL, 0, &txn);
 

@@ -22,7 +22,17 @@
  *   VANISHED  box modseq first-uid  last-uid
  *   CACHE     box uid               checksum, spare, octets
  */
-enum index_db { DB_META, DB_BOXES, DB_NAMES, DB_KEYWORDS, DB_ROWS, DB_CHANGES, DB_VANISHED, DB_CACHE, DB_COUNT };
+enum index_db {
+	DB_META,
+	DB_BOXES,
+	DB_NAMES,
+	DB_KEYWORDS,
+	DB_ROWS,
+	DB_CHANGES,
+	DB_VANISHED,
+	DB_CACHE,
+	DB_COUNT
+};
 
 struct ps_index {
 	struct ps_index *next; /* of those open in this process */

@@ -5,7 +5,9 @@
 #include "postern/io.h"
 
 /* Beyond so many records a mailbox forgets the older half of what vanished; vanished_since says so. */
-enum { VANISHED_MAX = 65536 };
+enum {
+	VANISHED_MAX = 65536
+};
 
 struct row_key {
 	uint64_t box;
@@ -56,19 +58,19 @@ static int row_decode(MDB_val key, MDB_val value, struct ps_row *ret_row, struct
 	if (rec.crc != record_crc(&rk, value.mv_data, value.mv_size))
 		return ps_fail(PS_E_CORRUPT, "index: the row of UID %u is damaged", be32toh(rk.uid));
 	*ret_row = (struct ps_row){.uid = be32toh(rk.uid),
-	                           .flags = rec.flags,
-	                           .keywords = rec.keywords,
-	                           .modseq = rec.modseq,
-	                           .size = rec.size,
-	                           .internal_date = rec.internal_date,
-	                           .save_date = rec.save_date};
+				   .flags = rec.flags,
+				   .keywords = rec.keywords,
+				   .modseq = rec.modseq,
+				   .size = rec.size,
+				   .internal_date = rec.internal_date,
+				   .save_date = rec.save_date};
 	memcpy(ret_row->email_id.octets, rec.email_id, sizeof rec.email_id);
 	*ret_locator = ps_bytes((const uint8_t *)value.mv_data + sizeof rec, value.mv_size - sizeof rec);
 	return 0;
 }
 
 int ps_index_row(struct ps_index_txn *txn, uint64_t key, uint32_t uid, struct ps_row *ret_row,
-                 struct ps_bytes *ret_locator)
+		 struct ps_bytes *ret_locator)
 {
 	struct row_key rk = row_key(key, uid);
 	MDB_val value;
@@ -102,7 +104,7 @@ int ps_index_rows(struct ps_index_txn *txn, uint64_t key, struct ps_range uids, 
 
 /* Walks the records of CHANGES or VANISHED with a modseq above `since`. */
 static int walk_since(struct ps_index_txn *txn, enum index_db db, uint64_t key, uint64_t since,
-                      int (*fn)(void *arg, const struct change_key *ck, MDB_val value), void *arg)
+		      int (*fn)(void *arg, const struct change_key *ck, MDB_val value), void *arg)
 {
 	struct change_key from = change_key(key, since + 1, 0), ck;
 	MDB_val at = index_val(&from, sizeof from), value;
@@ -156,7 +158,7 @@ static int by_uid(const void *a, const void *b)
 }
 
 int ps_index_changed(struct ps_index_txn *txn, uint64_t key, struct ps_range uids, uint64_t since, ps_index_row_fn fn,
-                     void *arg)
+		     void *arg)
 {
 	struct uid_list list = {.want = uids};
 	int r = walk_since(txn, DB_CHANGES, key, since, collect_uid, &list);
@@ -201,14 +203,14 @@ static int forget_row(struct ps_index_txn *txn, struct ps_index_box *box, uint32
 }
 
 int ps_index_row_put(struct ps_index_txn *txn, struct ps_index_box *box, const struct ps_row *row,
-                     struct ps_bytes locator)
+		     struct ps_bytes locator)
 {
 	struct row_record rec = {.flags = row->flags,
-	                         .keywords = row->keywords,
-	                         .modseq = row->modseq,
-	                         .size = row->size,
-	                         .internal_date = row->internal_date,
-	                         .save_date = row->save_date};
+				 .keywords = row->keywords,
+				 .modseq = row->modseq,
+				 .size = row->size,
+				 .internal_date = row->internal_date,
+				 .save_date = row->save_date};
 	struct row_key rk = row_key(box->key, row->uid);
 	struct change_key ck = change_key(box->key, row->modseq, row->uid);
 	uint8_t record[sizeof rec + 512];

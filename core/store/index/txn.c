@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include "core/store/index/index_private.h"
 
-enum { CHECK_EVERY = 256 };
+enum {
+	CHECK_EVERY = 256
+};
 
 static void enter(struct ps_index *index)
 {

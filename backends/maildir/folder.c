@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include "backends/maildir/maildir_private.h"
+
+/* A directory changed again within this time may keep its time stamp: kernels before 6.13 count in ticks. */
+enum {
+	FRESH_NS = 50 * 1000 * 1000,
+	TMP_AGE = 36 * 3600
+};
+
+static void close_all(int fds[3])
+{
+	for (int i = 0; i < 3; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+int open_folder_dirs(struct ps_store *store, const char *dir, int ret_fds[3])
+{
+	static const char *const parts[3] = {".", "cur", "new"};
+	int fds[3] = {-1, -1, -1}, r = 0;
+
+	for (int i = 0; i < 3 && r == 0; i++)
+		r = ps_io_open_dir(i ? fds[0] : store->root_fd, i ? parts[i] : dir, &fds[i]);
+	if (r < 0) {
+		close_all(fds);
+		return r;
+	}
+	memcpy(ret_fds, fds, sizeof fds);
+	return 0;
+}
+
+static struct folder *find(struct ps_store *store, uint64_t key)
+{
+	struct folder *folder = store->folders;
+
+	while (folder && folder->key != key)
+		folder = folder->next;
+	return folder;
+}
+
+int folder_get(struct ps_store *store, const struct ps_index_box *box, struct folder **ret_folder)
+{
+	char dir[NAME_SIZE];
+	struct folder *folder;
+	int fds[3], r;
+
+	if ((r = dir_of_name(box->name, dir)) < 0)
+		return r;
+	pthread_mutex_lock(&store->mutex);
+	if ((folder = find(store, box->key)) != NULL) {
+		folder->refs++;
+		if (strcmp(folder->dir, dir) != 0) /* renamed since */
+			memcpy(folder->dir, dir, sizeof dir);
+	} else if ((r = open_folder_dirs(store, dir, fds)) == 0) {
+		folder = ps_zalloc(sizeof *folder);
+		*folder = (struct folder){.next = store->folders,
+					  .store = store,
+					  .refs = 1,
+					  .key = box->key,
+					  .dir_fd = fds[0],
+					  .cur_fd = fds[1],
+					  .new_fd = fds[2]};
+		memcpy(folder->dir, dir, sizeof dir);
+		store->folders = folder;
+	}
+	pthread_mutex_unlock(&store->mutex);
+	if (r == PS_E_NOTFOUND)
+		return ps_fail(PS_E_GONE, "the directory %s is not there", dir);
+	if (r == 0)
+		*ret_folder = folder;
+	return r;
+}
+
+void folder_put(struct folder *folder)
+{
+	struct ps_store *store;
+	struct folder **link;
+
+	if (!folder)
+		return;
+	store = folder->store;
+	pthread_mutex_lock(&store->mutex);
+	if (--folder->refs > 0) {
+		pthread_mutex_unlock(&store->mutex);
+		return;
+	}
+	for (link = &store->folders; *link != folder;)
+		link = &(*link)->next;
+	*link = folder->next;
+	pthread_mutex_unlock(&store->mutex);
+	watch_detach(folder);
+	close_all((int[3]){folder->dir_fd, folder->cur_fd, folder->new_fd});
+	free(folder);
+}
+
+int folder_fd(const struct folder *folder, enum place place)
+{
+	return place == PLACE_CUR ? folder->cur_fd : folder->new_fd;
+}
+
+int folder_times(const struct folder *folder, uint64_t ret_times[2])
+{
+	int fds[2] = {folder->cur_fd, folder->new_fd};
+	struct timespec now;
+	struct stat st;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	for (int i = 0; i < 2; i++) {
+		int64_t age;
+
+		if (fstat(fds[i], &st) < 0)
+			return ps_fail_errno("stat %s", folder->dir);
+		age = (now.tv_sec - st.st_mtim.tv_sec) * INT64_C(1000000000) + now.tv_nsec - st.st_mtim.tv_nsec;
+		ret_times[i] =
+			age < FRESH_NS ? 0 : (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
+	}
+	return 0;
+}
+
+DIR *open_listing(int dirfd)
+{
+	int fd;
+	DIR *dir;
+
+	if (ps_io_open_dir(dirfd, ".", &fd) < 0)
+		return NULL;
+	dir = fdopendir(fd);
+	if (!dir) {
+		ps_fail_errno("list a directory");
+		close(fd);
+	}
+	return dir;
+}
+
+/* ---- making and removing directories --------------------------------------------------------- */
+
+static int make_dir(int dirfd, const char *name, int *ret_fd)
+{
+	if (ps_io.mkdir(dirfd, name, 0700) < 0)
+		return ps_fail_errno("create directory %s", name);
+	return ps_io_open_dir(dirfd, name, ret_fd);
+}
+
+static int make_parts(int dirfd, const struct mailbox_state *state)
+{
+	static const char *const parts[] = {"cur", "new", "tmp"};
+	int r;
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(parts); i++)
+		if (ps_io.mkdir(dirfd, parts[i], 0700) < 0)
+			return ps_fail_errno("create directory %s", parts[i]);
+	/* An empty file by which Maildir++ tells a folder from an account. */
+	if ((r = ps_io_replace(dirfd, "maildirfolder", ps_bytes("", 0))) < 0)
+		return r;
+	return state_write(dirfd, MAILBOX_STATE, state, sizeof *state);
+}
+
+int folder_make(struct ps_store *store, const char *aside_name, const struct mailbox_state *state)
+{
+	PS_CLEANUP(ps_closep) int fd = -1;
+	int r;
+
+	if ((r = make_dir(store->aside_fd, aside_name, &fd)) == 0)
+		r = make_parts(fd, state);
+	if (r < 0)
+		remove_tree(store->aside_fd, aside_name);
+	return r;
+}
+
+static void remove_below(int dirfd)
+{
+	DIR *dir = open_listing(dirfd);
+	struct dirent *entry;
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)) != NULL)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+		    ps_io.unlink(dirfd, entry->d_name, 0) < 0)
+			remove_tree(dirfd, entry->d_name);
+	closedir(dir);
+}
+
+/* A mailbox is two levels deep; whatever somebody put deeper below stays, moved aside, and is nobody's mail. */
+void remove_tree(int dirfd, const char *name)
+{
+	static _Thread_local int depth;
+	int fd = depth < 8 ? ps_io.open(dirfd, name, O_RDONLY | O_DIRECTORY, 0) : -1;
+
+	if (fd >= 0) {
+		depth++;
+		remove_below(fd);
+		depth--;
+		close(fd);
+	}
+	ps_io.unlink(dirfd, name, AT_REMOVEDIR);
+}
+
+void clean_tmp(int dirfd)
+{
+	DIR *dir = open_listing(dirfd);
+	struct dirent *entry;
+	struct stat st;
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)) != NULL)
+		if (fstatat(dirfd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+		    time(NULL) - st.st_mtime > TMP_AGE && time(NULL) - st.st_ctime > TMP_AGE)
+			ps_io.unlink(dirfd, entry->d_name, 0);
+	closedir(dir);
+}

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The list of mailboxes: what directories there are below the root, told apart by the id in their postern-mailbox. A
+ * directory that others renamed keeps its id and so its messages' UIDs; a copy of one gets an identity of its own, and
+ * what its file names say of UIDs is not believed, because it names another UIDVALIDITY.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include "backends/maildir/maildir_private.h"
+#include "postern/log.h"
+
+struct dir_entry {
+	const char *name;
+	char dir[NAME_SIZE];
+	struct mailbox_state state;
+	bool has_state;
+	bool taken; /* belongs to a mailbox of the index */
+	uint64_t key;
+};
+
+struct listing {
+	struct ps_pool *pool;
+	struct dir_entry *entries;
+	size_t count, cap;
+};
+
+static uint64_t time_of(int dirfd, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 1;
+	return (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
+}
+
+/* A time so fresh that a later change might not show is remembered as none. */
+static uint64_t settled_time(int dirfd, const char *name)
+{
+	struct timespec now;
+	uint64_t then = time_of(dirfd, name);
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec < then + 50000000 ? 0 : then;
+}
+
+int mailboxes_stale(struct ps_store *store)
+{
+	struct ps_index *index = store_index(store);
+	struct ps_index_txn *txn;
+	int stale = 1;
+
+	if (index && ps_index_read(index, &txn) == 0) {
+		stale = ps_index_number(txn, "root_time") != time_of(store->root_fd, ".") ||
+			ps_index_number(txn, "subscriptions_time") != time_of(store->root_fd, "subscriptions");
+		ps_index_end(txn);
+	}
+	ps_index_close(index);
+	return stale;
+}
+
+/* ---- the directories ------------------------------------------------------------------------- */
+
+static int add_entry(struct ps_store *store, struct listing *list, const char *dir)
+{
+	struct ps_buf name = {0};
+	struct dir_entry *entry;
+	int fds[3], r;
+
+	if (!name_of_dir(dir, &name) || open_folder_dirs(store, dir, fds) < 0) {
+		ps_buf_finish(&name);
+		return 0;
+	}
+	list->entries = ps_pool_grow(list->pool, list->entries, list->count, &list->cap, sizeof *entry);
+	entry = &list->entries[list->count++];
+	*entry = (struct dir_entry){.name = ps_pool_strdup(list->pool, ps_buf_cstr(&name))};
+	ps_buf_finish(&name);
+	memcpy(entry->dir, dir, strlen(dir) + 1);
+	r = state_read(fds[0], MAILBOX_STATE, &entry->state, sizeof entry->state);
+	entry->has_state = r == 0;
+	for (int i = 0; i < 3; i++)
+		ps_closep(&fds[i]);
+	return r == 0 || r == PS_E_NOTFOUND || r == PS_E_CORRUPT ? 0 : r;
+}
+
+static int list_dirs(struct ps_store *store, struct listing *list)
+{
+	DIR *dir = open_listing(store->root_fd);
+	struct dirent *entry;
+	int r;
+
+	if (!dir)
+		return PS_E_STORAGE;
+	r = add_entry(store, list, ".");
+	while (r == 0 && (errno = 0, entry = readdir(dir)) != NULL)
+		if (entry->d_name[0] == '.' && strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+		    (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN))
+			r = add_entry(store, list, entry->d_name);
+	if (r == 0 && errno != 0)
+		r = ps_fail_errno("list the store of %s", store->user);
+	closedir(dir);
+	return r;
+}
+
+/* ---- matching with the index ----------------------------------------------------------------- */
+
+struct box_list {
+	struct ps_pool *pool;
+	struct ps_index_box *boxes;
+	size_t count, cap;
+};
+
+static int add_box(void *arg, const struct ps_index_box *box)
+{
+	struct box_list *list = arg;
+
+	list->boxes = ps_pool_grow(list->pool, list->boxes, list->count, &list->cap, sizeof *box);
+	list->boxes[list->count++] = *box;
+	return 0;
+}
+
+static bool same_id(const struct ps_id *a, const struct ps_id *b)
+{
+	return memcmp(a, b, sizeof *a) == 0;
+}
+
+/* The entry that has a mailbox's id: under its own name rather than another, and under its own name too when the
+ * directory lost its state file. */
+static struct dir_entry *entry_of(struct listing *list, const struct ps_index_box *box)
+{
+	struct dir_entry *other = NULL;
+
+	for (size_t i = 0; i < list->count; i++) {
+		struct dir_entry *entry = &list->entries[i];
+		bool named = strcmp(entry->name, box->name) == 0;
+
+		if (entry->taken)
+			continue;
+		if (named && !entry->has_state)
+			return entry;
+		if (!entry->has_state || !same_id(&entry->state.id, &box->id) ||
+		    entry->state.uid_validity != box->uid_validity)
+			continue;
+		if (named)
+			return entry;
+		other = entry;
+	}
+	return other;
+}
+
+static int match_box(struct write *w, struct listing *list, struct ps_index_box *box)
+{
+	struct dir_entry *entry = entry_of(list, box);
+	uint32_t uses;
+
+	if (!entry)
+		return ps_index_box_remove(w->txn, box->key);
+	entry->taken = true;
+	entry->key = box->key;
+	uses = entry->has_state ? entry->state.special_uses : box->attributes & PS_MBOX_SPECIAL_USES;
+	if (strcmp(box->name, entry->name) == 0 && (box->attributes & PS_MBOX_SPECIAL_USES) == uses)
+		return 0;
+	memcpy(box->name, entry->name, strlen(entry->name) + 1);
+	box->attributes = PS_MBOX_EXISTS | uses;
+	return ps_index_box_put(w->txn, box);
+}
+
+static bool id_is_used(const struct listing *list, const struct dir_entry *entry)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct dir_entry *other = &list->entries[i];
+
+		if (other != entry && other->has_state && same_id(&other->state.id, &entry->state.id) &&
+		    (other->taken || other < entry))
+			return true;
+	}
+	return false;
+}
+
+/* A directory without identity, or with that of another, gets one of its own. */
+static int give_identity(struct write *w, struct dir_entry *entry)
+{
+	PS_CLEANUP(ps_closep) int fd = -1;
+	int r = ps_io_open_dir(w->store->root_fd, entry->dir, &fd);
+
+	if (r < 0)
+		return r;
+	entry->state =
+		(struct mailbox_state){.id = new_id(), .uid_reserved = 1, .special_uses = entry->state.special_uses};
+	if ((r = write_uid_validity(w, 0, &entry->state.uid_validity)) < 0)
+		return r;
+	entry->has_state = true;
+	return state_write(fd, MAILBOX_STATE, &entry->state, sizeof entry->state);
+}
+
+static int new_box(struct write *w, const struct listing *list, struct dir_entry *entry)
+{
+	struct ps_index_box box = {.attributes = PS_MBOX_EXISTS};
+	uint32_t seen = 0;
+	int r;
+
+	if (entry->has_state && entry->state.uid_validity > 0 && !id_is_used(list, entry))
+		r = write_uid_validity(w, entry->state.uid_validity, &seen);
+	else
+		r = give_identity(w, entry);
+	if (r < 0)
+		return r;
+	box.id = entry->state.id;
+	box.key = key_of_id(&box.id);
+	box.uid_validity = entry->state.uid_validity;
+	box.uid_next = entry->state.uid_reserved > 0 ? entry->state.uid_reserved : 1;
+	box.attributes |= entry->state.special_uses & PS_MBOX_SPECIAL_USES;
+	box.highest_modseq = box.vanished_since = ++w->modseq;
+	memcpy(box.name, entry->name, strlen(entry->name) + 1);
+	r = ps_index_box_put(w->txn, &box);
+	entry->key = box.key;
+	return r;
+}
+
+static int update_boxes(struct write *w, struct listing *list)
+{
+	struct box_list known = {.pool = list->pool};
+	int r = ps_index_boxes(w->txn, add_box, &known);
+
+	for (size_t i = 0; i < known.count && r == 0; i++)
+		r = match_box(w, list, &known.boxes[i]);
+	for (size_t i = 0; i < list->count && r == 0; i++)
+		if (!list->entries[i].taken)
+			r = new_box(w, list, &list->entries[i]);
+	return r;
+}
+
+/* ---- subscriptions --------------------------------------------------------------------------- */
+
+/*
+ * `subscriptions` in the root is Dovecot's: a name a line as the directory has it without its first dot; or, below the
+ * line "V<tab>2" and an empty one, with tabs between components. Lines that are no names of ours are kept.
+ */
+#define VERSION2 "V\t2\n\n"
+
+static bool line_to_name(struct ps_bytes line, bool version2, struct ps_buf *out)
+{
+	struct ps_buf dir = {0};
+	bool good;
+
+	if (ps_bytes_caseeq_str(line, "INBOX"))
+		return ps_buf_str(out, "INBOX") == 0;
+	ps_buf_char(&dir, '.');
+	for (size_t i = 0; i < line.len; i++)
+		ps_buf_char(&dir, version2 && line.ptr[i] == '\t' ? '.' : (char)line.ptr[i]);
+	good = dir.len < NAME_SIZE && strlen(ps_buf_cstr(&dir)) == dir.len && name_of_dir(ps_buf_cstr(&dir), out);
+	ps_buf_finish(&dir);
+	return good;
+}
+
+static struct ps_bytes take_line(struct ps_bytes *text)
+{
+	ptrdiff_t end = ps_bytes_find(*text, '\n');
+	size_t len = end < 0 ? text->len : (size_t)end;
+	struct ps_bytes line = ps_bytes(text->ptr, len);
+
+	*text = ps_bytes_skip(*text, end < 0 ? len : len + 1);
+	return line;
+}
+
+static bool take_version(struct ps_bytes *text)
+{
+	size_t len = sizeof VERSION2 - 1;
+
+	if (text->len < len || memcmp(text->ptr, VERSION2, len) != 0)
+		return false;
+	*text = ps_bytes_skip(*text, len);
+	return true;
+}
+
+static int read_file(struct ps_store *store, struct ps_buf *out)
+{
+	int r = ps_io_read_file(store->root_fd, "subscriptions", 8 << 20, out);
+
+	return r == PS_E_NOTFOUND ? 0 : r;
+}
+
+int subscriptions_read(struct ps_store *store, struct ps_buf *ret_names)
+{
+	struct ps_buf file = {0}, name = {0};
+	struct ps_bytes text;
+	bool version2;
+	int r = read_file(store, &file);
+
+	text = ps_buf_view(&file);
+	version2 = take_version(&text);
+	while (r == 0 && text.len > 0) {
+		ps_buf_reset(&name);
+		if (!line_to_name(take_line(&text), version2, &name) ||
+		    subscriptions_has(ps_buf_view(ret_names), ps_buf_cstr(&name)))
+			continue;
+		ps_buf_str(ret_names, ps_buf_cstr(&name));
+		ps_buf_char(ret_names, '\0');
+	}
+	ps_buf_finish(&file);
+	ps_buf_finish(&name);
+	return r;
+}
+
+static int put_name(struct ps_buf *out, const char *name, bool version2)
+{
+	char dir[NAME_SIZE];
+	int r;
+
+	if (strcmp(name, "INBOX") == 0)
+		return ps_buf_str(out, "INBOX\n");
+	if ((r = dir_of_name(name, dir)) < 0)
+		return r;
+	for (char *c = dir + 1; *c; c++)
+		ps_buf_char(out, version2 && *c == '.' ? '\t' : *c);
+	return ps_buf_char(out, '\n');
+}
+
+int subscriptions_format(struct ps_store *store, struct ps_bytes names, struct ps_buf *out)
+{
+	struct ps_buf file = {0}, name = {0};
+	struct ps_bytes text;
+	bool version2;
+	int r = read_file(store, &file);
+
+	text = ps_buf_view(&file);
+	version2 = take_version(&text);
+	if (version2)
+		ps_buf_str(out, VERSION2);
+	while (r == 0 && text.len > 0) {
+		struct ps_bytes line = take_line(&text);
+
+		ps_buf_reset(&name);
+		if (line.len > 0 && !line_to_name(line, version2, &name)) {
+			ps_buf_bytes(out, line);
+			ps_buf_char(out, '\n');
+		}
+	}
+	while (r == 0 && names.len > 0) {
+		r = put_name(out, (const char *)names.ptr, version2);
+		names = ps_bytes_skip(names, strlen((const char *)names.ptr) + 1);
+	}
+	ps_buf_finish(&file);
+	ps_buf_finish(&name);
+	return r < 0 ? r : out->failed ? PS_E_LIMIT : 0;
+}
+
+bool subscriptions_has(struct ps_bytes names, const char *name)
+{
+	size_t size = strlen(name) + 1;
+
+	while (names.len > 0) {
+		size_t len = strlen((const char *)names.ptr) + 1;
+
+		if (len == size && memcmp(names.ptr, name, size) == 0)
+			return true;
+		names = ps_bytes_skip(names, len);
+	}
+	return false;
+}
+
+static int update_subscriptions(struct write *w)
+{
+	struct ps_buf names = {0};
+	int r = subscriptions_read(w->store, &names);
+
+	if (r == 0)
+		r = ps_index_meta_put(w->txn, "subscriptions", ps_buf_view(&names));
+	ps_buf_finish(&names);
+	return r;
+}
+
+/* ---- both ------------------------------------------------------------------------------------ */
+
+static int sync_list(struct write *w, struct listing *list)
+{
+	uint64_t root_time = settled_time(w->store->root_fd, ".");
+	uint64_t subscriptions_time = settled_time(w->store->root_fd, "subscriptions");
+	int r = list_dirs(w->store, list);
+
+	if (r == 0)
+		r = update_boxes(w, list);
+	if (r == 0)
+		r = update_subscriptions(w);
+	if (r == 0)
+		r = write_reserve(w);
+	if (r == 0)
+		r = ps_index_number_put(w->txn, "root_time", root_time);
+	if (r == 0)
+		r = ps_index_number_put(w->txn, "subscriptions_time", subscriptions_time);
+	return r;
+}
+
+int mailboxes_sync(struct ps_store *store, bool rebuild)
+{
+	struct listing list;
+	struct write w;
+	int r;
+
+	do {
+		list = (struct listing){.pool = ps_pool_create("mailboxes")};
+		r = write_begin(store, &w);
+		if (r == 0) {
+			r = sync_list(&w, &list);
+			if (r == 0)
+				r = write_commit(&w);
+			else
+				write_abort(&w);
+		}
+		if (r == PS_E_AGAIN) {
+			struct ps_index *index = store_index(store);
+
+			ps_pool_destroy(list.pool);
+			if ((r = ps_index_grow(index)) == 0)
+				r = PS_E_AGAIN;
+			ps_index_close(index);
+		}
+	} while (r == PS_E_AGAIN);
+	for (size_t i = 0; r == 0 && i < list.count; i++)
+		if (!list.entries[i].taken)
+			r = scan_mailbox(store, list.entries[i].key, rebuild);
+	ps_pool_destroy(list.pool);
+	return r;
+}

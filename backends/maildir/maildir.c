@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#include "backends/maildir/maildir_private.h"
+#include "postern/plugin.h"
+
+static const struct ps_backend maildir_backend = {
+	.open = store_open,
+	.close = store_close,
+	.mailbox_open = maildir_mailbox_open,
+	.mailbox_close = maildir_mailbox_close,
+	.stale = maildir_stale,
+	.sync = maildir_sync,
+	.read_begin = maildir_read_begin,
+	.read_end = maildir_read_end,
+	.list = maildir_list,
+	.info = maildir_info,
+	.keywords = maildir_keywords,
+	.scan = maildir_scan,
+	.vanished = maildir_vanished,
+	.cache = maildir_cache,
+	.cache_put = maildir_cache_put,
+	.body = maildir_body,
+	.body_close = maildir_body_close,
+	.stage = stage_begin,
+	.stage_write = stage_write,
+	.stage_finish = stage_finish,
+	.stage_drop = stage_drop,
+	.commit = maildir_commit,
+	.watch = maildir_watch,
+	.unwatch = maildir_unwatch,
+};
+
+static const struct ps_setting maildir_settings[] = {
+	{.name = "line_ends",
+	 .type = PS_SET_CHOICE,
+	 .def = "lf",
+	 .choices = "lf crlf",
+	 .help = "line ends of the messages delivered to disk; those that are there are read either way"},
+	{.name = NULL},
+};
+
+PS_PLUGIN_EXPORT = {
+	.abi = PS_ABI,
+	.size = sizeof(struct ps_plugin),
+	.kind = PS_PLUGIN_BACKEND,
+	.ops_size = sizeof(struct ps_backend),
+	.name = "maildir",
+	.summary = "Maildir++, with a local index",
+	.ops = &maildir_backend,
+	.settings = maildir_settings,
+};

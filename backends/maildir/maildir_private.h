@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the maildir backend share. Included by nobody else.
+ *
+ * Truth lies in the mail store: in the names of the message files and in four small files per mailbox and store.
+ * The index repeats it for quick reading. All writing happens under the store's lock (store_lock()), in this order:
+ * reserve (UIDs, modseqs, keyword letters; synced), change files, sync their directories, commit the index.
+ */
+#ifndef BACKENDS_MAILDIR_PRIVATE_H
+#define BACKENDS_MAILDIR_PRIVATE_H
+
+#include <dirent.h>
+#include <pthread.h>
+#include "postern/backend.h"
+#include "postern/index.h"
+#include "postern/io.h"
+#include "postern/pool.h"
+
+enum {
+	NAME_SIZE = 256
+}; /* a file name with its NUL */
+
+/* ---- names.c: mailbox names and the directories they have ------------------------------------ */
+
+/* The directory of a mailbox below the store's root, "." for INBOX. PS_E_LIMIT when the disk cannot hold it. */
+int dir_of_name(const char *name, char ret_dir[NAME_SIZE]);
+/* The mailbox a directory is; false for one that is not ours to show. `out` gets the name. */
+bool name_of_dir(const char *dir, struct ps_buf *out);
+
+/* ---- msgname.c: names of message files ------------------------------------------------------- */
+
+/* What a file's name says. Slices point into it. */
+struct msg_name {
+	struct ps_bytes base;   /* all before the info; it stays when flags change */
+	struct ps_bytes unique; /* the base without the keys that follow commas */
+	struct ps_bytes info;   /* the letters behind ":2," */
+	int64_t time;           /* the leading number; 0 when there is none */
+	bool has_wire, has_date, has_email_id, has_uid;
+	uint64_t wire;         /* W= */
+	int64_t date;          /* D= */
+	struct ps_id email_id; /* G= */
+	uint32_t uid_validity; /* P= */
+	uint32_t uid;
+};
+void msg_name_parse(struct ps_bytes name, struct msg_name *ret_name);
+/* Flags and keyword letters (bit 0: 'a') of a parsed name. */
+uint32_t msg_name_flags(const struct msg_name *name, uint32_t *ret_letters);
+/* The name with other flags; letters this server does not know stay. PS_E_LIMIT. */
+int msg_name_with_flags(const struct msg_name *name, uint32_t flags, uint32_t letters, char ret_name[NAME_SIZE]);
+/* The id a message has by its name alone. */
+struct ps_id msg_name_email_id(const struct msg_name *name);
+
+struct msg_facts {
+	uint64_t disk_size, wire_size;
+	int64_t internal_date, save_date;
+	struct ps_id email_id; /* zero: the name's own; *ret_email_id tells it */
+	uint32_t uid_validity, uid, flags, letters;
+};
+/* A new name that says all of this. */
+int msg_name_build(const char *host, const struct msg_facts *facts, char ret_name[NAME_SIZE],
+		   struct ps_id *ret_email_id);
+/* A name that nobody else has, for tmp and the like. */
+void unique_name(const char *host, int64_t sec, char ret_name[NAME_SIZE]);
+
+/* Where a message lies, as the index's locator: the place, then the name. */
+enum place {
+	PLACE_CUR = 'c',
+	PLACE_NEW = 'n'
+};
+struct msg_where {
+	enum place place;
+	char name[NAME_SIZE];
+};
+int where_decode(struct ps_bytes locator, struct msg_where *ret_where);
+struct ps_bytes where_encode(const struct msg_where *where, uint8_t buf[NAME_SIZE + 1]);
+
+/* ---- state.c: the small files that outlive the index ----------------------------------------- */
+
+/* Of a store: postern-control/state. Nothing at or above these was ever told. */
+struct store_state {
+	uint64_t modseq_reserved;
+	uint32_t uid_validity_high; /* the highest ever given to any mailbox */
+	uint32_t spare;
+};
+/* Of a mailbox: postern-mailbox in its directory. */
+struct mailbox_state {
+	struct ps_id id;
+	uint32_t uid_validity;
+	uint32_t uid_reserved;
+	uint32_t special_uses;
+	uint32_t spare;
+};
+#define STORE_STATE   "state"
+#define MAILBOX_STATE "postern-mailbox"
+/* PS_E_NOTFOUND when there is none, PS_E_CORRUPT when neither of its two copies is whole. */
+int state_read(int dirfd, const char *file, void *ret_state, size_t size);
+/* Durable when it returns. Makes the file if it is missing, else writes in place: needs no room on a full disk. */
+int state_write(int dirfd, const char *file, const void *state, size_t size);
+
+/* ---- keywords.c ------------------------------------------------------------------------------ */
+
+/* A mailbox's keywords; bits 0..25 are the letters a..z of the names, the others are in the UID list. */
+struct keyword_table {
+	char *names[PS_KEYWORDS_MAX]; /* NULL: free */
+	bool changed;
+};
+#define LETTERS_MASK ((UINT64_C(1) << 26) - 1)
+void keywords_finish(struct keyword_table *table);
+int keywords_from_index(struct ps_index_txn *txn, uint64_t key, struct keyword_table *ret_table);
+int keywords_to_index(struct ps_index_txn *txn, uint64_t key, const struct keyword_table *table);
+int keywords_read(int dirfd, struct keyword_table *ret_table); /* postern-keywords; PS_E_NOTFOUND, PS_E_CORRUPT */
+int keywords_write(int dirfd, const struct keyword_table *table);
+int keywords_find(const struct keyword_table *table, const char *name); /* bit or -1 */
+uint64_t keywords_known(const struct keyword_table *table);
+/* Gives a free bit to a name; `taken`: bits that must not be used. PS_E_LIMIT. */
+int keywords_add(struct keyword_table *table, const char *name, uint64_t taken);
+
+/* ---- uidlist.c: what names cannot say --------------------------------------------------------- */
+
+/* postern-uidlist: a line per message that others delivered, or that has keywords beyond the letters. */
+struct uid_record {
+	struct uid_record *next; /* of the same hash */
+	bool has_uid, has_keywords;
+	uint32_t uid;
+	uint64_t wire;
+	int64_t save_date;
+	uint64_t keywords; /* bits 26.. */
+	size_t base_len;
+	char base[];
+};
+struct uid_list {
+	struct ps_pool *pool;
+	struct uid_record **slots;
+	size_t slot_count, count, lines; /* lines read, the dead ones too */
+	bool damaged;                    /* something could not be read */
+};
+int uidlist_read(int dirfd, struct uid_list *ret_list);
+void uidlist_finish(struct uid_list *list);
+struct uid_record *uidlist_find(const struct uid_list *list, struct ps_bytes base);
+/* Lines to append; then append and sync them. */
+void uidlist_line_uid(struct ps_buf *out, struct ps_bytes base, uint32_t uid, uint64_t wire, int64_t save_date);
+void uidlist_line_keywords(struct ps_buf *out, struct ps_bytes base, uint64_t keywords);
+int uidlist_append(int dirfd, struct ps_bytes lines);
+int uidlist_replace(int dirfd, struct ps_bytes lines);
+
+/* ---- store.c, folder.c ------------------------------------------------------------------------ */
+
+/* A mailbox's directories, shared by all that have it open. */
+struct folder {
+	struct folder *next;
+	struct ps_store *store;
+	unsigned refs; /* under store->mutex */
+	uint64_t key;  /* in the index */
+	char dir[NAME_SIZE];
+	int dir_fd, cur_fd, new_fd;
+	struct folder_watch *watch; /* watch.c's */
+};
+
+struct ps_store {
+	char *user, *root, *index_path;
+	char host[40];
+	bool crlf;
+	int root_fd, control_fd, aside_fd, tmp_fd, lock_fd;
+	pthread_mutex_t writer;   /* taken with the file lock */
+	struct store_state state; /* as on disk, with the lock held */
+	bool intent_pending;      /* a batch stopped half-way: recover before anything else */
+
+	pthread_mutex_t mutex; /* guards what follows */
+	struct ps_index *index;
+	struct folder *folders;
+	uint64_t own_txn;     /* the index's last transaction that this handle knows of */
+	uint64_t foreign_gen; /* counts when it meets transactions of others */
+	uint64_t list_gen;    /* foreign_gen at the last look at the list of mailboxes */
+};
+
+struct ps_mbox {
+	struct ps_store *store;
+	struct folder *folder;
+	uint64_t key;
+	uint64_t seen_gen; /* of store->foreign_gen, at the last sync; under store->mutex */
+};
+
+/* Takes the lock between processes and makes everything fit to be written: recovers what a process that died left,
+ * and makes the index again if it is gone. PS_E_BUSY. */
+int store_lock(struct ps_store *store);
+void store_unlock(struct ps_store *store);
+/* From here on a death leaves files and index at odds (until store_settled()). */
+int store_unsettled(struct ps_store *store);
+void store_settled(struct ps_store *store);
+struct ps_index *store_index(struct ps_store *store); /* a reference; close it */
+/* The index cannot be trusted or written: remove it. The next store_lock() makes it again. */
+void store_drop_index(struct ps_store *store);
+int store_open(const struct ps_store_args *args, struct ps_store **ret_store);
+void store_close(struct ps_store *store);
+int64_t time_now(void);
+
+/* The folder of a mailbox, opened if nobody has it open. PS_E_GONE when its directory is not there. */
+int folder_get(struct ps_store *store, const struct ps_index_box *box, struct folder **ret_folder);
+void folder_put(struct folder *folder);
+int folder_fd(const struct folder *folder, enum place place);
+/* Directory times in ns, 0 for one too fresh to tell a later change apart. */
+int folder_times(const struct folder *folder, uint64_t ret_times[2]);
+enum {
+	BOX_TIME_CUR,
+	BOX_TIME_NEW,
+	BOX_LETTERS
+}; /* what priv[] of an index box holds; LETTERS: seen, of others */
+int open_folder_dirs(struct ps_store *store, const char *dir, int ret_fds[3]);
+/* The names in a directory, with a position of its own; NULL after ps_fail(). */
+DIR *open_listing(int dirfd);
+/* A new mailbox directory, made aside and durable. */
+int folder_make(struct ps_store *store, const char *aside_name, const struct mailbox_state *state);
+void remove_tree(int dirfd, const char *name);
+void clean_tmp(int dirfd);
+
+/* ---- write.c: one transaction of the index, and what must be durable before it ---------------- */
+
+/* A mailbox that is being changed. */
+struct edit {
+	struct edit *next;
+	struct folder *folder;
+	struct ps_index_box box;
+	struct mailbox_state state;
+	struct keyword_table keywords;
+	struct ps_buf uid_lines;
+	bool removed, state_changed;
+};
+struct write {
+	struct ps_store *store;
+	struct ps_index *index;
+	struct ps_index_txn *txn;
+	struct ps_pool *pool;
+	struct edit *edits;
+	uint64_t modseq; /* the last one given */
+};
+int write_begin(struct ps_store *store, struct write *ret_write);
+/* The edit of a mailbox, begun at its first use. PS_E_GONE. */
+int write_edit(struct write *w, uint64_t key, struct edit **ret_edit);
+int write_edit_box(struct write *w, const struct ps_index_box *box, struct edit **ret_edit);
+/* Makes durable what UIDs, modseqs and keywords rest on. Before any file gets its name. */
+int write_reserve(struct write *w);
+/* Ends it either way. */
+int write_commit(struct write *w);
+void write_abort(struct write *w);
+/* Notes a transaction of this handle; `began`: at its begin, else at its commit. */
+void note_txn(struct ps_store *store, uint64_t id, bool began);
+/* A UIDVALIDITY above all there ever were, durable. */
+int write_uid_validity(struct write *w, uint32_t wanted, uint32_t *ret_uid_validity);
+struct ps_id new_id(void);
+/* The index's key for a mailbox: part of its id, so that handles outlive an index. */
+uint64_t key_of_id(const struct ps_id *id);
+
+/* ---- mailboxes.c: the list of mailboxes and subscriptions ------------------------------------- */
+
+int mailboxes_stale(struct ps_store *store); /* by directory times */
+/* With the lock: takes in what others did to directories and subscriptions; scans what is new. `rebuild`: all is. */
+int mailboxes_sync(struct ps_store *store, bool rebuild);
+/* Subscribed names, each with its NUL, in the form the index keeps them; from and to the file's form. */
+int subscriptions_read(struct ps_store *store, struct ps_buf *ret_names);
+int subscriptions_format(struct ps_store *store, struct ps_bytes names, struct ps_buf *out);
+bool subscriptions_has(struct ps_bytes names, const char *name);
+
+/* ---- scan.c ----------------------------------------------------------------------------------- */
+
+/* With the lock: makes the index say what the directories hold. `rebuild`: the index knew nothing before. */
+int scan_mailbox(struct ps_store *store, uint64_t key, bool rebuild);
+int scan_all(struct ps_store *store);
+
+/* ---- stage.c ---------------------------------------------------------------------------------- */
+
+struct ps_staged {
+	struct ps_store *store;
+	char name[NAME_SIZE]; /* in tmp */
+	int fd;
+	uint64_t wire_size, disk_size;
+	bool wire_form; /* octets go out as they come in */
+	bool after_cr;  /* a CR waits for what follows it */
+	bool ends_in_cr;
+	bool finished;
+	int err;
+	struct ps_buf out;
+};
+int stage_begin(struct ps_store *store, uint64_t size_hint, struct ps_staged **ret_staged);
+int stage_write(struct ps_staged *staged, struct ps_bytes octets);
+int stage_finish(struct ps_staged *staged);
+void stage_drop(struct ps_staged *staged);
+
+/* ---- steps.c: changes of files, done, undone, and replayed ------------------------------------ */
+
+enum step_kind {
+	STEP_RENAME,
+	STEP_LINK,
+	STEP_REPLACE,
+	STEP_STATE,
+	STEP_LINES,
+	STEP_UNLINK
+};
+struct step {
+	enum step_kind kind;
+	uint32_t from_dir, to_dir; /* in steps.dirs */
+	const char *from, *to;
+	struct ps_bytes data; /* STATE: the new one; LINES: to append */
+	struct ps_bytes old;  /* STATE: what it was */
+};
+struct step_dir {
+	const char *path; /* below the root */
+	int fd;           /* -1: not opened yet */
+	bool changed;
+	struct folder *folder; /* borrowed; NULL: none of its directories */
+	enum place place;
+};
+struct steps {
+	struct ps_store *store;
+	struct ps_pool *pool;
+	struct step *steps;
+	size_t count, cap;
+	struct step_dir *dirs;
+	size_t dir_count, dir_cap;
+	size_t stopped_at; /* the step that failed */
+};
+void steps_init(struct steps *steps, struct ps_store *store, struct ps_pool *pool);
+void steps_finish(struct steps *steps); /* closes its directories */
+uint32_t steps_dir(struct steps *steps, const char *path, struct folder *folder, enum place place);
+struct step *steps_add(struct steps *steps, enum step_kind kind, uint32_t from_dir, const char *from, uint32_t to_dir,
+		       const char *to);
+/* Does all of them or none, durably. `atomic`: a crash must not tear them apart either. On failure: undone, or (the pending mark set) to be completed by steps_recover(). */
+int steps_run(struct steps *steps, bool atomic);
+/* Completes what an intent record says was begun. With the lock. */
+int steps_recover(struct ps_store *store);
+
+/* ---- plan.c, plan_mailbox.c, commit.c --------------------------------------------------------- */
+
+struct plan {
+	struct write w;
+	struct steps steps;
+	struct ps_pool *pool; /* of this attempt */
+	struct ps_batch *batch;
+	uint64_t modseq; /* of the batch; 0: none given yet */
+	bool subscriptions_loaded, subscriptions_changed;
+	struct ps_buf subscriptions;
+	const char **removals; /* directories moved aside, to be removed when all is done */
+	size_t removal_count, removal_cap;
+};
+int plan_modseq(struct plan *plan, uint64_t *ret_modseq);
+int plan_message_op(struct plan *plan, const struct ps_op *op, struct ps_op_result *result);
+int plan_mailbox_op(struct plan *plan, const struct ps_op *op, struct ps_op_result *result);
+int plan_subscriptions(struct plan *plan);
+int maildir_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count);
+
+/* ---- mailbox.c, read.c ----------------------------------------------------------------------------------- */
+
+int maildir_mailbox_open(struct ps_store *store, const char *name, struct ps_mbox **ret_mbox);
+void maildir_mailbox_close(struct ps_mbox *mbox);
+int maildir_stale(struct ps_store *store, struct ps_mbox *mbox);
+int maildir_sync(struct ps_store *store, struct ps_mbox *mbox);
+int maildir_read_begin(struct ps_store *store, struct ps_read **ret_read);
+void maildir_read_end(struct ps_read *read);
+int maildir_list(struct ps_read *read, ps_mailbox_fn fn, void *arg);
+int maildir_info(struct ps_read *read, struct ps_mbox *mbox, struct ps_mailbox_info *ret_info);
+int maildir_keywords(struct ps_read *read, struct ps_mbox *mbox, const char *const **ret_names, size_t *ret_count);
+int maildir_scan(struct ps_read *read, struct ps_mbox *mbox, struct ps_range uids, uint64_t changed_since, ps_row_fn fn,
+		 void *arg);
+int maildir_vanished(struct ps_read *read, struct ps_mbox *mbox, uint64_t since, ps_range_fn fn, void *arg);
+int maildir_cache(struct ps_read *read, struct ps_mbox *mbox, uint32_t uid, struct ps_bytes *ret_cache);
+int maildir_cache_put(struct ps_mbox *mbox, uint32_t uid, struct ps_bytes cache);
+int maildir_body(struct ps_mbox *mbox, uint32_t uid, struct ps_body *ret_body);
+void maildir_body_close(struct ps_body *body);
+
+/* ---- watch.c: what others do, noticed ---------------------------------------------------------- */
+
+/* Begins and ends watching a folder's directories. Without inotify everything falls back to directory times. */
+void watch_attach(struct folder *folder);
+void watch_detach(struct folder *folder);
+/* What we are about to do ourselves, so that it is not taken for somebody else's. */
+void watch_expect(struct folder *folder, enum place place, uint32_t event, const char *name);
+/* Takes in what has happened; whether somebody else changed the folder since watch_clean(). 1 yes, 0 no, -1 nobody
+ * is watching. */
+int watch_changed(struct folder *folder);
+/* All that was expected has been done: what did not come makes the folder dirty. */
+void watch_settle(struct folder *folder);
+/* The directories are as the index says; from now on changes count. */
+void watch_known(struct folder *folder);
+void watch_dirty(struct folder *folder);
+/* Before a scan begins: what happened before it will see. */
+void watch_clean(struct folder *folder);
+int maildir_watch(struct ps_mbox *mbox, void (*changed)(void *arg), void *arg, void **ret_watch);
+void maildir_unwatch(void *watch);
+
+#endif

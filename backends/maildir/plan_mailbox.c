@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Planning, of operations on mailboxes. A new directory is made aside, durable and complete, and its step gives it its
+ * name; a removed one is moved aside by its step, and taken apart when all is done.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+#include "backends/maildir/maildir_private.h"
+
+#define ASIDE_PATH "postern-control/aside"
+
+static uint32_t aside_dir(struct plan *plan)
+{
+	return steps_dir(&plan->steps, ASIDE_PATH, NULL, PLACE_CUR);
+}
+
+static uint32_t root_dir(struct plan *plan)
+{
+	return steps_dir(&plan->steps, ".", NULL, PLACE_CUR);
+}
+
+/* A name aside that is cleaned up in the end, whatever becomes of the batch. */
+static const char *aside_name(struct plan *plan)
+{
+	char name[NAME_SIZE];
+
+	unique_name(plan->w.store->host, time_now(), name);
+	plan->removals =
+		ps_pool_grow(plan->pool, plan->removals, plan->removal_count, &plan->removal_cap, sizeof(char *));
+	return plan->removals[plan->removal_count++] = ps_pool_strdup(plan->pool, name);
+}
+
+/* Removals that are planned for a directory follow it to its new name. */
+static void redirect_unlinks(struct plan *plan, const char *from, const char *to)
+{
+	size_t len = strlen(from);
+
+	for (size_t i = 0; i < plan->steps.count; i++) {
+		struct step *step = &plan->steps.steps[i];
+		const char *path = plan->steps.dirs[step->from_dir].path;
+
+		if (step->kind != STEP_UNLINK || strncmp(path, from, len) != 0 || path[len] != '/')
+			continue;
+		step->from_dir = step->to_dir =
+			steps_dir(&plan->steps, ps_pool_printf(plan->pool, "%s%s", to, path + len),
+				  plan->steps.dirs[step->from_dir].folder, plan->steps.dirs[step->from_dir].place);
+	}
+}
+
+static int find_box(struct plan *plan, const char *name, struct ps_index_box *ret_box)
+{
+	int r;
+
+	for (struct edit *edit = plan->w.edits; edit; edit = edit->next)
+		if (!edit->removed && strcmp(edit->box.name, name) == 0) {
+			*ret_box = edit->box;
+			return 0;
+		}
+	r = ps_index_box_find(plan->w.txn, name, ret_box);
+	return r == PS_E_NOTFOUND ? ps_fail(PS_E_NOTFOUND, "no mailbox %s", name) : r;
+}
+
+/* A free name and its directory. */
+static int free_name(struct plan *plan, const char *name, char ret_dir[NAME_SIZE])
+{
+	struct ps_index_box box;
+	int r = strlen(name) > PS_INDEX_NAME_MAX ? ps_fail(PS_E_LIMIT, "a mailbox name that is too long")
+						 : dir_of_name(name, ret_dir);
+
+	if (r < 0)
+		return r;
+	r = find_box(plan, name, &box);
+	if (r == 0)
+		return ps_fail(PS_E_EXISTS, "the mailbox %s exists", name);
+	return r == PS_E_NOTFOUND ? 0 : r;
+}
+
+static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
+{
+	struct mailbox_state state = {
+		.id = new_id(), .uid_reserved = 1, .special_uses = op->attributes & PS_MBOX_SPECIAL_USES};
+	struct ps_index_box box = {.attributes = PS_MBOX_EXISTS | state.special_uses, .uid_next = 1};
+	char dir[NAME_SIZE];
+	const char *aside;
+	int r = free_name(plan, op->name, dir);
+
+	if (r < 0 || (r = write_uid_validity(&plan->w, op->uid_validity, &state.uid_validity)) < 0)
+		return r;
+	aside = aside_name(plan);
+	if ((r = folder_make(plan->w.store, aside, &state)) < 0)
+		return r;
+	box.id = state.id;
+	box.key = key_of_id(&box.id);
+	box.uid_validity = state.uid_validity;
+	plan_modseq(plan, &box.highest_modseq);
+	box.vanished_since = box.highest_modseq;
+	memcpy(box.name, op->name, strlen(op->name) + 1);
+	steps_add(&plan->steps, STEP_RENAME, aside_dir(plan), aside, root_dir(plan), dir);
+	result->uid_validity = box.uid_validity;
+	result->modseq = box.highest_modseq;
+	return ps_index_box_put(plan->w.txn, &box);
+}
+
+static int plan_rename(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
+{
+	char from[NAME_SIZE], to[NAME_SIZE];
+	struct ps_index_box box;
+	struct edit *edit;
+	int r;
+
+	if (strcmp(op->name, "INBOX") == 0)
+		return ps_fail(PS_E_INVALID, "INBOX is not renamed");
+	if ((r = find_box(plan, op->name, &box)) < 0 || (r = free_name(plan, op->new_name, to)) < 0 ||
+	    (r = dir_of_name(op->name, from)) < 0 || (r = write_edit_box(&plan->w, &box, &edit)) < 0)
+		return r;
+	redirect_unlinks(plan, from, to);
+	steps_add(&plan->steps, STEP_RENAME, root_dir(plan), from, root_dir(plan), to);
+	memcpy(edit->box.name, op->new_name, strlen(op->new_name) + 1);
+	plan_modseq(plan, &result->modseq);
+	edit->box.highest_modseq = result->modseq;
+	return ps_index_box_put(plan->w.txn, &edit->box); /* the next operation may want the old name */
+}
+
+static int plan_delete(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
+{
+	struct ps_index_box box;
+	char dir[NAME_SIZE];
+	const char *aside;
+	int r;
+
+	if (strcmp(op->name, "INBOX") == 0)
+		return ps_fail(PS_E_INVALID, "INBOX is not deleted");
+	if ((r = find_box(plan, op->name, &box)) < 0 || (r = dir_of_name(op->name, dir)) < 0)
+		return r;
+	for (struct edit *edit = plan->w.edits; edit; edit = edit->next)
+		if (edit->box.key == box.key)
+			edit->removed = true;
+	aside = aside_name(plan);
+	redirect_unlinks(plan, dir, ps_pool_printf(plan->pool, ASIDE_PATH "/%s", aside));
+	steps_add(&plan->steps, STEP_RENAME, root_dir(plan), dir, aside_dir(plan), aside);
+	plan_modseq(plan, &result->modseq);
+	return ps_index_box_remove(plan->w.txn, box.key);
+}
+
+static int plan_attributes(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
+{
+	uint32_t uses = op->attributes & PS_MBOX_SPECIAL_USES, old;
+	struct ps_index_box box;
+	char dir[NAME_SIZE];
+	struct edit *edit;
+	struct step *step;
+	uint32_t n;
+	int r;
+
+	if ((r = find_box(plan, op->name, &box)) < 0 || (r = dir_of_name(op->name, dir)) < 0 ||
+	    (r = write_edit_box(&plan->w, &box, &edit)) < 0)
+		return r;
+	old = edit->state.special_uses;
+	if (old == uses)
+		return 0;
+	n = steps_dir(&plan->steps, dir, NULL, PLACE_CUR);
+	step = steps_add(&plan->steps, STEP_STATE, n, NULL, n, NULL);
+	step->data = ps_bytes(ps_pool_memdup(plan->pool, &uses, sizeof uses), sizeof uses);
+	step->old = ps_bytes(ps_pool_memdup(plan->pool, &old, sizeof old), sizeof old);
+	edit->box.attributes = PS_MBOX_EXISTS | uses;
+	plan_modseq(plan, &result->modseq);
+	edit->box.highest_modseq = result->modseq;
+	return 0;
+}
+
+/* ---- subscriptions --------------------------------------------------------------------------- */
+
+static void drop_name(struct ps_buf *names, const char *name)
+{
+	size_t size = strlen(name) + 1, at = 0;
+
+	while (at < names->len) {
+		size_t len = strlen((const char *)names->ptr + at) + 1;
+
+		if (len == size && memcmp(names->ptr + at, name, size) == 0) {
+			memmove(names->ptr + at, names->ptr + at + len, names->len - at - len);
+			names->len -= len;
+			return;
+		}
+		at += len;
+	}
+}
+
+static int plan_subscribe(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
+{
+	char dir[NAME_SIZE];
+	int r;
+
+	(void)result;
+	if ((r = dir_of_name(op->name, dir)) < 0)
+		return r;
+	if (!plan->subscriptions_loaded && (r = subscriptions_read(plan->w.store, &plan->subscriptions)) < 0)
+		return r;
+	plan->subscriptions_loaded = true;
+	if (subscriptions_has(ps_buf_view(&plan->subscriptions), op->name) == op->subscribed)
+		return 0;
+	plan->subscriptions_changed = true;
+	if (op->subscribed)
+		return ps_buf_append(&plan->subscriptions, op->name, strlen(op->name) + 1);
+	drop_name(&plan->subscriptions, op->name);
+	return 0;
+}
+
+/* One step for all that a batch changes in the file. */
+int plan_subscriptions(struct plan *plan)
+{
+	struct ps_buf text = {0};
+	const char *aside;
+	int r;
+
+	if (!plan->subscriptions_changed)
+		return 0;
+	aside = aside_name(plan);
+	plan->removals =
+		ps_pool_grow(plan->pool, plan->removals, plan->removal_count, &plan->removal_cap, sizeof(char *));
+	plan->removals[plan->removal_count++] = ps_pool_printf(plan->pool, "%s.old", aside);
+	r = subscriptions_format(plan->w.store, ps_buf_view(&plan->subscriptions), &text);
+	if (r == 0)
+		r = ps_io_replace(plan->w.store->aside_fd, aside, ps_buf_view(&text));
+	ps_buf_finish(&text);
+	if (r < 0)
+		return r;
+	steps_add(&plan->steps, STEP_REPLACE, aside_dir(plan), aside, root_dir(plan), "subscriptions");
+	plan->subscriptions_changed = false;
+	return ps_index_meta_put(plan->w.txn, "subscriptions", ps_buf_view(&plan->subscriptions));
+}
+
+int plan_mailbox_op(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
+{
+	static int (*const ops[])(struct plan *, const struct ps_op *, struct ps_op_result *) = {
+		[PS_OP_CREATE] = plan_create,       [PS_OP_RENAME] = plan_rename,         [PS_OP_DELETE] = plan_delete,
+		[PS_OP_SUBSCRIBE] = plan_subscribe, [PS_OP_ATTRIBUTES] = plan_attributes,
+	};
+
+	return ops[op->kind](plan, op, result);
+}

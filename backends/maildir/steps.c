@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Changes of files. A step is done, undone if a later one fails, or done again by recovery. Those that cannot be undone
+ * (STEP_UNLINK) are done when all others have been.
+ *
+ * A crash must not tear a batch of several steps apart, so they are first written to postern-control/intent and synced.
+ * Its first word says what it is worth:
+ *   ARMED  the steps may have been begun: recovery completes them
+ *   DONE   they are done and durable; this word itself perhaps is not, so whoever changes something next makes it so
+ *   (else) nothing
+ * The checksum covers a record cut short: then its sync never returned, and no step was begun.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "backends/maildir/maildir_private.h"
+#include "postern/log.h"
+
+#define ASIDE_PATH "postern-control/aside"
+
+enum {
+	ARMED = 0x44524d41,
+	DONE = 0x454e4f44,
+	EMPTY = 0,
+	INTENT_MAX = 1 << 28
+};
+
+struct intent_head {
+	uint32_t state;
+	uint32_t crc;
+	uint64_t len;
+};
+
+void steps_init(struct steps *steps, struct ps_store *store, struct ps_pool *pool)
+{
+	*steps = (struct steps){.store = store, .pool = pool};
+}
+
+void steps_finish(struct steps *steps)
+{
+	for (size_t i = 0; i < steps->dir_count; i++)
+		ps_closep(&steps->dirs[i].fd);
+	steps->dir_count = steps->count = 0;
+}
+
+uint32_t steps_dir(struct steps *steps, const char *path, struct folder *folder, enum place place)
+{
+	for (uint32_t i = 0; i < steps->dir_count; i++)
+		if (strcmp(steps->dirs[i].path, path) == 0)
+			return i;
+	steps->dirs = ps_pool_grow(steps->pool, steps->dirs, steps->dir_count, &steps->dir_cap, sizeof *steps->dirs);
+	steps->dirs[steps->dir_count] = (struct step_dir){
+		.path = ps_pool_strdup(steps->pool, path), .fd = -1, .folder = folder, .place = place};
+	return (uint32_t)steps->dir_count++;
+}
+
+struct step *steps_add(struct steps *steps, enum step_kind kind, uint32_t from_dir, const char *from, uint32_t to_dir,
+		       const char *to)
+{
+	struct step *step;
+
+	steps->steps = ps_pool_grow(steps->pool, steps->steps, steps->count, &steps->cap, sizeof *step);
+	step = &steps->steps[steps->count++];
+	*step = (struct step){.kind = kind,
+			      .from_dir = from_dir,
+			      .to_dir = to_dir,
+			      .from = ps_pool_strdup(steps->pool, from),
+			      .to = ps_pool_strdup(steps->pool, to)};
+	return step;
+}
+
+static int open_dir(struct steps *steps, uint32_t n, int *ret_fd)
+{
+	struct step_dir *dir = &steps->dirs[n];
+	int r = dir->fd < 0 ? ps_io_open_dir(steps->store->root_fd, dir->path, &dir->fd) : 0;
+
+	if (r == 0)
+		*ret_fd = dir->fd;
+	return r;
+}
+
+static void expect(struct steps *steps, uint32_t n, uint32_t event, const char *name)
+{
+	struct step_dir *dir = &steps->dirs[n];
+
+	dir->changed = true;
+	if (dir->folder)
+		watch_expect(dir->folder, dir->place, event, name);
+}
+
+/* ---- the kinds ------------------------------------------------------------------------------- */
+
+static int do_rename(struct steps *steps, const struct step *step, int from, int to)
+{
+	expect(steps, step->from_dir, IN_MOVED_FROM, step->from);
+	expect(steps, step->to_dir, IN_MOVED_TO, step->to);
+	if (ps_io.rename(from, step->from, to, step->to, RENAME_NOREPLACE) < 0)
+		return ps_fail_errno("rename %s", step->from);
+	return 0;
+}
+
+static int undo_rename(struct steps *steps, const struct step *step, int from, int to)
+{
+	(void)steps;
+	return ps_io.rename(to, step->to, from, step->from, RENAME_NOREPLACE);
+}
+
+/* Done already, or the file was taken away by others: both are fine. */
+static int redo_rename(struct steps *steps, const struct step *step, int from, int to)
+{
+	struct stat a, b;
+	int r = do_rename(steps, step, from, to);
+
+	if (r != PS_E_EXISTS)
+		return r == PS_E_NOTFOUND ? 0 : r;
+	if (fstatat(from, step->from, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    fstatat(to, step->to, &b, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(a.st_mode) && a.st_dev == b.st_dev &&
+	    a.st_ino == b.st_ino)
+		ps_io.unlink(from, step->from, 0);
+	return 0;
+}
+
+static int do_link(struct steps *steps, const struct step *step, int from, int to)
+{
+	expect(steps, step->to_dir, IN_CREATE, step->to);
+	return ps_io.link(from, step->from, to, step->to) < 0 ? ps_fail_errno("link %s", step->from) : 0;
+}
+
+static int undo_link(struct steps *steps, const struct step *step, int from, int to)
+{
+	(void)steps;
+	(void)from;
+	return ps_io.unlink(to, step->to, 0);
+}
+
+static int redo_link(struct steps *steps, const struct step *step, int from, int to)
+{
+	int r = do_link(steps, step, from, to);
+
+	return r == PS_E_NOTFOUND || r == PS_E_EXISTS ? 0 : r;
+}
+
+/* The old file waits aside, under the new one's name with a tail, until the step is past being undone. */
+static void old_name(const struct step *step, char name[NAME_SIZE + 8])
+{
+	snprintf(name, NAME_SIZE + 8, "%.*s.old", NAME_SIZE - 8, step->from);
+}
+
+static int do_replace(struct steps *steps, const struct step *step, int from, int to)
+{
+	char old[NAME_SIZE + 8];
+
+	old_name(step, old);
+	expect(steps, step->to_dir, IN_MOVED_TO, step->to);
+	if (ps_io.link(to, step->to, from, old) < 0 && errno != ENOENT)
+		return ps_fail_errno("keep %s", step->to);
+	return ps_io.rename(from, step->from, to, step->to, 0) < 0 ? ps_fail_errno("replace %s", step->to) : 0;
+}
+
+static int undo_replace(struct steps *steps, const struct step *step, int from, int to)
+{
+	char old[NAME_SIZE + 8];
+
+	(void)steps;
+	old_name(step, old);
+	if (ps_io.rename(from, old, to, step->to, 0) == 0)
+		return 0;
+	return errno == ENOENT ? ps_io.unlink(to, step->to, 0) : -1;
+}
+
+static int redo_replace(struct steps *steps, const struct step *step, int from, int to)
+{
+	(void)steps;
+	if (ps_io.rename(from, step->from, to, step->to, 0) == 0 || errno == ENOENT)
+		return 0;
+	return ps_fail_errno("replace %s", step->to);
+}
+
+static int write_uses(int dirfd, struct ps_bytes uses)
+{
+	struct mailbox_state state;
+	int r = state_read(dirfd, MAILBOX_STATE, &state, sizeof state);
+
+	if (r < 0 || uses.len != sizeof state.special_uses)
+		return r < 0 ? r : PS_E_CORRUPT;
+	memcpy(&state.special_uses, uses.ptr, uses.len);
+	return state_write(dirfd, MAILBOX_STATE, &state, sizeof state);
+}
+
+static int do_state(struct steps *steps, const struct step *step, int from, int to)
+{
+	(void)steps;
+	(void)from;
+	return write_uses(to, step->data);
+}
+
+static int undo_state(struct steps *steps, const struct step *step, int from, int to)
+{
+	(void)steps;
+	(void)from;
+	return write_uses(to, step->old);
+}
+
+static int do_lines(struct steps *steps, const struct step *step, int from, int to)
+{
+	(void)steps;
+	(void)from;
+	return uidlist_append(to, step->data);
+}
+
+static int undo_lines(struct steps *steps, const struct step *step, int from, int to)
+{
+	(void)steps;
+	(void)from;
+	return uidlist_append(to, step->old);
+}
+
+static int do_unlink(struct steps *steps, const struct step *step, int from, int to)
+{
+	(void)to;
+	expect(steps, step->from_dir, IN_DELETE, step->from);
+	return ps_io.unlink(from, step->from, 0) < 0 ? ps_fail_errno("remove %s", step->from) : 0;
+}
+
+static int undo_unlink(struct steps *steps, const struct step *step, int from, int to)
+{
+	(void)steps;
+	(void)step;
+	(void)from;
+	(void)to;
+	return -1;
+}
+
+static int redo_unlink(struct steps *steps, const struct step *step, int from, int to)
+{
+	int r = do_unlink(steps, step, from, to);
+
+	return r == PS_E_NOTFOUND ? 0 : r;
+}
+
+typedef int (*step_fn)(struct steps *steps, const struct step *step, int from, int to);
+
+static const struct {
+	step_fn run, undo, redo;
+} kinds[] = {
+	[STEP_RENAME] = {do_rename, undo_rename, redo_rename},
+	[STEP_LINK] = {do_link, undo_link, redo_link},
+	[STEP_REPLACE] = {do_replace, undo_replace, redo_replace},
+	[STEP_STATE] = {do_state, undo_state, do_state},
+	[STEP_LINES] = {do_lines, undo_lines, do_lines},
+	[STEP_UNLINK] = {do_unlink, undo_unlink, redo_unlink},
+};
+
+static int apply(struct steps *steps, const struct step *step, step_fn fn)
+{
+	int from, to, r;
+
+	if ((r = open_dir(steps, step->from_dir, &from)) < 0 || (r = open_dir(steps, step->to_dir, &to)) < 0)
+		return r;
+	return fn(steps, step, from, to);
+}
+
+/* ---- the intent record ----------------------------------------------------------------------- */
+
+static void put_text(struct ps_buf *out, struct ps_bytes text)
+{
+	uint32_t len = (uint32_t)text.len;
+
+	ps_buf_append(out, &len, sizeof len);
+	ps_buf_bytes(out, text);
+}
+
+static bool take_text(struct ps_bytes *in, struct ps_bytes *ret_text)
+{
+	uint32_t len;
+
+	if (in->len < sizeof len)
+		return false;
+	memcpy(&len, in->ptr, sizeof len);
+	*in = ps_bytes_skip(*in, sizeof len);
+	if (in->len < len)
+		return false;
+	*ret_text = ps_bytes(in->ptr, len);
+	*in = ps_bytes_skip(*in, len);
+	return true;
+}
+
+static void put_step(struct ps_buf *out, const struct steps *steps, const struct step *step)
+{
+	ps_buf_char(out, (char)step->kind);
+	put_text(out, ps_bytes_str(steps->dirs[step->from_dir].path));
+	put_text(out, ps_bytes_str(step->from));
+	put_text(out, ps_bytes_str(steps->dirs[step->to_dir].path));
+	put_text(out, ps_bytes_str(step->to));
+	put_text(out, step->data);
+}
+
+static bool take_step(struct ps_bytes *in, struct steps *steps)
+{
+	struct ps_bytes from_dir, from, to_dir, to, data;
+	struct ps_pool *pool = steps->pool;
+	uint8_t kind = in->ptr[0];
+	struct step *step;
+
+	*in = ps_bytes_skip(*in, 1);
+	if (kind > STEP_UNLINK || !take_text(in, &from_dir) || !take_text(in, &from) || !take_text(in, &to_dir) ||
+	    !take_text(in, &to) || !take_text(in, &data))
+		return false;
+	step = steps_add(steps, kind, 0, NULL, 0, NULL);
+	step->from_dir =
+		steps_dir(steps, ps_pool_strndup(pool, (const char *)from_dir.ptr, from_dir.len), NULL, PLACE_CUR);
+	step->to_dir = steps_dir(steps, ps_pool_strndup(pool, (const char *)to_dir.ptr, to_dir.len), NULL, PLACE_CUR);
+	step->from = ps_pool_strndup(pool, (const char *)from.ptr, from.len);
+	step->to = ps_pool_strndup(pool, (const char *)to.ptr, to.len);
+	step->data = ps_bytes(ps_pool_memdup(pool, data.ptr, data.len), data.len);
+	return true;
+}
+
+static int open_intent(struct ps_store *store, int flags)
+{
+	return ps_io.open(store->control_fd, "intent", O_RDWR | flags, 0600);
+}
+
+static int set_state(int fd, uint32_t state, bool durable)
+{
+	int r = ps_io_pwrite_all(fd, ps_bytes(&state, sizeof state), 0);
+
+	if (r == 0 && durable && ps_io.fdatasync(fd) < 0)
+		r = ps_fail_errno("sync the intent record");
+	return r;
+}
+
+static int write_intent(const struct steps *steps, int fd)
+{
+	struct intent_head head = {.state = ARMED};
+	struct ps_buf text = {0};
+	int r;
+
+	ps_buf_append(&text, &head, sizeof head);
+	for (size_t i = 0; i < steps->count; i++)
+		put_step(&text, steps, &steps->steps[i]);
+	if (text.failed || text.len > INTENT_MAX) {
+		ps_buf_finish(&text);
+		return ps_fail(PS_E_LIMIT, "a batch of %zu steps", steps->count);
+	}
+	head.len = text.len - sizeof head;
+	head.crc = ps_crc32c(0, text.ptr + sizeof head, head.len);
+	memcpy(text.ptr, &head, sizeof head);
+	r = ps_io_pwrite_all(fd, ps_buf_view(&text), 0);
+	if (r == 0 && ps_io.fdatasync(fd) < 0)
+		r = ps_fail_errno("sync the intent record");
+	ps_buf_finish(&text);
+	return r;
+}
+
+/* What is to be published or moved by several steps must be there after a crash for all of them. */
+static int sync_sources(const struct steps *steps)
+{
+	struct ps_store *store = steps->store;
+	int r = 0;
+
+	for (size_t i = 0; i < steps->dir_count && r == 0; i++) {
+		if (strcmp(steps->dirs[i].path, "tmp") == 0)
+			r = ps_io_sync_dir(store->tmp_fd, "tmp");
+		else if (strcmp(steps->dirs[i].path, ASIDE_PATH) == 0)
+			r = ps_io_sync_dir(store->aside_fd, "aside");
+	}
+	return r;
+}
+
+static bool only_unlinks(const struct steps *steps)
+{
+	for (size_t i = 0; i < steps->count; i++)
+		if (steps->steps[i].kind != STEP_UNLINK)
+			return false;
+	return true;
+}
+
+/* Gives the open record, or -1 in *ret_fd where none is needed. */
+static int arm(struct steps *steps, bool atomic, int *ret_fd)
+{
+	PS_CLEANUP(ps_closep) int fd = open_intent(steps->store, O_CREAT);
+	uint32_t state = EMPTY;
+	int r;
+
+	if (fd < 0)
+		return ps_fail_errno("open the intent record");
+	if (!atomic || steps->count < 2) {
+		if (ps_io.pread(fd, &state, sizeof state, 0) < 0)
+			return ps_fail_errno("read the intent record");
+		return state == DONE ? set_state(fd, EMPTY, true) : 0;
+	}
+	r = sync_sources(steps);
+	if (r == 0)
+		r = write_intent(steps, fd);
+	if (r == 0 && (r = ps_io_sync_dir(steps->store->control_fd, "the intent record")) == 0) {
+		*ret_fd = fd;
+		fd = -1;
+		return 0;
+	}
+	set_state(fd, EMPTY, false);
+	/* No room for the record: removing mail makes some. A crash then leaves a part of these removals done. */
+	return r == PS_E_FULL && only_unlinks(steps) ? 0 : r;
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static int sync_changed(struct steps *steps)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < steps->dir_count && r == 0; i++) {
+		struct step_dir *dir = &steps->dirs[i];
+
+		if (dir->changed && dir->fd >= 0 && strcmp(dir->path, "tmp") != 0 && strcmp(dir->path, ASIDE_PATH) != 0)
+			r = ps_io_sync_dir(dir->fd, dir->path);
+		dir->changed = dir->changed && r < 0;
+	}
+	return r;
+}
+
+static bool moves_directory(const struct steps *steps, const struct step *step)
+{
+	return step->kind == STEP_RENAME &&
+	       (strcmp(steps->dirs[step->from_dir].path, ".") == 0 || strcmp(steps->dirs[step->to_dir].path, ".") == 0);
+}
+
+/* One of two rounds over the steps; those done are noted. */
+static int run_round(struct steps *steps, bool unlinks, bool *done)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < steps->count && r == 0; i++) {
+		const struct step *step = &steps->steps[i];
+
+		if ((step->kind == STEP_UNLINK) != unlinks)
+			continue;
+		/* Recovery finds nothing in a directory that was moved: what is in it must be durable. */
+		if (moves_directory(steps, step))
+			r = sync_changed(steps);
+		if (r == 0)
+			r = apply(steps, step, kinds[step->kind].run);
+		done[i] = r == 0;
+		if (r < 0)
+			steps->stopped_at = i;
+	}
+	return r;
+}
+
+static bool undo(struct steps *steps, const bool *done)
+{
+	bool all = true;
+
+	for (size_t i = steps->count; i-- > 0;)
+		if (done[i] && apply(steps, &steps->steps[i], kinds[steps->steps[i].kind].undo) < 0)
+			all = false;
+	for (size_t i = 0; i < steps->dir_count; i++)
+		if (steps->dirs[i].folder)
+			watch_dirty(steps->dirs[i].folder);
+	return all;
+}
+
+int steps_run(struct steps *steps, bool atomic)
+{
+	PS_CLEANUP(ps_closep) int intent = -1;
+	PS_CLEANUP(ps_freep) bool *done = ps_zalloc(steps->count);
+	int r;
+
+	if (steps->count == 0)
+		return 0;
+	if ((r = arm(steps, atomic, &intent)) < 0 || (r = store_unsettled(steps->store)) < 0)
+		return r;
+	if ((r = run_round(steps, false, done)) == 0)
+		r = run_round(steps, true, done);
+	if (r == 0)
+		r = sync_changed(steps);
+	if (r == 0) {
+		if (intent >= 0)
+			set_state(intent, DONE, false);
+		return 0;
+	}
+	if (undo(steps, done)) {
+		if (intent < 0 || set_state(intent, EMPTY, true) == 0)
+			return r;
+	}
+	steps->store->intent_pending = true;
+	return r == PS_E_NOTFOUND ? PS_E_STORAGE : r;
+}
+
+static int redo_all(struct steps *steps)
+{
+	int r = 0;
+
+	for (int unlinks = 0; unlinks < 2; unlinks++) {
+		for (size_t i = 0; i < steps->count && r == 0; i++) {
+			const struct step *step = &steps->steps[i];
+
+			if ((step->kind == STEP_UNLINK) != (unlinks == 1))
+				continue;
+			r = apply(steps, step, kinds[step->kind].redo);
+			if (r == PS_E_NOTFOUND) /* its directory has gone */
+				r = 0;
+		}
+	}
+	return r == 0 ? sync_changed(steps) : r;
+}
+
+static bool parse_intent(struct ps_bytes text, struct steps *steps)
+{
+	struct intent_head head;
+
+	if (text.len < sizeof head)
+		return false;
+	memcpy(&head, text.ptr, sizeof head);
+	text = ps_bytes_skip(text, sizeof head);
+	if (head.state != ARMED || head.len > text.len || head.crc != ps_crc32c(0, text.ptr, head.len))
+		return false;
+	text.len = head.len;
+	while (text.len > 0)
+		if (!take_step(&text, steps))
+			return false;
+	return true;
+}
+
+int steps_recover(struct ps_store *store)
+{
+	struct ps_pool *pool = ps_pool_create("recover");
+	struct ps_buf text = {0};
+	struct steps steps;
+	int r = ps_io_read_file(store->control_fd, "intent", INTENT_MAX + sizeof(struct intent_head), &text);
+
+	steps_init(&steps, store, pool);
+	if (r == 0 && parse_intent(ps_buf_view(&text), &steps)) {
+		PS_CLEANUP(ps_closep) int fd = open_intent(store, 0);
+
+		ps_log(PS_LOG_INFO, "maildir_batch_completed", "user", store->user, "steps",
+		       ps_num((long long)steps.count), NULL);
+		r = fd < 0 ? ps_fail_errno("open the intent record") : redo_all(&steps);
+		if (r == 0)
+			r = set_state(fd, EMPTY, true);
+	}
+	steps_finish(&steps);
+	ps_buf_finish(&text);
+	ps_pool_destroy(pool);
+	return r == PS_E_NOTFOUND ? 0 : r;
+}

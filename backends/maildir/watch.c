@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What others do, noticed by inotify: one instance per process, watching cur and new of the mailboxes that are open.
+ *
+ * The kernel queues an event before the call that causes it returns. So each of our own changes is announced first
+ * (watch_expect()), and after it the queue is read: what was announced is ours, and all else is somebody else's and
+ * makes the folder dirty. Anybody may read the queue at any time. A thread does, while there is a watch(): it calls
+ * those who wait.
+ *
+ * LOCKS. `lock` guards everything here and is held for moments. `calls` is held while callbacks run, so that none is
+ * running any more when maildir_unwatch() returns; it is taken before `lock`.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+#include "backends/maildir/maildir_private.h"
+
+enum {
+	EVENTS = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR,
+	BUCKETS = 1024,
+	DRAIN_AT = 1024, /* announced: the kernel's queue holds 16,384 by default */
+};
+
+struct expected {
+	uint32_t event;
+	enum place place;
+	char *name;
+};
+
+struct waiter {
+	struct waiter *next;
+	struct folder_watch *watch;
+	void (*changed)(void *arg);
+	void *arg;
+};
+
+struct folder_watch {
+	struct folder_watch *next[2]; /* in the buckets of their wd */
+	int wd[2];                    /* cur, new */
+	bool known;                   /* the index was as the directories are, and this says whether it still is */
+	bool dirty;
+	bool pending; /* waiters are to be called */
+	struct waiter *waiters;
+	struct expected *expected;
+	size_t first, count, cap;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t calls = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+	pid_t pid;
+	int fd;
+	int wake; /* eventfd, for the thread */
+	bool stop;
+	size_t waiters;
+	pthread_t thread;
+	struct folder_watch *buckets[2][BUCKETS];
+} hub = {.fd = -1, .wake = -1};
+
+static struct folder_watch **bucket(int part, int wd)
+{
+	return &hub.buckets[part][(unsigned)wd % BUCKETS];
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+static void make_dirty(struct folder_watch *watch)
+{
+	if (!watch->dirty && watch->waiters) {
+		uint64_t one = 1;
+
+		watch->pending = true;
+		if (write(hub.wake, &one, sizeof one) < 0)
+			watch->pending = true; /* its counter is full: the thread is awake */
+	}
+	watch->dirty = true;
+}
+
+static void forget_expected(struct folder_watch *watch)
+{
+	while (watch->first < watch->count)
+		free(watch->expected[watch->first++].name);
+	watch->first = watch->count = 0;
+}
+
+/* Ours come in the order in which they were announced. */
+static bool was_expected(struct folder_watch *watch, int part, const struct inotify_event *event)
+{
+	for (size_t i = watch->first; i < watch->count; i++) {
+		struct expected *e = &watch->expected[i];
+
+		if (!(e->event & event->mask) || (e->place == PLACE_NEW) != part || strcmp(e->name, event->name) != 0)
+			continue;
+		free(e->name);
+		memmove(&watch->expected[watch->first + 1], &watch->expected[watch->first],
+			(i - watch->first) * sizeof *e);
+		if (++watch->first == watch->count)
+			watch->first = watch->count = 0;
+		return true;
+	}
+	return false;
+}
+
+static void dispatch(const struct inotify_event *event)
+{
+	for (int part = 0; part < 2; part++)
+		for (struct folder_watch *w = *bucket(part, event->wd); w; w = w->next[part])
+			if (w->wd[part] == event->wd && (event->len == 0 || !was_expected(w, part, event)))
+				make_dirty(w);
+}
+
+static void all_dirty(void)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct folder_watch *w = hub.buckets[0][i]; w; w = w->next[0])
+			make_dirty(w);
+}
+
+static void drain(void)
+{
+	union {
+		struct inotify_event event;
+		char octets[16384];
+	} buf;
+	ssize_t n;
+
+	while (hub.fd >= 0 && (n = read(hub.fd, &buf, sizeof buf)) > 0) {
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *event = (const void *)(buf.octets + at);
+
+			if (event->mask & IN_Q_OVERFLOW)
+				all_dirty();
+			else
+				dispatch(event);
+			at += (ssize_t)(sizeof *event + event->len);
+		}
+	}
+}
+
+/* ---- folders --------------------------------------------------------------------------------- */
+
+/* An instance that came over a fork() is the parent's: its events are not ours to take. */
+static bool hub_ready(void)
+{
+	if (hub.pid == getpid())
+		return hub.fd >= 0;
+	memset(hub.buckets, 0, sizeof hub.buckets);
+	hub.pid = getpid();
+	hub.waiters = 0;
+	hub.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	hub.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return hub.fd >= 0 && hub.wake >= 0;
+}
+
+/* By the descriptor, which cannot be swapped for another directory; by the path where there is no /proc. */
+static int add_watch(const struct folder *folder, int part)
+{
+	char path[4096];
+	int wd;
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", part ? folder->new_fd : folder->cur_fd);
+	wd = inotify_add_watch(hub.fd, path, EVENTS);
+	if (wd >= 0 || errno != ENOENT)
+		return wd;
+	snprintf(path, sizeof path, "%s/%s/%s", folder->store->root, folder->dir, part ? "new" : "cur");
+	return inotify_add_watch(hub.fd, path, EVENTS | IN_DONT_FOLLOW);
+}
+
+static bool is_watched(int wd)
+{
+	for (int part = 0; part < 2; part++)
+		for (struct folder_watch *w = *bucket(part, wd); w; w = w->next[part])
+			if (w->wd[part] == wd)
+				return true;
+	return false;
+}
+
+static void link_watch(struct folder_watch *watch)
+{
+	for (int part = 0; part < 2; part++) {
+		watch->next[part] = *bucket(part, watch->wd[part]);
+		*bucket(part, watch->wd[part]) = watch;
+	}
+}
+
+static void unlink_watch(struct folder_watch *watch)
+{
+	for (int part = 0; part < 2; part++) {
+		struct folder_watch **link = bucket(part, watch->wd[part]);
+
+		while (*link && *link != watch)
+			link = &(*link)->next[part];
+		if (*link)
+			*link = watch->next[part];
+		/* One directory has one descriptor, however many watch it. */
+		if (!is_watched(watch->wd[part]))
+			inotify_rm_watch(hub.fd, watch->wd[part]);
+	}
+}
+
+void watch_attach(struct folder *folder)
+{
+	int wd[2];
+
+	pthread_mutex_lock(&lock);
+	if (!folder->watch && hub_ready()) {
+		wd[0] = add_watch(folder, 0);
+		wd[1] = wd[0] < 0 ? -1 : add_watch(folder, 1);
+		if (wd[1] >= 0) {
+			folder->watch = ps_zalloc(sizeof *folder->watch);
+			memcpy(folder->watch->wd, wd, sizeof wd);
+			link_watch(folder->watch);
+		} else if (wd[0] >= 0 && !is_watched(wd[0])) {
+			inotify_rm_watch(hub.fd, wd[0]);
+		}
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+void watch_detach(struct folder *folder)
+{
+	struct folder_watch *watch = folder->watch;
+
+	if (!watch)
+		return;
+	pthread_mutex_lock(&lock);
+	if (hub.pid == getpid())
+		unlink_watch(watch);
+	forget_expected(watch);
+	pthread_mutex_unlock(&lock);
+	free(watch->expected);
+	free(watch);
+	folder->watch = NULL;
+}
+
+void watch_expect(struct folder *folder, enum place place, uint32_t event, const char *name)
+{
+	struct folder_watch *watch;
+
+	pthread_mutex_lock(&lock);
+	if ((watch = folder->watch) != NULL) {
+		if (watch->count - watch->first >= DRAIN_AT)
+			drain();
+		if (watch->count == watch->cap) {
+			watch->cap = watch->cap ? watch->cap * 2 : 16;
+			watch->expected = ps_realloc(watch->expected, watch->cap * sizeof *watch->expected);
+		}
+		watch->expected[watch->count++] = (struct expected){event, place, ps_strdup(name)};
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+int watch_changed(struct folder *folder)
+{
+	int changed = -1;
+
+	pthread_mutex_lock(&lock);
+	if (folder->watch) {
+		drain();
+		if (folder->watch->known)
+			changed = folder->watch->dirty;
+	}
+	pthread_mutex_unlock(&lock);
+	return changed;
+}
+
+void watch_settle(struct folder *folder)
+{
+	pthread_mutex_lock(&lock);
+	if (folder->watch) {
+		drain();
+		if (folder->watch->first < folder->watch->count)
+			make_dirty(folder->watch);
+		forget_expected(folder->watch);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+static void set_known(struct folder *folder, bool dirty)
+{
+	pthread_mutex_lock(&lock);
+	if (folder->watch) {
+		drain();
+		folder->watch->known = true;
+		folder->watch->dirty = folder->watch->dirty && dirty;
+		forget_expected(folder->watch);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+void watch_clean(struct folder *folder)
+{
+	set_known(folder, false);
+}
+
+void watch_known(struct folder *folder)
+{
+	set_known(folder, true);
+}
+
+void watch_dirty(struct folder *folder)
+{
+	pthread_mutex_lock(&lock);
+	if (folder->watch)
+		make_dirty(folder->watch);
+	pthread_mutex_unlock(&lock);
+}
+
+/* ---- those who wait -------------------------------------------------------------------------- */
+
+struct call {
+	void (*changed)(void *arg);
+	void *arg;
+};
+
+static size_t collect_calls(struct call **ret_list)
+{
+	struct call *list = ps_malloc(hub.waiters * sizeof *list);
+	size_t count = 0;
+
+	for (size_t i = 0; i < BUCKETS; i++) {
+		for (struct folder_watch *w = hub.buckets[0][i]; w; w = w->next[0]) {
+			if (!w->pending)
+				continue;
+			w->pending = false;
+			for (struct waiter *waiter = w->waiters; waiter; waiter = waiter->next)
+				list[count++] = (struct call){waiter->changed, waiter->arg};
+		}
+	}
+	*ret_list = list;
+	return count;
+}
+
+static void *serve(void *arg)
+{
+	struct pollfd fds[2] = {{.fd = hub.fd, .events = POLLIN}, {.fd = hub.wake, .events = POLLIN}};
+	bool stop = false;
+
+	(void)arg;
+	while (!stop) {
+		struct call *list;
+		uint64_t counter;
+		size_t count;
+
+		poll(fds, 2, -1);
+		pthread_mutex_lock(&calls);
+		pthread_mutex_lock(&lock);
+		drain();
+		if (read(hub.wake, &counter, sizeof counter) < 0)
+			counter = 0;
+		stop = hub.stop;
+		count = collect_calls(&list);
+		pthread_mutex_unlock(&lock);
+		for (size_t i = 0; i < count; i++)
+			list[i].changed(list[i].arg);
+		pthread_mutex_unlock(&calls);
+		free(list);
+	}
+	return NULL;
+}
+
+static int start_thread(void)
+{
+	sigset_t all, old;
+	int rc;
+
+	hub.stop = false;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	rc = pthread_create(&hub.thread, NULL, serve, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = rc;
+	return rc ? ps_fail_errno("start the thread that watches mailboxes") : 0;
+}
+
+/* Starting and stopping the thread must not overlap. */
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
+
+int maildir_watch(struct ps_mbox *mbox, void (*changed)(void *arg), void *arg, void **ret_watch)
+{
+	struct waiter *waiter = ps_zalloc(sizeof *waiter);
+	struct folder_watch *watch;
+	int r = 0;
+
+	pthread_mutex_lock(&starting);
+	pthread_mutex_lock(&lock);
+	watch = mbox->folder->watch;
+	if (!watch)
+		r = ps_fail(PS_E_UNSUPPORTED, "inotify cannot watch the mailbox");
+	else if (hub.waiters == 0)
+		r = start_thread();
+	if (r == 0) {
+		*waiter = (struct waiter){watch->waiters, watch, changed, arg};
+		watch->waiters = waiter;
+		hub.waiters++;
+		if (watch->dirty) {
+			watch->dirty = false;
+			make_dirty(watch);
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&starting);
+	if (r < 0)
+		free(waiter);
+	else
+		*ret_watch = waiter;
+	return r;
+}
+
+void maildir_unwatch(void *handle)
+{
+	struct waiter *waiter = handle, **link;
+	uint64_t one = 1;
+	bool stop;
+
+	pthread_mutex_lock(&starting);
+	pthread_mutex_lock(&calls);
+	pthread_mutex_lock(&lock);
+	for (link = &waiter->watch->waiters; *link != waiter;)
+		link = &(*link)->next;
+	*link = waiter->next;
+	stop = --hub.waiters == 0;
+	hub.stop = stop;
+	if (stop && write(hub.wake, &one, sizeof one) < 0)
+		hub.stop = true; /* awake already */
+	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&calls);
+	if (stop)
+		pthread_join(hub.thread, NULL);
+	pthread_mutex_unlock(&starting);
+	free(waiter);
+}
