@@ -18,7 +18,9 @@ static enum imap_next cmd_starttls(struct imap_cmd *cmd)
 	/* What came behind the line in the clear may be somebody else's: never take it for the client's. */
 	if (ps_session_input(s).len > 0) {
 		ps_log(PS_LOG_WARNING, "starttls_injection", "sid", ps_session_sid(s), NULL);
-		return imap_bye(cmd, "Nothing may follow STARTTLS before the handshake");
+		ps_buf_bytes(imap_output(cmd->imap), cmd->tag);
+		ps_buf_str(imap_output(cmd->imap), " BAD Nothing may follow STARTTLS before the handshake\r\n");
+		return imap_bye(cmd, "Begin anew");
 	}
 	ps_buf_bytes(imap_output(cmd->imap), cmd->tag);
 	ps_buf_str(imap_output(cmd->imap), " OK Begin TLS now\r\n");
