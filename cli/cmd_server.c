@@ -41,7 +41,7 @@ static const char *age(long long seconds)
 		long long seconds;
 		const char *name;
 	} units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
-	static char texts[4][24];
+	static char texts[4][32];
 	static unsigned next;
 	char *text = texts[next++ % 4];
 	size_t unit = 0;

@@ -8,7 +8,7 @@
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
 static const char *log_role = "tool";
-static volatile int log_level = PS_LOG_INFO;
+static _Atomic int log_level = PS_LOG_INFO; /* changed on reload, while all threads log */
 
 void ps_log_setup(const char *role, enum ps_log_level level)
 {

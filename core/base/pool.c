@@ -200,8 +200,8 @@ void *ps_pool_grow(struct ps_pool *pool, void *array, size_t used, size_t *cap, 
 	if (more > SIZE_MAX / 2 / size)
 		out_of_memory(more);
 	larger = ps_pool_alloc(pool, more * size);
-	if (used)
-		memcpy(larger, array, used * size);
+	if (*cap) /* `used` may count what is about to be used */
+		memcpy(larger, array, *cap * size);
 	*cap = more;
 	return larger;
 }

@@ -161,7 +161,7 @@ static int named_zone(struct ps_bytes name)
 	return 0;
 }
 
-/* A missing zone reads as UTC. */
+/* A missing zone reads as UTC, a missing sign as plus. */
 static int take_zone(struct lex *lex)
 {
 	const uint8_t *start;
@@ -170,7 +170,7 @@ static int take_zone(struct lex *lex)
 
 	lex_skip_cfws(lex, NULL);
 	west = lex_peek(lex) == '-';
-	if (lex_take(lex, '+') || lex_take(lex, '-')) {
+	if (lex_take(lex, west ? '-' : '+') || ps_isdigit(lex_peek(lex))) {
 		zone = take_number(lex, 4, 4, NULL);
 		if (zone < 0 || zone % 100 > 59)
 			return 0;

@@ -47,6 +47,7 @@ struct tls {
 	gnutls_session_t session;
 	struct tls_context *context;
 	int fd;
+	bool open;   /* the handshake is done */
 	bool unsent; /* GnuTLS holds a sealed record that the socket did not take */
 };
 
@@ -199,7 +200,27 @@ static int read_names(const gnutls_datum_t *der, struct names *names)
 	return 0;
 }
 
-/* GnuTLS takes over the array and the certificates when it succeeds, so they are from its allocator. */
+/* GnuTLS would do so too, but takes a signature that fails as no reason to refuse. */
+static int check_pair(gnutls_privkey_t privkey, gnutls_pubkey_t pubkey)
+{
+	const gnutls_datum_t text = {(unsigned char *)"postern", 7};
+	gnutls_digest_algorithm_t digest;
+	gnutls_sign_algorithm_t algorithm;
+	gnutls_datum_t signature;
+	int r = gnutls_pubkey_get_preferred_hash_algorithm(pubkey, &digest, NULL);
+
+	if (r < 0)
+		return tls_fail(PS_E_INVALID, "certificate", r);
+	algorithm = gnutls_pk_to_sign((gnutls_pk_algorithm_t)gnutls_pubkey_get_pk_algorithm(pubkey, NULL), digest);
+	r = gnutls_privkey_sign_data2(privkey, algorithm, 0, &text, &signature);
+	if (r < 0)
+		return ps_fail(PS_E_INVALID, "no signature of the private key could be had: %s", gnutls_strerror(r));
+	r = gnutls_pubkey_verify_data2(pubkey, algorithm, 0, &text, &signature);
+	gnutls_free(signature.data);
+	return r < 0 ? ps_fail(PS_E_INVALID, "the private key is not that of the certificate") : 0;
+}
+
+/* When it succeeds, the certificates in `chain` belong to the credentials. */
 static int set_key(struct tls_context *context, gnutls_pcert_st *chain, unsigned length, uint32_t number)
 {
 	PS_CLEANUP(ps_freep) struct names *names = ps_zalloc(sizeof *names);
@@ -209,6 +230,11 @@ static int set_key(struct tls_context *context, gnutls_pcert_st *chain, unsigned
 	if ((r = read_names(&chain[0].cert, names)) < 0 ||
 	    (r = far_key_create(context->shared, number, &chain[0], &privkey)) < 0)
 		return r;
+	r = check_pair(privkey, chain[0].pubkey);
+	if (r < 0) {
+		gnutls_privkey_deinit(privkey);
+		return r;
+	}
 	r = gnutls_certificate_set_key(context->credentials, names->list, (int)names->count, chain, (int)length,
 				       privkey);
 	if (r < 0) {
@@ -221,24 +247,17 @@ static int set_key(struct tls_context *context, gnutls_pcert_st *chain, unsigned
 static int load(struct tls_context *context, const struct certificate *certificate)
 {
 	gnutls_datum_t pem = {certificate->pem.ptr, (unsigned)certificate->pem.len};
-	gnutls_pcert_st *chain = gnutls_calloc(CHAIN_MAX, sizeof *chain);
+	gnutls_pcert_st chain[CHAIN_MAX];
 	unsigned length = CHAIN_MAX;
 	int r;
 
-	if (!chain)
-		return ps_fail(PS_E_LIMIT, "no memory for a certificate");
 	r = gnutls_pcert_list_import_x509_raw(chain, &length, &pem, GNUTLS_X509_FMT_PEM,
 					      GNUTLS_X509_CRT_LIST_FAIL_IF_UNSORTED);
-	if (r < 0) {
-		gnutls_free(chain);
+	if (r < 0)
 		return tls_fail(PS_E_INVALID, "certificate chain", r);
-	}
 	r = set_key(context, chain, length, certificate->key);
-	if (r < 0) {
-		for (unsigned i = 0; i < length; i++)
-			gnutls_pcert_deinit(&chain[i]);
-		gnutls_free(chain);
-	}
+	for (unsigned i = 0; r < 0 && i < length; i++)
+		gnutls_pcert_deinit(&chain[i]);
 	return r;
 }
 
@@ -252,6 +271,7 @@ static struct tls_context *context_create(struct tls_shared *shared, size_t cert
 	shared->refs++;
 	if (gnutls_certificate_allocate_credentials(&context->credentials) < 0)
 		abort(); /* memory: as ps_malloc() */
+	gnutls_certificate_set_flags(context->credentials, GNUTLS_CERTIFICATE_SKIP_KEY_CERT_MATCH);
 	return context;
 }
 
@@ -449,6 +469,7 @@ int tls_handshake(struct tls *tls)
 	do
 		r = gnutls_handshake(tls->session);
 	while (is_passing(r));
+	tls->open = r == 0;
 	if (r == 0)
 		return 0;
 	if (r == GNUTLS_E_AGAIN)
@@ -536,6 +557,6 @@ bool tls_has_more(const struct tls *tls)
 void tls_bye(struct tls *tls)
 {
 	/* Once: whoever reads nothing any more need not hear it. */
-	if (tls_flush(tls) == 0)
+	if (tls->open && tls_flush(tls) == 0)
 		gnutls_bye(tls->session, GNUTLS_SHUT_WR);
 }

@@ -53,7 +53,8 @@ int imap_flags_parse(struct imap_args *args, bool bare, struct ps_pool *pool, st
 	if (!listed && !bare)
 		return ps_fail(PS_E_SYNTAX, "a list of flags is missing");
 	for (bool empty = listed && imap_args_peek(args) == ')'; r == 0 && !empty;) {
-		keywords = ps_pool_grow(pool, keywords, used, &cap, sizeof *keywords);
+		/* One more than the names in use, for the NULL at the end. */
+		keywords = ps_pool_grow(pool, keywords, used + 1, &cap, sizeof *keywords);
 		if (imap_args_take(args, '\\'))
 			r = parse_system_flag(args, &system);
 		else if (used > PS_KEYWORDS_MAX)

@@ -544,11 +544,13 @@ START_TEST(a_slow_reader_gets_all_and_holds_no_memory)
 		BIG = 5 * 1000 * 1000
 	};
 	uint8_t *got = ps_malloc(BIG);
+	size_t wrong = 0;
 
 	client_say(client, "big 5000000\necho after\n");
 	ck_assert_uint_eq(read_all(BIG, got), BIG);
 	for (size_t i = 0; i < BIG; i++)
-		ck_assert_uint_eq(got[i], 0);
+		wrong += got[i] != 0;
+	ck_assert_uint_eq(wrong, 0);
 	client_expect(client, "big done\necho after\n");
 	free(got);
 }
@@ -560,12 +562,14 @@ START_TEST(a_file_goes_out_whole_and_in_its_place)
 		SIZE = 4096 * 1000
 	};
 	uint8_t *got = ps_malloc(SIZE);
+	size_t wrong = 0;
 
 	client_say(client, "echo before\nfile 4096000\necho after\n");
 	client_expect(client, "echo before\nfile:");
 	read_all(SIZE - 10, got);
 	for (size_t i = 0; i < SIZE - 10; i++)
-		ck_assert_uint_eq(got[i], 'a' + (i + 10) / 4096 % 26);
+		wrong += got[i] != 'a' + (i + 10) / 4096 % 26;
+	ck_assert_uint_eq(wrong, 0);
 	client_expect(client, ":end\necho after\n");
 	free(got);
 }

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The TLS wrapper against a GnuTLS client, both in this thread, on a pair of sockets that carries one octet at a
+ * time towards the server.
+ */
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "core/net/tls.h"
+#include "tests/net/peer.h"
+
+#define PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:%SERVER_PRECEDENCE"
+
+enum {
+	RSA,
+	ECDSA,
+	ED25519,
+	KEYS
+};
+
+static struct peer_key keys[KEYS];
+static struct tls_context *context;
+static struct peer_client client;
+static struct tls *server;
+static int fds[2];       /* client, server */
+static int server_state; /* of the handshake */
+static struct ps_buf received;
+
+static int sign(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struct ps_bytes data, struct ps_buf *out)
+{
+	ck_assert_ptr_eq(arg, keys);
+	ck_assert_uint_lt(key, KEYS);
+	return peer_sign(&keys[key], algorithm, is_hash, data, out);
+}
+
+static void setup_keys(void)
+{
+	peer_key_make(&keys[RSA], GNUTLS_PK_RSA, 2048, "rsa.test");
+	peer_key_make(&keys[ECDSA], GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), "ecdsa.test");
+	peer_key_make(&keys[ED25519], GNUTLS_PK_EDDSA_ED25519, 256, "ed25519.test");
+}
+
+static void setup(void)
+{
+	ck_assert_ok(tls_context_create(PRIORITY, sign, keys, NULL, &context));
+	ck_assert(!tls_context_has_certificate(context));
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	server_state = PS_E_AGAIN;
+}
+
+static void teardown(void)
+{
+	if (client.session)
+		peer_client_finish(&client);
+	client = (struct peer_client){.session = NULL};
+	tls_destroy(server);
+	server = NULL;
+	tls_context_unref(context);
+	ps_buf_finish(&received);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* For another connection with the same context. */
+static void disconnect(void)
+{
+	peer_client_finish(&client);
+	tls_destroy(server);
+	close(fds[0]);
+	close(fds[1]);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	server_state = PS_E_AGAIN;
+}
+
+static void use_key(int key)
+{
+	struct tls_context *with;
+
+	ck_assert_ok(tls_context_with_certificate(context, (uint32_t)key, ps_buf_view(&keys[key].pem), &with));
+	tls_context_unref(context);
+	context = with;
+}
+
+static void server_step(void)
+{
+	uint8_t data[100];
+	ssize_t n;
+
+	if (server_state == PS_E_AGAIN)
+		server_state = tls_handshake(server);
+	if (server_state != 0)
+		return;
+	while ((n = tls_recv(server, data, sizeof data)) > 0)
+		ps_buf_append(&received, data, (size_t)n);
+	if (n == PS_E_CLOSED)
+		server_state = PS_E_CLOSED;
+}
+
+static ssize_t push_octets(gnutls_transport_ptr_t arg, const void *data, size_t len)
+{
+	const uint8_t *octets = data;
+
+	(void)arg;
+	for (size_t i = 0; i < len; i++) {
+		if (send(fds[0], &octets[i], 1, MSG_NOSIGNAL) != 1)
+			return -1;
+		server_step();
+	}
+	return (ssize_t)len;
+}
+
+static ssize_t pull_octet(gnutls_transport_ptr_t arg, void *data, size_t len)
+{
+	ssize_t n = recv(fds[0], data, len > 0 ? 1 : 0, 0);
+
+	(void)arg;
+	if (n < 0)
+		gnutls_transport_set_errno(client.session, errno);
+	return n;
+}
+
+static ssize_t pull_many(gnutls_transport_ptr_t arg, void *data, size_t len)
+{
+	ssize_t n = recv(fds[0], data, len, 0);
+
+	(void)arg;
+	if (n < 0)
+		gnutls_transport_set_errno(client.session, errno);
+	return n;
+}
+
+static void connect_to(const char *priority, const char *alpn, const char *wanted_alpn, const char *name)
+{
+	peer_client_init(&client, priority, alpn, name, GNUTLS_NONBLOCK);
+	gnutls_transport_set_push_function(client.session, push_octets);
+	gnutls_transport_set_pull_function(client.session, pull_octet);
+	ck_assert_ok(tls_create(context, fds[1], wanted_alpn, &server));
+}
+
+/* The client's result. */
+static int handshake(void)
+{
+	int r;
+
+	for (int i = 0; i < 100000; i++) {
+		r = gnutls_handshake(client.session);
+		server_step();
+		if (r != GNUTLS_E_AGAIN && r != GNUTLS_E_INTERRUPTED)
+			return r;
+	}
+	return GNUTLS_E_TIMEDOUT;
+}
+
+static void say(const char *text)
+{
+	ck_assert_int_eq(gnutls_record_send(client.session, text, strlen(text)), (ssize_t)strlen(text));
+	server_step();
+}
+
+static void hear(const char *text)
+{
+	char got[200];
+	ssize_t n = GNUTLS_E_AGAIN;
+
+	for (int i = 0; i < 100000 && (n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED); i++)
+		n = gnutls_record_recv(client.session, got, sizeof got - 1);
+	ck_assert_msg(n >= 0, "%s", gnutls_strerror((int)n));
+	got[n] = '\0';
+	ck_assert_str_eq(got, text);
+}
+
+static void tell(const char *text)
+{
+	ck_assert_int_eq(tls_send(server, ps_bytes_str(text)), (ssize_t)strlen(text));
+}
+
+static const struct {
+	int key;
+	const char *priority;
+	gnutls_protocol_t version;
+} good[] = {
+	{RSA, "NORMAL:-VERS-ALL:+VERS-TLS1.2", GNUTLS_TLS1_2},
+	{RSA, "NORMAL:-VERS-ALL:+VERS-TLS1.2:-SIGN-ALL:+SIGN-RSA-SHA256", GNUTLS_TLS1_2},
+	{RSA, "NORMAL:-VERS-ALL:+VERS-TLS1.3", GNUTLS_TLS1_3},
+	{ECDSA, "NORMAL:-VERS-ALL:+VERS-TLS1.2", GNUTLS_TLS1_2},
+	{ECDSA, "NORMAL:-VERS-ALL:+VERS-TLS1.3", GNUTLS_TLS1_3},
+	{ED25519, "NORMAL:-VERS-ALL:+VERS-TLS1.2", GNUTLS_TLS1_2},
+	{ED25519, "NORMAL:-VERS-ALL:+VERS-TLS1.3", GNUTLS_TLS1_3},
+};
+
+START_TEST(a_session_with_the_key_elsewhere_octet_by_octet)
+{
+	unsigned before;
+
+	use_key(good[_i].key);
+	before = keys[good[_i].key].signatures;
+	connect_to(good[_i].priority, NULL, "imap", NULL);
+	ck_tls(handshake());
+	ck_assert_int_eq(server_state, 0);
+	ck_assert_int_eq(gnutls_protocol_get_version(client.session), good[_i].version);
+	ck_assert_uint_eq(keys[good[_i].key].signatures, before + 1);
+	say("hello");
+	ck_assert_bytes_eq(ps_buf_view(&received), "hello");
+	tell("welcome");
+	hear("welcome");
+}
+END_TEST
+
+static const struct {
+	const char *priority;
+} refused[] = {
+	{"NORMAL:-VERS-ALL:+VERS-TLS1.1:+SIGN-ALL:%ALLOW_SMALL_RECORDS"},
+	{"NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+RSA"},
+	{"NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+ANON-ECDH"},
+};
+
+START_TEST(old_versions_and_weak_key_exchange_are_refused)
+{
+	gnutls_anon_client_credentials_t anon;
+
+	use_key(RSA);
+	connect_to(refused[_i].priority, NULL, NULL, NULL);
+	ck_tls(gnutls_anon_allocate_client_credentials(&anon));
+	ck_tls(gnutls_credentials_set(client.session, GNUTLS_CRD_ANON, anon));
+	ck_assert_int_lt(handshake(), 0);
+	ck_assert_int_eq(server_state, PS_E_CLOSED);
+	ck_assert_msg(strncmp(ps_last_error(), "TLS handshake: ", 15) == 0, "%s", ps_last_error());
+	gnutls_anon_free_client_credentials(anon);
+}
+END_TEST
+
+static const struct {
+	const char *clients, *servers;
+	bool ok;
+} alpns[] = {
+	{"imap", "imap", true},
+	{NULL, "imap", true},
+	{"http/1.1", "imap", false},
+	{"http/1.1", NULL, true}, /* the protocol has no name: the wish is ignored */
+};
+
+START_TEST(a_client_that_wants_another_protocol_is_refused)
+{
+	int r;
+
+	use_key(ECDSA);
+	connect_to("NORMAL", alpns[_i].clients, alpns[_i].servers, NULL);
+	r = handshake();
+	if (alpns[_i].ok) {
+		ck_tls(r);
+		ck_assert_int_eq(server_state, 0);
+	} else {
+		ck_assert_int_eq(r, GNUTLS_E_FATAL_ALERT_RECEIVED);
+		ck_assert_int_eq(gnutls_alert_get(client.session), GNUTLS_A_NO_APPLICATION_PROTOCOL);
+		ck_assert_int_eq(server_state, PS_E_CLOSED);
+	}
+}
+END_TEST
+
+START_TEST(the_name_that_is_asked_for_chooses_the_certificate)
+{
+	use_key(RSA);
+	use_key(ECDSA);
+	connect_to("NORMAL", NULL, NULL, _i ? "rsa.test" : "ecdsa.test");
+	ck_tls(handshake());
+	ck_assert(peer_client_sees(&client, _i ? "rsa.test" : "ecdsa.test"));
+}
+END_TEST
+
+START_TEST(a_certificate_of_another_key_is_not_taken)
+{
+	struct tls_context *with = NULL;
+
+	ck_assert_int_eq(tls_context_with_certificate(context, RSA, ps_buf_view(&keys[ECDSA].pem), &with),
+			 PS_E_INVALID);
+	ck_assert_int_eq(tls_context_with_certificate(context, RSA, ps_bytes_str("no PEM"), &with), PS_E_INVALID);
+	ck_assert_ptr_null(with);
+	ck_assert(!tls_context_has_certificate(context));
+}
+END_TEST
+
+START_TEST(new_priorities_keep_the_certificates)
+{
+	struct tls_context *with;
+
+	use_key(RSA);
+	ck_assert_ok(tls_context_create("NORMAL:-VERS-ALL:+VERS-TLS1.3", sign, keys, context, &with));
+	tls_context_unref(context);
+	context = with;
+	connect_to("NORMAL:-VERS-ALL:+VERS-TLS1.2", NULL, NULL, NULL);
+	ck_assert_int_lt(handshake(), 0);
+	ck_assert(tls_context_has_certificate(context));
+	ck_assert_int_eq(tls_context_create("NORMAL:+NONSENSE", sign, keys, context, &with), PS_E_INVALID);
+}
+END_TEST
+
+START_TEST(a_former_context_serves_until_its_sessions_end)
+{
+	use_key(RSA);
+	connect_to("NORMAL", NULL, NULL, NULL);
+	use_key(ECDSA); /* the handshake has its reference to what was before */
+	ck_tls(handshake());
+	ck_assert(peer_client_sees(&client, "rsa.test"));
+}
+END_TEST
+
+START_TEST(renegotiation_is_refused)
+{
+	use_key(RSA);
+	connect_to("NORMAL:-VERS-ALL:+VERS-TLS1.2", NULL, NULL, NULL);
+	ck_tls(handshake());
+	gnutls_handshake(client.session); /* sends another ClientHello */
+	server_step();
+	ck_assert_int_eq(server_state, PS_E_CLOSED);
+	ck_assert_str_eq(ps_last_error(), "TLS: the client wants to renegotiate");
+}
+END_TEST
+
+START_TEST(a_session_is_resumed_without_a_signature)
+{
+	gnutls_datum_t data;
+	unsigned before;
+
+	use_key(ECDSA);
+	connect_to(_i ? "NORMAL:-VERS-ALL:+VERS-TLS1.2" : "NORMAL:-VERS-ALL:+VERS-TLS1.3", NULL, NULL, NULL);
+	ck_tls(handshake());
+	tell("x");
+	hear("x"); /* the ticket of TLS 1.3 comes before */
+	ck_tls(gnutls_session_get_data2(client.session, &data));
+	disconnect();
+	before = keys[ECDSA].signatures;
+	connect_to(_i ? "NORMAL:-VERS-ALL:+VERS-TLS1.2" : "NORMAL:-VERS-ALL:+VERS-TLS1.3", NULL, NULL, NULL);
+	ck_tls(gnutls_session_set_data(client.session, data.data, data.size));
+	gnutls_free(data.data);
+	ck_tls(handshake());
+	ck_assert(gnutls_session_is_resumed(client.session));
+	ck_assert_uint_eq(keys[ECDSA].signatures, before);
+}
+END_TEST
+
+/* More than the socket takes: the sealed record waits, and nothing is lost or sent twice. */
+START_TEST(a_reader_slower_than_the_sender_gets_all)
+{
+	enum {
+		SIZE = 3 * 1000 * 1000
+	};
+	uint8_t *data = malloc(SIZE), *got = malloc(SIZE);
+	size_t sent = 0, have = 0;
+	bool waited = false;
+
+	for (size_t i = 0; i < SIZE; i++)
+		data[i] = (uint8_t)(i * 31 >> 7);
+	use_key(ECDSA);
+	connect_to("NORMAL", NULL, NULL, NULL);
+	gnutls_transport_set_pull_function(client.session, pull_many);
+	ck_tls(handshake());
+	while (have < SIZE) {
+		ssize_t n;
+
+		while (sent < SIZE && (n = tls_send(server, ps_bytes(data + sent, SIZE - sent))) > 0)
+			sent += (size_t)n;
+		waited |= tls_flush(server) == PS_E_AGAIN;
+		while ((n = gnutls_record_recv(client.session, got + have, SIZE - have)) > 0)
+			have += (size_t)n;
+		ck_assert(n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED || have == SIZE);
+	}
+	ck_assert(waited);
+	ck_assert_mem_eq(got, data, SIZE);
+	free(data);
+	free(got);
+}
+END_TEST
+
+START_TEST(what_is_said_after_the_clients_end_still_goes_out)
+{
+	uint8_t c;
+
+	use_key(RSA);
+	connect_to("NORMAL", NULL, NULL, NULL);
+	ck_tls(handshake());
+	say("last");
+	gnutls_bye(client.session, GNUTLS_SHUT_WR);
+	ck_assert_int_eq(tls_recv(server, &c, 1), 0);
+	ck_assert_bytes_eq(ps_buf_view(&received), "last");
+	tell("and back");
+	tls_bye(server);
+	hear("and back");
+	hear("");
+}
+END_TEST
+
+START_TEST(an_end_without_the_closing_message_is_an_end)
+{
+	uint8_t c;
+
+	use_key(RSA);
+	connect_to("NORMAL", NULL, NULL, NULL);
+	ck_tls(handshake());
+	say("last");
+	shutdown(fds[0], SHUT_WR);
+	ck_assert_int_eq(tls_recv(server, &c, 1), 0);
+	ck_assert_bytes_eq(ps_buf_view(&received), "last");
+	ck_assert_int_eq(tls_send(server, ps_bytes_str("x")), PS_E_CLOSED);
+	tls_bye(server);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("tls");
+	TCase *tcase = tcase_create("tls");
+
+	tcase_add_unchecked_fixture(tcase, setup_keys, NULL);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_set_timeout(tcase, 30);
+	tcase_add_loop_test(tcase, a_session_with_the_key_elsewhere_octet_by_octet, 0, PS_ARRAY_LEN(good));
+	tcase_add_loop_test(tcase, old_versions_and_weak_key_exchange_are_refused, 0, PS_ARRAY_LEN(refused));
+	tcase_add_loop_test(tcase, a_client_that_wants_another_protocol_is_refused, 0, PS_ARRAY_LEN(alpns));
+	tcase_add_loop_test(tcase, the_name_that_is_asked_for_chooses_the_certificate, 0, 2);
+	tcase_add_test(tcase, a_certificate_of_another_key_is_not_taken);
+	tcase_add_test(tcase, new_priorities_keep_the_certificates);
+	tcase_add_test(tcase, a_former_context_serves_until_its_sessions_end);
+	tcase_add_test(tcase, renegotiation_is_refused);
+	tcase_add_loop_test(tcase, a_session_is_resumed_without_a_signature, 0, 2);
+	tcase_add_test(tcase, a_reader_slower_than_the_sender_gets_all);
+	tcase_add_test(tcase, what_is_said_after_the_clients_end_still_goes_out);
+	tcase_add_test(tcase, an_end_without_the_closing_message_is_an_end);
+	suite_add_tcase(suite, tcase);
+	return unit_main(suite);
+}
