@@ -25,6 +25,8 @@ PASSWORD_HASH = (
 # Sanitizers and a busy machine are slow. Nothing is judged by this time; it only ends what hangs.
 PATIENCE = float(os.environ.get("POSTERN_TEST_PATIENCE", "20"))
 
+BACKENDS = os.environ.get("POSTERN_BACKENDS", "maildir memory").split()
+
 
 class Installation:
     """Where the programs are: $POSTERN_PREFIX, as `make install` left it."""
@@ -127,7 +129,7 @@ def wait_until(condition, what, patience=None):
 class Instance:
     """A server with its own folder, ports and users. `settings` is added to the configuration."""
 
-    def __init__(self, backend="maildir", users=("alice", "bob"), settings="", listeners=True, installation=None):
+    def __init__(self, backend=BACKENDS[0], users=("alice", "bob"), settings="", listeners=True, installation=None):
         self.installation = installation or Installation()
         self.backend = backend
         self.folder = scratch_folder()

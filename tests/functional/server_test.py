@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What the Python tests share: a test case with a server of its own."""
 
-import os
 import re
 import sys
 import unittest
@@ -12,7 +11,7 @@ import postern
 class ServerTest(unittest.TestCase):
     """One server for the tests of a class. At its end it must stop by itself, without a sanitizer's report."""
 
-    backend = "maildir"
+    backend = postern.BACKENDS[0]
     users = ("alice", "bob")
     settings = "limits { connections_per_address = 0 auth_failures_per_minute = 10000 }"
     may_die = False  # the test kills roles
@@ -47,7 +46,7 @@ class ServerTest(unittest.TestCase):
 def for_each_backend(cls):
     """Makes a class per backend of it."""
     module = sys.modules[cls.__module__]
-    for backend in os.environ.get("POSTERN_BACKENDS", "maildir memory").split():
+    for backend in postern.BACKENDS:
         name = "%s_%s" % (cls.__name__, backend)
         setattr(module, name, type(name, (cls,), {"backend": backend, "__module__": cls.__module__}))
 

@@ -124,7 +124,7 @@ class Times(ServerTest):
 
 
 class Connections(ServerTest):
-    settings = "limits { connections_per_address = 5 }"
+    settings = "front_processes = 1\nlimits { connections_per_address = 5 }"
 
     def test_per_address(self):
         clients = []

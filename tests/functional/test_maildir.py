@@ -26,6 +26,8 @@ def set_flags(maildir, needle, letters):
 
 
 class Others(ServerTest):
+    backend = "maildir"
+
     def setUp(self):
         self.client = self.session(select="INBOX")
         self.client.ok(r"UID STORE 1:* +FLAGS.SILENT (\Deleted)")
@@ -111,6 +113,8 @@ class Others(ServerTest):
 
 
 class LostIndex(ServerTest):
+    backend = "maildir"
+
     def test_uids_flags_and_keywords_come_back(self):
         with self.server.session(select="INBOX") as client:
             client.ok("CREATE Kept")

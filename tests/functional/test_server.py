@@ -56,9 +56,12 @@ class Roles(ServerTest):
         return [pid for pid, name in self.server.roles() if name == role]
 
     def serves_all(self):
-        for user in self.users:
-            with self.server.session(user) as client:
-                client.ok("SELECT INBOX")
+        try:
+            for user in self.users:
+                with self.server.session(user) as client:
+                    client.ok("SELECT INBOX")
+        except (OSError, postern.Closed, AssertionError):
+            return False
         return True
 
     def killed(self, pid, role, count):

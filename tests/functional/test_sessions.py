@@ -34,7 +34,7 @@ class Together:
 
 @for_each_backend
 class Many(ServerTest):
-    users = ("alice",) + tuple("user%d" % number for number in range(10))
+    users = ("alice", "idle") + tuple("user%d" % number for number in range(10))
 
     def test_appends_of_many_are_all_there_once(self):
         together = Together()
@@ -90,12 +90,12 @@ class Many(ServerTest):
         together.join()
 
     def test_all_idle_sessions_hear_of_a_message(self):
-        idle = [self.session("user0", select="INBOX") for _ in range(12)]
+        idle = [self.session("idle", select="INBOX") for _ in range(12)]
         for client in idle:
             client.send(b"i IDLE\r\n")
             while not client.line().startswith(b"+"):
                 pass
-        self.assertRegex(self.session("user0").append(postern.message("news")), b"^OK")
+        self.assertRegex(self.session("idle").append(postern.message("news")), b"^OK")
         for client in idle:
             while b"EXISTS" not in client.line():
                 pass
@@ -141,7 +141,7 @@ class Picture:
             untagged, answer = self._client.command(command)
         self._take(untagged)
         # A message that another session has expunged may be refused; nothing else may.
-        assert answer.startswith(b"OK") or before == 0 or b"EXPUNGEISSUED" in answer or b"NO" in answer, answer
+        assert answer.startswith(b"OK") or before == 0 or b"EXPUNGEISSUED" in answer or b"NO" in answer, (command, answer)
 
     def check(self):
         self._take(self._client.ok("NOOP"))
