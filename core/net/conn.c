@@ -105,8 +105,8 @@ static void log_end(struct conn *conn, const char *reason)
 {
 	uint64_t age = ps_loop_now(conn->front->loop) - conn->since;
 
-	if (conn->state == CONN_PUMP)
-		return; /* the mail process tells of it */
+	if (!reason)
+		return; /* somebody has told of it: the TLS wrapper, or the mail process */
 	ps_log(PS_LOG_INFO, "disconnect", "sid", conn->s.sid, "remote", conn->s.remote, "reason", reason, "seconds",
 	       ps_num((long long)(age / 1000)), "received", ps_num((long long)conn->s.received), "sent",
 	       ps_num((long long)conn->s.out.sent), NULL);
@@ -157,12 +157,9 @@ static void flushing_step(struct conn *conn)
 
 static void close_now(struct conn *conn)
 {
-	conn_end(conn, "closed");
-}
-
-static void close_injected(struct conn *conn)
-{
-	conn_end(conn, "input after STARTTLS");
+	if (!conn->reason)
+		conn->reason = conn->s.eof ? "client closed" : "closed";
+	conn_end(conn, conn->reason);
 }
 
 /* ---- TLS ---------------------------------------------------------------------------------------- */
@@ -174,7 +171,7 @@ static void start_tls(struct conn *conn)
 
 	if (r < 0) {
 		ps_logf(PS_LOG_ERROR, "tls_failed", conn->s.sid, "%s", ps_last_error());
-		conn_end(conn, "TLS failed");
+		conn_end(conn, NULL);
 		return;
 	}
 	conn->starttls = false;
@@ -208,7 +205,7 @@ static void handshake_step(struct conn *conn)
 	if (r < 0) {
 		ps_log(PS_LOG_INFO, "tls_failed", "sid", conn->s.sid, "remote", conn->s.remote, "msg", ps_last_error(),
 		       NULL);
-		conn_end(conn, "TLS failed");
+		conn_end(conn, NULL);
 		return;
 	}
 	ps_log(PS_LOG_DEBUG, "tls", "sid", conn->s.sid, "with", tls_describe(conn->stream.tls), NULL);
@@ -313,7 +310,8 @@ static void follow(struct conn *conn)
 
 	if (conn->injected) {
 		ps_log(PS_LOG_WARNING, "starttls_injection", "sid", conn->s.sid, "remote", conn->s.remote, NULL);
-		flush_then(conn, close_injected);
+		conn->reason = "input after STARTTLS";
+		flush_then(conn, close_now);
 	} else if (what == PS_WAIT_GONE && conn->handing) {
 		flush_then(conn, hand_over);
 	} else if (what == PS_WAIT_CLOSE || what == PS_WAIT_GONE) {
@@ -335,8 +333,10 @@ static void run_once(struct conn *conn)
 	conn->replied = false;
 	session_run(s, ps_loop_now(conn->front->loop));
 	conn->running = false;
-	if (last && s->wait.what != PS_WAIT_GONE)
+	if (last && s->wait.what != PS_WAIT_GONE) {
 		s->wait = (struct ps_wait){.what = PS_WAIT_CLOSE};
+		conn->reason = "log-in takes too long";
+	}
 	r = conn_flush(s);
 	if (s->dead || (r < 0 && r != PS_E_AGAIN))
 		conn_end(conn, "connection lost");
@@ -571,7 +571,7 @@ void conn_start(struct listener *listener, int fd, const struct address *address
 		start_tls(conn);
 	} else {
 		ps_logf(PS_LOG_ERROR, "tls_failed", conn->s.sid, "there is no certificate");
-		conn_end(conn, "TLS failed");
+		conn_end(conn, NULL);
 	}
 	conn_step(conn);
 }
@@ -586,6 +586,7 @@ void conn_stop(struct conn *conn)
 		return; /* it ends soon, or somebody who has logged in uses it */
 	if (text)
 		ps_buf_str(&conn->s.out.tail, text);
+	conn->reason = "server stops";
 	flush_then(conn, close_now);
 	conn_step(conn);
 }

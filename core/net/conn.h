@@ -73,6 +73,7 @@ struct conn {
 	uint64_t login_deadline;
 	struct conn_auth *auth;
 	struct ps_buf blob;
+	const char *reason; /* why it ends, for the log */
 	struct pump *pump;
 	bool opened;   /* the protocol's half was */
 	bool running;  /* we are in its run() */
@@ -128,6 +129,7 @@ void conn_start(struct listener *listener, int fd, const struct address *address
 		const char *local);
 /* Does what can be done now. */
 void conn_step(struct conn *conn);
+/* A NULL reason: it was logged. */
 void conn_end(struct conn *conn, const char *reason);
 /* Says the busy text and closes, unless the connection is in use by somebody who has logged in. */
 void conn_stop(struct conn *conn);

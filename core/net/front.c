@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include "core/config/config.h"
 #include "core/net/conn.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -104,6 +105,8 @@ void ps_front_reconfigure(struct ps_front *front, const struct ps_conf *conf)
 {
 	front->conf = conf;
 	front->limits = read_limits(conf);
+	for (struct listener *listener = front->listeners; listener; listener = listener->next)
+		listener->args.protocol_conf = ps_conf_plugin(conf, "protocol", listener->protocol_name);
 	if (make_tls(front, conf) < 0)
 		ps_logf(PS_LOG_ERROR, "tls_settings", NULL, "the former ones stay: %s", ps_last_error());
 }

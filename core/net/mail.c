@@ -254,8 +254,11 @@ static void end(struct mail_session *m)
 	uint64_t age = ps_loop_now(m->mail->loop) - m->since;
 
 	ps_log(PS_LOG_INFO, "disconnect", "sid", s->sid, "user", m->user_name, "reason",
-	       m->reason ? m->reason : "closed", "seconds", ps_num((long long)(age / 1000)), "received",
-	       ps_num((long long)s->received), "sent", ps_num((long long)s->out.sent), NULL);
+	       m->reason ? m->reason
+	       : s->eof  ? "client closed"
+			 : "closed",
+	       "seconds", ps_num((long long)(age / 1000)), "received", ps_num((long long)s->received), "sent",
+	       ps_num((long long)s->out.sent), NULL);
 	ps_watch_close(m->watch);
 	m->watch = NULL;
 	ps_timer_stop(m->timer);
