@@ -110,7 +110,8 @@ choose_tree() {
 	esac
 	cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/postern
 	case $cache in *[!A-Za-z0-9_./+,=@-]*) cache=/var/tmp/postern-$(id -u) ;; esac
-	mkdir -p -m 700 "$cache" && [ -O "$cache" ] || die "cannot build in $cache: it is not ours"
+	(umask 077 && mkdir -p "$cache") || die "cannot make $cache"
+	[ -O "$cache" ] || die "cannot build in $cache: it belongs to another user"
 	cache=$cache/$(printf '%s' "$PS_SOURCE" | cksum | cut -d ' ' -f 1)
 	say "The sources cannot be built where they are; using $cache"
 	PS_TREE=$cache/source
