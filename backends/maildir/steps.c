@@ -259,7 +259,7 @@ static const struct {
 
 static int apply(struct steps *steps, const struct step *step, step_fn fn)
 {
-	int from, to, r;
+	int from = -1, to = -1, r;
 
 	if ((r = open_dir(steps, step->from_dir, &from)) < 0 || (r = open_dir(steps, step->to_dir, &to)) < 0)
 		return r;
