@@ -62,13 +62,17 @@ static const struct scheme *scheme_find(struct ps_bytes name)
 	return NULL;
 }
 
-/* Splits "{SCHEME}hash". */
+/* Splits "{SCHEME}hash". An encoding after the scheme's name (".HEX", ".B64") is seen from the hash anyway. */
 static int parse(const char *stored, const struct scheme **ret_scheme, const char **ret_hash)
 {
 	const char *end = stored[0] == '{' ? strchr(stored, '}') : NULL;
 	struct ps_bytes name = end ? ps_bytes(stored + 1, (size_t)(end - stored) - 1) : ps_bytes_str("CRYPT");
-	const struct scheme *scheme = scheme_find(name);
+	ptrdiff_t dot = ps_bytes_find(name, '.');
+	const struct scheme *scheme;
 
+	if (dot > 0)
+		name.len = (size_t)dot;
+	scheme = scheme_find(name);
 	if (stored[0] == '{' && !end)
 		return ps_fail(PS_E_UNSUPPORTED, "password scheme without a closing brace");
 	if (!scheme)

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include "auth/sasl.h"
+#include "auth/service.h"
+#include "auth/throttle.h"
+#include "core/config/config.h"
+#include "tests/unit.h"
+
+#define BYTES(text) ps_bytes(text, sizeof(text) - 1)
+/* the same in a table */
+#define ROW(text)                                                                                                      \
+	{                                                                                                              \
+		(const uint8_t *)(text), sizeof(text) - 1                                                              \
+	}
+#define NONE ps_bytes(NULL, 0)
+
+/* ---- delays ----------------------------------------------------------------------------------------- */
+
+START_TEST(delays_begin_after_the_limit_and_grow_to_the_most)
+{
+	static const uint64_t expected[] = {0, 0, 0, 2000, 4000, 8000, 15000, 15000};
+	struct ps_throttle *throttle = ps_throttle_create(3, 15000);
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(expected); i++) {
+		ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1000", 5000), expected[i]);
+		ps_throttle_failed(throttle, "192.0.2.1:2000", 5000); /* the port does not matter */
+	}
+	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.2:1000", 5000), 0);
+	ps_throttle_destroy(throttle);
+}
+END_TEST
+
+START_TEST(failures_are_forgotten_with_time)
+{
+	struct ps_throttle *throttle = ps_throttle_create(4, 15000);
+
+	for (int i = 0; i < 8; i++)
+		ps_throttle_failed(throttle, "192.0.2.1:1", 1000);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1", 1000 + 59999), 15000);
+	/* In the next minute the share of the former one fades. */
+	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1", 1000 + 60000), 15000);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1", 1000 + 60000 + 31000), 0);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1", 1000 + 500000), 0);
+	ps_throttle_destroy(throttle);
+}
+END_TEST
+
+START_TEST(one_ipv6_network_is_one_client)
+{
+	struct ps_throttle *throttle = ps_throttle_create(1, 15000);
+
+	ps_throttle_failed(throttle, "[2001:db8:0:1::1]:1", 1000);
+	ck_assert_uint_gt(ps_throttle_delay(throttle, "[2001:db8:0:1:ffff::2]:1", 1000), 0);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, "[2001:db8:0:2::1]:1", 1000), 0);
+	ps_throttle_failed(throttle, "nonsense", 1000);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, "nonsense", 1000), 0);
+	ps_throttle_destroy(throttle);
+}
+END_TEST
+
+START_TEST(a_limit_of_zero_is_none)
+{
+	struct ps_throttle *throttle = ps_throttle_create(0, 15000);
+
+	for (int i = 0; i < 100; i++)
+		ps_throttle_failed(throttle, "192.0.2.1:1", 1000);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1", 1000), 0);
+	ps_throttle_destroy(throttle);
+}
+END_TEST
+
+/* ---- SASL ------------------------------------------------------------------------------------------- */
+
+static char long_text[2000];
+
+static const struct {
+	const char *mechanism;
+	struct ps_bytes in[3];
+	unsigned steps;
+	enum ps_sasl_result last;
+	const char *authzid, *authcid, *password;
+} dialogues[] = {
+	{"PLAIN", {ROW("\0user\0pass")}, 1, PS_SASL_PASSWORD, "", "user", "pass"},
+	{"plain", {ROW("zid\0user\0pass")}, 1, PS_SASL_PASSWORD, "zid", "user", "pass"},
+	{"PLAIN", {{NULL, 0}, ROW("\0user\0pass")}, 2, PS_SASL_PASSWORD, "", "user", "pass"},
+	{"PLAIN", {ROW("")}, 1, PS_SASL_BAD, NULL, NULL, NULL},
+	{"PLAIN", {ROW("user")}, 1, PS_SASL_BAD, NULL, NULL, NULL},
+	{"PLAIN", {ROW("\0user")}, 1, PS_SASL_BAD, NULL, NULL, NULL},
+	{"PLAIN", {ROW("\0user\0")}, 1, PS_SASL_BAD, NULL, NULL, NULL},
+	{"PLAIN", {ROW("\0\0pass")}, 1, PS_SASL_BAD, NULL, NULL, NULL},
+	{"PLAIN", {ROW("\0user\0pa\0ss")}, 1, PS_SASL_BAD, NULL, NULL, NULL},
+	{"PLAIN", {{NULL, 0}, {NULL, 0}}, 2, PS_SASL_BAD, NULL, NULL, NULL},
+	{"PLAIN", {{(const uint8_t *)long_text, sizeof long_text}}, 1, PS_SASL_BAD, NULL, NULL, NULL},
+	{"LOGIN", {{NULL, 0}, ROW("user"), ROW("pass")}, 3, PS_SASL_PASSWORD, "", "user", "pass"},
+	{"LOGIN", {ROW("user"), ROW("pass")}, 2, PS_SASL_PASSWORD, "", "user", "pass"},
+	{"LOGIN", {{NULL, 0}, ROW(""), ROW("pass")}, 3, PS_SASL_BAD, NULL, NULL, NULL},
+	{"LOGIN", {{NULL, 0}, ROW("user"), ROW("")}, 3, PS_SASL_BAD, NULL, NULL, NULL},
+	{"LOGIN", {ROW("user"), ROW("pa\0ss")}, 2, PS_SASL_BAD, NULL, NULL, NULL},
+	{"LOGIN", {ROW("user"), {(const uint8_t *)long_text, sizeof long_text}}, 2, PS_SASL_BAD, NULL, NULL, NULL},
+};
+
+START_TEST(a_mechanism_goes_its_steps)
+{
+	struct ps_sasl sasl = {0};
+
+	memset(long_text, 'x', sizeof long_text);
+	ck_assert_ok(ps_sasl_start(&sasl, dialogues[_i].mechanism, true));
+	for (unsigned i = 0; i < dialogues[_i].steps; i++)
+		ck_assert_int_eq(ps_sasl_step(&sasl, dialogues[_i].in[i]),
+				 i + 1 < dialogues[_i].steps ? PS_SASL_CHALLENGE : dialogues[_i].last);
+	if (dialogues[_i].last == PS_SASL_PASSWORD) {
+		ck_assert_bytes_eq(ps_buf_view(&sasl.authzid), dialogues[_i].authzid);
+		ck_assert_bytes_eq(ps_buf_view(&sasl.authcid), dialogues[_i].authcid);
+		ck_assert_bytes_eq(ps_buf_view(&sasl.password), dialogues[_i].password);
+	}
+	ps_sasl_finish(&sasl);
+}
+END_TEST
+
+START_TEST(no_password_mechanism_without_tls)
+{
+	struct ps_sasl sasl = {0};
+
+	ck_assert_str_eq(ps_sasl_names(true), "PLAIN LOGIN");
+	ck_assert_str_eq(ps_sasl_names(false), "");
+	ck_assert_int_eq(ps_sasl_start(&sasl, "PLAIN", false), PS_E_ACCESS);
+	ck_assert_int_eq(ps_sasl_start(&sasl, "ANONYMOUS", true), PS_E_NOTFOUND);
+	ck_assert_int_eq(ps_sasl_start(&sasl, "", true), PS_E_NOTFOUND);
+}
+END_TEST
+
+/* ---- the service ------------------------------------------------------------------------------------ */
+
+struct scene {
+	struct ps_loop *loop;
+	struct ps_config *config;
+	struct ps_auth_service *service;
+	unsigned answers, awaited;
+	enum ps_auth_status status;
+	uint64_t number;
+	char user[64], data[64];
+};
+
+static void on_answer(void *arg, const struct ps_auth_answer *answer)
+{
+	struct scene *scene = arg;
+
+	scene->status = answer->status;
+	scene->number = answer->from.number;
+	snprintf(scene->user, sizeof scene->user, "%s", answer->user ? answer->user->name : "");
+	snprintf(scene->data, sizeof scene->data, "%.*s", (int)answer->data.len, (const char *)answer->data.ptr);
+	if (++scene->answers == scene->awaited)
+		ps_loop_stop(scene->loop);
+}
+
+static const char users[] = "alice:{PLAIN}pass\n"
+			    "away:{PLAIN}pass::::::nologin\n"
+			    "near:{PLAIN}pass::::::allow_nets=198.51.100.0/24\n"
+			    "broken:{CRYPT}*\n";
+
+static void set_up(struct scene *scene)
+{
+	static const char text[] = "mail_root = \"/srv/mail\"\ndefault_domain = \"example.test\"\n"
+				   "limits { auth_failures_per_minute = 2 auth_delay_max = 1s }\n";
+	struct ps_auth_service_args args = {.answer = on_answer, .arg = scene};
+	struct ps_passwd_defaults defaults;
+	struct ps_passwd_file *file;
+
+	*scene = (struct scene){.awaited = 1};
+	ck_assert_ok(ps_config_read("test", BYTES(text), NULL, &scene->config));
+	ck_assert_ok(ps_loop_create(&scene->loop));
+	args.loop = scene->loop;
+	args.conf = ps_config_root(scene->config);
+	ck_assert_ok(ps_auth_service_create(&args, &scene->service));
+	ps_passwd_defaults_from(args.conf, 1, 1, &defaults);
+	ck_assert_ok(ps_passwd_file_parse(BYTES(users), "users", &defaults, &file));
+	ps_auth_service_set_users(scene->service, file);
+}
+
+static void tear_down(struct scene *scene)
+{
+	ps_auth_service_destroy(scene->service);
+	ps_loop_destroy(scene->loop);
+	ps_config_destroy(scene->config);
+}
+
+static void start(struct scene *scene, uint64_t number, const char *mechanism, struct ps_bytes initial)
+{
+	struct ps_auth_request request = {
+		.from = {0, number},
+		.sid = "S",
+		.service = "imap",
+		.mechanism = mechanism,
+		.remote = "192.0.2.1:1",
+		.plaintext_ok = true,
+		.initial = initial,
+	};
+
+	ps_auth_service_start(scene->service, &request);
+}
+
+static void run(struct scene *scene)
+{
+	if (scene->answers < scene->awaited)
+		ps_loop_run(scene->loop);
+}
+
+static const struct {
+	struct ps_bytes plain;
+	enum ps_auth_status status;
+	const char *user, *data;
+} logins[] = {
+	{ROW("\0alice\0pass"), PS_AUTH_OK, "alice@example.test", ""},
+	{ROW("\0ALICE@Example.Test\0pass"), PS_AUTH_OK, "alice@example.test", ""},
+	{ROW("alice\0alice@example.test\0pass"), PS_AUTH_OK, "alice@example.test", ""},
+	{ROW("bob\0alice\0pass"), PS_AUTH_FAILED, "", ""},
+	{ROW("al/ice\0alice\0pass"), PS_AUTH_FAILED, "", ""},
+	{ROW("\0alice\0Pass"), PS_AUTH_FAILED, "", ""},
+	{ROW("\0nobody\0pass"), PS_AUTH_FAILED, "", ""},
+	{ROW("\0../alice\0pass"), PS_AUTH_FAILED, "", ""},
+	{ROW("\0alice@other.test\0pass"), PS_AUTH_FAILED, "", ""},
+	{ROW("\0near\0pass"), PS_AUTH_FAILED, "", ""},
+	{ROW("\0away\0pass"), PS_AUTH_REFUSED, "", "This account may not log in."},
+	{ROW("\0away\0wrong"), PS_AUTH_FAILED, "", ""},
+	{ROW("\0broken\0*"), PS_AUTH_TEMPFAIL, "", ""},
+	{ROW("garbage"), PS_AUTH_FAILED, "", ""},
+};
+
+START_TEST(a_login_has_its_answer)
+{
+	struct scene scene;
+
+	set_up(&scene);
+	start(&scene, 7, "PLAIN", logins[_i].plain);
+	run(&scene);
+	ck_assert_int_eq(scene.status, logins[_i].status);
+	ck_assert_uint_eq(scene.number, 7);
+	ck_assert_str_eq(scene.user, logins[_i].user);
+	ck_assert_str_eq(scene.data, logins[_i].data);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(an_exchange_of_several_steps)
+{
+	struct scene scene;
+
+	set_up(&scene);
+	scene.awaited = 3;
+	start(&scene, 1, "LOGIN", NONE);
+	ck_assert_int_eq(scene.status, PS_AUTH_CONTINUE);
+	ck_assert_str_eq(scene.data, "Username:");
+	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1}, BYTES("alice"));
+	ck_assert_str_eq(scene.data, "Password:");
+	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1}, BYTES("pass"));
+	run(&scene);
+	ck_assert_int_eq(scene.status, PS_AUTH_OK);
+	/* It is over: another step belongs to nothing. */
+	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1}, BYTES("pass"));
+	ck_assert_int_eq(scene.status, PS_AUTH_FAILED);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(fronts_with_the_same_number_are_kept_apart)
+{
+	struct scene scene;
+
+	set_up(&scene);
+	start(&scene, 1, "LOGIN", NONE);
+	ps_auth_service_step(scene.service, (struct ps_auth_from){1, 1}, BYTES("alice"));
+	ck_assert_int_eq(scene.status, PS_AUTH_FAILED);
+	ps_auth_service_drop_front(scene.service, 1);
+	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1}, BYTES("alice"));
+	ck_assert_int_eq(scene.status, PS_AUTH_CONTINUE);
+	ps_auth_service_drop_front(scene.service, 0);
+	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1}, BYTES("pass"));
+	ck_assert_int_eq(scene.status, PS_AUTH_FAILED);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(a_cancelled_exchange_is_not_answered)
+{
+	struct scene scene;
+
+	set_up(&scene);
+	start(&scene, 1, "PLAIN", BYTES("\0alice\0pass"));
+	ps_auth_service_cancel(scene.service, (struct ps_auth_from){0, 1});
+	start(&scene, 1, "PLAIN", BYTES("\0alice\0wrong"));
+	ps_auth_service_cancel(scene.service, (struct ps_auth_from){0, 1});
+	start(&scene, 2, "PLAIN", BYTES("\0alice\0pass"));
+	run(&scene);
+	ck_assert_uint_eq(scene.number, 2);
+	ck_assert_uint_eq(scene.answers, 1);
+	ck_assert_int_eq(scene.status, PS_AUTH_OK);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(after_failures_right_and_wrong_are_held_back_alike)
+{
+	struct scene scene;
+	uint64_t began;
+
+	set_up(&scene);
+	scene.awaited = 2;
+	start(&scene, 1, "PLAIN", BYTES("\0alice\0x"));
+	start(&scene, 2, "PLAIN", BYTES("\0nobody\0x"));
+	run(&scene);
+	for (unsigned i = 0; i < 2; i++) {
+		began = ps_loop_now(scene.loop);
+		scene.awaited = 3 + i;
+		start(&scene, 3, "PLAIN", i ? BYTES("\0alice\0pass") : BYTES("\0alice\0wrong"));
+		run(&scene);
+		ck_assert_int_eq(scene.status, i ? PS_AUTH_OK : PS_AUTH_FAILED);
+		ck_assert_uint_ge(ps_loop_now(scene.loop) - began, 1000);
+	}
+	tear_down(&scene);
+}
+END_TEST
+
+static const struct {
+	const char *mechanism;
+	bool plaintext_ok;
+	enum ps_auth_status status;
+} refusals[] = {
+	{"GSSAPI", true, PS_AUTH_UNKNOWN_MECHANISM},
+	{"", true, PS_AUTH_UNKNOWN_MECHANISM},
+	{"PLAIN", false, PS_AUTH_PRIVACY},
+};
+
+START_TEST(what_is_not_offered_is_not_done)
+{
+	struct ps_auth_request request = {.sid = "S",
+					  .service = "imap",
+					  .mechanism = refusals[_i].mechanism,
+					  .remote = "192.0.2.1:1",
+					  .plaintext_ok = refusals[_i].plaintext_ok,
+					  .initial = BYTES("\0alice\0pass")};
+	struct scene scene;
+
+	set_up(&scene);
+	ps_auth_service_start(scene.service, &request);
+	ck_assert_int_eq(scene.status, refusals[_i].status);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(without_users_it_says_so)
+{
+	struct scene scene;
+
+	set_up(&scene);
+	ps_auth_service_set_users(scene.service, NULL);
+	start(&scene, 1, "PLAIN", BYTES("\0alice\0pass"));
+	ck_assert_int_eq(scene.status, PS_AUTH_TEMPFAIL);
+	tear_down(&scene);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("service");
+	TCase *tc = tcase_create("service");
+
+	tcase_set_timeout(tc, 30);
+	tcase_add_test(tc, delays_begin_after_the_limit_and_grow_to_the_most);
+	tcase_add_test(tc, failures_are_forgotten_with_time);
+	tcase_add_test(tc, one_ipv6_network_is_one_client);
+	tcase_add_test(tc, a_limit_of_zero_is_none);
+	tcase_add_loop_test(tc, a_mechanism_goes_its_steps, 0, PS_ARRAY_LEN(dialogues));
+	tcase_add_test(tc, no_password_mechanism_without_tls);
+	tcase_add_loop_test(tc, a_login_has_its_answer, 0, PS_ARRAY_LEN(logins));
+	tcase_add_test(tc, an_exchange_of_several_steps);
+	tcase_add_test(tc, fronts_with_the_same_number_are_kept_apart);
+	tcase_add_test(tc, a_cancelled_exchange_is_not_answered);
+	tcase_add_test(tc, after_failures_right_and_wrong_are_held_back_alike);
+	tcase_add_loop_test(tc, what_is_not_offered_is_not_done, 0, PS_ARRAY_LEN(refusals));
+	tcase_add_test(tc, without_users_it_says_so);
+	suite_add_tcase(suite, tc);
+	return unit_main(suite);
+}
