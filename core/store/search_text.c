@@ -2,7 +2,8 @@
 #include "core/store/search.h"
 
 enum {
-	WINDOW = 65536
+	WINDOW = 65536,
+	HEADER_MAX = 16 << 20, /* a message too deep to be taken apart is one long header */
 };
 
 /* Folded text passes through a window; what a needle could begin in stays until the next piece has come. */
@@ -88,7 +89,8 @@ static int scan_header(struct scan *scan, const struct ps_body *body, const stru
 	struct ps_buf header = {0};
 	struct ps_header_walk walk;
 	struct ps_bytes name, value;
-	int r = ps_body_read(body, span, 0, span->length, append_octets, &header);
+	uint64_t length = span->length < HEADER_MAX ? span->length : HEADER_MAX;
+	int r = ps_body_read(body, span, 0, length, append_octets, &header);
 
 	walk.rest = ps_buf_view(&header);
 	while (r == 0 && !all_found(scan) && ps_header_next(&walk, &name, &value)) {
@@ -121,7 +123,7 @@ bool ps_search_value(struct ps_bytes value, struct ps_bytes folded, struct ps_bu
 struct part {
 	struct scan *scan;
 	const struct ps_body *body;
-	uint64_t top_header; /* length of the message's own */
+	uint64_t known_header; /* where one lies that was looked at */
 	struct ps_decode *decode;
 };
 
@@ -143,7 +145,8 @@ static int scan_body(struct part *part, const struct ps_part_info *info)
 {
 	int r;
 
-	part->decode = ps_decode_create(info->encoding, info->charset ? info->charset : "utf-8");
+	/* An unknown charset is read as UTF-8 where it can be. */
+	part->decode = ps_decode_create(info->encoding, info->charset ? info->charset : "unknown-8bit");
 	r = ps_body_read(part->body, &info->body, 0, info->body.length, decode_octets, part);
 	if (r == 0)
 		r = ps_decode_finish(part->decode, &part->scan->decoded);
@@ -153,16 +156,27 @@ static int scan_body(struct part *part, const struct ps_part_info *info)
 	return r;
 }
 
+/* The header of a message within, or text. */
+static int scan_content(struct part *part, const struct ps_part_info *info)
+{
+	if (strcmp(info->type, "message") == 0 && strcmp(info->subtype, "rfc822") == 0) {
+		part->known_header = info->body.offset;
+		return scan_header(part->scan, part->body, &info->body);
+	}
+	if (strcmp(info->type, "text") == 0 || strcmp(info->type, "message") == 0)
+		return scan_body(part, info);
+	return 0;
+}
+
 static int scan_leaf(void *arg, const struct ps_part_info *info)
 {
 	struct part *part = arg;
-	bool is_top = info->header.offset == 0 && info->header.length == part->top_header;
 	int r = 0;
 
-	if (!is_top)
+	if (info->header.offset != part->known_header)
 		r = scan_header(part->scan, part->body, &info->header);
-	if (r == 0 && strcmp(info->type, "text") == 0)
-		r = scan_body(part, info);
+	if (r == 0)
+		r = scan_content(part, info);
 	return r == 0 && all_found(part->scan) ? ENOUGH : r;
 }
 
@@ -179,7 +193,7 @@ static int scan_message(struct scan *scan, const struct ps_body *body, const str
 	if ((r = scan_header(scan, body, &header)) < 0)
 		return r;
 	scan->in_header = false;
-	part.top_header = header.length;
+	part.known_header = header.offset;
 	return all_found(scan) ? 0 : ps_cache_leaves(cache, pool, scan_leaf, &part);
 }
 

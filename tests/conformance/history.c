@@ -11,7 +11,7 @@
 extern const struct ps_plugin postern_plugin; /* the reference is built in */
 
 enum {
-	STEPS = 250,
+	STEPS = 500,
 	MAX_INDEX = 400,
 	CHECKPOINTS = 8
 };

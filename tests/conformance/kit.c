@@ -7,8 +7,11 @@
 
 uint32_t pick(struct kit *kit, uint32_t below)
 {
-	kit->seed = kit->seed * 1664525u + 1013904223u;
-	return (uint32_t)(((uint64_t)kit->seed * below) >> 32);
+	uint32_t z = kit->seed += 0x9e3779b9u; /* a counter, and a hash of it */
+
+	z = (z ^ z >> 16) * 0x85ebca6bu;
+	z = (z ^ z >> 13) * 0xc2b2ae35u;
+	return (uint32_t)(((uint64_t)(z ^ z >> 16) * below) >> 32);
 }
 
 /* ---- stores and mailboxes ------------------------------------------------------------------ */

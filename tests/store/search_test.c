@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/store/user.h"
+
+/* 784111777: Sun, 6 Nov 1994 08:49:37 UTC */
+static const struct {
+	const char *octets;
+	uint32_t flags;
+	const char *keyword;
+	int64_t date;
+} messages[] = {
+	{"From: Alice <alice@example.test>\r\nTo: bob@example.test\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= aus K\r\n"
+	 "Date: Sat, 5 Nov 1994 23:30:00 -0800\r\nX-Odd: strange value\r\n\r\nHello World\r\n",
+	 PS_FLAG_SEEN, NULL, 784111777},
+	{"From: bob@example.test\r\nSubject: plain\r\nDate: Mon, 7 Nov 1994 00:10:00 +0100\r\n"
+	 "Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+	 "caf=E9 soft =\r\nbreak\r\n",
+	 PS_FLAG_FLAGGED, "work", 784111777 + 86400},
+	{"From: carol@example.test\r\nSubject: parts\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; "
+	 "boundary=b\r\n\r\n"
+	 "preamble word\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+	 "w4RwZmVsIHVuZCBCaXJuZW4=\r\n--b\r\nContent-Type: application/octet-stream; name=secret.bin\r\n\r\nbinary "
+	 "needle\r\n"
+	 "--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: within\r\nFrom: dave@example.test\r\n\r\ndeep "
+	 "text\r\n--b--\r\n",
+	 PS_FLAG_DELETED | PS_FLAG_DRAFT, NULL, 784111777 + 2 * 86400},
+	{"\r\n", 0, "Work", 0},
+};
+
+static struct ps_user *user;
+static struct ps_view *view;
+static struct ps_pool *pool;
+
+static void append_all(void)
+{
+	struct ps_op_result result;
+	struct ps_append *append;
+
+	ck_assert_ok(ps_append_open(user, "INBOX", &append));
+	for (size_t i = 0; i < PS_ARRAY_LEN(messages); i++) {
+		const char *keywords[] = {messages[i].keyword, NULL};
+		struct ps_append_message m = {
+			.flags = messages[i].flags, .keywords = keywords, .internal_date = messages[i].date};
+
+		ck_assert_ok(ps_append_begin(append, &m));
+		ck_assert_ok(ps_append_write(append, ps_bytes_str(messages[i].octets)));
+		ck_assert_ok(ps_append_end(append));
+	}
+	ck_assert_ok(ps_append_commit(append, pool, &result));
+	ps_append_close(append);
+}
+
+static void open_view(void)
+{
+	pool = ps_pool_create("test");
+	user = test_user("search");
+	append_all();
+	ck_assert_ok(ps_view_open(user, "INBOX", false, NULL, NULL, &view));
+}
+
+static void close_view(void)
+{
+	ps_view_close(view);
+	ps_user_close(user);
+	ps_pool_destroy(pool);
+}
+
+static int note_hit(void *arg, uint32_t seq, const struct ps_row *row)
+{
+	ck_assert_ptr_eq(row, ps_view_row(view, seq));
+	ps_buf_printf(arg, "%u ", seq);
+	return 0;
+}
+
+static bool at_once(void *arg)
+{
+	++*(unsigned *)arg;
+	return true;
+}
+
+/* The numbers found, "1 3 ". */
+static const char *search(const struct ps_search_node *root)
+{
+	static struct ps_buf hits;
+	struct ps_search *s = ps_search_create(view, pool, root);
+
+	ps_buf_reset(&hits);
+	ck_assert_int_eq(ps_search_step(s, NULL, NULL, note_hit, &hits), 1);
+	ps_search_destroy(s);
+	return ps_buf_cstr(&hits);
+}
+
+#define TEXT(s) .text = {(const uint8_t *)(s), sizeof(s) - 1}
+#define DAY(n)  (784080000 + (n)*86400) /* 6 Nov 1994 */
+
+static const struct {
+	struct ps_search_node node;
+	const char *hits;
+} single[] = {
+	{{.kind = PS_SEARCH_ALL}, "1 2 3 4 "},
+	{{.kind = PS_SEARCH_FLAG, .number = PS_FLAG_SEEN}, "1 "},
+	{{.kind = PS_SEARCH_KEYWORD, TEXT("WORK")}, "2 4 "},
+	{{.kind = PS_SEARCH_KEYWORD, TEXT("unknown")}, ""},
+	{{.kind = PS_SEARCH_RECENT}, "1 2 3 4 "},
+	{{.kind = PS_SEARCH_SMALLER, .number = 3}, "4 "},
+	{{.kind = PS_SEARCH_LARGER, .number = 2}, "1 2 3 "},
+	{{.kind = PS_SEARCH_MODSEQ, .number = 1}, "1 2 3 4 "},
+	{{.kind = PS_SEARCH_MODSEQ, .number = UINT64_MAX}, ""},
+	{{.kind = PS_SEARCH_BEFORE, .date = DAY(0)}, "4 "},
+	{{.kind = PS_SEARCH_ON, .date = DAY(0)}, "1 "},
+	{{.kind = PS_SEARCH_SINCE, .date = DAY(1)}, "2 3 "},
+	{{.kind = PS_SEARCH_SENTON, .date = DAY(-1)}, "1 "}, /* the day there, not here */
+	{{.kind = PS_SEARCH_SENTON, .date = DAY(1)}, "2 "},
+	{{.kind = PS_SEARCH_SENTBEFORE, .date = DAY(0)}, "1 4 "}, /* no Date: the internal one */
+	{{.kind = PS_SEARCH_SENTSINCE, .date = DAY(1)}, "2 3 "},
+	{{.kind = PS_SEARCH_HEADER, .name = "Subject", TEXT("GR\xc3\x9c\xc3\x9f")}, "1 "},
+	{{.kind = PS_SEARCH_HEADER, .name = "from", TEXT("bob")}, "2 "},
+	{{.kind = PS_SEARCH_HEADER, .name = "X-Odd", TEXT("STRANGE")}, "1 "},
+	{{.kind = PS_SEARCH_HEADER, .name = "X-Odd", TEXT("")}, "1 "},
+	{{.kind = PS_SEARCH_HEADER, .name = "Date", TEXT("")}, "1 2 "},
+	{{.kind = PS_SEARCH_HEADER, .name = "X-None", TEXT("")}, ""},
+	{{.kind = PS_SEARCH_BODY, TEXT("hello world")}, "1 "},
+	{{.kind = PS_SEARCH_BODY, TEXT("CAF\xc3\x89 SOFT BREAK")}, "2 "}, /* decoded and converted */
+	{{.kind = PS_SEARCH_BODY, TEXT("\xc3\xa4pfel")}, "3 "},
+	{{.kind = PS_SEARCH_BODY, TEXT("deep text")}, "3 "},
+	{{.kind = PS_SEARCH_BODY, TEXT("dave@")}, "3 "},
+	{{.kind = PS_SEARCH_BODY, TEXT("needle")}, ""},       /* an attachment is no text */
+	{{.kind = PS_SEARCH_BODY, TEXT("secret.bin")}, "3 "}, /* its name is */
+	{{.kind = PS_SEARCH_BODY, TEXT("carol")}, ""},
+	{{.kind = PS_SEARCH_TEXT, TEXT("carol")}, "3 "},
+	{{.kind = PS_SEARCH_TEXT, TEXT("gr\xc3\xbc\xc3\x9f")}, "1 "},
+	{{.kind = PS_SEARCH_TEXT, TEXT("")}, "1 2 3 4 "},
+	{{.kind = PS_SEARCH_TEXT, TEXT("nowhere")}, ""},
+};
+
+START_TEST(each_key_finds_what_it_says)
+{
+	ck_assert_str_eq(search(&single[_i].node), single[_i].hits);
+}
+END_TEST
+
+START_TEST(keys_combine)
+{
+	struct ps_search_node seen = {.kind = PS_SEARCH_FLAG, .number = PS_FLAG_SEEN};
+	struct ps_search_node work = {.kind = PS_SEARCH_KEYWORD, TEXT("work")};
+	struct ps_search_node body = {.kind = PS_SEARCH_BODY, TEXT("caf\xc3\xa9")};
+	struct ps_search_node node = {.kind = PS_SEARCH_OR, .children = &seen};
+
+	seen.next = &work;
+	ck_assert_str_eq(search(&node), "1 2 4 ");
+	node.kind = PS_SEARCH_AND;
+	ck_assert_str_eq(search(&node), "");
+	node.kind = PS_SEARCH_NOT;
+	seen.next = NULL;
+	ck_assert_str_eq(search(&node), "2 3 4 ");
+	node = (struct ps_search_node){.kind = PS_SEARCH_AND, .children = &body};
+	body.next = &work;
+	ck_assert_str_eq(search(&node), "2 ");
+}
+END_TEST
+
+START_TEST(a_set_is_of_uids)
+{
+	struct ps_range ranges[] = {{2, 3}, {9, 10}};
+	struct ps_search_node node = {.kind = PS_SEARCH_SEQ, .set = {ranges, 2}};
+
+	ck_assert_str_eq(search(&node), "2 3 ");
+}
+END_TEST
+
+START_TEST(a_search_goes_on_where_its_slice_ended)
+{
+	struct ps_search_node node = {.kind = PS_SEARCH_BODY, TEXT("e")};
+	struct ps_search *s = ps_search_create(view, pool, &node);
+	struct ps_buf hits = {0};
+	unsigned asked = 0, steps = 1;
+
+	while (ps_search_step(s, at_once, &asked, note_hit, &hits) == 0)
+		steps++;
+	ck_assert_uint_eq(steps, 4);
+	ck_assert_str_eq(ps_buf_cstr(&hits), "1 2 3 ");
+	ps_search_destroy(s);
+	ps_buf_finish(&hits);
+}
+END_TEST
+
+START_TEST(an_expunged_message_is_not_found)
+{
+	struct ps_search_node deep = {.kind = PS_SEARCH_BODY, TEXT("deep")},
+			      not = {.kind = PS_SEARCH_NOT, .children = &deep};
+
+	ck_assert_ok(ps_view_expunge(view, NULL));
+	ck_assert_ok(ps_view_sync(view, 0, NULL, NULL)); /* it still has its number */
+	ck_assert_ptr_nonnull(ps_view_row(view, 4));
+	ck_assert_str_eq(search(&not ), "1 2 4 ");
+}
+END_TEST
+
+START_TEST(too_many_keys_are_refused)
+{
+	struct ps_search_node *nodes = ps_zalloc(2001 * sizeof *nodes), deep[40] = {{0}};
+	struct ps_search *s;
+
+	for (int i = 0; i < 2001; i++)
+		nodes[i] = (struct ps_search_node){.kind = i ? PS_SEARCH_ALL : PS_SEARCH_AND,
+						   .children = i ? NULL : &nodes[1],
+						   .next = i > 0 && i < 2000 ? &nodes[i + 1] : NULL};
+	s = ps_search_create(view, pool, nodes);
+	ck_assert_int_eq(ps_search_step(s, NULL, NULL, note_hit, NULL), PS_E_LIMIT);
+	ps_search_destroy(s);
+	for (int i = 0; i < 39; i++)
+		deep[i] = (struct ps_search_node){.kind = PS_SEARCH_NOT, .children = &deep[i + 1]};
+	s = ps_search_create(view, pool, deep);
+	ck_assert_int_eq(ps_search_step(s, NULL, NULL, note_hit, NULL), PS_E_LIMIT);
+	ps_search_destroy(s);
+	free(nodes);
+}
+END_TEST
+
+/* The needle lies across every border that reading and decoding have. */
+START_TEST(a_needle_is_found_wherever_the_text_is_cut)
+{
+	static const size_t places[] = {65530, 65536, 131060, 131070, 131072 + 40, 196600};
+	struct ps_search_node node = {.kind = PS_SEARCH_BODY, TEXT("\xc3\x84pfel und Birnen in gro\xc3\x9f")};
+	struct ps_buf text = {0};
+	struct ps_view *trash;
+
+	ps_buf_str(&text, "Content-Type: text/plain; charset=utf-8\r\n\r\n");
+	for (size_t i = 0; i < places[_i]; i++)
+		ps_buf_char(&text, i % 70 == 69 ? '\n' : 'a');
+	ps_buf_str(&text, "\xc3\xa4pfel UND birnen in Gro\xc3\x9f und klein");
+	for (size_t i = 0; i < 100000; i++)
+		ps_buf_char(&text, i % 70 == 69 ? '\n' : 'b');
+	test_append(user, "Trash", ps_buf_cstr(&text), 0);
+	ps_buf_finish(&text);
+	ck_assert_ok(ps_view_open(user, "Trash", false, NULL, NULL, &trash));
+	ps_view_close(view);
+	view = trash;
+	ck_assert_str_eq(search(&node), "1 ");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("search");
+	TCase *tc = tcase_create("search");
+
+	tcase_add_checked_fixture(tc, open_view, close_view);
+	tcase_add_loop_test(tc, each_key_finds_what_it_says, 0, PS_ARRAY_LEN(single));
+	tcase_add_test(tc, keys_combine);
+	tcase_add_test(tc, a_set_is_of_uids);
+	tcase_add_test(tc, a_search_goes_on_where_its_slice_ended);
+	tcase_add_test(tc, an_expunged_message_is_not_found);
+	tcase_add_test(tc, too_many_keys_are_refused);
+	tcase_add_loop_test(tc, a_needle_is_found_wherever_the_text_is_cut, 0, 6);
+	suite_add_tcase(suite, tc);
+	return unit_main(suite);
+}
