@@ -303,11 +303,14 @@ static int start(struct child *child)
 	struct master *master = child->master;
 	struct ps_msg_ticket_key key = {.key = ps_bytes(master->ticket_key.octets, sizeof master->ticket_key.octets)};
 	struct ps_msg_start start_message = {};
+	bool again = child->started_ms > 0;
 	int r;
 
 	child->phase = PS_PHASE_STARTING;
 	child->state = CHILD_STARTING;
 	child->started_ms = ps_monotonic_ms();
+	/* Clients may be quicker than a process that starts for the first time, and nobody took their tickets before it. */
+	key.since = again ? child->started_ms : 0;
 	r = fork_role(child);
 	if (r < 0)
 		return r;

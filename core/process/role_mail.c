@@ -26,6 +26,8 @@ static void on_ticket_key(void *arg, struct ps_channel *from, union ps_message *
 	(void)from;
 	if (message->ticket_key.key.len == sizeof mail->key.octets)
 		memcpy(mail->key.octets, message->ticket_key.key.ptr, sizeof mail->key.octets);
+	if (!mail->book)
+		mail->book = ps_ticket_book_create(role->about.index, message->ticket_key.since);
 }
 
 /* ---- hand-over -------------------------------------------------------------------------------------- */
@@ -115,7 +117,6 @@ static int start(struct ps_role *role)
 	struct mail *mail = ps_zalloc(sizeof *mail);
 
 	role->state = mail;
-	mail->book = ps_ticket_book_create(role->about.index, ps_monotonic_ms());
 	return ps_mail_create(role->loop, role->conf, (unsigned)ps_conf_int(role->conf, "worker_threads"), &mail->mail);
 }
 

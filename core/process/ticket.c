@@ -54,12 +54,12 @@ int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket
 	return r;
 }
 
-struct ps_ticket_book *ps_ticket_book_create(uint32_t mail, uint64_t now_ms)
+struct ps_ticket_book *ps_ticket_book_create(uint32_t mail, uint64_t since_ms)
 {
 	struct ps_ticket_book *book = ps_zalloc(sizeof *book);
 
 	book->mail = mail;
-	book->since = now_ms;
+	book->since = since_ms;
 	return book;
 }
 
@@ -131,7 +131,7 @@ int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key,
 		return ps_fail(PS_E_AUTH, "ticket: for mail process %u, this is %u", ticket->mail, book->mail);
 	if (ticket->expires < now_ms)
 		return ps_fail(PS_E_AUTH, "ticket: expired");
-	if (ticket->expires < book->since + PS_TICKET_LIFETIME_MS)
+	if (book->since > 0 && ticket->expires < book->since + PS_TICKET_LIFETIME_MS)
 		return ps_fail(PS_E_AUTH, "ticket: older than this process");
 	r = enter(book, ticket, now_ms);
 	if (r == 0)
