@@ -20,7 +20,7 @@
 #include "postern/message.h"
 
 enum {
-	CACHE_MAGIC = 0x01634d50, /* "PMc" and the version */
+	CACHE_MAGIC = 0x02634d50, /* "PMc" and the version */
 	CACHE_HEAD = 56,
 	CACHE_NO_DATE = INT32_MIN,
 };

@@ -123,10 +123,13 @@ void imap_nstring(struct ps_buf *out, struct ps_bytes text)
 		return;
 	}
 	ps_buf_char(out, '"');
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.ptr[i] == '"' || text.ptr[i] == '\\')
+	for (size_t i = 0, start = 0; i <= text.len; i++) {
+		if (i < text.len && text.ptr[i] != '"' && text.ptr[i] != '\\')
+			continue;
+		ps_buf_append(out, text.ptr + start, i - start);
+		if (i < text.len)
 			ps_buf_char(out, '\\');
-		ps_buf_char(out, (char)text.ptr[i]);
+		start = i;
 	}
 	ps_buf_char(out, '"');
 }
