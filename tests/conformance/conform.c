@@ -41,7 +41,7 @@ struct options {
 
 static int verdict_fd = -1;
 
-static void say(const char *fmt, va_list ap)
+__attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list ap)
 {
 	char text[1024];
 	int len = vsnprintf(text, sizeof text, fmt, ap);
