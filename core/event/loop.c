@@ -119,8 +119,10 @@ void ps_loop_destroy(struct ps_loop *loop)
 	if (!loop)
 		return;
 	uv_walk(&loop->uv, close_left, loop); /* signals have no close of their own */
-	uv_run(&loop->uv, UV_RUN_DEFAULT);
-	uv_loop_close(&loop->uv);
+	/* A stop that no run has seen yet ends the first of these before the handles are closed. */
+	do
+		uv_run(&loop->uv, UV_RUN_DEFAULT);
+	while (uv_loop_close(&loop->uv) == UV_EBUSY);
 	/* What they would act on is gone already. */
 	for (post = take_posts(loop); post;) {
 		struct post *next = post->next;

@@ -69,7 +69,7 @@ struct confinement {
 	"sendmsg recvmsg sendto recvfrom shutdown getsockopt setsockopt getsockname getpeername "
 
 /* Where threads of a sanitizer's own look around. */
-#define CALLS_SANITIZER "readlink readlinkat openat access prctl setrlimit rt_sigtimedwait "
+#define CALLS_SANITIZER "readlink readlinkat openat access "
 
 static const struct path mail_paths[] = {
 	{.setting = "mail_root", .right = PS_LANDLOCK_WRITE},
