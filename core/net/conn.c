@@ -331,6 +331,7 @@ static void run_once(struct conn *conn)
 		s->timed_out = true;
 	conn->running = true;
 	conn->replied = false;
+	s->slice_end = session_clock_us() + SESSION_SLICE_US;
 	session_run(s, ps_loop_now(conn->front->loop));
 	conn->running = false;
 	if (last && s->wait.what != PS_WAIT_GONE) {

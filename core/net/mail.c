@@ -25,7 +25,6 @@
 
 enum {
 	READ_SIZE = 64 * 1024,
-	SLICE_US = 10 * 1000,
 	OUTPUT_LIMIT = 64 * 1024 * 1024, /* a protocol that writes so much between two looks at
 				      ps_session_full() is       broken; better its session than the process */
 	STOP_MS = 10 * 1000,             /* at the end, commands under way get so long */
@@ -127,7 +126,7 @@ static void job_run(struct mail_session *m)
 {
 	struct ps_session *s = &m->s;
 
-	s->slice_end = session_clock_us() + SLICE_US;
+	s->slice_end = session_clock_us() + SESSION_SLICE_US;
 	do {
 		session_run(s, session_clock_us() / 1000);
 		flush(m);

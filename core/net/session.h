@@ -70,6 +70,7 @@ enum {
 	SESSION_INPUT_LIMIT = 64 * 1024,
 	SESSION_OUTPUT_HIGH = 64 * 1024, /* from here on ps_session_full() */
 	SESSION_OUTPUT_LOW = 16 * 1024,  /* PS_WAIT_DRAIN is over */
+	SESSION_SLICE_US = 10 * 1000,
 };
 
 void session_init(struct ps_session *s, const struct session_args *args);

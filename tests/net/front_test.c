@@ -17,7 +17,7 @@ static struct ps_config *config;
 static struct ps_front *front;
 static struct peer_key keys[2];
 static uint16_t plain_port, tls_port, bare_port;
-static int client;
+static int client = -1;
 static struct peer_client tls_client;
 static atomic_int cancelled, refuse_hand_over, emptied;
 
@@ -861,6 +861,25 @@ START_TEST(much_goes_both_ways_at_once_and_arrives_whole)
 }
 END_TEST
 
+START_TEST(a_client_that_reads_nothing_is_dropped_and_mail_told)
+{
+	struct pollfd pfd = {.events = 0};
+	static const char much[64 * 1024];
+	int fd;
+
+	setup_with("limits { output_timeout = 1s }\n");
+	fd = log_in_over_tls("login alice\n");
+	fcntl(over.fd, F_SETFL, O_NONBLOCK);
+	pfd.fd = over.fd;
+	for (int i = 0; i < PATIENCE_MS && poll(&pfd, 1, 1) == 0; i++)
+		while (send(over.fd, much, sizeof much, MSG_NOSIGNAL) > 0)
+			;
+	ck_assert(pfd.revents & POLLHUP);
+	close(fd);
+	teardown();
+}
+END_TEST
+
 START_TEST(a_stop_leaves_those_who_have_logged_in)
 {
 	int fd = log_in_over_tls("login alice\n");
@@ -908,6 +927,7 @@ int main(void)
 	tcase_add_loop_test(limits, who_does_not_log_in_is_closed_however_busy, 0, 4);
 	tcase_add_test(limits, a_handshake_that_does_not_come_is_closed);
 	tcase_add_test(limits, without_descriptors_accepting_waits_and_the_others_go_on);
+	tcase_add_test(limits, a_client_that_reads_nothing_is_dropped_and_mail_told);
 	tcase_add_checked_fixture(tls, setup, teardown);
 	tcase_add_test(tls, tls_from_the_first_octet);
 	tcase_add_test(tls, tls_on_request);

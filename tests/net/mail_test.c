@@ -318,15 +318,20 @@ static void connect_with(const char *unread)
 	fake_on_loop(&fake, take, (void *)unread);
 }
 
-static void setup(void)
+static void setup_with(const char *settings)
 {
 	ps_log_set_level(PS_LOG_ERROR);
 	ck_assert_ok(ps_loop_create(&fake.loop));
-	config = fake_config("");
+	config = fake_config(settings);
 	ck_assert_ok(ps_mail_create(fake.loop, ps_config_root(config), 2, &mail));
 	fake_loop_start(&fake);
 	connect_with("");
 	client_expect(client, "hello alice@example.test SID1 blob\n");
+}
+
+static void setup(void)
+{
+	setup_with("");
 }
 
 static void stop(void *arg)
@@ -593,6 +598,16 @@ START_TEST(a_client_that_goes_takes_its_session_along)
 }
 END_TEST
 
+START_TEST(a_client_that_reads_nothing_is_dropped)
+{
+	setup_with("limits { output_timeout = 1s }\n");
+	client_say(client, "big 50000000\n");
+	while (atomic_load(&closed) == 0)
+		usleep(1000);
+	teardown();
+}
+END_TEST
+
 START_TEST(a_slice_ends_and_others_go_on)
 {
 	client_say(client, "slice\nslice\necho x\n");
@@ -665,7 +680,7 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("mail");
-	TCase *tcase = tcase_create("mail");
+	TCase *tcase = tcase_create("mail"), *limits = tcase_create("limits");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_set_timeout(tcase, 20);
@@ -694,5 +709,7 @@ int main(void)
 	tcase_add_test(tcase, a_store_that_cannot_be_opened_is_told_by_the_busy_text);
 	tcase_add_test(tcase, sessions_are_listed);
 	suite_add_tcase(suite, tcase);
+	tcase_add_test(limits, a_client_that_reads_nothing_is_dropped);
+	suite_add_tcase(suite, limits);
 	return unit_main(suite);
 }

@@ -35,7 +35,9 @@ enum ps_wait_for {
 struct ps_wait {
 	enum ps_wait_for what;
 	size_t n;
-	/* Milliseconds until run() is called all the same with ps_session_timed_out(); 0: never. */
+	/* Milliseconds until run() is called all the same with ps_session_timed_out() (also after TIME); 0: never.
+	 * front: when the time to log in is over, run() is called so once more, whatever it waits for; the connection
+	 * is closed after what it writes then. */
 	uint32_t timeout_ms;
 	/* LINE, INPUT, TIME: also return when ps_session_wake() was called. */
 	bool wakeable;
@@ -63,7 +65,7 @@ int ps_session_send_file(struct ps_session *s, int fd, uint64_t offset, uint64_t
 /* Tries to send now (mail) and says whether the caller should return PS_WAIT_DRAIN. Call it between
  * pieces of at most 64 KiB. */
 bool ps_session_full(struct ps_session *s);
-/* Mail: true when this call of run() has had its time slice. */
+/* True when this call of run() has had its time slice (10 ms). */
 bool ps_session_slice_over(const struct ps_session *s);
 /* The connection is broken: stop working for it. */
 bool ps_session_dead(const struct ps_session *s);
@@ -83,7 +85,8 @@ const struct ps_conf *ps_session_core_conf(const struct ps_session *s); /* the r
 
 /* ---- front only ------------------------------------------------------------------------------ */
 
-/* STARTTLS: sends the output, drops all unread input, starts the handshake; return PS_WAIT_REPLY. The
+/* STARTTLS: consume the line, write the answer, call this, return PS_WAIT_REPLY: the output is sent, then the
+ * handshake starts. Input still unread at the call was injected: the connection is closed without TLS. The
  * next run() finds ps_session_is_tls(), or the session is closed. `ps_session_tls_offered` says whether
  * this listener has a certificate and the session no TLS yet. */
 bool ps_session_tls_offered(const struct ps_session *s);
