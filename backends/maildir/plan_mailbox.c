@@ -157,8 +157,6 @@ static int plan_attributes(struct plan *plan, const struct ps_op *op, struct ps_
 	    (r = write_edit_box(&plan->w, &box, &edit)) < 0)
 		return r;
 	old = edit->state.special_uses;
-	if (old == uses)
-		return 0;
 	n = steps_dir(&plan->steps, dir, NULL, PLACE_CUR);
 	step = steps_add(&plan->steps, STEP_STATE, n, NULL, n, NULL);
 	step->data = ps_bytes(ps_pool_memdup(plan->pool, &uses, sizeof uses), sizeof uses);
