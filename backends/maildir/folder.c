@@ -127,19 +127,21 @@ int folder_times(const struct folder *folder, uint64_t ret_times[2])
 	return 0;
 }
 
-DIR *open_listing(int dirfd)
+int open_listing(int dirfd, DIR **ret_dir)
 {
-	int fd;
 	DIR *dir;
+	int fd, r = ps_io_open_dir(dirfd, ".", &fd);
 
-	if (ps_io_open_dir(dirfd, ".", &fd) < 0)
-		return NULL;
+	if (r < 0)
+		return r;
 	dir = fdopendir(fd);
 	if (!dir) {
-		ps_fail_errno("list a directory");
+		r = ps_fail_errno("list a directory");
 		close(fd);
+		return r;
 	}
-	return dir;
+	*ret_dir = dir;
+	return 0;
 }
 
 /* ---- making and removing directories --------------------------------------------------------- */
@@ -179,10 +181,10 @@ int folder_make(struct ps_store *store, const char *aside_name, const struct mai
 
 static void remove_below(int dirfd)
 {
-	DIR *dir = open_listing(dirfd);
 	struct dirent *entry;
+	DIR *dir;
 
-	if (!dir)
+	if (open_listing(dirfd, &dir) < 0)
 		return;
 	while ((entry = readdir(dir)) != NULL)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
@@ -208,11 +210,11 @@ void remove_tree(int dirfd, const char *name)
 
 void clean_tmp(int dirfd)
 {
-	DIR *dir = open_listing(dirfd);
 	struct dirent *entry;
 	struct stat st;
+	DIR *dir;
 
-	if (!dir)
+	if (open_listing(dirfd, &dir) < 0)
 		return;
 	while ((entry = readdir(dir)) != NULL)
 		if (fstatat(dirfd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&

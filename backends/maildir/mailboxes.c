@@ -88,12 +88,12 @@ static int add_entry(struct ps_store *store, struct listing *list, const char *d
 
 static int list_dirs(struct ps_store *store, struct listing *list)
 {
-	DIR *dir = open_listing(store->root_fd);
 	struct dirent *entry;
-	int r;
+	DIR *dir;
+	int r = open_listing(store->root_fd, &dir);
 
-	if (!dir)
-		return PS_E_STORAGE;
+	if (r < 0)
+		return r;
 	r = add_entry(store, list, ".");
 	while (r == 0 && (errno = 0, entry = readdir(dir)) != NULL)
 		if (entry->d_name[0] == '.' && strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&

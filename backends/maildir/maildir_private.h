@@ -206,8 +206,8 @@ enum {
 	BOX_LETTERS
 }; /* what priv[] of an index box holds; LETTERS: seen, of others */
 int open_folder_dirs(struct ps_store *store, const char *dir, int ret_fds[3]);
-/* The names in a directory, with a position of its own; NULL after ps_fail(). */
-DIR *open_listing(int dirfd);
+/* The names in a directory, with a position of its own. */
+int open_listing(int dirfd, DIR **ret_dir);
 /* A new mailbox directory, made aside and durable. */
 int folder_make(struct ps_store *store, const char *aside_name, const struct mailbox_state *state);
 void remove_tree(int dirfd, const char *name);

@@ -254,9 +254,11 @@ static bool find_file(struct folder *folder, struct msg_where *where)
 
 	msg_name_parse(ps_bytes_str(where->name), &want);
 	for (size_t i = 0; i < PS_ARRAY_LEN(places) && !found; i++) {
-		DIR *dir = open_listing(folder_fd(folder, places[i]));
+		DIR *dir;
 
-		while (dir && !found && (entry = readdir(dir)) != NULL) {
+		if (open_listing(folder_fd(folder, places[i]), &dir) < 0)
+			continue;
+		while (!found && (entry = readdir(dir)) != NULL) {
 			msg_name_parse(ps_bytes_str(entry->d_name), &name);
 			if (!ps_bytes_eq(name.base, want.base))
 				continue;
@@ -264,8 +266,7 @@ static bool find_file(struct folder *folder, struct msg_where *where)
 			memcpy(where->name, entry->d_name, strlen(entry->d_name) + 1);
 			found = true;
 		}
-		if (dir)
-			closedir(dir);
+		closedir(dir);
 	}
 	return found;
 }

@@ -139,12 +139,12 @@ static void table_add(struct table *table, enum place place, const char *name)
 
 static int read_place(struct table *table, const struct folder *folder, enum place place)
 {
-	DIR *dir = open_listing(folder_fd(folder, place));
 	struct dirent *entry;
-	int r = 0;
+	DIR *dir;
+	int r = open_listing(folder_fd(folder, place), &dir);
 
-	if (!dir)
-		return PS_E_STORAGE;
+	if (r < 0)
+		return r;
 	while ((errno = 0, entry = readdir(dir)) != NULL)
 		if (entry->d_name[0] != '.' && (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN))
 			table_add(table, place, entry->d_name);

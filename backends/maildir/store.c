@@ -359,10 +359,10 @@ static struct ps_store *store_create(const struct ps_store_args *args)
 /* What lies aside is left over: it was never given a name, or was taken out of one. */
 static void clean_aside(struct ps_store *store)
 {
-	DIR *dir = open_listing(store->aside_fd);
 	struct dirent *entry;
+	DIR *dir;
 
-	if (!dir)
+	if (open_listing(store->aside_fd, &dir) < 0)
 		return;
 	while ((entry = readdir(dir)) != NULL)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&

@@ -37,7 +37,10 @@ void kit_again(struct kit *kit)
 
 void kit_open(struct kit *kit)
 {
-	*kit = (struct kit){.root = "/tmp/postern-maildir-XXXXXX"};
+	const char *tmp = getenv("TMPDIR");
+
+	*kit = (struct kit){0};
+	snprintf(kit->root, sizeof kit->root, "%s/postern-maildir-XXXXXX", tmp ? tmp : "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(kit->root));
 	kit_again(kit);
 }
@@ -54,7 +57,7 @@ void kit_close(struct kit *kit)
 
 void kit_shell(const struct kit *kit, const char *fmt, ...)
 {
-	char command[4096], whole[4200];
+	char command[4096], whole[4400];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -77,7 +80,7 @@ void kit_remove(struct kit *kit)
 
 void kit_deliver(const struct kit *kit, const char *dir, const char *name, const char *text)
 {
-	char tmp[512], new[512];
+	char tmp[1024], new[1024];
 	int fd;
 
 	snprintf(tmp, sizeof tmp, "%s/%s/tmp/%s", kit->root, dir, name);

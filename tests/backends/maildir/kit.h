@@ -17,7 +17,7 @@ extern const struct ps_plugin postern_plugin;
 #define be ((const struct ps_backend *)postern_plugin.ops)
 
 struct kit {
-	char root[64];
+	char root[256];
 	struct ps_store *store;
 	struct ps_mbox *inbox;
 	struct ps_pool *pool;

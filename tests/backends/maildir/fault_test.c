@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every storage call of every operation is made to fail once, in each way a disk can fail. Nothing that was refused may
+ * be half there, nothing that was acknowledged may be missing, with the index or without; and the store goes on working.
+ */
+#include "tests/backends/maildir/kit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include "postern/io.h"
+#include "postern/log.h"
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+enum {
+	SHORT = -1
+}; /* not an errno: write half of it */
+
+static struct ps_io real;
+static unsigned calls, fail_at;
+static int fail_with;
+
+static bool fails(void)
+{
+	if (++calls != fail_at || fail_with == SHORT)
+		return false;
+	errno = fail_with;
+	return true;
+}
+
+static size_t length(size_t len)
+{
+	return calls == fail_at && fail_with == SHORT && len > 1 ? len / 2 : len;
+}
+
+static int io_open(int dirfd, const char *path, int flags, mode_t mode)
+{
+	return fails() ? -1 : real.open(dirfd, path, flags, mode);
+}
+
+static ssize_t io_pread(int fd, void *data, size_t len, off_t offset)
+{
+	return fails() ? -1 : real.pread(fd, data, len, offset);
+}
+
+static ssize_t io_write(int fd, const void *data, size_t len)
+{
+	return fails() ? -1 : real.write(fd, data, length(len));
+}
+
+static ssize_t io_pwrite(int fd, const void *data, size_t len, off_t offset)
+{
+	return fails() ? -1 : real.pwrite(fd, data, length(len), offset);
+}
+
+static int io_truncate(int fd, off_t len)
+{
+	return fails() ? -1 : real.truncate(fd, len);
+}
+
+/* What is synced cannot be told apart here from what is not, so the disk need not be troubled. */
+static int io_sync(int fd)
+{
+	(void)fd;
+	return fails() ? -1 : 0;
+}
+
+static int io_rename(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+	return fails() ? -1 : real.rename(from_dir, from, to_dir, to, flags);
+}
+
+static int io_link(int from_dir, const char *from, int to_dir, const char *to)
+{
+	return fails() ? -1 : real.link(from_dir, from, to_dir, to);
+}
+
+static int io_unlink(int dirfd, const char *name, int flags)
+{
+	return fails() ? -1 : real.unlink(dirfd, name, flags);
+}
+
+static int io_mkdir(int dirfd, const char *name, mode_t mode)
+{
+	return fails() ? -1 : real.mkdir(dirfd, name, mode);
+}
+
+static const struct ps_io failing = {
+	.open = io_open,
+	.pread = io_pread,
+	.write = io_write,
+	.pwrite = io_pwrite,
+	.truncate = io_truncate,
+	.fdatasync = io_sync,
+	.fsync = io_sync,
+	.rename = io_rename,
+	.link = io_link,
+	.unlink = io_unlink,
+	.mkdir = io_mkdir,
+};
+
+/* ---- what is done ---------------------------------------------------------------------------- */
+
+static struct kit kit;
+static struct ps_mbox *archive;
+
+static int one(struct ps_op op)
+{
+	return kit_do(&kit, &op, NULL);
+}
+
+static int run_batch(struct ps_op *ops, size_t count)
+{
+	struct ps_op_result results[4] = {0};
+	struct ps_batch batch = {.ops = ops, .count = count, .pool = kit.pool, .results = results};
+	struct ps_batch *batches[] = {&batch};
+
+	return be->commit(kit.store, batches, 1);
+}
+
+static struct ps_range all = {1, UINT32_MAX};
+
+static int do_append(void)
+{
+	return kit_append(&kit, kit.inbox, MESSAGE, PS_FLAG_SEEN, NULL);
+}
+
+static int do_append_two(void)
+{
+	struct ps_op ops[2] = {{.kind = PS_OP_APPEND, .mbox = kit.inbox}, {.kind = PS_OP_APPEND, .mbox = archive}};
+	int r = kit_stage(&kit, MESSAGE, &ops[0].staged);
+
+	if (r < 0)
+		return r;
+	if ((r = kit_stage(&kit, MESSAGE, &ops[1].staged)) < 0) {
+		be->stage_drop(ops[0].staged);
+		return r;
+	}
+	return run_batch(ops, 2);
+}
+
+static int do_flags(void)
+{
+	static const char *const keywords[] = {"new-one", NULL};
+
+	return one((struct ps_op){.kind = PS_OP_FLAGS,
+				  .mbox = kit.inbox,
+				  .uids = &all,
+				  .uid_count = 1,
+				  .flag_mode = PS_FLAGS_ADD,
+				  .flags = PS_FLAG_FLAGGED,
+				  .keywords = keywords,
+				  .unchanged_since = UINT64_MAX});
+}
+
+static int do_expunge(void)
+{
+	return kit_expunge(&kit, kit.inbox, 2);
+}
+
+static int do_copy(void)
+{
+	return one(
+		(struct ps_op){.kind = PS_OP_COPY, .mbox = kit.inbox, .target = archive, .uids = &all, .uid_count = 1});
+}
+
+static int do_move(void)
+{
+	return one(
+		(struct ps_op){.kind = PS_OP_MOVE, .mbox = kit.inbox, .target = archive, .uids = &all, .uid_count = 1});
+}
+
+static int do_mixed(void)
+{
+	struct ps_op ops[3] = {
+		{.kind = PS_OP_FLAGS,
+		 .mbox = archive,
+		 .uids = &all,
+		 .uid_count = 1,
+		 .flag_mode = PS_FLAGS_SET,
+		 .flags = PS_FLAG_DRAFT,
+		 .unchanged_since = UINT64_MAX},
+		{.kind = PS_OP_COPY, .mbox = kit.inbox, .target = archive, .uids = &all, .uid_count = 1},
+		{.kind = PS_OP_SUBSCRIBE, .name = "Other", .subscribed = true},
+	};
+
+	return run_batch(ops, 3);
+}
+
+static int do_create(void)
+{
+	return kit_create(&kit, "New", PS_MBOX_SENT);
+}
+
+static int do_rename(void)
+{
+	return one((struct ps_op){.kind = PS_OP_RENAME, .name = "Old", .new_name = "Newer"});
+}
+
+static int do_delete(void)
+{
+	return one((struct ps_op){.kind = PS_OP_DELETE, .name = "Old"});
+}
+
+static int do_subscribe(void)
+{
+	return one((struct ps_op){.kind = PS_OP_SUBSCRIBE, .name = "Archive", .subscribed = true});
+}
+
+static int do_attributes(void)
+{
+	return one((struct ps_op){.kind = PS_OP_ATTRIBUTES, .name = "Archive", .attributes = PS_MBOX_JUNK});
+}
+
+static int do_sync(void)
+{
+	kit_deliver(&kit, "", "1700000000.x", "Subject: x\n\nx\n");
+	return be->sync(kit.store, kit.inbox);
+}
+
+static const struct {
+	const char *name;
+	int (*run)(void);
+	bool arrives; /* what is not taken in at once is taken in later */
+} operations[] = {
+	{"append", do_append, false},
+	{"append two", do_append_two, false},
+	{"flags", do_flags, false},
+	{"expunge", do_expunge, false},
+	{"copy", do_copy, false},
+	{"move", do_move, false},
+	{"mixed", do_mixed, false},
+	{"create", do_create, false},
+	{"rename", do_rename, false},
+	{"delete", do_delete, false},
+	{"subscribe", do_subscribe, false},
+	{"attributes", do_attributes, false},
+	{"sync", do_sync, true},
+};
+
+static const int failures[] = {EIO, ENOSPC, EDQUOT, EMFILE, SHORT};
+
+/* ---- the check ------------------------------------------------------------------------------- */
+
+static void furnish(void)
+{
+	calls = fail_at = 0;
+	kit_open(&kit);
+	ck_assert_ok(kit_create(&kit, "Archive", 0));
+	ck_assert_ok(kit_create(&kit, "Old", 0));
+	archive = kit_mailbox(&kit, "Archive");
+	for (int i = 0; i < 2; i++)
+		ck_assert_ok(kit_append(&kit, kit.inbox, MESSAGE, 0, NULL));
+	ck_assert_ok(kit_append(&kit, archive, MESSAGE, 0, NULL));
+	kit_sync(&kit, kit.inbox);
+	kit_sync(&kit, archive);
+}
+
+/* All that a client can see, but for modseqs and the UIDs that a refused attempt used up. */
+static const char *picture(void)
+{
+	static char texts[4][4096];
+	static unsigned next;
+	char *text = texts[next++ % 4];
+	struct ps_mailbox_info info;
+
+	kit_sync(&kit, kit.inbox);
+	kit_sync(&kit, archive);
+	if (be->stale(kit.store, NULL))
+		ck_assert_ok(be->sync(kit.store, NULL));
+	info = kit_info(&kit, archive);
+	snprintf(text, sizeof texts[0], "%s | %s | %s | %x | %u", kit_list(&kit), kit_rows(&kit, kit.inbox),
+		 kit_rows(&kit, archive), info.attributes, kit_info(&kit, kit.inbox).messages);
+	return text;
+}
+
+static void close_all(void)
+{
+	be->mailbox_close(archive);
+	kit_close(&kit);
+}
+
+static void open_again(bool with_index)
+{
+	close_all();
+	if (!with_index)
+		kit_drop_index(&kit);
+	kit_again(&kit);
+	archive = kit_mailbox(&kit, "Archive");
+}
+
+static void state_must_be(int r, const char *before, const char *after, const char *now, const char *when)
+{
+	ck_assert_msg(strcmp(now, after) == 0 || (r < 0 && strcmp(now, before) == 0),
+		      "call %u, %d: said %s, %s it is\n  %s, not\n  %s or\n  %s", fail_at, fail_with, ps_err_name(r),
+		      when, now, after, before);
+}
+
+/* One failing call; false when there were not so many. */
+static bool try_one(size_t operation, unsigned n, int error, const char *before, const char *after)
+{
+	int r;
+
+	furnish();
+	fail_with = error;
+	fail_at = n;
+	calls = 0;
+	r = operations[operation].run();
+	if (calls < n) {
+		ck_assert_ok(r);
+		close_all();
+		kit_remove(&kit);
+		return false;
+	}
+	fail_at = 0;
+	if (error == ENOSPC || error == EDQUOT)
+		ck_assert_msg(r == 0 || r == PS_E_FULL, "call %u: a full disk is %s", n, ps_err_name(r));
+	if (operations[operation].arrives)
+		before = after;
+	state_must_be(r, before, after, picture(), "now");
+	ck_assert_ok(kit_append(&kit, kit.inbox, MESSAGE, 0, NULL));
+	ck_assert_ok(kit_expunge(&kit, kit.inbox, kit_info(&kit, kit.inbox).uid_next - 1));
+	open_again(n % 2);
+	state_must_be(r, before, after, picture(), n % 2 ? "opened again" : "without its index");
+	close_all();
+	kit_remove(&kit);
+	return true;
+}
+
+START_TEST(a_failing_call_is_a_refusal)
+{
+	size_t operation = (size_t)_i / PS_ARRAY_LEN(failures);
+	char before[4096], after[4096];
+	unsigned n = 1;
+
+	ps_log_set_level(PS_LOG_ERROR);
+	real = ps_io;
+	ps_io = failing;
+	furnish();
+	snprintf(before, sizeof before, "%s", picture());
+	ck_assert_ok(operations[operation].run());
+	snprintf(after, sizeof after, "%s", picture());
+	ck_assert_str_ne(before, after);
+	close_all();
+	kit_remove(&kit);
+	while (try_one(operation, n, failures[(size_t)_i % PS_ARRAY_LEN(failures)], before, after))
+		n++;
+	ck_assert_uint_gt(n, 3);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("maildir");
+	TCase *tc = tcase_create("faults");
+
+	/* Thousands of stores are made: on a disk that takes minutes. */
+	if (access("/dev/shm", W_OK) == 0)
+		setenv("TMPDIR", "/dev/shm", 1);
+	tcase_set_timeout(tc, 120);
+	tcase_add_loop_test(tc, a_failing_call_is_a_refusal, 0, PS_ARRAY_LEN(operations) * PS_ARRAY_LEN(failures));
+	suite_add_tcase(suite, tc);
+	return unit_main(suite);
+}
