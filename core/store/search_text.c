@@ -18,7 +18,7 @@ struct scan {
 
 bool ps_bytes_contain(struct ps_bytes text, struct ps_bytes part)
 {
-	return part.len == 0 || memmem(text.ptr, text.len, part.ptr, part.len) != NULL;
+	return part.len == 0 || (text.len >= part.len && memmem(text.ptr, text.len, part.ptr, part.len) != NULL);
 }
 
 static bool all_found(const struct scan *scan)

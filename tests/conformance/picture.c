@@ -188,9 +188,11 @@ static void put_row(struct kit *kit, struct picture *p, const struct ps_row *row
 		return;
 	}
 	rows = PS_NEWV(kit->pool, struct ps_row, p->count + 1);
-	memcpy(rows, p->rows, at * sizeof *rows);
+	for (size_t i = 0; i < at; i++)
+		rows[i] = p->rows[i];
 	rows[at] = *row;
-	memcpy(rows + at + 1, p->rows + at, (p->count - at) * sizeof *rows);
+	for (size_t i = at; i < p->count; i++)
+		rows[i + 1] = p->rows[i];
 	p->rows = rows;
 	p->count++;
 }
