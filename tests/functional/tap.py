@@ -30,9 +30,14 @@ class TapResult(unittest.TestResult):
         self._failed_subtests = []
         super().startTest(test)
 
+    def stopTest(self, test):
+        super().stopTest(test)
+        if self._failed_subtests:  # for such a test nothing else is called
+            self._print(test, False, text="\n".join(self._failed_subtests))
+
     def addSuccess(self, test):
         super().addSuccess(test)
-        self._print(test, not self._failed_subtests, text="\n".join(self._failed_subtests))
+        self._print(test, True)
 
     def addSubTest(self, test, subtest, err):
         super().addSubTest(test, subtest, err)

@@ -80,7 +80,7 @@ class Configuration(unittest.TestCase):
         for settings, expected in (("pasword_file = x", "passwd_file"), ("limits { connections = many }", "connections"),
                                    ("limits { preauth_timeout = 30x }", "preauth_timeout"), ("front_processes = -1", ""),
                                    ("listener x { tls = maybe port = 1 }", "implicit"), ("protocol imap { literal = all }", "minus"),
-                                   ("backend = \"mbox\"", "mbox"), ("limits {", "")):
+                                   ("listener x { protocol = pop9 port = 1 }", "pop9"), ("limits {", "")):
             with self.subTest(settings):
                 server, done = self.check(settings)
                 self.assertEqual(done.returncode, 1)
