@@ -20,7 +20,7 @@ struct auth {
 	struct ps_signer *signer;
 	struct ps_ticket_key key;
 	struct ps_buf files[PS_SECRETS]; /* as last read; of the users' file nothing is kept */
-	bool has_certificate;
+	struct ps_buf in_use;            /* the certificate chain that the fronts have; empty: none */
 };
 
 /* ---- log-ins ---------------------------------------------------------------------------------------- */
@@ -111,8 +111,8 @@ static void publish(struct auth *auth, struct ps_channel *front)
 {
 	struct ps_msg_certificate message = {.key = 0};
 
-	if (auth->has_certificate)
-		message.pem = ps_buf_view(&auth->files[PS_SECRET_CERTIFICATE]);
+	if (auth->in_use.len)
+		message.pem = ps_buf_view(&auth->in_use);
 	if (ps_channel_send(front, PS_MSG_CERTIFICATE, &message) < 0)
 		ps_log(PS_LOG_ERROR, "certificate", "msg", ps_last_error(), NULL);
 }
@@ -129,7 +129,11 @@ static void try_certificate(struct auth *auth)
 		return;
 	}
 	ps_signer_set_key(auth->signer, ps_buf_view(key));
-	auth->has_certificate = true;
+	/* A chain tells its key, so the same chain is the same pair. */
+	if (ps_bytes_eq(ps_buf_view(chain), ps_buf_view(&auth->in_use)))
+		return;
+	ps_buf_reset(&auth->in_use);
+	ps_buf_bytes(&auth->in_use, ps_buf_view(chain));
 	ps_log(PS_LOG_INFO, "certificate_in_use", NULL);
 	for (size_t i = 0; i < PS_PEERS_MAX; i++)
 		if (auth->role->peers[i])

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* What a front in a stranger's hand may send: messages, and in them SASL responses and user names. */
+#include <stdlib.h>
+#include "auth/names.h"
+#include "auth/sasl.h"
+#include "core/process/messages.h"
+#include "postern/error.h"
+#include "postern/pool.h"
+#include "tests/fuzz/fuzz.h"
+
+static void must(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+/* What was unpacked can be packed again, to the same octets. */
+static void read_message(struct ps_bytes octets)
+{
+	const struct ps_message_row *row = ps_message_row(ps_message_type(octets));
+	int fds[PS_MESSAGE_FDS_MAX] = {100, 101, 102, 103};
+	union ps_message message;
+	struct ps_packed packed;
+
+	if (!row || ps_message_unpack(octets, fds, row->fd_count, &message) < 0)
+		return;
+	must(ps_message_pack(row->type, &message, &packed) == 0);
+	must(ps_bytes_eq(ps_buf_view(&packed.octets), octets));
+	ps_buf_finish(&packed.octets);
+}
+
+/* Responses are separated by 0xff. */
+static void read_sasl(const char *mechanism, struct ps_bytes octets)
+{
+	enum ps_sasl_result r = PS_SASL_CHALLENGE;
+	struct ps_sasl sasl;
+
+	must(ps_sasl_start(&sasl, mechanism, true) == 0);
+	for (int i = 0; i < 8 && r == PS_SASL_CHALLENGE; i++) {
+		ptrdiff_t at = ps_bytes_find(octets, 0xff);
+		struct ps_bytes response = ps_bytes(octets.ptr, at < 0 ? octets.len : (size_t)at);
+
+		r = ps_sasl_step(&sasl, response);
+		octets = ps_bytes_skip(octets, response.len + (at >= 0));
+	}
+	must(r != PS_SASL_CHALLENGE);
+	if (r == PS_SASL_PASSWORD)
+		must(sasl.authcid.len > 0 && sasl.password.len > 0 && sasl.password.len <= 1024);
+	ps_sasl_finish(&sasl);
+}
+
+static void read_name(struct ps_bytes name)
+{
+	struct ps_buf once = {0}, twice = {0};
+
+	if (ps_user_name_normalise(name, "example.test", &once) == 0) {
+		must(!memchr(once.ptr, '/', once.len) && !memchr(once.ptr, '\0', once.len));
+		must(!memmem(once.ptr, once.len, "..", 2) && once.ptr[0] != '.');
+		must(ps_user_name_normalise(ps_buf_view(&once), "other.test", &twice) == 0);
+		must(ps_bytes_eq(ps_buf_view(&once), ps_buf_view(&twice)));
+	}
+	ps_buf_finish(&once);
+	ps_buf_finish(&twice);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct ps_bytes rest;
+
+	if (size == 0)
+		return 0;
+	rest = ps_bytes(data + 1, size - 1);
+	switch (data[0] % 4) {
+	case 0: read_message(rest); break;
+	case 1: read_sasl("PLAIN", rest); break;
+	case 2: read_sasl("LOGIN", rest); break;
+	case 3: read_name(rest); break;
+	}
+	return 0;
+}
