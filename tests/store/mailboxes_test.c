@@ -147,5 +147,5 @@ int main(void)
 	tcase_add_test(tc, what_cannot_be_is_told);
 	tcase_add_test(tc, deleting_leaves_what_is_below);
 	suite_add_tcase(suite, tc);
-	return unit_main(suite);
+	return test_main(suite);
 }

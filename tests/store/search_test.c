@@ -253,5 +253,5 @@ int main(void)
 	tcase_add_test(tc, too_many_keys_are_refused);
 	tcase_add_loop_test(tc, a_needle_is_found_wherever_the_text_is_cut, 0, 6);
 	suite_add_tcase(suite, tc);
-	return unit_main(suite);
+	return test_main(suite);
 }

@@ -1,23 +1,53 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Users over the memory backend, which tests of core/store link in.
+ * Users over a backend that is linked in: tests of core/store are built once with the reference and once with maildir.
  */
 #ifndef TESTS_STORE_USER_H
 #define TESTS_STORE_USER_H
 
+#include <ftw.h>
+#include <stdio.h>
+#include <unistd.h>
 #include "core/store/user.h"
 #include "postern/plugin.h"
 #include "tests/unit.h"
 
 extern const struct ps_plugin postern_plugin;
 
+static char test_dir[256];
+
+/* Each test is a process and has a place of its own. */
 static inline struct ps_user *test_user(const char *name)
 {
-	struct ps_user_info info = {.name = name, .backend = "memory", .root = ""};
+	struct ps_user_info info = {.name = name, .backend = postern_plugin.name};
 	struct ps_user *user;
+	char root[512];
 
+	snprintf(root, sizeof root, "%s/%s.%ld", test_dir, name, (long)getpid());
+	info.root = root;
 	ck_assert_ok(ps_user_open_with(postern_plugin.ops, NULL, NULL, &info, &user));
 	return user;
+}
+
+static inline int test_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static inline int test_main(Suite *suite)
+{
+	const char *tmp = getenv("TMPDIR");
+	int r;
+
+	snprintf(test_dir, sizeof test_dir, "%s/postern-store.XXXXXX", tmp ? tmp : "/tmp");
+	if (!mkdtemp(test_dir))
+		return EXIT_FAILURE;
+	r = unit_main(suite);
+	nftw(test_dir, test_remove, 16, FTW_DEPTH | FTW_PHYS);
+	return r;
 }
 
 static inline void test_append(struct ps_user *user, const char *mailbox, const char *octets, uint32_t flags)

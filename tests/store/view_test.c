@@ -446,5 +446,5 @@ int main(void)
 	tcase_add_test(rules, numbers_in_an_empty_mailbox_are_refused);
 	suite_add_tcase(suite, histories);
 	suite_add_tcase(suite, rules);
-	return unit_main(suite);
+	return test_main(suite);
 }
