@@ -18,6 +18,7 @@ struct ps_body_stream {
 	uint64_t left;    /* wire octets to give */
 	bool convert;     /* bare LFs are to be found */
 	bool cr;          /* the last raw octet was CR */
+	size_t piece;     /* room in `raw`, half the room in `wire` */
 	uint8_t *raw, *wire;
 	struct ps_span span;
 	uint64_t from;
@@ -27,7 +28,7 @@ struct ps_body_stream {
 /* The next raw octets, at most `max` and a piece. Those of a body in memory stay where they are. */
 static int next_piece(struct ps_body_stream *r, uint64_t max, struct ps_bytes *ret)
 {
-	size_t want = (size_t)(r->end - r->at < PIECE ? r->end - r->at : PIECE);
+	size_t want = (size_t)(r->end - r->at < r->piece ? r->end - r->at : r->piece);
 	ssize_t n;
 
 	if (max < want)
@@ -56,7 +57,7 @@ static struct ps_bytes without_nul(struct ps_body_stream *r, struct ps_bytes wir
 
 	if (!memchr(wire.ptr, 0, wire.len))
 		return wire;
-	if (wire.ptr < r->wire || wire.ptr >= r->wire + 2 * PIECE) {
+	if (wire.ptr < r->wire || wire.ptr >= r->wire + 2 * r->piece) {
 		memcpy(r->wire, wire.ptr, wire.len);
 		wire.ptr = r->wire;
 	}
@@ -155,6 +156,12 @@ static int seek(struct ps_body_stream *r, const struct ps_span *span, uint64_t f
 	return 0;
 }
 
+/* Most reads are of headers: they need no more than is ahead of their end. */
+static size_t piece_size(uint64_t octets)
+{
+	return octets < LINE ? LINE : octets < PIECE ? (size_t)octets : PIECE;
+}
+
 struct ps_body_stream *ps_body_stream_create(const struct ps_body *body, const struct ps_span *span, uint64_t from,
 					     uint64_t len)
 {
@@ -165,8 +172,9 @@ struct ps_body_stream *ps_body_stream_create(const struct ps_body *body, const s
 	r->from = from;
 	if (from < span->length)
 		r->left = len < span->length - from ? len : span->length - from;
-	r->raw = body->data ? NULL : ps_malloc(PIECE);
-	r->wire = ps_malloc(2 * PIECE);
+	r->piece = piece_size(span->offset + from + r->left);
+	r->raw = body->data ? NULL : ps_malloc(r->piece);
+	r->wire = ps_malloc(2 * r->piece);
 	return r;
 }
 

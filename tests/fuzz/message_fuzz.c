@@ -30,8 +30,6 @@ static void read_span(struct reading *r, const struct ps_span *span)
 
 	must(span->offset <= r->size && span->length <= r->size - span->offset);
 	must(span->raw_offset <= r->body.length && span->raw_length <= r->body.length - span->raw_offset);
-	if (r->left == 0)
-		return;
 	r->left--;
 	must(ps_body_read(&r->body, span, 0, UINT64_MAX, count, &n) == 0);
 	must(n == span->length);
@@ -42,6 +40,8 @@ static int read_leaf(void *arg, const struct ps_part_info *info)
 	struct reading *r = arg;
 	struct ps_span span;
 
+	if (r->left == 0)
+		return 0;
 	must(ps_cache_section(r->cache, info->part, info->depth, PS_SECTION_MIME, &span) == 0);
 	read_span(r, &span);
 	must(ps_cache_section(r->cache, info->part, info->depth, PS_SECTION_ALL, &span) == 0);
@@ -54,7 +54,7 @@ static void use(const struct ps_cache *cache, struct ps_bytes text, uint64_t siz
 	struct reading r = {.cache = cache,
 			    .body = {.data = text.ptr ? text.ptr : (const uint8_t *)"", .fd = -1, .length = text.len},
 			    .size = size,
-			    .left = 64};
+			    .left = 65};
 	struct ps_pool *pool = ps_pool_create("fuzz");
 	struct ps_buf out = {0};
 	struct ps_span span;
