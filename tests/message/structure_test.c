@@ -103,6 +103,9 @@ static const struct structure {
 	  {"1.1", "body\n"},
 	  {"1.1.MIME", "Subject: in\n\n"},
 	  {"1.1.1", NULL}}},
+	{"Content-Type: message/global\n\n\nx",
+	 "(\"message\" \"global\" NIL NIL NIL \"7bit\" 3 " NIL_ENVELOPE " " TEXT("1", "0") " 1 NIL NIL NIL NIL)",
+	 {{"1.HEADER", "\n"}, {"1.TEXT", "x"}}},
 	{"Content-Type: multipart/digest; boundary=b\n\n--b\n\nSubject: in\nContent-Type: multipart/mixed; boundary=c\n"
 	 "\n--c\n\n1.1\n--c\n\n1.2\n--c--\n--b\nContent-Type: text/plain\n\n2\n--b--\n",
 	 "((\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 87 (NIL \"in\" NIL NIL NIL NIL NIL NIL NIL NIL) (" TEXT(
@@ -315,6 +318,31 @@ START_TEST(leaves_are_told_in_order_with_their_numbers)
 }
 END_TEST
 
+/* A boundary may be far longer than RFC 2046 allows, but not without end. */
+START_TEST(boundaries_have_a_thousand_octets_at_most)
+{
+	static const char *const ends[] = {"", "x", "-", "--", "-- \t", "\r", "--\r\r"};
+	struct ps_buf text = {0};
+	char boundary[1002];
+	size_t len = 998 + (size_t)_i % 4;
+	struct derived d;
+	struct ps_span span;
+	uint32_t first = 1;
+
+	memset(boundary, 'b', len);
+	boundary[len] = '\0';
+	ps_buf_printf(&text, "Content-Type: multipart/mixed; boundary=%s\n\n", boundary);
+	for (size_t i = 0; i < PS_ARRAY_LEN(ends); i++)
+		ps_buf_printf(&text, "--%s%s\n\npart\n", boundary, ends[i]);
+	d = derive_cut(ps_buf_view(&text), 0);
+	ck_assert_ok(ps_cache_section(&d.cache, &first, 1, PS_SECTION_ALL, &span));
+	ck_assert_int_eq(span.length == 4, len <= 1000);
+	derived_finish(&d);
+	compare_cuts(ps_buf_view(&text));
+	ps_buf_finish(&text);
+}
+END_TEST
+
 /* ---- limits -------------------------------------------------------------------------------- */
 
 static uint32_t max_depth(struct ps_bytes structure)
@@ -469,6 +497,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_cache_of_the_wire_form_serves_bare_lfs, 0, PS_ARRAY_LEN(structures));
 	tcase_add_loop_test(tc, body_is_bodystructure_without_extension_data, 0, PS_ARRAY_LEN(bodies));
 	tcase_add_test(tc, leaves_are_told_in_order_with_their_numbers);
+	tcase_add_loop_test(tc, boundaries_have_a_thousand_octets_at_most, 0, 4);
 	tcase_add_test(tc, multiparts_nest_a_hundred_deep);
 	tcase_add_test(tc, messages_nest_a_hundred_deep);
 	tcase_add_test(tc, a_message_has_at_most_10000_parts);
