@@ -630,9 +630,12 @@ bool ps_session_plaintext_ok(const struct ps_session *s)
 
 const char *ps_session_mechanisms(struct ps_session *s)
 {
-	const struct ps_front_hooks *hooks = &conn_of(s)->front->hooks;
+	const struct ps_front_hooks *hooks;
 
-	return s->driver == &front_driver ? hooks->mechanisms(hooks->arg, s) : "";
+	if (s->driver != &front_driver)
+		return "";
+	hooks = &conn_of(s)->front->hooks;
+	return hooks->mechanisms(hooks->arg, s);
 }
 
 static struct conn_auth *expect_answer(struct conn *conn)

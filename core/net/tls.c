@@ -19,6 +19,7 @@ enum {
 	CHAIN_MAX = 16,
 	NAMES_MAX = 64,
 	NAME_SIZE = 256,
+	WARNINGS_MAX = 16, /* alerts of a client that change nothing; more are an attack on our time */
 };
 
 /* What all contexts that came one from another share. */
@@ -47,6 +48,7 @@ struct tls {
 	gnutls_session_t session;
 	struct tls_context *context;
 	int fd;
+	unsigned warnings;
 	bool open;   /* the handshake is done */
 	bool unsent; /* GnuTLS holds a sealed record that the socket did not take */
 };
@@ -450,8 +452,10 @@ void tls_destroy(struct tls *tls)
 }
 
 /* Non-fatal codes are warnings of the other side and the like: going on is right. */
-static bool is_passing(int r)
+static bool is_passing(struct tls *tls, int r)
 {
+	if (r == GNUTLS_E_WARNING_ALERT_RECEIVED && ++tls->warnings > WARNINGS_MAX)
+		return false;
 	return r < 0 && r != GNUTLS_E_AGAIN && r != GNUTLS_E_REHANDSHAKE && !gnutls_error_is_fatal(r);
 }
 
@@ -468,7 +472,7 @@ int tls_handshake(struct tls *tls)
 
 	do
 		r = gnutls_handshake(tls->session);
-	while (is_passing(r));
+	while (is_passing(tls, r));
 	tls->open = r == 0;
 	if (r == 0)
 		return 0;
@@ -500,7 +504,7 @@ ssize_t tls_recv(struct tls *tls, void *ret_data, size_t len)
 
 	do
 		n = gnutls_record_recv(tls->session, ret_data, len);
-	while (is_passing((int)n));
+	while (is_passing(tls, (int)n));
 	if (n >= 0)
 		return n;
 	if (n == GNUTLS_E_AGAIN)
@@ -522,7 +526,7 @@ int tls_flush(struct tls *tls)
 		return 0;
 	do
 		n = gnutls_record_send(tls->session, NULL, 0);
-	while (is_passing((int)n));
+	while (is_passing(tls, (int)n));
 	if (n == GNUTLS_E_AGAIN)
 		return PS_E_AGAIN;
 	tls->unsent = false;

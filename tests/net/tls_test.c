@@ -257,13 +257,22 @@ START_TEST(a_client_that_wants_another_protocol_is_refused)
 }
 END_TEST
 
+static const struct {
+	const char *asked, *shown;
+} server_names[] = {
+	{"rsa.test", "rsa.test"},
+	{"ecdsa.test", "ecdsa.test"},
+	{"other.test", NULL}, /* any: the client decides what it makes of it */
+};
+
 START_TEST(the_name_that_is_asked_for_chooses_the_certificate)
 {
 	use_key(RSA);
 	use_key(ECDSA);
-	connect_to("NORMAL", NULL, NULL, _i ? "rsa.test" : "ecdsa.test");
+	connect_to("NORMAL", NULL, NULL, server_names[_i].asked);
 	ck_tls(handshake());
-	ck_assert(peer_client_sees(&client, _i ? "rsa.test" : "ecdsa.test"));
+	if (server_names[_i].shown)
+		ck_assert(peer_client_sees(&client, server_names[_i].shown));
 }
 END_TEST
 
@@ -313,6 +322,19 @@ START_TEST(renegotiation_is_refused)
 	server_step();
 	ck_assert_int_eq(server_state, PS_E_CLOSED);
 	ck_assert_str_eq(ps_last_error(), "TLS: the client wants to renegotiate");
+}
+END_TEST
+
+START_TEST(a_flood_of_warnings_is_refused)
+{
+	use_key(RSA);
+	connect_to("NORMAL:-VERS-ALL:+VERS-TLS1.2", NULL, NULL, NULL);
+	ck_tls(handshake());
+	for (int i = 0; i < 100 && server_state == 0; i++) {
+		gnutls_alert_send(client.session, GNUTLS_AL_WARNING, GNUTLS_A_USER_CANCELED);
+		server_step();
+	}
+	ck_assert_int_eq(server_state, PS_E_CLOSED);
 }
 END_TEST
 
@@ -416,11 +438,12 @@ int main(void)
 	tcase_add_loop_test(tcase, a_session_with_the_key_elsewhere_octet_by_octet, 0, PS_ARRAY_LEN(good));
 	tcase_add_loop_test(tcase, old_versions_and_weak_key_exchange_are_refused, 0, PS_ARRAY_LEN(refused));
 	tcase_add_loop_test(tcase, a_client_that_wants_another_protocol_is_refused, 0, PS_ARRAY_LEN(alpns));
-	tcase_add_loop_test(tcase, the_name_that_is_asked_for_chooses_the_certificate, 0, 2);
+	tcase_add_loop_test(tcase, the_name_that_is_asked_for_chooses_the_certificate, 0, PS_ARRAY_LEN(server_names));
 	tcase_add_test(tcase, a_certificate_of_another_key_is_not_taken);
 	tcase_add_test(tcase, new_priorities_keep_the_certificates);
 	tcase_add_test(tcase, a_former_context_serves_until_its_sessions_end);
 	tcase_add_test(tcase, renegotiation_is_refused);
+	tcase_add_test(tcase, a_flood_of_warnings_is_refused);
 	tcase_add_loop_test(tcase, a_session_is_resumed_without_a_signature, 0, 2);
 	tcase_add_test(tcase, a_reader_slower_than_the_sender_gets_all);
 	tcase_add_test(tcase, what_is_said_after_the_clients_end_still_goes_out);
