@@ -144,7 +144,8 @@ enum ps_op_kind {
 	 * move to the new mailbox and INBOX stays, RFC 9051 section 6.3.6 (core does it by CREATE and MOVE). */
 	PS_OP_RENAME,
 	PS_OP_DELETE, /* name: the mailbox and its messages; those below it stay. PS_E_NOTFOUND. */
-	/* name, subscribed: the name need not exist (RFC 9051 section 6.3.7). */
+	/* name, subscribed: the name need not exist (RFC 9051 section 6.3.7). A subscription is of the name: renaming
+	 * or deleting the mailbox leaves it. */
 	PS_OP_SUBSCRIBE,
 	/* name, attributes: replaces the special uses. */
 	PS_OP_ATTRIBUTES,
