@@ -173,6 +173,13 @@ static void finish(struct exchange *x, enum ps_auth_status status, const char *r
 		answer_after_delay(x, status, delay);
 }
 
+/* What was never tried is no failure that counts. */
+static void refuse(struct exchange *x, enum ps_auth_status status, const char *reason)
+{
+	log_end(x, reason);
+	answer(x, status, ps_bytes(NULL, 0));
+}
+
 /* ---- the password ----------------------------------------------------------------------------------- */
 
 static void check_work(void *arg)
@@ -301,9 +308,9 @@ void ps_auth_service_start(struct ps_auth_service *service, const struct ps_auth
 	x = create(service, request);
 	r = ps_sasl_start(&x->sasl, request->mechanism, request->plaintext_ok);
 	if (r == PS_E_NOTFOUND)
-		answer(x, PS_AUTH_UNKNOWN_MECHANISM, ps_bytes(NULL, 0));
+		refuse(x, PS_AUTH_UNKNOWN_MECHANISM, "unknown_mechanism");
 	else if (r < 0)
-		answer(x, PS_AUTH_PRIVACY, ps_bytes(NULL, 0));
+		refuse(x, PS_AUTH_PRIVACY, "privacy");
 	else
 		take_response(x, request->initial);
 }

@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 
-/* Runs the server until it is stopped; what hinders it from starting is also written to standard error in words. Plugins
- * are loaded already. Returns the exit status. */
+/* Runs the server until it is stopped; what hinders it from starting is logged (event=start_failed). Plugins are
+ * loaded already. Returns the exit status. */
 int ps_master_run(const char *config_path, bool foreground);
 
 #endif

@@ -2,6 +2,7 @@
 /* Files that master opens and auth reads: users, certificate, private key. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "core/process/master.h"
 #include "postern/error.h"
@@ -36,8 +37,14 @@ int secret_open(struct master *master, enum ps_secret_kind kind)
 	struct secret *secret = &master->secrets[kind];
 	int fd = open(secret->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	if (fd < 0)
-		return ps_fail_errno("open %s", secret->path);
+	if (fd < 0) {
+		int r = ps_fail_errno("open %s", secret->path);
+
+		/* It is tried again when it has changed, not each second. */
+		if (stat(secret->path, &secret->seen) < 0)
+			memset(&secret->seen, 0, sizeof secret->seen);
+		return r;
+	}
 	if (fstat(fd, &secret->seen) < 0) {
 		close(fd);
 		return ps_fail_errno("stat %s", secret->path);
@@ -48,7 +55,8 @@ int secret_open(struct master *master, enum ps_secret_kind kind)
 static bool changed(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev != b->st_dev || a->st_ino != b->st_ino || a->st_size != b->st_size ||
-	       a->st_mtim.tv_sec != b->st_mtim.tv_sec || a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
+	       a->st_mtim.tv_sec != b->st_mtim.tv_sec || a->st_mtim.tv_nsec != b->st_mtim.tv_nsec ||
+	       a->st_ctim.tv_sec != b->st_ctim.tv_sec || a->st_ctim.tv_nsec != b->st_ctim.tv_nsec;
 }
 
 void secrets_poll(struct master *master)

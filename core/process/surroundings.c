@@ -99,28 +99,47 @@ static char *pid_path(const struct master *master)
 	return asprintf(&path, "%s/posternd.pid", master->run_dir) < 0 ? ps_strdup("") : path;
 }
 
-/* The lock, not the number in it, says whether somebody runs. */
-int pid_file_take(struct master *master)
+static int already_running(int fd, const char *path)
 {
-	PS_CLEANUP(ps_freep) char *path = pid_path(master);
 	char text[32] = "";
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	ssize_t n = pread(fd, text, sizeof text - 1, 0);
+
+	text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
+	return ps_fail(PS_E_EXISTS, "already running as pid %s (%s is locked)", *text ? text : "unknown", path);
+}
+
+/* The lock, not the number in it, says whether somebody runs. PS_E_AGAIN: who ran before removed the file while we
+ * waited for the lock of it. */
+static int lock_pid_file(const char *path, int *ret_fd)
+{
+	PS_CLEANUP(ps_closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	struct stat ours, there;
 
 	if (fd < 0)
 		return ps_fail_errno("open %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		ssize_t n = pread(fd, text, sizeof text - 1, 0);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return already_running(fd, path);
+	if (fstat(fd, &ours) < 0 || stat(path, &there) < 0 || ours.st_ino != there.st_ino)
+		return PS_E_AGAIN;
+	*ret_fd = fd;
+	fd = -1;
+	return 0;
+}
 
-		close(fd);
-		text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
-		return ps_fail(PS_E_EXISTS, "already running as pid %s (%s is locked)", *text ? text : "unknown", path);
-	}
+int pid_file_take(struct master *master)
+{
+	PS_CLEANUP(ps_freep) char *path = pid_path(master);
+	char text[32];
+	int r;
+
+	do
+		r = lock_pid_file(path, &master->pid_file);
+	while (r == PS_E_AGAIN);
+	if (r < 0)
+		return r;
 	snprintf(text, sizeof text, "%ld\n", (long)getpid());
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0) {
-		close(fd);
+	if (ftruncate(master->pid_file, 0) < 0 || pwrite(master->pid_file, text, strlen(text), 0) < 0)
 		return ps_fail_errno("write %s", path);
-	}
-	master->pid_file = fd;
 	return 0;
 }
 

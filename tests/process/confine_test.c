@@ -378,12 +378,12 @@ static int act_chroot(void)
 
 static int act_setuid(void)
 {
-	return setresuid(12345, 12345, 12345);
+	return (int)syscall(SYS_setresuid, 12345, 12345, 12345);
 }
 
 static int act_setgid(void)
 {
-	return setresgid(12345, 12345, 12345);
+	return (int)syscall(SYS_setresgid, 12345, 12345, 12345);
 }
 
 static int act_unshare(void)
