@@ -158,29 +158,28 @@ static void end_command(struct imap_cmd *cmd)
 	forget_command(cmd);
 }
 
-/* Takes tag and command name; IMAP_DONE when it was answered already. */
-static enum imap_next parse_command(struct imap_cmd *cmd)
+/* Takes tag and name of a command; NULL with what is wrong, in words for the client. */
+static const struct imap_command *look_up(struct imap_cmd *cmd, const char **ret_wrong)
 {
 	const struct imap_command *command;
 	struct ps_bytes name, tag;
 
+	*ret_wrong = "A command starts with a tag and a space";
 	if (imap_args_tag(&cmd->args, &tag) < 0 || tag.len > TAG_MAX || imap_args_space(&cmd->args) < 0)
-		return imap_bad(cmd, "A command starts with a tag and a space");
+		return NULL;
 	cmd->tag = tag;
+	*ret_wrong = "A command name is missing";
 	if (imap_args_atom(&cmd->args, &name) < 0)
-		return imap_bad(cmd, "A command name is missing");
-	if (ps_bytes_caseeq_str(name, "UID")) {
-		cmd->by_uid = true;
-		if (imap_args_space(&cmd->args) < 0 || imap_args_atom(&cmd->args, &name) < 0)
-			return imap_bad(cmd, "UID is followed by a command");
-	}
+		return NULL;
+	cmd->by_uid = ps_bytes_caseeq_str(name, "UID");
+	if (cmd->by_uid && (imap_args_space(&cmd->args) < 0 || imap_args_atom(&cmd->args, &name) < 0))
+		return NULL;
+	*ret_wrong = "Unknown command";
 	command = imap_command_find(name);
 	if (!command || (cmd->by_uid && !(command->flags & IMAP_UID)))
-		return imap_bad(cmd, "Unknown command");
-	if (!(command->states & imap_state(cmd->imap)))
-		return imap_bad(cmd, cmd->imap->user ? "That command is not possible in this state" : "Log in first");
-	cmd->command = command;
-	return IMAP_WAIT;
+		return NULL;
+	*ret_wrong = cmd->imap->user ? "That command is not possible in this state" : "Log in first";
+	return command->states & imap_state(cmd->imap) ? command : NULL;
 }
 
 static void begin_command(struct imap *imap)
@@ -236,6 +235,8 @@ static void answer_unread(struct imap *imap, const char *status, const char *cod
 
 static void start_command(struct imap *imap, bool streaming)
 {
+	const char *wrong;
+
 	if (is_http(imap)) {
 		ps_log(PS_LOG_INFO, "http_refused", "sid", ps_session_sid(imap->session), NULL);
 		imap->closing = true;
@@ -244,8 +245,11 @@ static void start_command(struct imap *imap, bool streaming)
 	begin_command(imap);
 	if (streaming)
 		imap->cmd.literal = &imap->reader.literal;
-	if (parse_command(&imap->cmd) == IMAP_DONE)
-		end_command(&imap->cmd);
+	imap->cmd.command = look_up(&imap->cmd, &wrong);
+	if (imap->cmd.command)
+		return;
+	imap_bad(&imap->cmd, wrong);
+	end_command(&imap->cmd);
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */
@@ -308,18 +312,17 @@ static struct ps_wait run(struct ps_session *s)
 
 /* ---- the halves ------------------------------------------------------------------------------- */
 
-/* Whether the command that begins so wants the literal that comes next for itself. */
+/*
+ * Whether the command that begins so wants the literal that comes next for itself. One that is refused anyhow is so at
+ * once: nobody should send a literal for it.
+ */
 static bool command_streams(void *arg, struct ps_bytes before)
 {
-	struct imap_args args = imap_args(before);
-	const struct imap_command *command;
-	struct ps_bytes tag, name;
+	struct imap_cmd cmd = {.imap = arg, .args = imap_args(before)};
+	const char *wrong;
+	const struct imap_command *command = look_up(&cmd, &wrong);
 
-	(void)arg;
-	if (imap_args_tag(&args, &tag) < 0 || imap_args_space(&args) < 0 || imap_args_atom(&args, &name) < 0)
-		return false;
-	command = imap_command_find(name);
-	return command && command->streams && command->streams(args);
+	return !command || (command->streams && command->streams(cmd.args));
 }
 
 static void open_common(struct imap *imap, struct ps_session *s, const struct imap_reader_limits *limits)
@@ -328,6 +331,8 @@ static void open_common(struct imap *imap, struct ps_session *s, const struct im
 	imap->cmd.imap = imap;
 	imap->literal_plus = strcmp(ps_conf_str(ps_session_conf(s), "literal"), "plus") == 0;
 	imap_reader_init(&imap->reader, limits);
+	imap->reader.streams = command_streams;
+	imap->reader.arg = imap;
 	if (imap->literal_plus)
 		imap->reader.limits.non_synchronising = SIZE_MAX;
 	ps_session_set_input_limit(s, limits->command + 1024);
@@ -369,7 +374,6 @@ static int mail_open(struct ps_session *s)
 
 	open_common(imap, s, &(struct imap_reader_limits){command, command, LITERAL_MINUS});
 	imap->timeout_ms = limit_ms(s, "session_timeout");
-	imap->reader.streams = command_streams;
 	imap->user = ps_session_user(s);
 	imap->names = (struct imap_names){ps_conf_str(namespace, "prefix"), ps_conf_str(namespace, "separator")[0]};
 	out = imap_output(imap);
