@@ -2,6 +2,8 @@
 /* What commands say and ask. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <termios.h>
@@ -22,12 +24,19 @@ int cli_print_json(json_t *json)
 	return CLI_OK;
 }
 
-int cli_read_line(int fd, size_t limit, struct ps_buf *out)
+/* With `signals`, those it does not hold can end the wait for an octet, and no other moment of the program. */
+static int read_line(int fd, size_t limit, const sigset_t *signals, struct ps_buf *out)
 {
+	struct pollfd ready = {.fd = fd, .events = POLLIN};
+	ssize_t n = 0;
 	char c;
-	ssize_t n;
 
-	while ((n = read(fd, &c, 1)) == 1 && c != '\n') {
+	for (;;) {
+		if (signals && ppoll(&ready, 1, NULL, signals) < 0)
+			return ps_fail_errno("waiting for a line");
+		n = read(fd, &c, 1);
+		if (n != 1 || c == '\n')
+			break;
 		if (out->len == limit)
 			return ps_fail(PS_E_LIMIT, "the line is longer than %zu octets", limit);
 		ps_buf_char(out, c);
@@ -41,25 +50,70 @@ int cli_read_line(int fd, size_t limit, struct ps_buf *out)
 	return 0;
 }
 
-/* The terminal is as it was before, also when the user interrupts: ISIG is off meanwhile, and ^C is a lawful octet
- * of nobody's password, so it ends the question. */
+int cli_read_line(int fd, size_t limit, struct ps_buf *out)
+{
+	return read_line(fd, limit, NULL, out);
+}
+
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+/* What ends a program is kept waiting while the terminal does not echo; `action` is what it would do. */
+struct signals {
+	sigset_t before;
+	struct sigaction action[PS_ARRAY_LEN(ending_signals)];
+};
+
+static volatile sig_atomic_t interrupted_by;
+
+static void on_signal(int signum)
+{
+	interrupted_by = signum;
+}
+
+static void hold_signals(struct signals *signals)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+	sigset_t held;
+
+	interrupted_by = 0;
+	sigemptyset(&held);
+	for (size_t i = 0; i < PS_ARRAY_LEN(ending_signals); i++) {
+		sigaddset(&held, ending_signals[i]);
+		sigaction(ending_signals[i], &action, &signals->action[i]);
+	}
+	sigprocmask(SIG_BLOCK, &held, &signals->before);
+}
+
+static void release_signals(const struct signals *signals)
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(ending_signals); i++)
+		sigaction(ending_signals[i], &signals->action[i], NULL);
+	sigprocmask(SIG_SETMASK, &signals->before, NULL);
+	if (interrupted_by)
+		raise(interrupted_by);
+}
+
+/* Leaves the terminal as it was before, also when a signal ends the program. */
 static int ask_hidden(int tty, const char *prompt, struct ps_buf *out)
 {
 	struct termios before, hidden;
+	struct signals signals;
 	int r;
 
 	if (tcgetattr(tty, &before) < 0)
 		return ps_fail_errno("the terminal");
 	hidden = before;
-	hidden.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
-	if (tcsetattr(tty, TCSAFLUSH, &hidden) < 0)
-		return ps_fail_errno("the terminal");
-	dprintf(tty, "%s: ", prompt);
-	r = cli_read_line(tty, PS_PASSWORD_MAX, out);
-	tcsetattr(tty, TCSAFLUSH, &before);
-	dprintf(tty, "\n");
-	if (r == 0 && memchr(out->len ? (char *)out->ptr : "", 3, out->len))
-		return ps_fail(PS_E_CLOSED, "interrupted");
+	hidden.c_lflag &= ~(tcflag_t)ECHO;
+	hold_signals(&signals);
+	if (tcsetattr(tty, TCSAFLUSH, &hidden) < 0) {
+		r = ps_fail_errno("the terminal");
+	} else {
+		dprintf(tty, "%s: ", prompt);
+		r = read_line(tty, PS_PASSWORD_MAX, &signals.before, out);
+		tcsetattr(tty, TCSAFLUSH, &before);
+		dprintf(tty, "\n");
+	}
+	release_signals(&signals);
 	return r;
 }
 

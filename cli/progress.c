@@ -48,6 +48,8 @@ void cli_progress_step(struct cli_progress *progress)
 	uint64_t every = progress->on_terminal ? TERMINAL_MS : LOG_MS;
 
 	progress->done++;
+	if (progress->done == progress->total && progress->shown)
+		every = 0;
 	if (now - progress->started_ms < QUIET_MS || now - progress->shown_ms < every)
 		return;
 	show(progress, now);

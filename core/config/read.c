@@ -90,9 +90,11 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *ret_valu
 
 static int on_section_end(cfg_t *cfg, cfg_opt_t *opt)
 {
+	const char *slash = strchr(opt->name, '/');
+
 	if (seen_before(opt))
 		conf_error(&current->errors, cfg->line, "the section \"%s\" that ends here is there a second time",
-			   opt->name);
+			   slash ? slash + 1 : opt->name);
 	return 0;
 }
 

@@ -263,9 +263,11 @@ static bool open_section(struct conf_errors *errors, struct open_section *open, 
 
 static void tell_open(struct conf_errors *errors, const struct open_section *open)
 {
+	int joint = open->len > 1 && open->name[0] == '/'; /* the name of a plugin */
+
 	if (open->len > 0)
 		conf_error(errors, open->line, "the section or list after %.*s is not closed: a } is missing",
-			   open->len, open->name);
+			   open->len - joint, open->name + joint);
 	else
 		conf_error(errors, open->line, "this { is not closed");
 }

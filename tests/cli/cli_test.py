@@ -6,7 +6,9 @@ import mailbox
 import os
 import pathlib
 import pty
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,8 @@ import tap  # noqa: E402
 BUILD = pathlib.Path(os.environ.get("POSTERN_BUILD", os.getcwd())).resolve()
 POSTERN = str(BUILD / "cli/postern")
 OK, FAILED, USAGE = 0, 1, 2
+# Nothing is judged by this time; it only ends what hangs.
+PATIENCE = 60
 
 
 class Case(unittest.TestCase):
@@ -50,7 +54,7 @@ class Case(unittest.TestCase):
     def run_cli(self, *args, stdin="", code=OK):
         environment = dict(os.environ, POSTERN_PLUGINDIR=str(BUILD), POSTERN_CONFIG=str(self.config), LC_ALL="C.UTF-8")
         done = subprocess.run(
-            [POSTERN, *map(str, args)], input=stdin, env=environment, capture_output=True, text=True, timeout=60
+            [POSTERN, *map(str, args)], input=stdin, env=environment, capture_output=True, text=True, timeout=PATIENCE
         )
         self.assertEqual(done.returncode, code, f"{args}: {done.stdout}\n{done.stderr}")
         return done
@@ -152,27 +156,50 @@ class Users(Case):
         listed = {u["name"]: u["valid"] for u in self.json("user", "list")}
         self.assertEqual(listed, {"alice@example.test": True, "bad@example.test": False})
 
-    def test_the_password_is_asked_for_without_echo(self):
-        answers, shown = ["secret\n", "secret\n"], b""
+    def on_terminal(self, args, answers):
+        """What the program shows on a terminal, and how it ends; an answer is typed after each prompt."""
+        shown = b""
         pid, terminal = pty.fork()
         if pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # whatever those who started us ignore
             os.environ.update(POSTERN_PLUGINDIR=str(BUILD), POSTERN_CONFIG=str(self.config))
-            os.execv(POSTERN, [POSTERN, "user", "add", "dave"])
+            os.execv(POSTERN, [POSTERN, *args])
         while True:
+            if not select.select([terminal], [], [], PATIENCE)[0]:
+                os.kill(pid, signal.SIGKILL)
+                self.fail(f"{args} waits after: {shown}")
             try:
                 part = os.read(terminal, 1000)
-            except OSError:
-                part = b""
+            except OSError:  # how Linux says that nobody has the terminal open any more
+                break
             if not part:
                 break
             shown += part
-            if answers and shown.endswith(b": "):
+            if answers and shown.endswith((b": ", b"] ")):
                 os.write(terminal, answers.pop(0).encode())
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), OK, shown)
         os.close(terminal)
-        self.assertIn(b"New password for dave@example.test", shown)
-        self.assertNotIn(b"secret", shown)
+        return shown.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def test_the_password_is_asked_for_without_echo(self):
+        shown, code = self.on_terminal(["user", "add", "dave"], ["secret\n", "secret\n"])
+        self.assertEqual(code, OK, shown)
+        self.assertIn("New password for dave@example.test", shown)
+        self.assertNotIn("secret", shown)
         self.assertIn("dave@example.test:{", self.passwd.read_text())
+
+    def test_two_different_passwords_or_an_interrupt_change_nothing(self):
+        before = self.passwd.read_text()
+        shown, code = self.on_terminal(["user", "passwd", "alice"], ["one\n", "two\n"])
+        self.assertEqual((code, "differ" in shown), (FAILED, True), shown)
+        _, code = self.on_terminal(["user", "passwd", "alice"], ["one\n", "\x03"])
+        self.assertEqual(code, -signal.SIGINT)
+        self.assertEqual(self.passwd.read_text(), before)
+
+    def test_removing_asks(self):
+        _, code = self.on_terminal(["user", "remove", "alice"], ["n\n"])
+        self.assertEqual((code, "alice" in self.passwd.read_text()), (FAILED, True))
+        _, code = self.on_terminal(["user", "remove", "alice"], ["y\n"])
+        self.assertEqual((code, "alice" in self.passwd.read_text()), (OK, False))
 
 
 class Config(Case):

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* A plugin with a setting of every type, for the tests; its functions are never called. */
+#include "postern/backend.h"
+#include "postern/plugin.h"
+
+static const struct ps_setting inner[] = {
+	{.name = "depth", .type = PS_SET_INT, .def = "1", .min = -5, .max = 5},
+	{.name = NULL},
+};
+
+static const struct ps_setting settings[] = {
+	{.name = "truth", .type = PS_SET_BOOL, .def = "no"},
+	{.name = "number", .type = PS_SET_INT, .def = "-3"},
+	{.name = "size", .type = PS_SET_SIZE, .def = "10K"},
+	{.name = "time", .type = PS_SET_TIME, .def = "90s"},
+	{.name = "text", .type = PS_SET_STRING, .def = "a b"},
+	{.name = "choice", .type = PS_SET_CHOICE, .def = "lf", .choices = "lf crlf"},
+	{.name = "list", .type = PS_SET_LIST, .def = "x y"},
+	{.name = "one", .type = PS_SET_SECTION, .section = inner},
+	{.name = "many", .type = PS_SET_SECTION, .section = inner, .titled = true},
+	{.name = NULL},
+};
+
+static const struct ps_backend ops;
+
+PS_PLUGIN_EXPORT = {
+	.abi = PS_ABI,
+	.size = sizeof(struct ps_plugin),
+	.kind = PS_PLUGIN_BACKEND,
+	.ops_size = sizeof(struct ps_backend),
+	.name = "every",
+	.summary = "for tests",
+	.ops = &ops,
+	.settings = settings,
+};
