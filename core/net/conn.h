@@ -107,6 +107,7 @@ struct ps_front {
 	struct lingers lingers;
 	struct ps_timer *accept_timer; /* runs while accepting is paused */
 	bool paused;
+	uint64_t pause_logged; /* when; 0: never */
 	bool stopping;
 	int reserved[RESERVED_FDS]; /* descriptors kept for hand-overs when all others are in use */
 	void (*empty)(void *arg);

@@ -19,6 +19,7 @@
 enum {
 	ACCEPT_BATCH = 64, /* in one turn of the loop */
 	ACCEPT_PAUSE_MS = 500,
+	PAUSE_LOG_MS = 60 * 1000,
 	BUCKETS = 4096,
 	NAME_SIZE = INET6_ADDRSTRLEN + 16,
 };
@@ -152,7 +153,13 @@ static void on_accept_timer(void *arg)
 /* Those who are connected go on; the others wait in the kernel's queue. */
 static void pause_accepting(struct ps_front *front, int error)
 {
-	ps_logf(PS_LOG_WARNING, "accept_paused", NULL, "%s; %u connections", strerror(error), front->count);
+	uint64_t now = ps_loop_now(front->loop);
+
+	/* It may come and go many times a second. */
+	if (!front->pause_logged || now - front->pause_logged >= PAUSE_LOG_MS) {
+		ps_logf(PS_LOG_WARNING, "accept_paused", NULL, "%s; %u connections", strerror(error), front->count);
+		front->pause_logged = now;
+	}
 	front->paused = true;
 	watch_all(front, 0);
 	if (!front->accept_timer && ps_timer_open(front->loop, on_accept_timer, front, &front->accept_timer) < 0)
