@@ -60,7 +60,8 @@ struct ps_part_info {
 	const uint32_t *part;       /* its number */
 	size_t depth;
 };
-/* Leaves (and message/rfc822 headers, as type "message") in order; non-zero from fn ends the walk. */
+/* Leaves in order; non-zero from fn ends the walk. A message/rfc822 part comes as type "message" with the header of the
+ * message within as its body, ahead of that message's leaves. */
 int ps_cache_leaves(const struct ps_cache *cache, struct ps_pool *pool, int (*fn)(void *arg, const struct ps_part_info *),
                     void *arg);
 
@@ -116,7 +117,8 @@ void ps_charset_preload(void);
 
 /* Reads octets of a message in CRLF form, whatever lies on disk: the span's octets [from, from+len) go to `write` in
  * pieces of at most 64 KiB; non-zero from it ends the reading and is returned. NUL octets become 0x80
- * (RFC 9051 section 9 forbids them in literals). */
+ * (RFC 9051 section 9 forbids them in literals). A span of a cache that was made from the CRLF form serves a body with bare
+ * LFs too, but then reading starts with the message. */
 int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_t from, uint64_t len,
                  int (*write)(void *arg, struct ps_bytes octets), void *arg);
 
