@@ -11,7 +11,7 @@ struct scan {
 	struct ps_needle *needles;
 	size_t longest;
 	bool in_header;
-	struct ps_buf decoded; /* UTF-8 that is not folded yet: half a character, between pieces */
+	struct ps_buf decoded; /* UTF-8 that is not folded yet */
 	struct ps_buf window;
 	int error;
 };
@@ -38,30 +38,12 @@ static void look(struct scan *scan)
 		ps_buf_consume(&scan->window, scan->window.len - (scan->longest - 1));
 }
 
-/* How much of the text is whole characters. */
-static size_t whole_characters(struct ps_bytes text)
-{
-	for (size_t back = 1; back <= 3 && back <= text.len; back++) {
-		uint8_t c = text.ptr[text.len - back];
-
-		if (c < 0x80)
-			break;
-		if (c >= 0xc0) {
-			size_t needs = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-
-			return needs > back ? text.len - back : text.len;
-		}
-	}
-	return text.len;
-}
-
+/* Decoding gives whole characters, so folding may take what there is. */
 static int fold_decoded(struct scan *scan, bool last)
 {
-	struct ps_bytes text = ps_buf_view(&scan->decoded);
-	size_t whole = last ? text.len : whole_characters(text);
-	int r = ps_casefold(ps_bytes(text.ptr, whole), &scan->window);
+	int r = ps_casefold(ps_buf_view(&scan->decoded), &scan->window);
 
-	ps_buf_consume(&scan->decoded, whole);
+	ps_buf_reset(&scan->decoded);
 	if (r == 0 && (last || scan->window.len >= WINDOW + scan->longest))
 		look(scan);
 	return r;
@@ -73,7 +55,6 @@ static int end_text(struct scan *scan)
 	int r = fold_decoded(scan, true);
 
 	ps_buf_reset(&scan->window);
-	ps_buf_reset(&scan->decoded);
 	return r;
 }
 

@@ -181,6 +181,24 @@ START_TEST(a_single_change_copies_one_chunk)
 }
 END_TEST
 
+START_TEST(messages_that_come_one_by_one_fill_chunks)
+{
+	struct ps_snapshot *snapshot = ps_snapshot_empty();
+	size_t chunks;
+
+	for (uint32_t uid = 1; uid <= 5000; uid++) {
+		struct ps_row row = {.uid = uid};
+		struct ps_snapshot *next = ps_snapshot_apply(snapshot, &row, 1, NULL, 0);
+
+		ps_snapshot_unref(snapshot);
+		snapshot = next;
+	}
+	ps_snapshot_shared(snapshot, snapshot, &chunks);
+	ck_assert_uint_le(chunks, 20);
+	ps_snapshot_unref(snapshot);
+}
+END_TEST
+
 START_TEST(many_expunges_leave_no_crumbs)
 {
 	struct ps_snapshot *snapshot = filled(20000);
@@ -211,6 +229,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_history_of_changes_gives_what_a_plain_array_has, 0, 8);
 	tcase_add_loop_test(tc, a_single_change_copies_one_chunk, 0, PS_ARRAY_LEN(single));
+	tcase_add_test(tc, messages_that_come_one_by_one_fill_chunks);
 	tcase_add_test(tc, many_expunges_leave_no_crumbs);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
