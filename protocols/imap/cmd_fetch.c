@@ -18,6 +18,8 @@ struct fetch {
 	bool gone;           /* of some messages, only what is in memory was there to tell */
 	int err;             /* what else hindered one */
 	uint32_t seen_until; /* up to this UID, \Seen is set already */
+	struct ps_range seen[SEEN_BATCH]; /* what got it last, one message each */
+	size_t seen_count;
 	/* Of a slice. */
 	struct ps_reader *reader;
 	/* The flags printed last: most messages have the same as the one before. */
@@ -39,45 +41,58 @@ static void finish(struct imap_cmd *cmd)
 
 /* ---- \Seen ------------------------------------------------------------------------------------ */
 
-/* The next messages of the walk that lack \Seen, as ranges. */
-static size_t unseen_ahead(struct imap_cmd *cmd, struct ps_range ranges[SEEN_BATCH], uint32_t *ret_until)
+/* Finds the next messages of the walk that lack \Seen. */
+static void look_ahead(struct imap_cmd *cmd)
 {
 	struct fetch *fetch = cmd->state;
 	struct imap_walk ahead = fetch->walk;
 	const struct ps_row *row;
-	size_t count = 0;
 	uint32_t seq;
 
+	fetch->seen_count = 0;
 	for (int i = 0; i < SEEN_BATCH && (row = imap_walk_next(cmd->imap, &ahead, &seq)); i++) {
-		*ret_until = row->uid;
+		fetch->seen_until = row->uid;
 		if (!(row->flags & PS_FLAG_SEEN))
-			ranges[count++] = (struct ps_range){row->uid, row->uid};
+			fetch->seen[fetch->seen_count++] = (struct ps_range){row->uid, row->uid};
 	}
-	return count;
 }
 
 /*
- * Sets \Seen before the messages are sent, so that the FLAGS told are those that are stored. Where it fails (a full
- * disk), the messages are sent all the same.
+ * Sets \Seen before the messages are sent, so that the FLAGS told are those that are stored. They are told in the
+ * message's own response: there are clients (curl) that take the first FETCH response for the one with the body. Where
+ * it fails (a full disk), the messages are sent all the same.
  */
 static void set_seen(struct imap_cmd *cmd)
 {
 	struct fetch *fetch = cmd->state;
-	struct ps_range ranges[SEEN_BATCH];
-	struct ps_set uids = {ranges, unseen_ahead(cmd, ranges, &fetch->seen_until)};
+	struct ps_set uids = {fetch->seen, 0};
 	struct ps_op_result result = {0};
 	int r;
 
+	look_ahead(cmd);
+	uids.count = fetch->seen_count;
 	if (uids.count == 0)
 		return;
 	r = ps_view_change_flags(cmd->imap->view, &uids,
 				 &(struct ps_flag_change){PS_FLAGS_ADD, PS_FLAG_SEEN, NULL, UINT64_MAX}, cmd->pool,
 				 &result);
-	if (r < 0)
+	if (r < 0) {
 		ps_logf(PS_LOG_WARNING, "seen_not_set", ps_session_sid(cmd->imap->session), "%s: %s", ps_err_name(r),
 			ps_last_error());
-	else
-		imap_sync(cmd, 0); /* tells the flags */
+		fetch->seen_count = 0;
+		return;
+	}
+	if (result.modseq)
+		ps_view_known(cmd->imap->view, uids.ranges, uids.count, result.modseq);
+	imap_sync(cmd, 0); /* takes it into the view's rows */
+}
+
+static bool got_seen(const struct fetch *fetch, uint32_t uid)
+{
+	for (size_t i = 0; i < fetch->seen_count; i++)
+		if (fetch->seen[i].first == uid)
+			return true;
+	return false;
 }
 
 /* ---- one message ------------------------------------------------------------------------------ */
@@ -180,6 +195,8 @@ static void start_message(struct imap_cmd *cmd, uint32_t seq, const struct ps_ro
 	unsigned items = fetch->what.items;
 	struct ps_cache cache;
 
+	if (got_seen(fetch, row->uid))
+		items |= IMAP_FETCH_FLAGS;
 	if ((items & IMAP_FETCH_CACHED) || fetch->what.sections)
 		prepare(cmd, row->uid, &items, &cache);
 	if (items == 0 && !fetch->sections.at)
