@@ -28,6 +28,7 @@ enum {
 	OUTPUT_LIMIT = 64 * 1024 * 1024, /* a protocol that writes so much between two looks at
 				      ps_session_full() is       broken; better its session than the process */
 	STOP_MS = 10 * 1000,             /* at the end, commands under way get so long */
+	STORE_TIMER_MS = 5 * 1000,       /* stores that nobody uses are looked at so often */
 };
 
 enum mail_state {
@@ -77,6 +78,8 @@ struct ps_mail {
 	bool stopping;
 	bool stopped; /* the time to end by themselves is over */
 	struct ps_timer *stop_timer;
+	struct ps_timer *store_timer;
+	bool closing_stores; /* a worker does */
 	void (*empty)(void *arg);
 	void *empty_arg;
 	uint8_t scratch[READ_SIZE]; /* the loop's */
@@ -473,6 +476,29 @@ int ps_mail_take(struct ps_mail *mail, const struct ps_handover *handover)
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
+static void close_kept_stores(void *arg)
+{
+	(void)arg;
+	ps_users_close_kept(false);
+}
+
+static void closed_kept_stores(void *arg)
+{
+	struct ps_mail *mail = arg;
+
+	mail->closing_stores = false;
+}
+
+static void on_store_timer(void *arg)
+{
+	struct ps_mail *mail = arg;
+
+	if (mail->closing_stores)
+		return;
+	mail->closing_stores = true;
+	ps_workers_run(mail->workers, close_kept_stores, closed_kept_stores, mail);
+}
+
 int ps_mail_create(struct ps_loop *loop, const struct ps_conf *conf, unsigned workers, struct ps_mail **ret_mail)
 {
 	struct ps_mail *mail = ps_zalloc(sizeof *mail);
@@ -482,19 +508,24 @@ int ps_mail_create(struct ps_loop *loop, const struct ps_conf *conf, unsigned wo
 	ps_mail_reconfigure(mail, conf);
 	mail->lingers.loop = loop;
 	signal(SIGPIPE, SIG_IGN); /* sendfile() has no MSG_NOSIGNAL */
-	r = ps_workers_create(loop, workers, &mail->workers);
-	if (r < 0) {
+	if ((r = ps_timer_open(loop, on_store_timer, mail, &mail->store_timer)) < 0 ||
+	    (r = ps_workers_create(loop, workers, &mail->workers)) < 0) {
+		ps_timer_close(mail->store_timer);
 		free(mail);
 		return r;
 	}
+	ps_timer_set(mail->store_timer, STORE_TIMER_MS, STORE_TIMER_MS);
 	*ret_mail = mail;
 	return 0;
 }
 
 void ps_mail_reconfigure(struct ps_mail *mail, const struct ps_conf *conf)
 {
+	const struct ps_conf *limits = ps_conf_section(conf, "limits", 0);
+
 	mail->conf = conf;
-	mail->output_ms = (uint64_t)ps_conf_int(ps_conf_section(conf, "limits", 0), "output_timeout") * 1000;
+	mail->output_ms = (uint64_t)ps_conf_int(limits, "output_timeout") * 1000;
+	ps_users_keep((unsigned)ps_conf_int(limits, "idle_stores"), (unsigned)ps_conf_int(limits, "idle_store_time"));
 }
 
 void ps_mail_each(struct ps_mail *mail, void (*fn)(void *arg, const struct ps_session_info *info), void *arg)
@@ -549,6 +580,8 @@ void ps_mail_destroy(struct ps_mail *mail)
 	if (!mail)
 		return;
 	ps_workers_destroy(mail->workers);
+	ps_users_close_kept(true);
+	ps_timer_close(mail->store_timer);
 	ps_timer_close(mail->stop_timer);
 	lingers_finish(&mail->lingers);
 	free(mail);

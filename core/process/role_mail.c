@@ -8,6 +8,7 @@
 #include "core/process/plugins.h"
 #include "core/process/role.h"
 #include "core/process/ticket.h"
+#include "postern/store.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
@@ -135,6 +136,7 @@ static void reconfigure(struct ps_role *role)
 
 static void empty(void *arg)
 {
+	ps_users_close_kept(true);
 	ps_role_end(arg, EXIT_SUCCESS);
 }
 

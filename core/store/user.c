@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The registry of open stores. A store is opened by the first who asks and closed when the last goes; who asks
- * meanwhile waits, since two handles on one store in one process are not for every backend.
+ * The registry of open stores. A store is opened by the first who asks and closed when the last goes, or, where
+ * ps_users_keep() says so, some time later: clients log in and out all day, and opening costs more than all the rest
+ * of a short session. Who asks while a store is being opened or closed waits, since two handles on one store in one
+ * process are not for every backend.
  */
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
 #include "core/config/config.h"
 #include "core/process/plugins.h"
 #include "core/store/mailbox.h"
@@ -18,7 +22,12 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t settled; /* a store was opened or closed */
 	struct ps_user *slots[REGISTRY_SLOTS];
-} registry = {.lock = PTHREAD_MUTEX_INITIALIZER, .settled = PTHREAD_COND_INITIALIZER};
+	/* Open, and nobody's; the one that was left first is first. */
+	TAILQ_HEAD(, ps_user) kept;
+	unsigned kept_count, keep_max, keep_seconds;
+} registry = {.lock = PTHREAD_MUTEX_INITIALIZER,
+	      .settled = PTHREAD_COND_INITIALIZER,
+	      .kept = TAILQ_HEAD_INITIALIZER(registry.kept)};
 
 static struct ps_user **slot_of(const char *key)
 {
@@ -59,6 +68,7 @@ static void user_destroy(struct ps_user *user)
 {
 	pthread_mutex_destroy(&user->lock);
 	ps_commit_queue_finish(&user->commits);
+	free(user->root);
 	free(user->name);
 	free(user->key);
 	free(user);
@@ -82,6 +92,80 @@ static struct ps_user *find_user(const char *key)
 	return user;
 }
 
+/* ---- stores that are kept; all with the registry's lock -------------------------------------- */
+
+static int64_t seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+static void keep(struct ps_user *user)
+{
+	user->left_at = seconds_now();
+	TAILQ_INSERT_TAIL(&registry.kept, user, kept);
+	registry.kept_count++;
+}
+
+static void unkeep(struct ps_user *user)
+{
+	TAILQ_REMOVE(&registry.kept, user, kept);
+	registry.kept_count--;
+}
+
+/* Takes out one that is kept too long, or one too many, for the caller to close. NULL: there is none. */
+static struct ps_user *take_expired(bool all)
+{
+	struct ps_user *user = TAILQ_FIRST(&registry.kept);
+
+	if (!user ||
+	    (!all && registry.kept_count <= registry.keep_max && seconds_now() - user->left_at < registry.keep_seconds))
+		return NULL;
+	unkeep(user);
+	user->state = PS_USER_CLOSING;
+	return user;
+}
+
+/* Somebody may have taken the folder away meanwhile, or put another in its place. */
+static bool is_where_it_was(const struct ps_user *user)
+{
+	struct stat st;
+
+	return !user->root ||
+	       (stat(user->root, &st) == 0 && st.st_dev == user->root_dev && st.st_ino == user->root_ino);
+}
+
+static void remember_place(struct ps_user *user, const char *root)
+{
+	struct stat st;
+
+	if (!root || !*root || stat(root, &st) < 0)
+		return;
+	user->root = ps_strdup(root);
+	user->root_dev = st.st_dev;
+	user->root_ino = st.st_ino;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void user_close_store(struct ps_user *user);
+
+/* One that nobody uses and that is not what lies on disk is closed first. */
+static void drop_misplaced(const char *key)
+{
+	struct ps_user *user = find_user(key);
+
+	if (!user || user->state != PS_USER_OPEN || user->refs > 0 || is_where_it_was(user))
+		return;
+	unkeep(user);
+	user->state = PS_USER_CLOSING;
+	pthread_mutex_unlock(&registry.lock);
+	user_close_store(user);
+	pthread_mutex_lock(&registry.lock);
+}
+
 /* Finds the open store, or puts one in that is to be opened by the caller. */
 static struct ps_user *acquire(const struct ps_backend *ops, const struct ps_user_info *info, char *key,
 			       bool *ret_created)
@@ -89,11 +173,13 @@ static struct ps_user *acquire(const struct ps_backend *ops, const struct ps_use
 	struct ps_user *user;
 
 	pthread_mutex_lock(&registry.lock);
+	drop_misplaced(key);
 	while ((user = find_user(key)) && user->state != PS_USER_OPEN)
 		pthread_cond_wait(&registry.settled, &registry.lock);
 	*ret_created = !user;
 	if (user) {
-		user->refs++;
+		if (user->refs++ == 0)
+			unkeep(user);
 		free(key);
 	} else {
 		user = user_create(ops, info, key);
@@ -130,6 +216,8 @@ static int open_store(struct ps_user *user, const struct ps_conf *backend_conf, 
 		return r;
 	if ((r = ps_user_make_defaults(user, core_conf)) < 0)
 		user->ops->close(user->store);
+	else
+		remember_place(user, info->root);
 	return r;
 }
 
@@ -167,22 +255,51 @@ struct ps_user *ps_user_ref(struct ps_user *user)
 	return user;
 }
 
-void ps_user_close(struct ps_user *user)
-{
-	bool last;
+/* ---- closing --------------------------------------------------------------------------------- */
 
-	if (!user)
-		return;
-	pthread_mutex_lock(&registry.lock);
-	last = --user->refs == 0;
-	if (last)
-		user->state = PS_USER_CLOSING;
-	pthread_mutex_unlock(&registry.lock);
-	if (!last)
-		return;
+/* One that is PS_USER_CLOSING, without the lock. */
+static void user_close_store(struct ps_user *user)
+{
 	ps_mailboxes_destroy(user);
 	user->ops->close(user->store);
 	settle(user, false);
+}
+
+static void close_expired(bool all)
+{
+	struct ps_user *user;
+
+	do {
+		pthread_mutex_lock(&registry.lock);
+		user = take_expired(all);
+		pthread_mutex_unlock(&registry.lock);
+		if (user)
+			user_close_store(user);
+	} while (user);
+}
+
+void ps_user_close(struct ps_user *user)
+{
+	if (!user)
+		return;
+	pthread_mutex_lock(&registry.lock);
+	if (--user->refs == 0)
+		keep(user);
+	pthread_mutex_unlock(&registry.lock);
+	close_expired(false);
+}
+
+void ps_users_keep(unsigned count, unsigned seconds)
+{
+	pthread_mutex_lock(&registry.lock);
+	registry.keep_max = count;
+	registry.keep_seconds = seconds;
+	pthread_mutex_unlock(&registry.lock);
+}
+
+void ps_users_close_kept(bool all)
+{
+	close_expired(all);
 }
 
 const char *ps_user_name(const struct ps_user *user)

@@ -10,6 +10,8 @@
 #define CORE_STORE_USER_H
 
 #include <pthread.h>
+#include <sys/queue.h>
+#include <sys/types.h>
 #include "core/store/commit.h"
 #include "postern/store.h"
 
@@ -27,12 +29,17 @@ struct ps_user {
 	char *key;
 	unsigned refs;
 	enum ps_user_state state;
+	TAILQ_ENTRY(ps_user) kept; /* while refs is 0 */
+	int64_t left_at;           /* when it became so; CLOCK_MONOTONIC, seconds */
 
 	/* Set once. */
 	char *name;
 	const struct ps_backend *ops;
 	struct ps_store *store;
 	uint64_t message_limit; /* octets; 0: none */
+	char *root;             /* NULL: nowhere on disk */
+	dev_t root_dev;
+	ino_t root_ino;
 
 	struct ps_commit_queue commits;
 

@@ -103,6 +103,10 @@ class Postern:
             ready = json.load(f)
         self.pid, self.ports = ready["pid"], ready["ports"]
         self.mail_root = ready["mail_root"]
+        with open(ready["config"], "a") as f:
+            f.write("\nplaintext_without_tls = yes\n")
+        os.kill(self.pid, signal.SIGHUP)
+        time.sleep(1)
 
     def maildir(self, user):
         return os.path.join(self.mail_root, "example.test", user)

@@ -33,6 +33,11 @@ struct ps_user_info {
  * all, the mailboxes that the configuration names with their special uses. */
 int ps_user_open(const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user);
 void ps_user_close(struct ps_user *user);
+/* From now on at most `count` stores stay open for at most `seconds` after their last user has closed them. 0, 0 at
+ * first: they are closed at once. */
+void ps_users_keep(unsigned count, unsigned seconds);
+/* Closes those that were kept for long enough, or all; blocks on disk. Closing another does the first, too. */
+void ps_users_close_kept(bool all);
 const char *ps_user_name(const struct ps_user *user);
 
 /* ---- mailbox names ------------------------------------------------------------------------- */
