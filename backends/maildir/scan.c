@@ -596,26 +596,35 @@ static int apply(struct scan *scan)
 	return r;
 }
 
-/* Keywords that the index does not know are in the file, and the other way round. */
+static bool same_keywords(const struct keyword_table *a, const struct keyword_table *b)
+{
+	for (int bit = 0; bit < PS_KEYWORDS_MAX; bit++)
+		if (strcmp(a->names[bit] ? a->names[bit] : "", b->names[bit] ? b->names[bit] : "") != 0)
+			return false;
+	return true;
+}
+
+/* What the file says counts: somebody may have died between it and the index. What it lost the index still knows. */
 static int scan_keywords(struct scan *scan)
 {
-	struct keyword_table table;
-	int r;
+	struct keyword_table *known = &scan->edit->keywords, table;
+	int r = keywords_read(scan->edit->folder->dir_fd, &table);
 
-	if (!scan->rebuild)
-		return 0;
-	r = keywords_read(scan->edit->folder->dir_fd, &table);
-	if (r == PS_E_NOTFOUND)
-		return 0;
-	if (r == PS_E_CORRUPT) {
-		ps_log(PS_LOG_WARNING, "maildir_keywords_lost", "mailbox", scan->edit->box.name, NULL);
+	if (r == PS_E_NOTFOUND || r == PS_E_CORRUPT) {
+		known->changed = keywords_known(known) != 0;
+		if (known->changed || r == PS_E_CORRUPT)
+			ps_log(PS_LOG_WARNING, "maildir_keywords_lost", "mailbox", scan->edit->box.name, NULL);
 		return 0;
 	}
 	if (r < 0)
 		return r;
-	keywords_finish(&scan->edit->keywords);
-	scan->edit->keywords = table;
-	return keywords_to_index(scan->w.txn, scan->edit->box.key, &table);
+	if (same_keywords(known, &table)) {
+		keywords_finish(&table);
+		return 0;
+	}
+	keywords_finish(known);
+	*known = table;
+	return keywords_to_index(scan->w.txn, scan->edit->box.key, known);
 }
 
 static int scan_steps(struct scan *scan, uint64_t times[2])

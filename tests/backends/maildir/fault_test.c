@@ -8,23 +8,32 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include "postern/io.h"
 #include "postern/log.h"
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
 enum {
-	SHORT = -1
-}; /* not an errno: write half of it */
+	SHORT = -1,
+	DEATH = -2
+}; /* no errno: write half of it; die */
+
+enum {
+	DIED = 42,
+	REFUSED = 43
+};
 
 static struct ps_io real;
-static unsigned calls, fail_at;
+static unsigned calls, fail_at, trying;
 static int fail_with;
 
 static bool fails(void)
 {
 	if (++calls != fail_at || fail_with == SHORT)
 		return false;
+	if (fail_with == DEATH)
+		_exit(DIED);
 	errno = fail_with;
 	return true;
 }
@@ -293,7 +302,7 @@ static void open_again(bool with_index)
 static void state_must_be(int r, const char *before, const char *after, const char *now, const char *when)
 {
 	ck_assert_msg(strcmp(now, after) == 0 || (r < 0 && strcmp(now, before) == 0),
-		      "call %u, %d: said %s, %s it is\n  %s, not\n  %s or\n  %s", fail_at, fail_with, ps_err_name(r),
+		      "call %u, %d: said %s, %s it is\n  %s, not\n  %s or\n  %s", trying, fail_with, ps_err_name(r),
 		      when, now, after, before);
 }
 
@@ -328,25 +337,78 @@ static bool try_one(size_t operation, unsigned n, int error, const char *before,
 	return true;
 }
 
+/* What a client sees before and after an operation; the store is gone then. */
+static void take_pictures(size_t operation, char before[4096], char after[4096])
+{
+	ps_log_set_level(PS_LOG_ERROR);
+	if (!real.open)
+		real = ps_io;
+	ps_io = failing;
+	furnish();
+	snprintf(before, 4096, "%s", picture());
+	ck_assert_ok(operations[operation].run());
+	snprintf(after, 4096, "%s", picture());
+	ck_assert_str_ne(before, after);
+	close_all();
+	kit_remove(&kit);
+}
+
 START_TEST(a_failing_call_is_a_refusal)
 {
 	size_t operation = (size_t)_i / PS_ARRAY_LEN(failures);
 	char before[4096], after[4096];
-	unsigned n = 1;
 
-	ps_log_set_level(PS_LOG_ERROR);
-	real = ps_io;
-	ps_io = failing;
-	furnish();
-	snprintf(before, sizeof before, "%s", picture());
-	ck_assert_ok(operations[operation].run());
-	snprintf(after, sizeof after, "%s", picture());
-	ck_assert_str_ne(before, after);
-	close_all();
-	kit_remove(&kit);
-	while (try_one(operation, n, failures[(size_t)_i % PS_ARRAY_LEN(failures)], before, after))
-		n++;
-	ck_assert_uint_gt(n, 3);
+	take_pictures(operation, before, after);
+	trying = 1;
+	while (try_one(operation, trying, failures[(size_t)_i % PS_ARRAY_LEN(failures)], before, after))
+		trying++;
+	ck_assert_uint_gt(trying, 3);
+}
+END_TEST
+
+/* Runs it in a process of its own, which dies at the n-th call. What it said, or DIED. */
+static int run_and_die(size_t operation, unsigned n)
+{
+	pid_t child = fork();
+	int status;
+
+	ck_assert_int_ge(child, 0);
+	if (child == 0) {
+		kit_again(&kit);
+		archive = kit_mailbox(&kit, "Archive");
+		calls = 0;
+		fail_at = n;
+		_exit(operations[operation].run() == 0 ? 0 : REFUSED);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) != REFUSED);
+	return WEXITSTATUS(status);
+}
+
+START_TEST(a_death_leaves_whole_batches)
+{
+	char before[4096], after[4096];
+	int said = DIED;
+
+	take_pictures((size_t)_i, before, after);
+	fail_with = DEATH;
+	for (trying = 1; said == DIED; trying++) {
+		furnish();
+		close_all();
+		said = run_and_die((size_t)_i, trying);
+		if (trying % 2)
+			kit_drop_index(&kit);
+		kit_again(&kit);
+		archive = kit_mailbox(&kit, "Archive");
+		if (said == DIED && operations[_i].arrives) /* before it came, or with a UID of another block */
+			ck_assert_uint_eq(kit_info(&kit, kit.inbox).messages & ~1u, 2);
+		else
+			state_must_be(said == DIED ? PS_E_STORAGE : 0, before, after, picture(), "after a death");
+		ck_assert_ok(kit_append(&kit, kit.inbox, MESSAGE, 0, NULL));
+		close_all();
+		kit_remove(&kit);
+	}
+	ck_assert_uint_gt(trying, 3);
 }
 END_TEST
 
@@ -360,6 +422,7 @@ int main(void)
 		setenv("TMPDIR", "/dev/shm", 1);
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, a_failing_call_is_a_refusal, 0, PS_ARRAY_LEN(operations) * PS_ARRAY_LEN(failures));
+	tcase_add_loop_test(tc, a_death_leaves_whole_batches, 0, PS_ARRAY_LEN(operations));
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }
