@@ -19,7 +19,7 @@
 #include "postern/log.h"
 
 enum {
-	PASSES = 6,
+	PASSES = 20,
 	BLOCK = 1 << 16
 };
 
