@@ -99,7 +99,7 @@ choose_tree() {
 	case $PS_SOURCE in
 	*[!A-Za-z0-9_./+,=@-]*) ;;
 	*)
-		if mkdir -p "$PS_SOURCE/build" 2>/dev/null && { : >"$probe"; } 2>/dev/null &&
+		if [ ! -e "$PS_SOURCE/config.status" ] && mkdir -p "$PS_SOURCE/build" 2>/dev/null && { : >"$probe"; } 2>/dev/null &&
 			[ -w "$PS_SOURCE" ] && { [ ! -e "$PS_SOURCE/configure" ] || [ -w "$PS_SOURCE/configure" ]; }; then
 			rm -f "$probe"
 			PS_TREE=$PS_SOURCE
@@ -116,10 +116,32 @@ choose_tree() {
 	say "The sources cannot be built where they are; using $cache"
 	PS_TREE=$cache/source
 	PS_BUILDS=$cache/build
-	mkdir -p "$PS_TREE" "$PS_BUILDS" || die "cannot make $cache"
-	# Times are kept, so that make builds only what has changed.
-	(cd "$PS_SOURCE" && tar -cf - --exclude=./build --exclude='./build-*' --exclude=./.git --exclude=./demo .) |
-		(cd "$PS_TREE" && tar -xf - --no-same-owner) || die "cannot copy the sources to $PS_TREE"
+	mkdir -p "$PS_BUILDS" || die "cannot make $cache"
+	copy_sources "$PS_TREE" || die "cannot copy the sources to $PS_TREE"
+}
+
+# copy_sources TO: without what is made from them. Times are kept, so that make builds only what has changed.
+copy_sources() {
+	mkdir -p "$1" && tar -C "$PS_SOURCE" -cf - --exclude-vcs --exclude-from=- . <<-'LIST' | tar -C "$1" -xf - --no-same-owner
+		./build*
+		./demo
+		./m4
+		./autom4te.cache
+		./aclocal.m4
+		./configure
+		./configure~
+		./config.*
+		./Makefile
+		./Makefile.in
+		./libtool
+		./stamp-h1
+		*.o
+		*.lo
+		*.la
+		.libs
+		.deps
+		__pycache__
+	LIST
 }
 
 # build_tree NAME [configure options and variables...]: configures, builds and installs below $PS_BUILDS/NAME/prefix.

@@ -53,6 +53,15 @@ def terminal(line):
     return shell("script -qec %s /dev/null" % shlex.quote(line))
 
 
+def is_gone(pid):
+    """Ended; whoever inherited it need not have asked for its status yet."""
+    try:
+        with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
 class Demo:
     """An instance in a folder of its own."""
 
@@ -158,7 +167,7 @@ class Printed(unittest.TestCase):
 
     def test_4_mbsync_line_twice(self):
         line, = self.demo.printed("mbsync")
-        mailboxes = ["Projects", "Projects/Café", "Projects/Old/2025"]
+        mailboxes = ["Projects", "Projects/Caf&AOk-", "Projects/Old/2025"]  # mbsync leaves names as they come
         with self.demo.imap() as client:
             for name in ('"Projects"', '"Projects/Caf&AOk-"', '"Projects/Old/2025"'):
                 self.assertEqual(client.create(name)[0], "OK")
@@ -184,7 +193,7 @@ class Printed(unittest.TestCase):
             client.store("1", "+FLAGS", r"\Deleted")
             client.expunge()
         shell(line)
-        self.assertEqual(os.listdir(os.path.join(local, "Projects", "Old", "2025", "cur")), [])
+        self.assertEqual(messages(os.path.join(local, "Projects", "Old", "2025")), [])
         self.assertEqual(transferred(terminal(line)), 0)
 
     def test_5_a_running_instance_is_not_started_twice(self):
@@ -203,8 +212,7 @@ class Printed(unittest.TestCase):
         pid = self.demo.ready["pid"]
         self.demo.stop()
         self.assertFalse(os.path.exists(os.path.join(self.demo.dir, "ready.json")))
-        with self.assertRaises(ProcessLookupError):
-            os.kill(pid, 0)
+        self.assertTrue(is_gone(pid))
         self.demo.start()
         self.assertEqual(self.demo.subjects(), before)
         self.assertEqual(transferred(terminal(self.demo.printed("mbsync")[0])), 0)
@@ -260,8 +268,7 @@ class Options(unittest.TestCase):
             output, _ = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 0, output)
         self.assertFalse(os.path.exists(ready))
-        with self.assertRaises(ProcessLookupError):
-            os.kill(master, 0)
+        self.assertTrue(is_gone(master))
 
     def test_mistakes_are_explained(self):
         for options, expected in ((("--port-base", "x"), "--port-base takes a number"),
@@ -292,11 +299,14 @@ def put(maildir, name, octets):
 
 
 def flag_all(maildir, letter):
-    folder = os.path.join(maildir, "cur")
-    for name in os.listdir(folder):
+    for place, name in messages(maildir):
         base, _, flags = name.partition(":2,")
-        os.rename(os.path.join(folder, name),
-                  os.path.join(folder, "%s:2,%s" % (base, "".join(sorted(set(flags + letter))))))
+        os.rename(os.path.join(maildir, place, name),
+                  os.path.join(maildir, "cur", "%s:2,%s" % (base, "".join(sorted(set(flags + letter))))))
+
+
+def messages(maildir):
+    return [(place, name) for place in ("new", "cur") for name in os.listdir(os.path.join(maildir, place))]
 
 
 if __name__ == "__main__":
