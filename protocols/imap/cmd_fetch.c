@@ -29,14 +29,21 @@ struct fetch {
 	bool flags_recent;
 };
 
+/* No transaction of the store is kept while we wait or change something. */
+static void close_reader(struct fetch *fetch)
+{
+	if (fetch->reader)
+		ps_reader_close(fetch->reader);
+	fetch->reader = NULL;
+}
+
 static void finish(struct imap_cmd *cmd)
 {
 	struct fetch *fetch = cmd->state;
 
 	imap_sections_finish(&fetch->sections);
 	ps_buf_finish(&fetch->flags);
-	if (fetch->reader)
-		ps_reader_close(fetch->reader);
+	close_reader(fetch);
 }
 
 /* ---- \Seen ------------------------------------------------------------------------------------ */
@@ -73,6 +80,7 @@ static void set_seen(struct imap_cmd *cmd)
 	uids.count = fetch->seen_count;
 	if (uids.count == 0)
 		return;
+	close_reader(fetch);
 	r = ps_view_change_flags(cmd->imap->view, &uids,
 				 &(struct ps_flag_change){PS_FLAGS_ADD, PS_FLAG_SEEN, NULL, UINT64_MAX}, cmd->pool,
 				 &result);
@@ -269,7 +277,7 @@ static enum imap_next send_messages(struct imap_cmd *cmd)
 	uint32_t seq;
 	int r;
 
-	for (;;) {
+	while (!cmd->imap->closing) {
 		if (fetch->in_message) {
 			r = end_message(cmd);
 			if (r <= 0)
@@ -282,6 +290,7 @@ static enum imap_next send_messages(struct imap_cmd *cmd)
 			return answer(cmd);
 		start_message(cmd, seq, row);
 	}
+	return IMAP_DONE;
 }
 
 static int begin(struct imap_cmd *cmd)
@@ -310,18 +319,13 @@ static int begin(struct imap_cmd *cmd)
 /* FETCH (RFC 3501, 6.4.5):  "FETCH" SP sequence-set SP items */
 static enum imap_next cmd_fetch(struct imap_cmd *cmd)
 {
-	struct fetch *fetch;
 	enum imap_next next;
 	int r;
 
 	if (!cmd->state && (r = begin(cmd)) < 0)
 		return imap_refuse(cmd, r, "FETCH takes a set of messages and what to fetch of them");
 	next = send_messages(cmd);
-	/* No transaction of the store is kept while we wait. */
-	fetch = cmd->state;
-	if (fetch->reader)
-		ps_reader_close(fetch->reader);
-	fetch->reader = NULL;
+	close_reader(cmd->state);
 	return next;
 }
 
