@@ -298,10 +298,19 @@ int ps_index_open(const char *path, struct ps_index **ret_index, bool *ret_fresh
 
 struct ps_index *ps_index_ref(struct ps_index *index)
 {
-	pthread_mutex_lock(&registry_lock);
-	index->refs++;
-	pthread_mutex_unlock(&registry_lock);
+	index->refs++; /* the caller has one, so that it cannot go away meanwhile */
 	return index;
+}
+
+/* Gives a reference back without the lock, unless it is the last. */
+static bool drop_one_of_many(struct ps_index *index)
+{
+	unsigned refs = index->refs;
+
+	while (refs > 1)
+		if (atomic_compare_exchange_weak(&index->refs, &refs, refs - 1))
+			return true;
+	return false;
 }
 
 /* The last user of all syncs and says so. */
@@ -317,7 +326,7 @@ void ps_index_close(struct ps_index *index)
 {
 	struct ps_index **link = &registry;
 
-	if (!index)
+	if (!index || drop_one_of_many(index))
 		return;
 	pthread_mutex_lock(&registry_lock);
 	if (--index->refs > 0) {

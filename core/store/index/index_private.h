@@ -5,6 +5,7 @@
 #ifndef CORE_STORE_INDEX_PRIVATE_H
 #define CORE_STORE_INDEX_PRIVATE_H
 
+#include <stdatomic.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <sys/stat.h>
@@ -36,7 +37,7 @@ enum index_db {
 
 struct ps_index {
 	struct ps_index *next; /* of those open in this process */
-	unsigned refs;
+	_Atomic unsigned refs; /* from 1 down to 0, and from 0 up, under the lock of the registry only */
 	pid_t pid;
 	dev_t dev;
 	ino_t ino; /* of data.mdb */
