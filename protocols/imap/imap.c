@@ -47,6 +47,7 @@ PS_PLUGIN_EXPORT = {
 	.ops_size = sizeof(struct ps_protocol),
 	.name = "imap",
 	.summary = "IMAP4rev1 (RFC 3501)",
+	.build = PS_BUILD,
 	.ops = &protocol,
 	.settings = settings,
 };
