@@ -21,7 +21,7 @@ void ps_commit_queue_init(struct ps_commit_queue *queue)
 	pthread_cond_init(&queue->turn, NULL);
 	queue->first = NULL;
 	queue->end = &queue->first;
-	queue->busy = false;
+	queue->busy = queue->syncing = false;
 }
 
 void ps_commit_queue_finish(struct ps_commit_queue *queue)
@@ -101,12 +101,23 @@ int ps_commit_sync(struct ps_user *user, struct ps_mbox *mbox)
 	pthread_mutex_lock(&queue->lock);
 	while (queue->busy)
 		pthread_cond_wait(&queue->turn, &queue->lock);
-	queue->busy = true;
+	queue->busy = queue->syncing = true;
+	queue->syncing_mbox = mbox;
 	pthread_mutex_unlock(&queue->lock);
 	r = user->ops->sync(user->store, mbox);
 	pthread_mutex_lock(&queue->lock);
-	queue->busy = false;
+	queue->busy = queue->syncing = false;
 	pthread_cond_broadcast(&queue->turn);
 	pthread_mutex_unlock(&queue->lock);
 	return r;
+}
+
+void ps_commit_wait_sync(struct ps_user *user, struct ps_mbox *mbox)
+{
+	struct ps_commit_queue *queue = &user->commits;
+
+	pthread_mutex_lock(&queue->lock);
+	while (queue->syncing && queue->syncing_mbox == mbox)
+		pthread_cond_wait(&queue->turn, &queue->lock);
+	pthread_mutex_unlock(&queue->lock);
 }

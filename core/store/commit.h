@@ -19,7 +19,9 @@ struct ps_commit_queue {
 	pthread_mutex_t lock;
 	pthread_cond_t turn; /* somebody has finished */
 	struct ps_commit_entry *first, **end;
-	bool busy; /* the backend's commit() or sync() runs */
+	bool busy;                    /* the backend's commit() or sync() runs */
+	bool syncing;                 /* it is sync(), */
+	struct ps_mbox *syncing_mbox; /* of this */
 };
 
 void ps_commit_queue_init(struct ps_commit_queue *queue);
@@ -29,5 +31,8 @@ void ps_commit_queue_finish(struct ps_commit_queue *queue);
 int ps_commit(struct ps_user *user, struct ps_batch *batch);
 /* The backend's sync(), never at the same time as a commit. */
 int ps_commit_sync(struct ps_user *user, struct ps_mbox *mbox);
+/* Waits for a sync() of this that is under way: the backend may say already that nothing is stale, while what it
+ * found is not there yet. */
+void ps_commit_wait_sync(struct ps_user *user, struct ps_mbox *mbox);
 
 #endif

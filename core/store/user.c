@@ -311,5 +311,9 @@ int ps_user_look(struct ps_user *user, struct ps_mbox *mbox)
 {
 	int r = user->ops->stale(user->store, mbox);
 
-	return r > 0 ? ps_commit_sync(user, mbox) : r;
+	if (r > 0)
+		return ps_commit_sync(user, mbox);
+	if (r == 0)
+		ps_commit_wait_sync(user, mbox);
+	return r;
 }
