@@ -13,17 +13,17 @@
 #include "postern/error.h"
 #include "postern/pool.h"
 
-#define ck_assert_bytes_eq(bytes, text)                                                                            \
-	do {                                                                                                       \
-		struct ps_bytes ck_b = (bytes);                                                                    \
-		ck_assert_uint_eq(ck_b.len, strlen(text));                                                         \
-		ck_assert_mem_eq(ck_b.ptr, (text), ck_b.len);                                                      \
+#define ck_assert_bytes_eq(bytes, text)                                                                                \
+	do {                                                                                                           \
+		struct ps_bytes ck_b = (bytes);                                                                        \
+		ck_assert_uint_eq(ck_b.len, strlen(text));                                                             \
+		ck_assert_mem_eq(ck_b.ptr, (text), ck_b.len);                                                          \
 	} while (0)
 
-#define ck_assert_ok(expr)                                                                                         \
-	do {                                                                                                       \
-		int ck_r = (expr);                                                                                 \
-		ck_assert_msg(ck_r == 0, "%s: %s: %s", #expr, ps_err_name(ck_r), ps_last_error());                 \
+#define ck_assert_ok(expr)                                                                                             \
+	do {                                                                                                           \
+		int ck_r = (expr);                                                                                     \
+		ck_assert_msg(ck_r == 0, "%s: %s: %s", #expr, ps_err_name(ck_r), ps_last_error());                     \
 	} while (0)
 
 static inline int unit_main(Suite *suite)

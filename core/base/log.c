@@ -41,7 +41,7 @@ static void start_line(struct ps_buf *line, enum ps_log_level level, const char 
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
 	ps_buf_printf(line, "%s.%03ldZ level=%s role=%s pid=%ld event=%s", stamp, now.tv_nsec / 1000000,
-	              level_names[level], log_role, (long)getpid(), event);
+		      level_names[level], log_role, (long)getpid(), event);
 }
 
 static bool is_plain(const char *value)

@@ -13,7 +13,9 @@
 #include "postern/log.h"
 #include "postern/pool.h"
 
-enum { CHUNK_SIZE = 4096 - 64 };
+enum {
+	CHUNK_SIZE = 4096 - 64
+};
 
 struct chunk {
 	struct chunk *next;

@@ -47,9 +47,9 @@ static const struct {
 	unsigned ours;
 	int uvs;
 } event_bits[] = {
-	{PS_READABLE, UV_READABLE  },
-	{PS_WRITABLE, UV_WRITABLE  },
-	{PS_HANGUP,   UV_DISCONNECT},
+	{PS_READABLE, UV_READABLE},
+	{PS_WRITABLE, UV_WRITABLE},
+	{PS_HANGUP, UV_DISCONNECT},
 };
 
 static void free_handle(uv_handle_t *handle)
@@ -197,8 +197,7 @@ static void on_poll(uv_poll_t *poll, int status, int uvs)
 	watch->fn(watch->arg, from_uv(uvs));
 }
 
-int ps_watch_open(struct ps_loop *loop, int fd, ps_watch_fn fn, void *arg,
-		  struct ps_watch **ret_watch)
+int ps_watch_open(struct ps_loop *loop, int fd, ps_watch_fn fn, void *arg, struct ps_watch **ret_watch)
 {
 	struct ps_watch *watch = ps_zalloc(sizeof *watch);
 	int r = uv_poll_init(&loop->uv, &watch->poll, fd);

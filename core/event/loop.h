@@ -27,7 +27,11 @@ uint64_t ps_loop_now(const struct ps_loop *loop);
 void ps_loop_post(struct ps_loop *loop, void (*fn)(void *arg), void *arg);
 
 /* Watches a descriptor (it stays the caller's, and is closed after ps_watch_close()). Level-triggered. */
-enum { PS_READABLE = 1, PS_WRITABLE = 2, PS_HANGUP = 4 };
+enum {
+	PS_READABLE = 1,
+	PS_WRITABLE = 2,
+	PS_HANGUP = 4
+};
 typedef void (*ps_watch_fn)(void *arg, unsigned events);
 int ps_watch_open(struct ps_loop *loop, int fd, ps_watch_fn fn, void *arg, struct ps_watch **ret_watch);
 void ps_watch_set(struct ps_watch *watch, unsigned events); /* 0: nothing for now */

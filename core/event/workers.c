@@ -67,11 +67,9 @@ static int start_threads(struct ps_workers *workers, unsigned threads)
 	int error = 0;
 
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all,
-			&before); /* threads inherit it: signals go to the loop's thread */
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* threads inherit it: signals go to the loop's thread */
 	while (workers->count < threads && error == 0) {
-		error = pthread_create(&workers->threads[workers->count], NULL, worker_main,
-				       workers);
+		error = pthread_create(&workers->threads[workers->count], NULL, worker_main, workers);
 		if (error == 0)
 			workers->count++;
 	}
@@ -114,8 +112,7 @@ void ps_workers_destroy(struct ps_workers *workers)
 	free(workers);
 }
 
-void ps_workers_run(struct ps_workers *workers, void (*work)(void *arg), void (*done)(void *arg),
-		    void *arg)
+void ps_workers_run(struct ps_workers *workers, void (*work)(void *arg), void (*done)(void *arg), void *arg)
 {
 	struct job *job = ps_malloc(sizeof *job);
 

@@ -17,7 +17,8 @@ struct ps_front; /* one per front process */
 struct ps_front_hooks {
 	/* Begin or go on with an authentication for the session numbered `number`; the answer comes by
 	 * ps_front_auth_answer(), later. */
-	void (*auth_start)(void *arg, uint64_t number, struct ps_session *s, const char *mechanism, struct ps_bytes initial);
+	void (*auth_start)(void *arg, uint64_t number, struct ps_session *s, const char *mechanism,
+			   struct ps_bytes initial);
 	void (*auth_step)(void *arg, uint64_t number, struct ps_bytes response);
 	void (*auth_cancel)(void *arg, uint64_t number);
 	/* Mechanisms for this session, blank-separated. */
@@ -25,16 +26,17 @@ struct ps_front_hooks {
 	/* Sends the connection to the user's mail process. `fd` (plain socket, or our end's partner of the TLS pump's
 	 * socketpair) is taken over. `ticket` is what auth gave. Negative: could not; the session is told and closed. */
 	int (*hand_over)(void *arg, struct ps_session *s, const char *protocol, struct ps_bytes ticket, int fd,
-	                 struct ps_bytes unread, struct ps_bytes blob);
+			 struct ps_bytes unread, struct ps_bytes blob);
 	/* Signs with the private key of the certificate (another process has it); blocks. `algorithm` is a
 	 * gnutls_sign_algorithm_t; `data` is hashed already where `is_hash`. */
-	int (*sign)(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struct ps_bytes data, struct ps_buf *out);
+	int (*sign)(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struct ps_bytes data,
+		    struct ps_buf *out);
 	void *arg;
 };
 
 /* conf: the root; read for limits and time-outs. */
 int ps_front_create(struct ps_loop *loop, const struct ps_conf *conf, const struct ps_front_hooks *hooks,
-                    struct ps_front **ret_front);
+		    struct ps_front **ret_front);
 void ps_front_reconfigure(struct ps_front *front, const struct ps_conf *conf); /* for new connections */
 
 struct ps_front_listener {
@@ -52,7 +54,7 @@ void ps_front_unlisten(struct ps_front *front, const char *name);
 /* A certificate chain (PEM) whose private key others call `key`; replaces the former for new handshakes. */
 int ps_front_set_certificate(struct ps_front *front, uint32_t key, struct ps_bytes pem);
 void ps_front_auth_answer(struct ps_front *front, uint64_t number, enum ps_auth_status status, struct ps_bytes data,
-                          struct ps_bytes ticket);
+			  struct ps_bytes ticket);
 /* Stops accepting. drain: sessions before log-in get the busy text; pumps of logged-in TLS sessions go on.
  * `empty` is called when no connection is left. */
 void ps_front_stop(struct ps_front *front, void (*empty)(void *arg), void *arg);

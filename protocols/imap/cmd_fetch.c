@@ -13,11 +13,11 @@ struct fetch {
 	struct imap_fetch what;
 	struct imap_walk walk;
 	struct imap_sections sections;
-	bool in_message;     /* its sections are being sent */
-	bool first;          /* nothing but sections is in its response */
-	bool gone;           /* of some messages, only what is in memory was there to tell */
-	int err;             /* what else hindered one */
-	uint32_t seen_until; /* up to this UID, \Seen is set already */
+	bool in_message;                  /* its sections are being sent */
+	bool first;                       /* nothing but sections is in its response */
+	bool gone;                        /* of some messages, only what is in memory was there to tell */
+	int err;                          /* what else hindered one */
+	uint32_t seen_until;              /* up to this UID, \Seen is set already */
 	struct ps_range seen[SEEN_BATCH]; /* what got it last, one message each */
 	size_t seen_count;
 	/* Of a slice. */

@@ -45,7 +45,8 @@ static const struct {
 } base64[] = {
 	{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"foobar", "Zm9vYmFy"},
 };
-static const char *const bad_base64[] = {"Z", "Zg=", "Zg", "Zh==", "Zm9=", "Zg==Zg==", "Z===", "====", "Zm 9v", "Zm9v\n"};
+static const char *const bad_base64[] = {
+	"Z", "Zg=", "Zg", "Zh==", "Zm9=", "Zg==Zg==", "Z===", "====", "Zm 9v", "Zm9v\n"};
 
 START_TEST(base64_goes_both_ways)
 {
@@ -74,9 +75,9 @@ static const struct {
 	const char *text;
 	bool valid;
 } utf8[] = {
-	{"plain", true},           {"\xc3\xa9", true},         {"\xf0\x9f\x93\xa7", true}, {"\xc3", false},
-	{"\xc0\x80", false},       {"\xe0\x80\x80", false},    {"\xed\xa0\x80", false},    {"\xf4\x90\x80\x80", false},
-	{"\xff", false},           {"a\x80", false},           {"\xf0\x8f\xbf\xbf", false},
+	{"plain", true},     {"\xc3\xa9", true},      {"\xf0\x9f\x93\xa7", true},  {"\xc3", false},
+	{"\xc0\x80", false}, {"\xe0\x80\x80", false}, {"\xed\xa0\x80", false},     {"\xf4\x90\x80\x80", false},
+	{"\xff", false},     {"a\x80", false},        {"\xf0\x8f\xbf\xbf", false},
 };
 
 START_TEST(utf8_is_what_rfc_3629_says)

@@ -61,8 +61,7 @@ static bool fill(struct connection *c)
 	ssize_t n;
 
 	do
-		n = c->tls ? gnutls_record_recv(c->tls, c->buffer, BUFFER)
-			   : read(c->fd, c->buffer, BUFFER);
+		n = c->tls ? gnutls_record_recv(c->tls, c->buffer, BUFFER) : read(c->fd, c->buffer, BUFFER);
 	while (c->tls ? n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED : n < 0 && errno == EINTR);
 	c->from = 0;
 	c->to = n > 0 ? (size_t)n : 0;
@@ -70,8 +69,7 @@ static bool fill(struct connection *c)
 }
 
 /* Takes one line; keeps its first `size` octets without the line end, and its last number in braces. */
-static bool read_line(struct connection *c, char *line, size_t size, uint64_t *literal,
-		      uint64_t *octets)
+static bool read_line(struct connection *c, char *line, size_t size, uint64_t *literal, uint64_t *octets)
 {
 	size_t len = 0;
 	char tail[24] = "";
@@ -137,8 +135,7 @@ bool connection_answer(struct connection *c, const char *tag, struct answer *ret
 	for (;;) {
 		if (!read_line(c, line, sizeof line, &literal, &answer.octets))
 			return false;
-		if (!continues && strncmp(line, tag, tag_len) == 0 &&
-		    (tag[0] == '+' || line[tag_len] == ' '))
+		if (!continues && strncmp(line, tag, tag_len) == 0 && (tag[0] == '+' || line[tag_len] == ' '))
 			break;
 		if (!continues && line[0] == '*')
 			answer.untagged++;
@@ -164,10 +161,8 @@ struct connection *connection_open(const struct target *target)
 	if (!c)
 		return NULL;
 	c->fd = dial(target);
-	if (c->fd < 0 || (target->tls && !handshake(c)) ||
-	    !read_line(c, line, sizeof line, &literal, &octets)) {
-		fprintf(stderr, "connect to %s:%s failed: %s\n", target->host, target->port,
-			strerror(errno));
+	if (c->fd < 0 || (target->tls && !handshake(c)) || !read_line(c, line, sizeof line, &literal, &octets)) {
+		fprintf(stderr, "connect to %s:%s failed: %s\n", target->host, target->port, strerror(errno));
 		connection_close(c);
 		return NULL;
 	}
@@ -179,8 +174,7 @@ bool connection_send(struct connection *c, const void *data, size_t len)
 	const char *at = data;
 
 	while (len > 0) {
-		ssize_t n = c->tls ? gnutls_record_send(c->tls, at, len)
-				   : send(c->fd, at, len, MSG_NOSIGNAL);
+		ssize_t n = c->tls ? gnutls_record_send(c->tls, at, len) : send(c->fd, at, len, MSG_NOSIGNAL);
 
 		if (n <= 0)
 			return false;

@@ -115,11 +115,9 @@ static bool run_login(struct worker *w)
 /* 2 to 200 KB, most of them small, of lines that look like base64. */
 static bool run_append(struct worker *w)
 {
-	static const char head[] =
-		"From: a@example.test\r\nTo: b@example.test\r\nSubject: load\r\n"
-		"Date: Mon, 7 Feb 1994 21:52:25 -0800\r\nMessage-ID: <%08x@example.test>\r\n\r\n";
-	size_t size = 2000u +
-		      (next_random(w) % 8 == 0 ? next_random(w) % 198000 : next_random(w) % 20000);
+	static const char head[] = "From: a@example.test\r\nTo: b@example.test\r\nSubject: load\r\n"
+				   "Date: Mon, 7 Feb 1994 21:52:25 -0800\r\nMessage-ID: <%08x@example.test>\r\n\r\n";
+	size_t size = 2000u + (next_random(w) % 8 == 0 ? next_random(w) % 198000 : next_random(w) % 20000);
 	char *text = malloc(size + 512), tag[16];
 	int n = snprintf(text, 512, head, next_random(w));
 	char line[256];
@@ -130,10 +128,8 @@ static bool run_append(struct worker *w)
 	memcpy(text + size - 2, "\r\n", 2);
 	snprintf(tag, sizeof tag, "a%u", ++w->tag);
 	snprintf(line, sizeof line, "%s APPEND %s {%zu}\r\n", tag, w->options->mailbox, size);
-	ok = connection_send(w->connection, line, strlen(line)) &&
-	     connection_answer(w->connection, "+", NULL) &&
-	     connection_send(w->connection, text, size) &&
-	     connection_send(w->connection, "\r\n", 2) &&
+	ok = connection_send(w->connection, line, strlen(line)) && connection_answer(w->connection, "+", NULL) &&
+	     connection_send(w->connection, text, size) && connection_send(w->connection, "\r\n", 2) &&
 	     connection_answer(w->connection, tag, &w->sum) && w->sum.ok;
 	free(text);
 	return ok;
@@ -207,8 +203,7 @@ static bool run_mix(struct worker *w)
 	unsigned any = any_message(w), first = any > 50 ? any - 49 : 1;
 	bool ok = log_in(w) && command(w, "SELECT %s", w->options->mailbox) &&
 		  command(w, "FETCH %u:%u (FLAGS ENVELOPE)", first, first + 49) &&
-		  command(w, "FETCH %u BODY.PEEK[]", first) &&
-		  command(w, "STORE %u +FLAGS.SILENT (\\Seen)", first);
+		  command(w, "FETCH %u BODY.PEEK[]", first) && command(w, "STORE %u +FLAGS.SILENT (\\Seen)", first);
 
 	log_out(w);
 	return ok;
@@ -220,28 +215,27 @@ static bool run_idle(struct worker *w)
 
 	snprintf(line, sizeof line, "a%u IDLE\r\n", ++w->tag);
 	if (!log_in(w) || !command(w, "SELECT %s", w->options->mailbox) ||
-	    !connection_send(w->connection, line, strlen(line)) ||
-	    !connection_answer(w->connection, "+", NULL))
+	    !connection_send(w->connection, line, strlen(line)) || !connection_answer(w->connection, "+", NULL))
 		return false;
 	return true; /* the session stays open until the process ends */
 }
 
 static const struct scenario scenarios[] = {
-	{"login",         false, false, run_login        },
-	{"append",        true,  false, run_append       },
-	{"select",        false, false, run_select       },
-	{"reselect",      true,  false, run_reselect     },
-	{"metadata",      true,  true,  run_metadata     },
-	{"flags",         true,  true,  run_flags        },
-	{"body",          true,  true,  run_body         },
-	{"download",      true,  true,  run_download     },
-	{"store",         true,  true,  run_store        },
-	{"store-all",     true,  true,  run_store_all    },
-	{"search-flag",   true,  true,  run_search_flag  },
-	{"search-header", true,  true,  run_search_header},
-	{"search-body",   true,  true,  run_search_body  },
-	{"mix",           false, false, run_mix          },
-	{"idle",          false, false, run_idle         },
+	{"login", false, false, run_login},
+	{"append", true, false, run_append},
+	{"select", false, false, run_select},
+	{"reselect", true, false, run_reselect},
+	{"metadata", true, true, run_metadata},
+	{"flags", true, true, run_flags},
+	{"body", true, true, run_body},
+	{"download", true, true, run_download},
+	{"store", true, true, run_store},
+	{"store-all", true, true, run_store_all},
+	{"search-flag", true, true, run_search_flag},
+	{"search-header", true, true, run_search_header},
+	{"search-body", true, true, run_search_body},
+	{"mix", false, false, run_mix},
+	{"idle", false, false, run_idle},
 };
 
 static pthread_barrier_t ready;
@@ -251,8 +245,7 @@ static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	bool usable =
-		!scenario->log_in ||
-		(log_in(w) && (!scenario->select || command(w, "SELECT %s", w->options->mailbox)));
+		!scenario->log_in || (log_in(w) && (!scenario->select || command(w, "SELECT %s", w->options->mailbox)));
 
 	memset(&w->sum, 0, sizeof w->sum);
 	pthread_barrier_wait(&ready);
@@ -284,8 +277,8 @@ static double own_cpu(void)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-static void report(const struct worker *workers, unsigned count, uint64_t *latencies,
-		   unsigned long total, double seconds, double cpu)
+static void report(const struct worker *workers, unsigned count, uint64_t *latencies, unsigned long total,
+		   double seconds, double cpu)
 {
 	unsigned long errors = 0;
 	uint64_t untagged = 0, octets = 0;
@@ -300,8 +293,7 @@ static void report(const struct worker *workers, unsigned count, uint64_t *laten
 	       "\"client_cpu\": %.6f, "
 	       "\"p50_us\": %.1f, \"p99_us\": %.1f, \"untagged\": %llu, \"octets\": %llu}\n",
 	       scenario->name, total, errors, seconds, cpu, (double)latencies[total / 2] / 1e3,
-	       (double)latencies[total * 99 / 100] / 1e3, (unsigned long long)untagged,
-	       (unsigned long long)octets);
+	       (double)latencies[total * 99 / 100] / 1e3, (unsigned long long)untagged, (unsigned long long)octets);
 	fflush(stdout);
 }
 
@@ -332,8 +324,7 @@ static int run(const struct options *o)
 	start = now_ns();
 	for (unsigned i = 0; i < o->connections; i++)
 		pthread_join(threads[i], NULL);
-	report(workers, o->connections, latencies, total, (double)(now_ns() - start) / 1e9,
-	       own_cpu() - cpu);
+	report(workers, o->connections, latencies, total, (double)(now_ns() - start) / 1e9, own_cpu() - cpu);
 	if (strcmp(scenario->name, "idle") == 0)
 		sleep(o->hold);
 	for (unsigned i = 0; i < o->connections; i++)
@@ -356,20 +347,11 @@ static void usage(void)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"scenario",    1, NULL, 's'},
-                {"host",        1, NULL, 'h'},
-		{"port",        1, NULL, 'p'},
-                {"tls",         0, NULL, 't'},
-		{"user",        1, NULL, 'u'},
-                {"users",       1, NULL, 'U'},
-		{"password",    1, NULL, 'w'},
-                {"mailbox",     1, NULL, 'm'},
-		{"connections", 1, NULL, 'c'},
-                {"operations",  1, NULL, 'n'},
-		{"messages",    1, NULL, 'M'},
-                {"hold",        1, NULL, 'H'},
-		{"help",        0, NULL, '?'},
-                {NULL,          0, NULL, 0  },
+		{"scenario", 1, NULL, 's'},   {"host", 1, NULL, 'h'},     {"port", 1, NULL, 'p'},
+		{"tls", 0, NULL, 't'},        {"user", 1, NULL, 'u'},     {"users", 1, NULL, 'U'},
+		{"password", 1, NULL, 'w'},   {"mailbox", 1, NULL, 'm'},  {"connections", 1, NULL, 'c'},
+		{"operations", 1, NULL, 'n'}, {"messages", 1, NULL, 'M'}, {"hold", 1, NULL, 'H'},
+		{"help", 0, NULL, '?'},       {NULL, 0, NULL, 0},
 	};
 	struct options o = {.target = {.host = "127.0.0.1"},
 			    .user = "user%04u@example.test",

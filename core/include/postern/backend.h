@@ -72,7 +72,7 @@ struct ps_row {
 
 /* Mailbox attributes. The special uses are RFC 6154. */
 enum {
-	PS_MBOX_EXISTS = 1,     /* clear: only subscribed, or only the parent of others (\NonExistent) */
+	PS_MBOX_EXISTS = 1, /* clear: only subscribed, or only the parent of others (\NonExistent) */
 	PS_MBOX_SUBSCRIBED = 2,
 	PS_MBOX_ALL = 16,
 	PS_MBOX_ARCHIVE = 32,
@@ -151,7 +151,11 @@ enum ps_op_kind {
 	PS_OP_ATTRIBUTES,
 };
 
-enum ps_flag_mode { PS_FLAGS_SET, PS_FLAGS_ADD, PS_FLAGS_REMOVE };
+enum ps_flag_mode {
+	PS_FLAGS_SET,
+	PS_FLAGS_ADD,
+	PS_FLAGS_REMOVE
+};
 
 struct ps_op {
 	enum ps_op_kind kind;
@@ -194,17 +198,17 @@ struct ps_op_result {
 struct ps_batch {
 	const struct ps_op *ops;
 	size_t count;
-	struct ps_pool *pool;       /* results are allocated here */
+	struct ps_pool *pool;         /* results are allocated here */
 	struct ps_op_result *results; /* count of them, zeroed by the caller */
-	int err;                    /* set by commit: 0 or a ps_err; the batch is absent then */
-	size_t err_op;              /* which operation it was about */
+	int err;                      /* set by commit: 0 or a ps_err; the batch is absent then */
+	size_t err_op;                /* which operation it was about */
 };
 
 struct ps_store_args {
-	const char *user; /* full name, for the log */
-	const char *root; /* the user's mail location, absolute, may not exist yet; "" for memory */
+	const char *user;           /* full name, for the log */
+	const char *root;           /* the user's mail location, absolute, may not exist yet; "" for memory */
 	const struct ps_conf *conf; /* the backend's own section, checked against its schema */
-	bool create;      /* make what is missing; else PS_E_NOTFOUND */
+	bool create;                /* make what is missing; else PS_E_NOTFOUND */
 };
 
 typedef int (*ps_mailbox_fn)(void *arg, const struct ps_mailbox_info *info);
@@ -242,8 +246,8 @@ struct ps_backend {
 	int (*keywords)(struct ps_read *read, struct ps_mbox *mbox, const char *const **ret_names, size_t *ret_count);
 	/* Rows with UIDs in `uids` and a modseq above `changed_since` (0: all), by UID ascending. Costs what
 	 * it reports when changed_since is not 0. */
-	int (*scan)(struct ps_read *read, struct ps_mbox *mbox, struct ps_range uids, uint64_t changed_since, ps_row_fn fn,
-	            void *arg);
+	int (*scan)(struct ps_read *read, struct ps_mbox *mbox, struct ps_range uids, uint64_t changed_since,
+		    ps_row_fn fn, void *arg);
 	/* UIDs expunged with a modseq above `since`; in no order, may repeat. */
 	int (*vanished)(struct ps_read *read, struct ps_mbox *mbox, uint64_t since, ps_range_fn fn, void *arg);
 	/* What was given as `cache`, or PS_E_NOTFOUND; valid until read_end(). */

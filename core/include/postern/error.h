@@ -12,25 +12,25 @@
 
 enum ps_err {
 	PS_OK = 0,
-	PS_E_INTERNAL = -1,    /* a bug, or a failure with nothing to act on: log it */
-	PS_E_STORAGE = -2,     /* reading or writing failed (EIO and the like); nothing was acknowledged */
-	PS_E_NOTFOUND = -3,    /* no such mailbox, user, file, setting */
-	PS_E_EXISTS = -4,      /* the name is taken */
-	PS_E_GONE = -5,        /* the message was expunged, or the mailbox deleted, meanwhile */
-	PS_E_INVALID = -6,     /* the caller's argument is not lawful: a bad name, a bad number */
-	PS_E_LIMIT = -7,       /* larger, deeper or more than a limit allows */
-	PS_E_FULL = -8,        /* ENOSPC, EDQUOT of the file system */
-	PS_E_QUOTA = -9,       /* the user's quota */
-	PS_E_BUSY = -10,       /* a lock was not had in time; trying again may work */
-	PS_E_ACCESS = -11,     /* rights do not allow it */
+	PS_E_INTERNAL = -1,     /* a bug, or a failure with nothing to act on: log it */
+	PS_E_STORAGE = -2,      /* reading or writing failed (EIO and the like); nothing was acknowledged */
+	PS_E_NOTFOUND = -3,     /* no such mailbox, user, file, setting */
+	PS_E_EXISTS = -4,       /* the name is taken */
+	PS_E_GONE = -5,         /* the message was expunged, or the mailbox deleted, meanwhile */
+	PS_E_INVALID = -6,      /* the caller's argument is not lawful: a bad name, a bad number */
+	PS_E_LIMIT = -7,        /* larger, deeper or more than a limit allows */
+	PS_E_FULL = -8,         /* ENOSPC, EDQUOT of the file system */
+	PS_E_QUOTA = -9,        /* the user's quota */
+	PS_E_BUSY = -10,        /* a lock was not had in time; trying again may work */
+	PS_E_ACCESS = -11,      /* rights do not allow it */
 	PS_E_UNSUPPORTED = -12, /* this backend, build or machine cannot */
-	PS_E_CORRUPT = -13,    /* what was read cannot be right */
-	PS_E_MOVED = -14,      /* the store has another generation; open it again */
-	PS_E_CONFLICT = -15,   /* a condition of the batch did not hold */
-	PS_E_AGAIN = -16,      /* would block */
-	PS_E_CLOSED = -17,     /* the other side has gone */
-	PS_E_SYNTAX = -18,     /* what was parsed is not of the grammar */
-	PS_E_AUTH = -19,       /* the credentials are not right */
+	PS_E_CORRUPT = -13,     /* what was read cannot be right */
+	PS_E_MOVED = -14,       /* the store has another generation; open it again */
+	PS_E_CONFLICT = -15,    /* a condition of the batch did not hold */
+	PS_E_AGAIN = -16,       /* would block */
+	PS_E_CLOSED = -17,      /* the other side has gone */
+	PS_E_SYNTAX = -18,      /* what was parsed is not of the grammar */
+	PS_E_AUTH = -19,        /* the credentials are not right */
 };
 
 /* Remembers the sentence (this thread's last one, at most 511 octets) and returns `code`. */

@@ -22,7 +22,7 @@ struct ps_span {
 	uint64_t length;     /* in CRLF form */
 	uint64_t raw_offset; /* in the octets of struct ps_body */
 	uint64_t raw_length;
-	uint64_t lines;      /* line ends within */
+	uint64_t lines; /* line ends within */
 };
 
 /* A cache that was read; points into the octets it was opened from. */
@@ -44,11 +44,11 @@ enum ps_section {
 	PS_SECTION_ALL,    /* "" or "1.2": the whole, or the part's body */
 	PS_SECTION_HEADER, /* "HEADER": of the message, or of a message/rfc822 part; with its blank line */
 	PS_SECTION_TEXT,
-	PS_SECTION_MIME,   /* needs a part number */
+	PS_SECTION_MIME, /* needs a part number */
 };
 /* `part`: numbers as in "1.2.3" and their count. PS_E_NOTFOUND when the message has no such part. */
 int ps_cache_section(const struct ps_cache *cache, const uint32_t *part, size_t depth, enum ps_section what,
-                     struct ps_span *ret_span);
+		     struct ps_span *ret_span);
 
 /* What a leaf is, for BINARY, search and preview. Strings in the pool, lower case where case is not significant. */
 struct ps_part_info {
@@ -57,13 +57,13 @@ struct ps_part_info {
 	const char *encoding;       /* "7bit", "base64", ... */
 	struct ps_span header;      /* its MIME header, with the blank line */
 	struct ps_span body;
-	const uint32_t *part;       /* its number */
+	const uint32_t *part; /* its number */
 	size_t depth;
 };
 /* Leaves in order; non-zero from fn ends the walk. A message/rfc822 part comes as type "message" with the header of the
  * message within as its body, ahead of that message's leaves. */
-int ps_cache_leaves(const struct ps_cache *cache, struct ps_pool *pool, int (*fn)(void *arg, const struct ps_part_info *),
-                    void *arg);
+int ps_cache_leaves(const struct ps_cache *cache, struct ps_pool *pool,
+		    int (*fn)(void *arg, const struct ps_part_info *), void *arg);
 
 /* Header fields of the message that the cache keeps verbatim (the common ones: ps_cache_has_field), as CRLF text
  * with the terminating blank line left out, in the message's order. `names` without colon; ASCII case
@@ -120,13 +120,13 @@ void ps_charset_preload(void);
  * (RFC 9051 section 9 forbids them in literals). A span of a cache that was made from the CRLF form serves a body with bare
  * LFs too, but then reading starts with the message. */
 int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_t from, uint64_t len,
-                 int (*write)(void *arg, struct ps_bytes octets), void *arg);
+		 int (*write)(void *arg, struct ps_bytes octets), void *arg);
 
 /* The same, a piece at a time, for those who must wait in between. `body` stays open meanwhile. next() gives at most
  * 128 KiB, valid until it is called again; no octets: that was all. */
 struct ps_body_stream;
 struct ps_body_stream *ps_body_stream_create(const struct ps_body *body, const struct ps_span *span, uint64_t from,
-                                             uint64_t len);
+					     uint64_t len);
 int ps_body_stream_next(struct ps_body_stream *stream, struct ps_bytes *ret_octets);
 void ps_body_stream_destroy(struct ps_body_stream *stream); /* destroy(NULL) does nothing */
 

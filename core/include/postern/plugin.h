@@ -19,7 +19,7 @@
 
 #define PS_ABI_MAJOR 0u
 #define PS_ABI_MINOR 1u
-#define PS_ABI ((PS_ABI_MAJOR << 16) | PS_ABI_MINOR)
+#define PS_ABI       ((PS_ABI_MAJOR << 16) | PS_ABI_MINOR)
 
 enum ps_plugin_kind {
 	PS_PLUGIN_BACKEND = 1,  /* ops: struct ps_backend, postern/backend.h */
@@ -27,13 +27,13 @@ enum ps_plugin_kind {
 };
 
 struct ps_plugin {
-	uint32_t abi;         /* PS_ABI when the plugin was compiled */
-	uint32_t size;        /* sizeof(struct ps_plugin) then */
-	uint32_t kind;        /* enum ps_plugin_kind */
-	uint32_t ops_size;    /* sizeof the ops struct then */
-	const char *name;     /* as the configuration spells it: "maildir"; equals the file name without .so */
-	const char *summary;  /* one line for people */
-	const char *build;    /* NULL; or, if it uses in-tree headers, PS_BUILD: loads into the same build only */
+	uint32_t abi;        /* PS_ABI when the plugin was compiled */
+	uint32_t size;       /* sizeof(struct ps_plugin) then */
+	uint32_t kind;       /* enum ps_plugin_kind */
+	uint32_t ops_size;   /* sizeof the ops struct then */
+	const char *name;    /* as the configuration spells it: "maildir"; equals the file name without .so */
+	const char *summary; /* one line for people */
+	const char *build;   /* NULL; or, if it uses in-tree headers, PS_BUILD: loads into the same build only */
 	const void *ops;
 	const struct ps_setting *settings; /* schema of its section; NULL: it has none */
 };

@@ -27,8 +27,8 @@ void ps_pool_reset(struct ps_pool *pool);
 void *ps_pool_alloc(struct ps_pool *pool, size_t size) __attribute__((malloc, alloc_size(2)));
 void *ps_pool_zalloc(struct ps_pool *pool, size_t size) __attribute__((malloc, alloc_size(2)));
 void *ps_pool_memdup(struct ps_pool *pool, const void *data, size_t size);
-char *ps_pool_strdup(struct ps_pool *pool, const char *s);                /* NULL gives NULL */
-char *ps_pool_strndup(struct ps_pool *pool, const char *s, size_t size);  /* adds the NUL */
+char *ps_pool_strdup(struct ps_pool *pool, const char *s);               /* NULL gives NULL */
+char *ps_pool_strndup(struct ps_pool *pool, const char *s, size_t size); /* adds the NUL */
 char *ps_pool_printf(struct ps_pool *pool, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Grows an array of `*cap` elements of `size` octets, of which `used` are in use, so that one more
@@ -44,9 +44,9 @@ void *ps_zalloc(size_t size) __attribute__((malloc, alloc_size(1)));
 void *ps_realloc(void *old, size_t size);
 char *ps_strdup(const char *s);
 
-#define PS_NEW(pool, type) ((type *)ps_pool_zalloc((pool), sizeof(type)))
+#define PS_NEW(pool, type)     ((type *)ps_pool_zalloc((pool), sizeof(type)))
 #define PS_NEWV(pool, type, n) ((type *)ps_pool_zalloc((pool), sizeof(type) * (size_t)(n)))
-#define PS_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define PS_ARRAY_LEN(a)        (sizeof(a) / sizeof((a)[0]))
 
 /* PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ...; frees it when the block is left. */
 #define PS_CLEANUP(fn) __attribute__((cleanup(fn)))

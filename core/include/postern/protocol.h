@@ -20,7 +20,7 @@ struct ps_half {
 };
 
 struct ps_protocol {
-	const char *service;        /* in logs and for authentication: "imap" */
+	const char *service;         /* in logs and for authentication: "imap" */
 	const struct ps_half *front; /* until log-in (or for ever) */
 	const struct ps_half *mail;  /* after log-in; NULL: the protocol lives in front only */
 	/* What to say when a connection cannot be served, with line end: the server is full, is going down.

@@ -75,12 +75,12 @@ void ps_session_wake(struct ps_session *s);
 
 /* The protocol's own state: zeroed memory of the half's state_size. */
 void *ps_session_state(struct ps_session *s);
-struct ps_pool *ps_session_pool(struct ps_session *s); /* lives as long as the session in this process */
-const char *ps_session_sid(const struct ps_session *s); /* in every log line */
+struct ps_pool *ps_session_pool(struct ps_session *s);     /* lives as long as the session in this process */
+const char *ps_session_sid(const struct ps_session *s);    /* in every log line */
 const char *ps_session_remote(const struct ps_session *s); /* "192.0.2.1:49152", "unix" */
 const char *ps_session_local(const struct ps_session *s);
 bool ps_session_is_tls(const struct ps_session *s);
-const struct ps_conf *ps_session_conf(const struct ps_session *s); /* the protocol's section */
+const struct ps_conf *ps_session_conf(const struct ps_session *s);      /* the protocol's section */
 const struct ps_conf *ps_session_core_conf(const struct ps_session *s); /* the root */
 
 /* ---- front only ------------------------------------------------------------------------------ */
@@ -110,7 +110,7 @@ enum ps_auth_status {
 	PS_AUTH_TEMPFAIL, /* cannot tell now: [UNAVAILABLE] */
 	PS_AUTH_REFUSED,  /* right, but may not log in: [AUTHORIZATIONFAILED]; data is text for the user */
 	PS_AUTH_UNKNOWN_MECHANISM,
-	PS_AUTH_PRIVACY,  /* not without TLS: [PRIVACYREQUIRED] */
+	PS_AUTH_PRIVACY, /* not without TLS: [PRIVACYREQUIRED] */
 };
 
 struct ps_auth_reply {

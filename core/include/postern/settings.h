@@ -13,10 +13,10 @@
 #include <stdint.h>
 
 enum ps_setting_type {
-	PS_SET_BOOL,    /* yes no true false on off */
-	PS_SET_INT,     /* min..max */
-	PS_SET_SIZE,    /* octets: "64K" "1M" "2G"; min..max in octets */
-	PS_SET_TIME,    /* seconds: "30s" "5m" "2h" "7d"; min..max in seconds */
+	PS_SET_BOOL, /* yes no true false on off */
+	PS_SET_INT,  /* min..max */
+	PS_SET_SIZE, /* octets: "64K" "1M" "2G"; min..max in octets */
+	PS_SET_TIME, /* seconds: "30s" "5m" "2h" "7d"; min..max in seconds */
 	PS_SET_STRING,
 	PS_SET_CHOICE,  /* one of the words of `choices` */
 	PS_SET_LIST,    /* of strings */
@@ -31,7 +31,7 @@ struct ps_setting {
 	const char *choices; /* "lf crlf" */
 	const struct ps_setting *section;
 	bool titled;
-	const char *help;    /* one line, for `postern config show` and the manual */
+	const char *help; /* one line, for `postern config show` and the manual */
 };
 
 struct ps_conf; /* a section that was read; lives as long as the configuration it belongs to */

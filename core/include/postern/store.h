@@ -21,7 +21,7 @@ struct ps_append;
 
 /* What the user database says of a user. */
 struct ps_user_info {
-	const char *name;    /* full: "alice@example.test" */
+	const char *name; /* full: "alice@example.test" */
 	uid_t uid;
 	gid_t gid;
 	const char *home;    /* absolute */
@@ -56,9 +56,10 @@ bool ps_mailbox_name_match(const char *pattern, const char *name);
 
 /* All mailboxes and names only subscribed, sorted by name. info is valid in the callback. */
 int ps_user_list(struct ps_user *user, ps_mailbox_fn fn, void *arg);
-int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_info *ret_info); /* ret_info->name = name */
+int ps_user_status(struct ps_user *user, const char *name,
+		   struct ps_mailbox_info *ret_info); /* ret_info->name = name */
 int ps_user_create(struct ps_user *user, const char *name, uint32_t special_use);
-int ps_user_delete(struct ps_user *user, const char *name);   /* INBOX: PS_E_INVALID */
+int ps_user_delete(struct ps_user *user, const char *name);                 /* INBOX: PS_E_INVALID */
 int ps_user_rename(struct ps_user *user, const char *from, const char *to); /* with all below; INBOX as the RFC says */
 int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed);
 
@@ -67,7 +68,7 @@ int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed);
 /* A session's picture of a selected mailbox, with sequence numbers. `changed` (may be NULL) is called
  * from any thread when there is something that ps_view_sync() would tell. */
 int ps_view_open(struct ps_user *user, const char *name, bool read_only, void (*changed)(void *arg), void *arg,
-                 struct ps_view **ret_view);
+		 struct ps_view **ret_view);
 void ps_view_close(struct ps_view *view);
 
 /* Figures of the mailbox as the view shows it. */
@@ -98,7 +99,10 @@ bool ps_view_is_recent(const struct ps_view *view, uint32_t uid);
  * first (each number as it is at that moment, highest first), then flags, then exists. Without PS_SYNC_EXPUNGE,
  * expunged messages stay in the view (RFC 9051 section 7.5.1). PS_SYNC_LOOK asks the backend for outside changes too.
  * PS_E_GONE: the mailbox was deleted. */
-enum { PS_SYNC_EXPUNGE = 1, PS_SYNC_LOOK = 2 };
+enum {
+	PS_SYNC_EXPUNGE = 1,
+	PS_SYNC_LOOK = 2
+};
 struct ps_view_events {
 	void (*expunged)(void *arg, uint32_t seq, uint32_t uid);
 	void (*flags)(void *arg, uint32_t seq, const struct ps_row *row);
@@ -119,7 +123,7 @@ int ps_set_parse(struct ps_bytes text, uint32_t star, struct ps_pool *pool, stru
 void ps_set_format(struct ps_buf *out, const struct ps_range *ranges, size_t count); /* as given, "1:3,7" */
 /* Parses a set and gives UIDs that are in the view. by_uid false: sequence numbers, PS_E_INVALID if one is beyond. */
 int ps_view_resolve(const struct ps_view *view, struct ps_bytes text, bool by_uid, struct ps_pool *pool,
-                    struct ps_set *ret_uids);
+		    struct ps_set *ret_uids);
 
 /* Changes. Durable when they return. Results as in postern/backend.h. */
 struct ps_flag_change {
@@ -129,10 +133,10 @@ struct ps_flag_change {
 	uint64_t unchanged_since;    /* UINT64_MAX: no condition */
 };
 int ps_view_change_flags(struct ps_view *view, const struct ps_set *uids, const struct ps_flag_change *change,
-                         struct ps_pool *pool, struct ps_op_result *ret_result);
+			 struct ps_pool *pool, struct ps_op_result *ret_result);
 int ps_view_expunge(struct ps_view *view, const struct ps_set *uids); /* NULL: all; only those with \Deleted */
 int ps_view_copy(struct ps_view *view, const struct ps_set *uids, const char *target, bool move, struct ps_pool *pool,
-                 struct ps_op_result *ret_result);
+		 struct ps_op_result *ret_result);
 
 /* Appending: open, then for each message begin, write..., end; commit all at once. PS_E_NOTFOUND: no such mailbox. */
 struct ps_append_message {
@@ -165,25 +169,25 @@ void ps_view_body_close(struct ps_view *view, struct ps_body *body);
 
 enum ps_search_kind {
 	PS_SEARCH_ALL,
-	PS_SEARCH_AND,      /* children */
-	PS_SEARCH_OR,       /* children */
-	PS_SEARCH_NOT,      /* children: one */
-	PS_SEARCH_SEQ,      /* set, of UIDs (resolved) */
-	PS_SEARCH_FLAG,     /* number: PS_FLAG_* */
-	PS_SEARCH_KEYWORD,  /* text */
+	PS_SEARCH_AND,     /* children */
+	PS_SEARCH_OR,      /* children */
+	PS_SEARCH_NOT,     /* children: one */
+	PS_SEARCH_SEQ,     /* set, of UIDs (resolved) */
+	PS_SEARCH_FLAG,    /* number: PS_FLAG_* */
+	PS_SEARCH_KEYWORD, /* text */
 	PS_SEARCH_RECENT,
-	PS_SEARCH_LARGER,   /* number */
+	PS_SEARCH_LARGER, /* number */
 	PS_SEARCH_SMALLER,
-	PS_SEARCH_BEFORE,   /* date: day; internal date, disregarding time and zone */
+	PS_SEARCH_BEFORE, /* date: day; internal date, disregarding time and zone */
 	PS_SEARCH_ON,
 	PS_SEARCH_SINCE,
 	PS_SEARCH_SENTBEFORE, /* the Date: field */
 	PS_SEARCH_SENTON,
 	PS_SEARCH_SENTSINCE,
-	PS_SEARCH_HEADER,   /* name, text ("" : the field is there) */
-	PS_SEARCH_BODY,     /* text */
-	PS_SEARCH_TEXT,     /* text: header or body */
-	PS_SEARCH_MODSEQ,   /* number: modseq >= number */
+	PS_SEARCH_HEADER, /* name, text ("" : the field is there) */
+	PS_SEARCH_BODY,   /* text */
+	PS_SEARCH_TEXT,   /* text: header or body */
+	PS_SEARCH_MODSEQ, /* number: modseq >= number */
 };
 
 /* A node of a search program; at most 32 deep and 2,000 nodes (the parser sees to it). */
@@ -203,7 +207,7 @@ struct ps_search *ps_search_create(struct ps_view *view, struct ps_pool *pool, c
 /* Works until `slice_over(arg)` says stop; 1: finished, 0: call again, negative: error. Hits are sequence
  * numbers of the view at the time of the call, ascending; no ps_view_sync() with PS_SYNC_EXPUNGE in between. */
 int ps_search_step(struct ps_search *search, bool (*slice_over)(void *arg), void *arg,
-                   int (*hit)(void *arg, uint32_t seq, const struct ps_row *row), void *hit_arg);
+		   int (*hit)(void *arg, uint32_t seq, const struct ps_row *row), void *hit_arg);
 void ps_search_destroy(struct ps_search *search);
 
 #endif
