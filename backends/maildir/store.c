@@ -80,7 +80,7 @@ static void set_index(struct ps_store *store, struct ps_index *index)
 	pthread_mutex_lock(&store->mutex);
 	old = store->index;
 	store->index = index;
-	store->own_txn = 0; /* what was seen before is another index's: all counts as changed by others */
+	store->own_txn = ps_index_last_txn(index); /* what was seen before is another index's */
 	store->foreign_gen++;
 	pthread_mutex_unlock(&store->mutex);
 	ps_index_close(old);

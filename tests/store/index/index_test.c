@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "postern/index.h"
+#include "postern/io.h"
+#include "tests/unit.h"
+
+static char path[64];
+static struct ps_index *ix;
+
+static bool open_index(void)
+{
+	bool fresh;
+
+	ck_assert_ok(ps_index_open(path, &ix, &fresh));
+	return fresh;
+}
+
+static struct ps_index_txn *begin(void)
+{
+	struct ps_index_txn *txn;
+
+	ck_assert_ok(ps_index_write(ix, &txn));
+	return txn;
+}
+
+static void complete(void)
+{
+	struct ps_index_txn *txn = begin();
+
+	ck_assert_ok(ps_index_complete(txn));
+	ck_assert_ok(ps_index_commit(txn));
+}
+
+static void setup(void)
+{
+	snprintf(path, sizeof path, "/tmp/postern-index-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(path));
+	ck_assert(open_index());
+	complete();
+}
+
+static void teardown(void)
+{
+	char command[128];
+
+	ps_index_close(ix);
+	snprintf(command, sizeof command, "rm -rf %s", path);
+	ck_assert_int_eq(system(command), 0);
+}
+
+static struct ps_index_box make_box(struct ps_index_txn *txn, const char *name)
+{
+	struct ps_index_box box = {.uid_validity = 1, .uid_next = 1};
+
+	snprintf(box.name, sizeof box.name, "%s", name);
+	ck_assert_ok(ps_index_box_put(txn, &box));
+	return box;
+}
+
+static void put_row(struct ps_index_txn *txn, struct ps_index_box *box, uint32_t uid, uint64_t modseq)
+{
+	struct ps_row row = {.uid = uid, .modseq = modseq, .size = uid * 10};
+
+	ck_assert_ok(ps_index_row_put(txn, box, &row, ps_bytes_str("locator")));
+}
+
+static int list_row(void *arg, const struct ps_row *row, struct ps_bytes locator)
+{
+	ck_assert_bytes_eq(locator, "locator");
+	return ps_buf_printf(arg, "%u ", row->uid);
+}
+
+static int list_range(void *arg, struct ps_range range)
+{
+	return ps_buf_printf(arg, "%u:%u ", range.first, range.last);
+}
+
+START_TEST(rows_are_told_by_uid_and_by_change)
+{
+	struct ps_index_txn *txn = begin();
+	struct ps_index_box box = make_box(txn, "INBOX"), other = make_box(txn, "Other"), again;
+	struct ps_range all = {1, UINT32_MAX};
+	struct ps_buf out = {0};
+
+	for (uint32_t uid = 1; uid <= 5; uid++)
+		put_row(txn, &box, uid, uid);
+	put_row(txn, &other, 9, 100);
+	put_row(txn, &box, 4, 6);
+	put_row(txn, &box, 2, 7);
+	ck_assert_ok(ps_index_changed(txn, box.key, all, 4, list_row, &out));
+	ck_assert_str_eq(ps_buf_cstr(&out), "2 4 5 ");
+	ps_buf_reset(&out);
+	ck_assert_ok(ps_index_rows(txn, box.key, (struct ps_range){2, 3}, list_row, &out));
+	ck_assert_str_eq(ps_buf_cstr(&out), "2 3 ");
+	ck_assert_uint_eq(box.messages, 5);
+	ck_assert_uint_eq(box.unseen, 5);
+	ck_assert_uint_eq(box.size, 150);
+	ck_assert_uint_eq(box.highest_modseq, 7);
+	ck_assert_ok(ps_index_box_put(txn, &box));
+	ck_assert_ok(ps_index_box_find(txn, "INBOX", &again));
+	ck_assert_mem_eq(&box, &again, offsetof(struct ps_index_box, name));
+	ck_assert_ok(ps_index_box_remove(txn, box.key));
+	ps_buf_reset(&out);
+	ck_assert_ok(ps_index_rows(txn, box.key, all, list_row, &out));
+	ck_assert_ok(ps_index_rows(txn, other.key, all, list_row, &out));
+	ck_assert_str_eq(ps_buf_cstr(&out), "9 ");
+	ck_assert_int_eq(ps_index_box_find(txn, "INBOX", &again), PS_E_NOTFOUND);
+	ps_index_end(txn);
+	ps_buf_finish(&out);
+}
+END_TEST
+
+START_TEST(what_vanishes_together_is_one_range)
+{
+	struct ps_index_txn *txn = begin();
+	struct ps_index_box box = make_box(txn, "INBOX");
+	struct ps_buf out = {0};
+
+	for (uint32_t uid = 1; uid <= 6; uid++)
+		put_row(txn, &box, uid, uid);
+	for (uint32_t uid = 2; uid <= 4; uid++)
+		ck_assert_ok(ps_index_row_vanish(txn, &box, uid, 7));
+	ck_assert_ok(ps_index_row_vanish(txn, &box, 5, 8));
+	ck_assert_int_eq(ps_index_row_vanish(txn, &box, 5, 9), PS_E_NOTFOUND);
+	ck_assert_ok(ps_index_vanished(txn, box.key, 0, list_range, &out));
+	ck_assert_str_eq(ps_buf_cstr(&out), "2:4 5:5 ");
+	ps_buf_reset(&out);
+	ck_assert_ok(ps_index_vanished(txn, box.key, 7, list_range, &out));
+	ck_assert_str_eq(ps_buf_cstr(&out), "5:5 ");
+	ck_assert_uint_eq(box.messages, 2);
+	ps_index_end(txn);
+	ps_buf_finish(&out);
+}
+END_TEST
+
+START_TEST(two_mailboxes_change_places)
+{
+	struct ps_index_txn *txn = begin();
+	struct ps_index_box a = make_box(txn, "A"), b = make_box(txn, "B"), found;
+
+	snprintf(a.name, sizeof a.name, "B");
+	snprintf(b.name, sizeof b.name, "A");
+	ck_assert_ok(ps_index_box_put(txn, &a));
+	ck_assert_ok(ps_index_box_put(txn, &b));
+	ck_assert_ok(ps_index_box_find(txn, "B", &found));
+	ck_assert_uint_eq(found.key, a.key);
+	ck_assert_ok(ps_index_box_find(txn, "A", &found));
+	ck_assert_uint_eq(found.key, b.key);
+	ps_index_end(txn);
+}
+END_TEST
+
+START_TEST(a_full_map_grows)
+{
+	static uint8_t block[1 << 20];
+	unsigned grown = 0, put = 0;
+
+	while (put < 64) {
+		struct ps_index_txn *txn = begin();
+		int r = 0;
+
+		for (unsigned i = 0; r == 0 && i < 32; i++)
+			r = ps_index_cache_put(txn, 1, ++put, ps_bytes(block, sizeof block));
+		if (r == 0)
+			r = ps_index_commit(txn);
+		else
+			ps_index_end(txn);
+		if (r == 0)
+			continue;
+		ck_assert_int_eq(r, PS_E_AGAIN);
+		ck_assert_ok(ps_index_grow(ix));
+		put -= put % 32 ? put % 32 : 32;
+		grown++;
+	}
+	ck_assert_uint_gt(grown, 0);
+}
+END_TEST
+
+START_TEST(a_read_sees_one_moment)
+{
+	struct ps_index_txn *txn = begin(), *read;
+
+	ck_assert_ok(ps_index_number_put(txn, "n", 1));
+	ck_assert_ok(ps_index_commit(txn));
+	ck_assert_ok(ps_index_read(ix, &read));
+	txn = begin();
+	ck_assert_ok(ps_index_number_put(txn, "n", 2));
+	ck_assert_ok(ps_index_commit(txn));
+	ck_assert_uint_eq(ps_index_number(read, "n"), 1);
+	ps_index_end(read);
+}
+END_TEST
+
+/* ---- when it is trusted ---------------------------------------------------------------------- */
+
+static void edit_file(const char *name, long at, const char *text)
+{
+	char file[128];
+	FILE *f;
+
+	snprintf(file, sizeof file, "%s/%s", path, name);
+	f = fopen(file, "r+");
+	ck_assert_ptr_nonnull(f);
+	fseek(f, at, SEEK_SET);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* In a process of its own that ends without closing. */
+static void use_and_die(void)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		_exit(open_index() ? 1 : 0);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+}
+
+START_TEST(a_clean_close_is_trusted)
+{
+	ps_index_close(ix);
+	ck_assert(!open_index());
+}
+END_TEST
+
+START_TEST(a_killed_process_does_not_hurt)
+{
+	ps_index_close(ix);
+	use_and_die();
+	ck_assert(!open_index());
+}
+END_TEST
+
+START_TEST(a_crash_of_the_machine_does)
+{
+	ps_index_close(ix);
+	use_and_die();
+	edit_file("mark", 22, "another-boot"); /* the kernel's id of this boot stands there */
+	ck_assert(open_index());
+	complete();
+}
+END_TEST
+
+START_TEST(a_clean_close_outlives_the_boot)
+{
+	ps_index_close(ix);
+	edit_file("mark", 22, "another-boot");
+	ck_assert(!open_index());
+}
+END_TEST
+
+START_TEST(many_deaths_in_a_row_end_the_trust)
+{
+	bool fresh = false;
+
+	ps_index_close(ix);
+	for (int i = 0; i < 40 && !fresh; i++) {
+		pid_t child = fork();
+		int status;
+
+		if (child == 0)
+			_exit(open_index());
+		ck_assert_int_eq(waitpid(child, &status, 0), child);
+		fresh = WEXITSTATUS(status) == 1;
+	}
+	ck_assert(fresh);
+	open_index();
+}
+END_TEST
+
+START_TEST(what_is_no_index_is_begun_anew)
+{
+	ps_index_close(ix);
+	edit_file("data.mdb", 0, "this is not what LMDB writes at the start of its files, not at all");
+	edit_file("data.mdb", 4096, "nor this");
+	ck_assert(open_index());
+	complete();
+}
+END_TEST
+
+START_TEST(a_removed_index_is_noticed)
+{
+	struct ps_index *old = ix;
+
+	ck_assert(ps_index_is_at(ix, path));
+	ps_index_discard(path);
+	ck_assert(!ps_index_is_at(ix, path));
+	ck_assert(open_index());
+	ck_assert_ptr_ne(old, ix);
+	ps_index_close(old);
+}
+END_TEST
+
+/* ---- postern/io.h ---------------------------------------------------------------------------- */
+
+START_TEST(crc_is_castagnolis)
+{
+	uint8_t zeros[32] = {0};
+
+	/* RFC 3720 appendix B.4 */
+	ck_assert_uint_eq(ps_crc32c(0, zeros, sizeof zeros), 0x8a9136aa);
+	ck_assert_uint_eq(ps_crc32c(0, "123456789", 9), 0xe3069283);
+	ck_assert_uint_eq(ps_crc32c(ps_crc32c(0, "1234", 4), "56789", 5), 0xe3069283);
+}
+END_TEST
+
+START_TEST(a_path_cannot_leave_its_directory)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY);
+	char link[128];
+
+	snprintf(link, sizeof link, "%s/link", path);
+	ck_assert_int_eq(symlink("/etc", link), 0);
+	ck_assert_int_lt(ps_io.open(dir, "link/passwd", O_RDONLY, 0), 0);
+	ck_assert_int_lt(ps_io.open(dir, "../../etc/passwd", O_RDONLY, 0), 0);
+	ck_assert_int_lt(ps_io.open(dir, "/etc/passwd", O_RDONLY, 0), 0);
+	close(dir);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("index");
+	TCase *tc = tcase_create("index");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, rows_are_told_by_uid_and_by_change);
+	tcase_add_test(tc, what_vanishes_together_is_one_range);
+	tcase_add_test(tc, two_mailboxes_change_places);
+	tcase_add_test(tc, a_full_map_grows);
+	tcase_add_test(tc, a_read_sees_one_moment);
+	tcase_add_test(tc, a_clean_close_is_trusted);
+	tcase_add_test(tc, a_killed_process_does_not_hurt);
+	tcase_add_test(tc, a_crash_of_the_machine_does);
+	tcase_add_test(tc, a_clean_close_outlives_the_boot);
+	tcase_add_test(tc, many_deaths_in_a_row_end_the_trust);
+	tcase_add_test(tc, what_is_no_index_is_begun_anew);
+	tcase_add_test(tc, a_removed_index_is_noticed);
+	tcase_add_test(tc, crc_is_castagnolis);
+	tcase_add_test(tc, a_path_cannot_leave_its_directory);
+	suite_add_tcase(suite, tc);
+	return unit_main(suite);
+}
