@@ -70,6 +70,36 @@ void ps_ranges_sort(struct ps_ranges *ranges)
 	ranges->count = ps_ranges_normalise(ranges->ptr, ranges->count);
 }
 
+void ps_ranges_add_difference(struct ps_ranges *ranges, const struct ps_set *a, const struct ps_set *b)
+{
+	size_t j = 0;
+
+	for (size_t i = 0; i < a->count; i++) {
+		uint64_t from = a->ranges[i].first, last = a->ranges[i].last;
+
+		while (j < b->count && b->ranges[j].last < from)
+			j++;
+		/* The last of these may reach into the next range of `a`, and is looked at again. */
+		for (; j < b->count && b->ranges[j].first <= last; j++) {
+			if (b->ranges[j].first > from)
+				ps_ranges_add(ranges, (struct ps_range){(uint32_t)from, b->ranges[j].first - 1});
+			from = (uint64_t)b->ranges[j].last + 1;
+			if (from > last)
+				break;
+		}
+		if (from <= last)
+			ps_ranges_add(ranges, (struct ps_range){(uint32_t)from, (uint32_t)last});
+	}
+}
+
+struct ps_set ps_ranges_to_set(struct ps_ranges *ranges, struct ps_pool *pool)
+{
+	struct ps_set set = {ps_pool_memdup(pool, ranges->ptr, ranges->count * sizeof *ranges->ptr), ranges->count};
+
+	ps_ranges_finish(ranges);
+	return set;
+}
+
 /* nz-number or "*"; `text` is moved behind it. */
 static int parse_number(struct ps_bytes *text, uint32_t star, uint32_t *ret_n)
 {
@@ -142,11 +172,9 @@ int ps_set_parse(struct ps_bytes text, uint32_t star, struct ps_pool *pool, stru
 	struct ps_ranges ranges = {0};
 	int r = parse_set(text, star, &ranges);
 
-	if (r == 0) {
-		ps_ranges_sort(&ranges);
-		ret_set->count = ranges.count;
-		ret_set->ranges = ps_pool_memdup(pool, ranges.ptr, ranges.count * sizeof *ranges.ptr);
-	}
+	ps_ranges_sort(&ranges);
+	if (r == 0)
+		*ret_set = ps_ranges_to_set(&ranges, pool);
 	ps_ranges_finish(&ranges);
 	return r;
 }

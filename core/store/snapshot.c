@@ -14,6 +14,7 @@ struct chunk {
 	atomic_uint refs;
 	uint32_t count; /* 1..CHUNK_MAX */
 	uint32_t unseen;
+	uint64_t modseq;      /* the highest */
 	struct ps_row rows[]; /* by UID */
 };
 
@@ -32,9 +33,13 @@ static struct chunk *chunk_create(const struct ps_row *rows, uint32_t count)
 	atomic_init(&chunk->refs, 1);
 	chunk->count = count;
 	chunk->unseen = 0;
+	chunk->modseq = 0;
 	memcpy(chunk->rows, rows, count * sizeof *rows);
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		chunk->unseen += !(rows[i].flags & PS_FLAG_SEEN);
+		if (rows[i].modseq > chunk->modseq)
+			chunk->modseq = rows[i].modseq;
+	}
 	return chunk;
 }
 
@@ -106,13 +111,12 @@ uint32_t ps_snapshot_last_uid(const struct ps_snapshot *snapshot)
 	return snapshot->chunk_count ? chunk_last_uid(snapshot->chunks[snapshot->chunk_count - 1]) : 0;
 }
 
-const struct ps_row *ps_snapshot_row(const struct ps_snapshot *snapshot, uint32_t seq)
+/* The chunk that seq, which there is, lies in: the last that starts before it. */
+static size_t find_chunk(const struct ps_snapshot *snapshot, uint32_t seq)
 {
 	size_t low = 0, high = snapshot->chunk_count;
 
-	if (seq == 0 || seq > snapshot->messages)
-		return NULL;
-	while (high - low > 1) { /* the last chunk that starts before seq */
+	while (high - low > 1) {
 		size_t middle = low + (high - low) / 2;
 
 		if (snapshot->starts[middle] < seq)
@@ -120,6 +124,16 @@ const struct ps_row *ps_snapshot_row(const struct ps_snapshot *snapshot, uint32_
 		else
 			high = middle;
 	}
+	return low;
+}
+
+const struct ps_row *ps_snapshot_row(const struct ps_snapshot *snapshot, uint32_t seq)
+{
+	size_t low;
+
+	if (seq == 0 || seq > snapshot->messages)
+		return NULL;
+	low = find_chunk(snapshot, seq);
 	return &snapshot->chunks[low]->rows[seq - 1 - snapshot->starts[low]];
 }
 
@@ -146,6 +160,21 @@ uint32_t ps_snapshot_seq(const struct ps_snapshot *snapshot, uint32_t uid)
 	const struct ps_row *row = ps_snapshot_row(snapshot, seq);
 
 	return row && row->uid == uid ? seq : 0;
+}
+
+uint32_t ps_snapshot_seq_changed(const struct ps_snapshot *snapshot, uint32_t seq, uint64_t since)
+{
+	if (seq == 0 || seq > snapshot->messages)
+		return snapshot->messages + 1;
+	for (size_t c = find_chunk(snapshot, seq); c < snapshot->chunk_count; c++) {
+		const struct chunk *chunk = snapshot->chunks[c];
+		uint32_t i = seq > snapshot->starts[c] ? seq - 1 - snapshot->starts[c] : 0;
+
+		for (; chunk->modseq > since && i < chunk->count; i++)
+			if (chunk->rows[i].modseq > since)
+				return snapshot->starts[c] + i + 1;
+	}
+	return snapshot->messages + 1;
 }
 
 uint32_t ps_snapshot_first_unseen(const struct ps_snapshot *snapshot)

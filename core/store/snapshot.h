@@ -24,7 +24,9 @@ const struct ps_row *ps_snapshot_row(const struct ps_snapshot *snapshot, uint32_
 /* The lowest number with a UID >= uid; count + 1 if none. */
 uint32_t ps_snapshot_seq_from(const struct ps_snapshot *snapshot, uint32_t uid);
 uint32_t ps_snapshot_seq(const struct ps_snapshot *snapshot, uint32_t uid); /* 0: none */
-uint32_t ps_snapshot_first_unseen(const struct ps_snapshot *snapshot);      /* 0: none */
+/* The lowest number >= seq whose modseq is above `since`; count + 1 if none. Costs a look at each chunk. */
+uint32_t ps_snapshot_seq_changed(const struct ps_snapshot *snapshot, uint32_t seq, uint64_t since);
+uint32_t ps_snapshot_first_unseen(const struct ps_snapshot *snapshot); /* 0: none */
 
 /* A new snapshot: `base` with `rows` (UIDs ascending) put in or in the place of those with their UIDs, and
  * without the UIDs in `gone` (sorted, disjoint). */

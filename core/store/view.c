@@ -114,6 +114,11 @@ uint32_t ps_view_seq_from(const struct ps_view *view, uint32_t uid)
 	return ps_snapshot_seq_from(view->shown.snapshot, uid);
 }
 
+uint32_t ps_view_seq_changed(const struct ps_view *view, uint32_t seq, uint64_t since)
+{
+	return ps_snapshot_seq_changed(view->shown.snapshot, seq, since);
+}
+
 bool ps_view_is_recent(const struct ps_view *view, uint32_t uid)
 {
 	return ps_ranges_has(view->recent.ptr, view->recent.count, uid);
@@ -157,9 +162,7 @@ int ps_view_resolve(const struct ps_view *view, struct ps_bytes text, bool by_ui
 		else
 			add_uids(view, set.ranges[i].first, set.ranges[i].last, &uids);
 	}
-	ret_uids->count = uids.count;
-	ret_uids->ranges = ps_pool_memdup(pool, uids.ptr, uids.count * sizeof *uids.ptr);
-	ps_ranges_finish(&uids);
+	*ret_uids = ps_ranges_to_set(&uids, pool);
 	return 0;
 }
 
@@ -174,6 +177,7 @@ struct differences {
 	uint32_t *changed_seqs; /* as they will be */
 	size_t changed_count, changed_cap;
 	uint32_t came;
+	bool kept; /* rows that went are shown yet */
 };
 
 static void differences_finish(struct differences *d)
@@ -234,6 +238,7 @@ static void find_differences(struct differences *d, const struct ps_view *view, 
 	if (expunge || d->gone_count == 0)
 		return;
 	keep_gone(d, &next->snapshot);
+	d->kept = true;
 	d->gone_count = d->changed_count = d->came = 0;
 	ps_snapshot_diff(view->shown.snapshot, next->snapshot, take_difference, d);
 }
@@ -267,6 +272,9 @@ int ps_view_sync(struct ps_view *view, unsigned how, const struct ps_view_events
 		return r;
 	find_differences(&d, view, &next, how & PS_SYNC_EXPUNGE);
 	keywords = !ps_keywords_eq(old.keywords, next.keywords->names, next.keywords->count);
+	/* An expunge that is not told is not behind the client. */
+	if (d.kept)
+		next.highest_modseq = old.highest_modseq;
 	view->shown = next;
 	take_recent(view);
 	ps_view_known_finish(view);

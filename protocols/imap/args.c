@@ -233,15 +233,34 @@ int imap_args_nstring(struct imap_args *args, struct ps_pool *pool, struct ps_by
 	return imap_args_string(args, pool, ret_string);
 }
 
-int imap_args_number(struct imap_args *args, uint32_t *ret_number)
+static struct ps_bytes digits(const struct imap_args *args)
 {
-	const uint8_t *from = args->at, *at = from;
+	const uint8_t *at = args->at;
 
 	while (at < args->end && ps_isdigit(*at))
 		at++;
-	if (ps_bytes_u32(ps_bytes(from, (size_t)(at - from)), ret_number) < 0)
+	return ps_bytes(args->at, (size_t)(at - args->at));
+}
+
+int imap_args_number(struct imap_args *args, uint32_t *ret_number)
+{
+	struct ps_bytes text = digits(args);
+
+	if (ps_bytes_u32(text, ret_number) < 0)
 		return bad("a number is missing or too large");
-	args->at = at;
+	args->at += text.len;
+	return 0;
+}
+
+int imap_args_modseq(struct imap_args *args, uint64_t *ret_modseq)
+{
+	struct ps_bytes text = digits(args);
+	uint64_t modseq;
+
+	if (ps_bytes_u64(text, &modseq) < 0 || modseq > INT64_MAX)
+		return bad("a mod-sequence is missing or too large");
+	args->at += text.len;
+	*ret_modseq = modseq;
 	return 0;
 }
 

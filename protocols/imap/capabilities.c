@@ -48,6 +48,7 @@ static const struct {
 	{"UIDPLUS", AFTER_LOGIN, NULL},     /* RFC 4315 */
 	{"MOVE", AFTER_LOGIN, NULL},        /* RFC 6851 */
 	{"SPECIAL-USE", AFTER_LOGIN, NULL}, /* RFC 6154 */
+	{"CONDSTORE", AFTER_LOGIN, NULL},   /* RFC 7162 */
 };
 
 /* What ENABLE can switch on (RFC 5161): the name, and its bit in imap->enabled. Ended by NULL. */
@@ -55,6 +56,7 @@ static const struct {
 	const char *name;
 	unsigned bit;
 } extensions[] = {
+	{"CONDSTORE", IMAP_CONDSTORE},
 	{NULL, 0},
 };
 

@@ -6,6 +6,7 @@ static enum imap_next cmd_enable(struct imap_cmd *cmd)
 {
 	struct imap_args args = cmd->args;
 	struct ps_buf *out = imap_output(cmd->imap);
+	unsigned before = cmd->imap->enabled;
 	struct ps_bytes name;
 
 	do {
@@ -21,6 +22,8 @@ static enum imap_next cmd_enable(struct imap_cmd *cmd)
 			ps_session_printf(cmd->imap->session, " %s", enabled);
 	}
 	ps_buf_str(out, "\r\n");
+	if (cmd->imap->view && (cmd->imap->enabled & ~before & IMAP_CONDSTORE))
+		imap_put_highest_modseq(cmd->imap);
 	return imap_ok(cmd, "ENABLE completed");
 }
 

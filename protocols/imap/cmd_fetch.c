@@ -151,6 +151,11 @@ static void put_row(struct imap_cmd *cmd, struct ps_buf *out, unsigned items, co
 		PUT_NAME(out, first, "RFC822.SIZE ");
 		ps_buf_u64(out, row->size);
 	}
+	if (items & IMAP_FETCH_MODSEQ) {
+		PUT_NAME(out, first, "MODSEQ (");
+		ps_buf_u64(out, row->modseq);
+		ps_buf_char(out, ')');
+	}
 }
 
 static void put_cached(struct ps_buf *out, unsigned items, const struct ps_cache *cache, bool *first)
@@ -205,6 +210,8 @@ static void start_message(struct imap_cmd *cmd, uint32_t seq, const struct ps_ro
 
 	if (got_seen(fetch, row->uid))
 		items |= IMAP_FETCH_FLAGS;
+	if ((items & IMAP_FETCH_FLAGS) && (cmd->imap->enabled & IMAP_CONDSTORE))
+		items |= IMAP_FETCH_MODSEQ;
 	if ((items & IMAP_FETCH_CACHED) || fetch->what.sections)
 		prepare(cmd, row->uid, &items, &cache);
 	if (items == 0 && !fetch->sections.at)
@@ -307,9 +314,12 @@ static int begin(struct imap_cmd *cmd)
 		what.items |= IMAP_FETCH_UID;
 	if (cmd->imap->mailbox.read_only)
 		what.sets_seen = false;
+	if (what.items & IMAP_FETCH_MODSEQ)
+		imap_enable_condstore(cmd);
 	fetch = PS_NEW(cmd->pool, struct fetch);
 	fetch->what = what;
 	fetch->walk.uids = uids;
+	fetch->walk.changed_since = what.changed_since;
 	imap_sections_init(&fetch->sections, what.sections, cmd->pool);
 	cmd->state = fetch;
 	cmd->finish = finish;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
 #include "postern/error.h"
 #include "protocols/imap/commands.h"
 #include "protocols/imap/search_parse.h"
@@ -7,6 +8,8 @@ struct search {
 	struct ps_search *search;
 	struct ps_buf hits; /* as they are answered: " 2 84 882" */
 	bool by_uid;
+	bool tells_modseq;
+	uint64_t modseq; /* the highest of the hits; 0: none */
 };
 
 static void finish(struct imap_cmd *cmd)
@@ -36,6 +39,8 @@ static int on_hit(void *arg, uint32_t seq, const struct ps_row *row)
 
 	ps_buf_char(&search->hits, ' ');
 	ps_buf_u64(&search->hits, search->by_uid ? row->uid : seq);
+	if (row->modseq > search->modseq)
+		search->modseq = row->modseq;
 	return 0;
 }
 
@@ -53,6 +58,8 @@ static enum imap_next go_on(struct imap_cmd *cmd)
 		return imap_no_err(cmd, r);
 	ps_buf_str(out, "* SEARCH");
 	ps_buf_bytes(out, ps_buf_view(&search->hits));
+	if (search->tells_modseq && search->modseq > 0)
+		ps_session_printf(cmd->imap->session, " (MODSEQ %" PRIu64 ")", search->modseq);
 	ps_buf_str(out, "\r\n");
 	return imap_ok(cmd, "SEARCH completed");
 }
@@ -68,6 +75,9 @@ static int begin(struct imap_cmd *cmd)
 		return r;
 	search = PS_NEW(cmd->pool, struct search);
 	search->by_uid = cmd->by_uid;
+	search->tells_modseq = parser.modseq;
+	if (parser.modseq)
+		imap_enable_condstore(cmd);
 	search->search = ps_search_create(cmd->imap->view, cmd->pool, root);
 	cmd->state = search;
 	cmd->finish = finish;

@@ -30,12 +30,17 @@ static uint64_t unseen(const struct ps_mailbox_info *info)
 	return info->unseen;
 }
 
+static uint64_t highest_modseq(const struct ps_mailbox_info *info)
+{
+	return info->highest_modseq;
+}
+
 static const struct {
 	const char *name;
 	uint64_t (*value)(const struct ps_mailbox_info *info);
 } items[] = {
 	{"MESSAGES", messages},        {"RECENT", recent}, {"UIDNEXT", uid_next},
-	{"UIDVALIDITY", uid_validity}, {"UNSEEN", unseen},
+	{"UIDVALIDITY", uid_validity}, {"UNSEEN", unseen}, {"HIGHESTMODSEQ", highest_modseq},
 };
 
 /* "(MESSAGES UNSEEN)" as a mask over the table. */
@@ -60,6 +65,14 @@ static int parse_items(struct imap_args *args, unsigned *ret_items)
 		return ps_fail(PS_E_SYNTAX, "a list of items does not end");
 	*ret_items = asked;
 	return 0;
+}
+
+static bool asks_for(unsigned asked, uint64_t (*value)(const struct ps_mailbox_info *info))
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(items); i++)
+		if ((asked & (1u << i)) && items[i].value == value)
+			return true;
+	return false;
 }
 
 static void put_status(struct imap *imap, const struct ps_mailbox_info *info, unsigned asked)
@@ -97,6 +110,8 @@ static enum imap_next cmd_status(struct imap_cmd *cmd)
 	if ((r = ps_user_status(cmd->imap->user, name, &info)) < 0)
 		return imap_no_err(cmd, r);
 	info.name = name;
+	if (asks_for(asked, highest_modseq))
+		imap_enable_condstore(cmd);
 	put_status(cmd->imap, &info, asked);
 	return imap_ok(cmd, "STATUS completed");
 }

@@ -3,12 +3,15 @@
 
 struct store {
 	struct imap_walk walk; /* over the messages whose flags are still to be told */
+	bool silent;           /* only their mod-sequences are */
+	const char *code;
 };
 
 struct request {
 	struct ps_set uids;
 	enum ps_flag_mode mode;
 	bool silent;
+	uint64_t unchanged_since; /* UINT64_MAX: not asked for */
 	struct imap_flags flags;
 };
 
@@ -25,14 +28,26 @@ static int parse_mode(struct imap_args *args, struct request *request)
 	return imap_args_take_word(args, "FLAGS.SILENT") ? 0 : PS_E_SYNTAX;
 }
 
+/* ["(" "UNCHANGEDSINCE" SP n ")" SP], RFC 7162 */
+static int parse_modifier(struct imap_args *args, struct request *request)
+{
+	request->unchanged_since = UINT64_MAX;
+	if (!imap_args_take(args, '('))
+		return 0;
+	if (!imap_args_take_word(args, "UNCHANGEDSINCE") || imap_args_space(args) < 0 ||
+	    imap_args_modseq(args, &request->unchanged_since) < 0 || !imap_args_take(args, ')'))
+		return ps_fail(PS_E_SYNTAX, "STORE: no such modifier");
+	return imap_args_space(args);
+}
+
 static int parse(struct imap_cmd *cmd, struct request *request)
 {
 	struct imap_args *args = &cmd->args;
 	int r;
 
 	if ((r = imap_set_arg(cmd, &request->uids)) < 0 || (r = imap_args_space(args)) < 0 ||
-	    (r = parse_mode(args, request)) < 0 || (r = imap_args_space(args)) < 0 ||
-	    (r = imap_flags_parse(args, true, cmd->pool, &request->flags)) < 0)
+	    (r = parse_modifier(args, request)) < 0 || (r = parse_mode(args, request)) < 0 ||
+	    (r = imap_args_space(args)) < 0 || (r = imap_flags_parse(args, true, cmd->pool, &request->flags)) < 0)
 		return r;
 	return imap_args_end(args);
 }
@@ -45,19 +60,65 @@ static enum imap_next tell_flags(struct imap_cmd *cmd)
 	uint32_t seq;
 
 	while ((row = imap_walk_next(cmd->imap, &store->walk, &seq))) {
-		imap_put_flags_response(cmd, out, seq, row);
+		if (store->silent)
+			imap_put_modseq_response(cmd, out, seq, row);
+		else
+			imap_put_flags_response(cmd, out, seq, row);
 		if (imap_should_yield(cmd))
 			return IMAP_WAIT;
 	}
-	return imap_ok(cmd, "STORE completed");
+	return imap_ok_code(cmd, store->code, store->code ? "Some messages were changed before" : "STORE completed");
 }
 
-/* STORE (RFC 3501, 6.4.6):  "STORE" SP sequence-set SP ["+" / "-"] "FLAGS" [".SILENT"] SP flags */
+/* "MODIFIED 7,9": what failed the test, in the numbers that the command used. */
+static const char *modified_code(struct imap_cmd *cmd, const struct ps_set *uids)
+{
+	struct imap_walk walk = {.uids = *uids};
+	struct ps_ranges numbers = {0};
+	struct ps_buf code = {0};
+	const char *text;
+	uint32_t seq;
+
+	if (uids->count == 0)
+		return NULL;
+	while (!cmd->by_uid && imap_walk_next(cmd->imap, &walk, &seq))
+		ps_ranges_add(&numbers, (struct ps_range){seq, seq});
+	ps_buf_str(&code, "MODIFIED ");
+	ps_set_format(&code, cmd->by_uid ? uids->ranges : numbers.ptr, cmd->by_uid ? uids->count : numbers.count);
+	ps_ranges_finish(&numbers);
+	text = ps_pool_strndup(cmd->pool, (const char *)code.ptr, code.len);
+	ps_buf_finish(&code);
+	return text;
+}
+
+/*
+ * Notes what is to be told: all that were asked for and passed the test; of a silent STORE, those with a new
+ * mod-sequence, to a client that counts them.
+ */
+static void note_changed(struct imap_cmd *cmd, const struct request *request, const struct ps_op_result *result)
+{
+	struct store *store = cmd->state = PS_NEW(cmd->pool, struct store);
+	struct ps_ranges modified = {0}, changed = {0};
+	struct ps_set failed;
+
+	for (size_t i = 0; i < result->modified_count; i++)
+		ps_ranges_add(&modified, result->modified[i]);
+	ps_ranges_sort(&modified);
+	failed = ps_ranges_to_set(&modified, cmd->pool);
+	ps_ranges_add_difference(&changed, &request->uids, &failed);
+	store->walk.uids = ps_ranges_to_set(&changed, cmd->pool);
+	store->silent = request->silent;
+	store->code = modified_code(cmd, &failed);
+	if (request->silent && request->unchanged_since == UINT64_MAX)
+		store->walk.changed_since = result->modseq ? result->modseq - 1 : UINT64_MAX;
+}
+
+/* STORE (RFC 3501, 6.4.6; RFC 7162, 3.1.3):
+ * "STORE" SP sequence-set SP ["(" "UNCHANGEDSINCE" SP n ")" SP] ["+" / "-"] "FLAGS" [".SILENT"] SP flags */
 static enum imap_next cmd_store(struct imap_cmd *cmd)
 {
 	struct ps_op_result result = {0};
 	struct request request = {0};
-	struct store *store;
 	int r;
 
 	if (cmd->state)
@@ -66,20 +127,21 @@ static enum imap_next cmd_store(struct imap_cmd *cmd)
 		return imap_refuse(cmd, r, "STORE takes a set of messages, FLAGS, +FLAGS or -FLAGS, and flags");
 	if (cmd->imap->mailbox.read_only)
 		return imap_no(cmd, "READ-ONLY", "The mailbox is open for reading only");
-	r = ps_view_change_flags(
-		cmd->imap->view, &request.uids,
-		&(struct ps_flag_change){request.mode, request.flags.system, request.flags.keywords, UINT64_MAX},
-		cmd->pool, &result);
+	if (request.unchanged_since != UINT64_MAX)
+		imap_enable_condstore(cmd);
+	r = ps_view_change_flags(cmd->imap->view, &request.uids,
+				 &(struct ps_flag_change){request.mode, request.flags.system, request.flags.keywords,
+							  request.unchanged_since},
+				 cmd->pool, &result);
 	if (r < 0)
 		return imap_no_err(cmd, r);
 	/* The client knows what it did; what it wants told is told below, changed or not. */
 	if (result.modseq)
 		ps_view_known(cmd->imap->view, request.uids.ranges, request.uids.count, result.modseq);
-	if (request.silent)
+	if (request.silent && !(cmd->imap->enabled & IMAP_CONDSTORE))
 		return imap_ok(cmd, "STORE completed");
 	imap_sync(cmd, 0);
-	store = cmd->state = PS_NEW(cmd->pool, struct store);
-	store->walk.uids = request.uids;
+	note_changed(cmd, &request, &result);
 	return tell_flags(cmd);
 }
 

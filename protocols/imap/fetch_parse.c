@@ -27,6 +27,7 @@ static const struct {
 	{"ENVELOPE", IMAP_FETCH_ENVELOPE, false},
 	{"BODYSTRUCTURE", IMAP_FETCH_STRUCTURE, false},
 	{"BODY", IMAP_FETCH_BODY, false},
+	{"MODSEQ", IMAP_FETCH_MODSEQ, false},
 	{"FAST", IMAP_FETCH_FLAGS | IMAP_FETCH_DATE | IMAP_FETCH_SIZE, true},
 	{"ALL", IMAP_FETCH_FLAGS | IMAP_FETCH_DATE | IMAP_FETCH_SIZE | IMAP_FETCH_ENVELOPE, true},
 	{"FULL", IMAP_FETCH_FLAGS | IMAP_FETCH_DATE | IMAP_FETCH_SIZE | IMAP_FETCH_ENVELOPE | IMAP_FETCH_BODY, true},
@@ -261,6 +262,53 @@ static int parse_item(struct parser *p, bool listed)
 	return parse_old_name(p);
 }
 
+/* ---- modifiers -------------------------------------------------------------------------------- */
+
+static int parse_changed_since(struct parser *p)
+{
+	if (imap_args_space(p->args) < 0 || imap_args_modseq(p->args, &p->fetch->changed_since) < 0)
+		return bad("CHANGEDSINCE takes a mod-sequence");
+	p->fetch->items |= IMAP_FETCH_MODSEQ;
+	return 0;
+}
+
+static const struct modifier {
+	const char *name;
+	int (*parse)(struct parser *p);
+} modifiers[] = {
+	{"CHANGEDSINCE", parse_changed_since},
+};
+
+static int parse_modifier(struct parser *p, unsigned *given)
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(modifiers); i++) {
+		if (!imap_args_take_word(p->args, modifiers[i].name))
+			continue;
+		if (*given & (1u << i))
+			return bad("a modifier is given twice");
+		*given |= 1u << i;
+		return modifiers[i].parse(p);
+	}
+	return bad("no such modifier");
+}
+
+/* SP "(" modifier *(SP modifier) ")" */
+static int parse_modifiers(struct parser *p)
+{
+	unsigned given = 0;
+	int r;
+
+	if (imap_args_done(p->args))
+		return 0;
+	if (imap_args_space(p->args) < 0 || !imap_args_take(p->args, '('))
+		return bad("a list of modifiers does not begin");
+	do {
+		if ((r = parse_modifier(p, &given)) < 0)
+			return r;
+	} while (imap_args_take(p->args, ' '));
+	return imap_args_take(p->args, ')') ? 0 : bad("a list of modifiers does not end");
+}
+
 int imap_fetch_parse(struct imap_args *args, struct ps_pool *pool, struct imap_fetch *ret_fetch)
 {
 	struct imap_fetch fetch = {0};
@@ -273,6 +321,8 @@ int imap_fetch_parse(struct imap_args *args, struct ps_pool *pool, struct imap_f
 	} while (r == 0 && listed && imap_args_take(args, ' '));
 	if (r == 0 && listed && !imap_args_take(args, ')'))
 		r = bad("a list of items does not end");
+	if (r == 0)
+		r = parse_modifiers(&p);
 	if (r == 0)
 		r = imap_args_end(args);
 	if (r == 0)

@@ -16,6 +16,7 @@ enum {
 	IMAP_FETCH_ENVELOPE = 16,
 	IMAP_FETCH_BODY = 32,
 	IMAP_FETCH_STRUCTURE = 64,
+	IMAP_FETCH_MODSEQ = 128, /* RFC 7162 */
 	/* Those that need the cache of a message. */
 	IMAP_FETCH_CACHED = IMAP_FETCH_ENVELOPE | IMAP_FETCH_BODY | IMAP_FETCH_STRUCTURE,
 };
@@ -44,9 +45,10 @@ struct imap_fetch {
 	unsigned items; /* IMAP_FETCH_* */
 	struct imap_section *sections;
 	bool sets_seen;
+	uint64_t changed_since; /* RFC 7162; 0: not asked for */
 };
 
-/* Takes all that follows the sequence set. */
+/* Takes all that follows the sequence set: items, then modifiers (RFC 4466). */
 int imap_fetch_parse(struct imap_args *args, struct ps_pool *pool, struct imap_fetch *ret_fetch);
 
 #endif

@@ -46,6 +46,11 @@ enum imap_next {
 	IMAP_WAIT, /* run again when cmd->wait is over */
 };
 
+/* What ENABLE and its like have switched on, in imap->enabled. */
+enum {
+	IMAP_CONDSTORE = 1, /* RFC 7162 */
+};
+
 struct imap_command {
 	const char *name;
 	unsigned states;
@@ -81,7 +86,7 @@ struct imap {
 	struct imap_cmd cmd;
 	unsigned bad_commands; /* in a row */
 	bool closing;          /* after the output is sent */
-	unsigned enabled;      /* capabilities that ENABLE switched on */
+	unsigned enabled;      /* IMAP_CONDSTORE... */
 	uint32_t timeout_ms;   /* how long a command may be waited for */
 	bool literal_plus;
 	/* Mail half only. */
@@ -149,6 +154,15 @@ void imap_sync(struct imap_cmd *cmd, unsigned how);
 void imap_unselect(struct imap *imap);
 /* FETCH response with the flags of a row, and its UID when the command is a UID command. */
 void imap_put_flags_response(struct imap_cmd *cmd, struct ps_buf *out, uint32_t seq, const struct ps_row *row);
+/* The same without the flags: what a silent STORE tells of who counts mod-sequences. */
+void imap_put_modseq_response(struct imap_cmd *cmd, struct ps_buf *out, uint32_t seq, const struct ps_row *row);
+
+/* ---- condstore.c: RFC 7162 */
+/* The client has shown that it counts mod-sequences: from now on each FETCH response that tells flags has one. */
+void imap_enable_condstore(struct imap_cmd *cmd);
+void imap_put_highest_modseq(struct imap *imap);
+/* "HIGHESTMODSEQ n", for an answer. */
+const char *imap_highest_modseq_code(struct imap_cmd *cmd);
 
 /* ---- mailboxes.c: what LIST, LSUB, SELECT and others share */
 /* A mailbox name: astring, translated. PS_E_SYNTAX, PS_E_INVALID. */
@@ -159,6 +173,7 @@ int imap_set_arg(struct imap_cmd *cmd, struct ps_set *ret_uids);
 /* Visits the messages of a set that are in the view, and keeps its place from run to run. */
 struct imap_walk {
 	struct ps_set uids;
+	uint64_t changed_since; /* passes over those with a mod-sequence up to it */
 	size_t range;
 	uint32_t next; /* sequence number; 0: at the start of the range */
 };

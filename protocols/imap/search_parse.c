@@ -16,7 +16,8 @@ enum argument {
 	ARG_HEADER,
 	ARG_ONE_KEY,
 	ARG_TWO_KEYS,
-	ARG_UIDS
+	ARG_UIDS,
+	ARG_MODSEQ
 };
 
 static const struct key {
@@ -40,6 +41,7 @@ static const struct key {
 	{"HEADER", PS_SEARCH_HEADER, ARG_HEADER, 0, NULL, false},
 	{"KEYWORD", PS_SEARCH_KEYWORD, ARG_KEYWORD, 0, NULL, false},
 	{"LARGER", PS_SEARCH_LARGER, ARG_NUMBER, 0, NULL, false},
+	{"MODSEQ", PS_SEARCH_MODSEQ, ARG_MODSEQ, 0, NULL, false},
 	{"NOT", PS_SEARCH_NOT, ARG_ONE_KEY, 0, NULL, false},
 	{"OLD", PS_SEARCH_RECENT, ARG_NONE, 0, NULL, true},
 	{"ON", PS_SEARCH_ON, ARG_DATE, 0, NULL, false},
@@ -158,6 +160,27 @@ static int parse_set(struct imap_search_parser *p, bool by_uid, struct ps_search
 	return p->resolve(p->arg, text, by_uid, &node->set);
 }
 
+/* ["/flags/\\\\seen" SP ("priv" / "shared" / "all") SP] n: there is one mod-sequence for all flags of a message. */
+static int parse_modseq(struct imap_search_parser *p, struct ps_search_node *node)
+{
+	static const char *const types[] = {"priv", "shared", "all"};
+	struct ps_bytes entry, type;
+	size_t i = 0;
+
+	if (imap_args_peek(p->args) == '"') {
+		if (imap_args_string(p->args, p->pool, &entry) < 0 || imap_args_space(p->args) < 0 ||
+		    imap_args_atom(p->args, &type) < 0 || imap_args_space(p->args) < 0)
+			return bad("MODSEQ takes an entry, its type, and a mod-sequence");
+		while (i < PS_ARRAY_LEN(types) && !ps_bytes_caseeq_str(type, types[i]))
+			i++;
+		if (i == PS_ARRAY_LEN(types) || entry.len < 7 ||
+		    !ps_bytes_caseeq_str(ps_bytes(entry.ptr, 7), "/flags/"))
+			return bad("no such entry");
+	}
+	p->modseq = true;
+	return imap_args_modseq(p->args, &node->number) < 0 ? bad("a mod-sequence is missing") : 0;
+}
+
 static int parse_keys(struct imap_search_parser *p, int count, struct ps_search_node *node)
 {
 	struct ps_search_node **last = &node->children;
@@ -190,6 +213,7 @@ static int parse_argument(struct imap_search_parser *p, const struct key *key, s
 	case ARG_ONE_KEY: return parse_keys(p, 1, node);
 	case ARG_TWO_KEYS: return parse_keys(p, 2, node);
 	case ARG_UIDS: return parse_set(p, true, node);
+	case ARG_MODSEQ: return parse_modseq(p, node);
 	case ARG_NONE: break;
 	}
 	return 0;

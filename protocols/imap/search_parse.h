@@ -14,6 +14,8 @@ struct imap_search_parser {
 	/* Gives the messages that a set means. */
 	int (*resolve)(void *arg, struct ps_bytes text, bool by_uid, struct ps_set *ret_uids);
 	void *arg;
+	/* What was found besides the keys. */
+	bool modseq; /* MODSEQ was among the keys: RFC 7162 section 3.1.5 */
 	/* Private. */
 	const char *charset; /* of the strings; NULL: US-ASCII */
 	unsigned depth, nodes;

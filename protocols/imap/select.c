@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "postern/error.h"
 #include "protocols/imap/select.h"
 
 /* Any thread: the mailbox has something new. */
@@ -29,6 +30,44 @@ static void put_mailbox(struct imap *imap)
 		put_code_number(out, "UNSEEN", mailbox->first_unseen, "First unseen message");
 	put_code_number(out, "UIDVALIDITY", mailbox->uid_validity, "UIDs valid");
 	put_code_number(out, "UIDNEXT", mailbox->uid_next, "Predicted next UID");
+	imap_put_highest_modseq(imap);
+}
+
+static int parse_condstore(struct imap_cmd *cmd)
+{
+	cmd->imap->enabled |= IMAP_CONDSTORE;
+	return 0;
+}
+
+static const struct parameter {
+	const char *name;
+	int (*parse)(struct imap_cmd *cmd);
+} parameters[] = {
+	{"CONDSTORE", parse_condstore}, /* RFC 7162 */
+};
+
+static int parse_parameter(struct imap_cmd *cmd)
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(parameters); i++)
+		if (imap_args_take_word(&cmd->args, parameters[i].name))
+			return parameters[i].parse(cmd);
+	return ps_fail(PS_E_SYNTAX, "no such parameter");
+}
+
+/* [SP "(" parameter *(SP parameter) ")"], RFC 4466 */
+static int parse_parameters(struct imap_cmd *cmd)
+{
+	int r;
+
+	if (imap_args_done(&cmd->args))
+		return 0;
+	if (imap_args_space(&cmd->args) < 0 || !imap_args_take(&cmd->args, '('))
+		return ps_fail(PS_E_SYNTAX, "a list of parameters does not begin");
+	do {
+		if ((r = parse_parameter(cmd)) < 0)
+			return r;
+	} while (imap_args_take(&cmd->args, ' '));
+	return imap_args_take(&cmd->args, ')') ? 0 : ps_fail(PS_E_SYNTAX, "a list of parameters does not end");
 }
 
 enum imap_next imap_select(struct imap_cmd *cmd, bool read_only)
@@ -38,8 +77,8 @@ enum imap_next imap_select(struct imap_cmd *cmd, bool read_only)
 	int r;
 
 	if ((r = imap_args_space(&cmd->args)) < 0 || (r = imap_mailbox_arg(cmd, &name)) < 0 ||
-	    (r = imap_args_end(&cmd->args)) < 0)
-		return imap_refuse(cmd, r, "It takes a mailbox name");
+	    (r = parse_parameters(cmd)) < 0 || (r = imap_args_end(&cmd->args)) < 0)
+		return imap_refuse(cmd, r, "It takes a mailbox name, and parameters");
 	imap_unselect(imap); /* also when it fails, RFC 3501 section 6.3.1 */
 	r = ps_view_open(imap->user, name, read_only, on_changed, imap->session, &imap->view);
 	if (r < 0) {

@@ -40,18 +40,39 @@ static void on_keywords(void *arg)
 	imap_put_mailbox_flags(cmd->imap, imap_output(cmd->imap));
 }
 
-void imap_put_flags_response(struct imap_cmd *cmd, struct ps_buf *out, uint32_t seq, const struct ps_row *row)
+static void put_fetch(struct imap_cmd *cmd, struct ps_buf *out, uint32_t seq, uint32_t uid)
 {
 	ps_buf_str(out, "* ");
 	ps_buf_u64(out, seq);
 	ps_buf_str(out, " FETCH (");
-	if (cmd->by_uid) {
-		ps_buf_str(out, "UID ");
-		ps_buf_u64(out, row->uid);
-		ps_buf_char(out, ' ');
-	}
+	if (!cmd->by_uid)
+		return;
+	ps_buf_str(out, "UID ");
+	ps_buf_u64(out, uid);
+	ps_buf_char(out, ' ');
+}
+
+static void put_modseq(struct ps_buf *out, const char *name, uint64_t modseq)
+{
+	ps_buf_str(out, name);
+	ps_buf_u64(out, modseq);
+	ps_buf_char(out, ')');
+}
+
+void imap_put_flags_response(struct imap_cmd *cmd, struct ps_buf *out, uint32_t seq, const struct ps_row *row)
+{
+	put_fetch(cmd, out, seq, row->uid);
 	ps_buf_str(out, "FLAGS ");
 	imap_put_flags(cmd->imap, out, row->flags, row->keywords, ps_view_is_recent(cmd->imap->view, row->uid));
+	if (cmd->imap->enabled & IMAP_CONDSTORE)
+		put_modseq(out, " MODSEQ (", row->modseq);
+	ps_buf_str(out, ")\r\n");
+}
+
+void imap_put_modseq_response(struct imap_cmd *cmd, struct ps_buf *out, uint32_t seq, const struct ps_row *row)
+{
+	put_fetch(cmd, out, seq, row->uid);
+	put_modseq(out, "MODSEQ (", row->modseq);
 	ps_buf_str(out, ")\r\n");
 }
 

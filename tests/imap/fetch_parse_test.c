@@ -45,6 +45,9 @@ static const struct {
 	 "-BODY[HEADER.FIELDS (From To \"x\\\"y\")]"},
 	{"BODY[HEADER.FIELDS.NOT ({2}\r\nCc)]<7.1>", 0, "BODY[HEADER.FIELDS.NOT (Cc)]<7>"},
 	{"BODY[1.HEADER.FIELDS (a)]", 0, "BODY[1.HEADER.FIELDS (a)]"},
+	{"(MODSEQ)", IMAP_FETCH_MODSEQ, ""},
+	{"(FLAGS) (CHANGEDSINCE 12345)", IMAP_FETCH_FLAGS | IMAP_FETCH_MODSEQ, ""},
+	{"FLAGS (changedsince 9223372036854775807)", IMAP_FETCH_FLAGS | IMAP_FETCH_MODSEQ, ""},
 };
 
 START_TEST(all_items_are_understood)
@@ -124,6 +127,15 @@ static const char *const bad[] = {
 	"BODY []",
 	"BODY[HEADER.FIELDS ({3}\r\na\r\n)]",
 	"FLAGS\r\n",
+	"FLAGS ()",
+	"FLAGS (CHANGEDSINCE)",
+	"FLAGS (CHANGEDSINCE x)",
+	"FLAGS (CHANGEDSINCE 9223372036854775808)",
+	"FLAGS (CHANGEDSINCE 1 CHANGEDSINCE 1)",
+	"FLAGS (CHANGEDSINCE 1",
+	"FLAGS (CHANGEDSINCE 1) ",
+	"FLAGS CHANGEDSINCE 1",
+	"FLAGS (X)",
 	"BODY[1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1."
 	"1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1."
 	"1.1.1.1.1"

@@ -52,6 +52,7 @@ static void show(struct ps_buf *out, const struct ps_search_node *node)
 	case PS_SEARCH_OR: show_children(out, "or", node); return;
 	case PS_SEARCH_NOT: show_children(out, "not", node); return;
 	case PS_SEARCH_ALL: ps_buf_str(out, "all"); return;
+	case PS_SEARCH_MODSEQ: ps_buf_printf(out, "modseq:%llu", (unsigned long long)node->number); return;
 	case PS_SEARCH_RECENT: ps_buf_str(out, "recent"); return;
 	case PS_SEARCH_FLAG: ps_buf_printf(out, "flag:%d", (int)node->number); return;
 	case PS_SEARCH_SEQ:
@@ -92,6 +93,14 @@ static const struct {
 	{"CHARSET UTF-8 TEXT {2}\r\n\xc3\xa9", "and(text18:\xc3\xa9)"},
 	{"CHARSET \"iso-8859-1\" BODY {1}\r\n\xe9", "and(text17:\xc3\xa9)"},
 	{"TEXT {2}\r\n\xc3\xa9", "and(text18:\xc3\xa9)"},
+	{"MODSEQ 620162338", "and(modseq:620162338)"},
+	{"MODSEQ \"/flags/\\\\draft\" all 620162338", "and(modseq:620162338)"},
+	{"MODSEQ \"/flags/x\" priv 1", "and(modseq:1)"},
+	{"MODSEQ 9223372036854775808", NULL},
+	{"MODSEQ \"/flags/x\" 1", NULL},
+	{"MODSEQ \"/flags/x\" mine 1", NULL},
+	{"MODSEQ \"/mail\" all 1", NULL},
+	{"MODSEQ", NULL},
 };
 
 static int parse(const char *text, size_t len, struct ps_search_node **ret_root)

@@ -95,6 +95,42 @@ START_TEST(membership_is_that_of_the_ranges)
 }
 END_TEST
 
+static const struct {
+	const char *a, *b, *difference;
+} differences[] = {
+	{"1:10", "3,5:6", "1:2,4,7:10"},
+	{"1:10", "1:10", ""},
+	{"1:3,5:7,9", "2:5,9:20", "1,6:7"},
+	{"1:2,4:5,7:8", "1:8", ""},
+	{"5:6", "1:4,7:9", "5:6"},
+	{"1,3,5", "*", "1,3,5"},
+	{"1:4294967295", "2:4294967294", "1,4294967295"},
+	{"1:4294967295", "4294967295", "1:4294967294"},
+};
+
+START_TEST(a_difference_is_what_only_the_first_has)
+{
+	struct ps_pool *pool = ps_pool_create("test");
+	struct ps_ranges ranges = {0};
+	struct ps_buf out = {0};
+	struct ps_set a, b, none = {0}, got;
+
+	ck_assert_ok(ps_set_parse(ps_bytes_str(differences[_i].a), 99, pool, &a));
+	ck_assert_ok(ps_set_parse(ps_bytes_str(differences[_i].b), 99, pool, &b));
+	ps_ranges_add_difference(&ranges, &a, &b);
+	got = ps_ranges_to_set(&ranges, pool);
+	ps_set_format(&out, got.ranges, got.count);
+	ck_assert_str_eq(ps_buf_cstr(&out), differences[_i].difference);
+	ps_ranges_add_difference(&ranges, &a, &none);
+	ck_assert_uint_eq(ranges.count, a.count);
+	ps_ranges_finish(&ranges);
+	ps_ranges_add_difference(&ranges, &none, &a);
+	ck_assert_uint_eq(ranges.count, 0);
+	ps_buf_finish(&out);
+	ps_pool_destroy(pool);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("set");
@@ -104,6 +140,7 @@ int main(void)
 	tcase_add_test(tc, a_set_has_ten_thousand_ranges_at_most);
 	tcase_add_test(tc, formatting_keeps_the_order_given);
 	tcase_add_test(tc, membership_is_that_of_the_ranges);
+	tcase_add_loop_test(tc, a_difference_is_what_only_the_first_has, 0, PS_ARRAY_LEN(differences));
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }

@@ -28,6 +28,21 @@ static struct ps_row new_row(struct model *model)
 	return (struct ps_row){.uid = model->uid_next += 1 + pick(3), .flags = pick(32), .modseq = ++model->modseq};
 }
 
+/* What changed after a random moment is found, number by number. */
+static void check_changed(const struct ps_snapshot *snapshot, const struct model *model)
+{
+	uint64_t since = pick((uint32_t)model->modseq + 2);
+	uint32_t seq = 0;
+
+	for (uint32_t i = 0; i < model->count; i++) {
+		if (model->rows[i].modseq <= since)
+			continue;
+		seq = ps_snapshot_seq_changed(snapshot, seq + 1, since);
+		ck_assert_uint_eq(seq, i + 1);
+	}
+	ck_assert_uint_eq(ps_snapshot_seq_changed(snapshot, seq + 1, since), model->count + 1);
+}
+
 static void check_same(const struct ps_snapshot *snapshot, const struct model *model)
 {
 	uint32_t unseen = 0;
@@ -49,6 +64,7 @@ static void check_same(const struct ps_snapshot *snapshot, const struct model *m
 	ck_assert_ptr_null(ps_snapshot_row(snapshot, 0));
 	ck_assert_ptr_null(ps_snapshot_row(snapshot, model->count + 1));
 	ck_assert_uint_eq(ps_snapshot_seq_from(snapshot, UINT32_MAX), model->count + 1);
+	check_changed(snapshot, model);
 	ck_assert_uint_eq(ps_snapshot_last_uid(snapshot), model->count ? model->rows[model->count - 1].uid : 0);
 }
 

@@ -78,7 +78,7 @@ struct ps_view_status {
 	uint32_t first_unseen; /* sequence number; 0: none */
 	uint32_t uid_validity;
 	uint32_t uid_next;
-	uint64_t highest_modseq;
+	uint64_t highest_modseq; /* all changes up to it have been told */
 	struct ps_id id;
 	uint32_t attributes;
 	bool read_only;
@@ -93,6 +93,8 @@ const struct ps_row *ps_view_row(const struct ps_view *view, uint32_t seq);
 uint32_t ps_view_seq(const struct ps_view *view, uint32_t uid); /* 0: not in the view */
 /* The lowest sequence number with a UID >= uid; messages + 1 if none. */
 uint32_t ps_view_seq_from(const struct ps_view *view, uint32_t uid);
+/* The lowest sequence number >= seq of a message with a modseq above `since`; messages + 1 if none. */
+uint32_t ps_view_seq_changed(const struct ps_view *view, uint32_t seq, uint64_t since);
 bool ps_view_is_recent(const struct ps_view *view, uint32_t uid);
 
 /* Brings the view to the present and tells the differences in an order a client can follow: expunged
@@ -121,6 +123,22 @@ struct ps_set {
 /* At most 10,000 ranges; PS_E_SYNTAX, PS_E_LIMIT. `star` is what "*" means: the highest number in use, 0 if none. */
 int ps_set_parse(struct ps_bytes text, uint32_t star, struct ps_pool *pool, struct ps_set *ret_set);
 void ps_set_format(struct ps_buf *out, const struct ps_range *ranges, size_t count); /* as given, "1:3,7" */
+
+/* Ranges that grow, on the heap. A zeroed one is valid and empty. */
+struct ps_ranges {
+	struct ps_range *ptr;
+	size_t count, cap;
+};
+void ps_ranges_finish(struct ps_ranges *ranges);
+/* Appends; one that touches the last range makes it longer. */
+void ps_ranges_add(struct ps_ranges *ranges, struct ps_range range);
+/* Sorted, disjoint, and merged where they touch. */
+void ps_ranges_sort(struct ps_ranges *ranges);
+/* Appends what is in `a` and not in `b`, both sorted and disjoint. */
+void ps_ranges_add_difference(struct ps_ranges *ranges, const struct ps_set *a, const struct ps_set *b);
+/* Moves the ranges to a pool. */
+struct ps_set ps_ranges_to_set(struct ps_ranges *ranges, struct ps_pool *pool);
+
 /* Parses a set and gives UIDs that are in the view. by_uid false: sequence numbers, PS_E_INVALID if one is beyond. */
 int ps_view_resolve(const struct ps_view *view, struct ps_bytes text, bool by_uid, struct ps_pool *pool,
 		    struct ps_set *ret_uids);
