@@ -6,6 +6,7 @@
 #include "auth/sasl.h"
 #include "auth/service.h"
 #include "auth/throttle.h"
+#include "auth/verified.h"
 #include "core/event/workers.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -15,6 +16,8 @@
 
 /* Hashing costs by intention, so what waits for a worker is bounded; more are told to come back. */
 #define CHECKING_MAX 1024u
+
+#define FORGET_MS 10000u /* what is over is wiped so often */
 
 /* One log-in under way. While a worker checks its password, only the worker touches `stored`, `sasl.password` and
  * `r`; an exchange that was cancelled meanwhile is freed when the worker is done. */
@@ -42,6 +45,9 @@ struct ps_auth_service {
 	struct ps_workers *workers;
 	struct ps_throttle *throttle;
 	struct ps_passwd_file *users;
+	struct ps_verified *verified;
+	uint64_t verified_ms; /* 0: nothing is kept */
+	struct ps_timer *forget;
 	struct exchange *buckets[BUCKETS];
 	unsigned count, count_max, checking;
 };
@@ -191,12 +197,9 @@ static void check_work(void *arg)
 		ps_logf(PS_LOG_ERROR, "password_hash", x->sid, "user %s: %s", x->known, ps_last_error());
 }
 
-static void check_done(void *arg)
+/* The password was checked, or need not be. */
+static void conclude(struct exchange *x)
 {
-	struct exchange *x = arg;
-
-	x->checking = false;
-	x->service->checking--;
 	if (x->reason)
 		finish(x, PS_AUTH_FAILED, x->reason);
 	else if (x->r == PS_E_UNSUPPORTED)
@@ -207,6 +210,43 @@ static void check_done(void *arg)
 		finish(x, PS_AUTH_REFUSED, "nologin");
 	else
 		finish(x, PS_AUTH_OK, NULL);
+}
+
+static struct ps_verified_login login_of(const struct exchange *x)
+{
+	return (struct ps_verified_login){
+		.user = x->known,
+		.service = x->service_name,
+		.stored = x->stored,
+		.password = ps_buf_view(&x->sasl.password),
+	};
+}
+
+static bool was_verified(const struct exchange *x)
+{
+	struct ps_verified_login login = login_of(x);
+
+	return x->service->verified_ms && !x->reason &&
+	       ps_verified_has(x->service->verified, &login, ps_loop_now(x->service->args.loop));
+}
+
+static void remember_verified(const struct exchange *x)
+{
+	struct ps_verified_login login = login_of(x);
+
+	if (x->service->verified_ms && !x->reason && x->r == 0)
+		ps_verified_add(x->service->verified, &login,
+				ps_loop_now(x->service->args.loop) + x->service->verified_ms);
+}
+
+static void check_done(void *arg)
+{
+	struct exchange *x = arg;
+
+	x->checking = false;
+	x->service->checking--;
+	remember_verified(x);
+	conclude(x);
 }
 
 static void take_user(struct exchange *x, const struct ps_passwd_user *user)
@@ -271,6 +311,10 @@ static void check(struct exchange *x)
 		return;
 	}
 	look_up(x);
+	if (was_verified(x)) {
+		conclude(x);
+		return;
+	}
 	x->checking = true;
 	x->service->checking++;
 	ps_workers_run(x->service->workers, check_work, check_done, x);
@@ -354,8 +398,17 @@ void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct p
 
 	service->args.conf = conf;
 	service->count_max = (unsigned)ps_conf_int(limits, "connections");
+	service->verified_ms = (uint64_t)ps_conf_int(limits, "auth_cache_time") * 1000;
+	ps_verified_forget(service->verified, UINT64_MAX); /* also when it was made shorter */
 	ps_throttle_set(service->throttle, (unsigned)ps_conf_int(limits, "auth_failures_per_minute"),
 			(uint64_t)ps_conf_int(limits, "auth_delay_max") * 1000);
+}
+
+static void on_forget(void *arg)
+{
+	struct ps_auth_service *service = arg;
+
+	ps_verified_forget(service->verified, ps_loop_now(service->args.loop));
 }
 
 int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_auth_service **ret_service)
@@ -364,12 +417,16 @@ int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_au
 	int r;
 
 	service->args = *args;
-	r = ps_workers_create(args->loop, (unsigned)ps_conf_int(args->conf, "auth_workers"), &service->workers);
-	if (r < 0) {
+	if ((r = ps_timer_open(args->loop, on_forget, service, &service->forget)) < 0 ||
+	    (r = ps_workers_create(args->loop, (unsigned)ps_conf_int(args->conf, "auth_workers"), &service->workers)) <
+		    0) {
+		ps_timer_close(service->forget);
 		free(service);
 		return r;
 	}
+	ps_timer_set(service->forget, FORGET_MS, FORGET_MS);
 	service->throttle = ps_throttle_create(0, 0);
+	service->verified = ps_verified_create();
 	ps_auth_service_reconfigure(service, args->conf);
 	*ret_service = service;
 	return 0;
@@ -379,6 +436,7 @@ void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd
 {
 	ps_passwd_file_destroy(service->users);
 	service->users = users;
+	ps_verified_forget(service->verified, UINT64_MAX);
 }
 
 void ps_auth_service_destroy(struct ps_auth_service *service)
@@ -389,6 +447,8 @@ void ps_auth_service_destroy(struct ps_auth_service *service)
 		while (service->buckets[i])
 			destroy(service->buckets[i]);
 	ps_workers_destroy(service->workers);
+	ps_timer_close(service->forget);
+	ps_verified_destroy(service->verified);
 	ps_throttle_destroy(service->throttle);
 	ps_passwd_file_destroy(service->users);
 	free(service);

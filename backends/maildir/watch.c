@@ -4,8 +4,8 @@
  *
  * The kernel queues an event before the call that causes it returns. So each of our own changes is announced first
  * (watch_expect()), and after it the queue is read: what was announced is ours, and all else is somebody else's and
- * makes the folder dirty. Anybody may read the queue at any time. A thread does, while there is a watch(): it calls
- * those who wait.
+ * makes the folder dirty. Anybody may read the queue at any time. A thread does, from the first watch() until no folder
+ * is left: it calls those who wait.
  *
  * LOCKS. `lock` guards everything here and is held for moments. `calls` is held while callbacks run, so that none is
  * running any more when maildir_unwatch() returns; it is taken before `lock`.
@@ -57,9 +57,9 @@ static pthread_mutex_t calls = PTHREAD_MUTEX_INITIALIZER;
 static struct {
 	pid_t pid;
 	int fd;
-	int wake; /* eventfd, for the thread */
-	bool stop;
-	size_t waiters;
+	int wake;           /* eventfd, for the thread */
+	bool running, stop; /* the thread */
+	size_t waiters, folders;
 	pthread_t thread;
 	struct folder_watch *buckets[2][BUCKETS];
 } hub = {.fd = -1, .wake = -1};
@@ -153,7 +153,8 @@ static bool hub_ready(void)
 		return hub.fd >= 0;
 	memset(hub.buckets, 0, sizeof hub.buckets);
 	hub.pid = getpid();
-	hub.waiters = 0;
+	hub.waiters = hub.folders = 0;
+	hub.running = false;
 	hub.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	hub.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return hub.fd >= 0 && hub.wake >= 0;
@@ -217,27 +218,12 @@ void watch_attach(struct folder *folder)
 			folder->watch = ps_zalloc(sizeof *folder->watch);
 			memcpy(folder->watch->wd, wd, sizeof wd);
 			link_watch(folder->watch);
+			hub.folders++;
 		} else if (wd[0] >= 0 && !is_watched(wd[0])) {
 			inotify_rm_watch(hub.fd, wd[0]);
 		}
 	}
 	pthread_mutex_unlock(&lock);
-}
-
-void watch_detach(struct folder *folder)
-{
-	struct folder_watch *watch = folder->watch;
-
-	if (!watch)
-		return;
-	pthread_mutex_lock(&lock);
-	if (hub.pid == getpid())
-		unlink_watch(watch);
-	forget_expected(watch);
-	pthread_mutex_unlock(&lock);
-	free(watch->expected);
-	free(watch);
-	folder->watch = NULL;
 }
 
 void watch_expect(struct folder *folder, enum place place, uint32_t event, const char *name)
@@ -366,16 +352,20 @@ static void *serve(void *arg)
 	return NULL;
 }
 
+/* With `starting` and `lock`. */
 static int start_thread(void)
 {
 	sigset_t all, old;
 	int rc;
 
+	if (hub.running)
+		return 0;
 	hub.stop = false;
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	rc = pthread_create(&hub.thread, NULL, serve, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	hub.running = rc == 0;
 	errno = rc;
 	return rc ? ps_fail_errno("start the thread that watches mailboxes") : 0;
 }
@@ -383,19 +373,54 @@ static int start_thread(void)
 /* Starting and stopping the thread must not overlap. */
 static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
 
+/* With `lock`: whether the thread has nothing left to watch, and was told to end. */
+static bool end_thread(void)
+{
+	uint64_t one = 1;
+
+	if (!hub.running || hub.folders > 0)
+		return false;
+	hub.running = false;
+	hub.stop = true;
+	if (write(hub.wake, &one, sizeof one) < 0)
+		hub.stop = true; /* awake already */
+	return true;
+}
+
+void watch_detach(struct folder *folder)
+{
+	struct folder_watch *watch = folder->watch;
+	bool ends = false;
+
+	if (!watch)
+		return;
+	pthread_mutex_lock(&starting);
+	pthread_mutex_lock(&lock);
+	if (hub.pid == getpid()) {
+		unlink_watch(watch);
+		hub.folders--;
+		ends = end_thread();
+	}
+	forget_expected(watch);
+	pthread_mutex_unlock(&lock);
+	if (ends)
+		pthread_join(hub.thread, NULL);
+	pthread_mutex_unlock(&starting);
+	free(watch->expected);
+	free(watch);
+	folder->watch = NULL;
+}
+
 int maildir_watch(struct ps_mbox *mbox, void (*changed)(void *arg), void *arg, void **ret_watch)
 {
 	struct waiter *waiter = ps_zalloc(sizeof *waiter);
 	struct folder_watch *watch;
-	int r = 0;
+	int r;
 
 	pthread_mutex_lock(&starting);
 	pthread_mutex_lock(&lock);
 	watch = mbox->folder->watch;
-	if (!watch)
-		r = ps_fail(PS_E_UNSUPPORTED, "inotify cannot watch the mailbox");
-	else if (hub.waiters == 0)
-		r = start_thread();
+	r = watch ? start_thread() : ps_fail(PS_E_UNSUPPORTED, "inotify cannot watch the mailbox");
 	if (r == 0) {
 		*waiter = (struct waiter){watch->waiters, watch, changed, arg};
 		watch->waiters = waiter;
@@ -417,23 +442,14 @@ int maildir_watch(struct ps_mbox *mbox, void (*changed)(void *arg), void *arg, v
 void maildir_unwatch(void *handle)
 {
 	struct waiter *waiter = handle, **link;
-	uint64_t one = 1;
-	bool stop;
 
-	pthread_mutex_lock(&starting);
 	pthread_mutex_lock(&calls);
 	pthread_mutex_lock(&lock);
 	for (link = &waiter->watch->waiters; *link != waiter;)
 		link = &(*link)->next;
 	*link = waiter->next;
-	stop = --hub.waiters == 0;
-	hub.stop = stop;
-	if (stop && write(hub.wake, &one, sizeof one) < 0)
-		hub.stop = true; /* awake already */
+	hub.waiters--;
 	pthread_mutex_unlock(&lock);
 	pthread_mutex_unlock(&calls);
-	if (stop)
-		pthread_join(hub.thread, NULL);
-	pthread_mutex_unlock(&starting);
 	free(waiter);
 }

@@ -94,6 +94,12 @@ static const struct ps_setting limits[] = {
 	 .min = 0,
 	 .max = 300,
 	 .help = "longest delay of such an answer"},
+	{.name = "auth_cache_time",
+	 .type = PS_SET_TIME,
+	 .def = "5m",
+	 .min = 0,
+	 .max = 86400,
+	 .help = "a password that was right is not hashed again for so long; 0: it always is"},
 	{.name = NULL},
 };
 

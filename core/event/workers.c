@@ -26,6 +26,7 @@ struct ps_workers {
 	struct job *first;
 	struct job **last;
 	bool ending;
+	unsigned idle; /* threads that wait for a job */
 	pthread_t *threads;
 	unsigned count;
 };
@@ -36,8 +37,10 @@ static struct job *next_job(struct ps_workers *workers)
 	struct job *job;
 
 	pthread_mutex_lock(&workers->lock);
+	workers->idle++;
 	while (!workers->first && !workers->ending)
 		pthread_cond_wait(&workers->some, &workers->lock);
+	workers->idle--;
 	job = workers->first;
 	if (job) {
 		workers->first = job->next;
@@ -120,6 +123,16 @@ void ps_workers_run(struct ps_workers *workers, void (*work)(void *arg), void (*
 	pthread_mutex_lock(&workers->lock);
 	*workers->last = job;
 	workers->last = &job->next;
-	pthread_cond_signal(&workers->some);
 	pthread_mutex_unlock(&workers->lock);
+	pthread_cond_signal(&workers->some); /* who wakes up finds the lock free */
+}
+
+bool ps_workers_spare(struct ps_workers *workers)
+{
+	bool spare;
+
+	pthread_mutex_lock(&workers->lock);
+	spare = workers->idle > 0 && !workers->first;
+	pthread_mutex_unlock(&workers->lock);
+	return spare;
 }

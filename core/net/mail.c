@@ -25,6 +25,8 @@
 
 enum {
 	READ_SIZE = 64 * 1024,
+	WORKER_READ_SIZE = 16 * 1024,    /* on its stack */
+	AWAIT_MS = 1,                    /* a worker waits so long for the next command of who was quick */
 	OUTPUT_LIMIT = 64 * 1024 * 1024, /* a protocol that writes so much between two looks at
 				      ps_session_full() is       broken; better its session than the process */
 	STOP_MS = 10 * 1000,             /* at the end, commands under way get so long */
@@ -48,6 +50,8 @@ struct mail_session {
 	void (*job)(struct mail_session *m);
 	enum mail_state state;
 	bool opened;        /* the protocol's half was */
+	bool closed;        /* and is no more: nothing is left to do for a worker */
+	bool quick;         /* its last command came at once after the answer before */
 	const char *reason; /* why it ends, for the log */
 	struct ps_user *user;
 	char *user_name;
@@ -124,7 +128,63 @@ static void look_for_hangup(struct mail_session *m)
 		kill_session(m, "connection lost");
 }
 
-/* Goes on with the next command that is there already, until the slice is over. */
+static void take_input(struct mail_session *m, uint8_t *scratch, size_t size)
+{
+	struct ps_session *s = &m->s;
+	size_t room = session_room(s);
+	ssize_t n = stream_recv(&m->stream, scratch, room < size ? room : size);
+
+	if (n > 0)
+		session_feed(s, ps_bytes(scratch, (size_t)n));
+	else if (n == 0)
+		s->eof = true;
+	else if (n != PS_E_AGAIN)
+		kill_session(m, "connection lost");
+}
+
+/*
+ * A client that sends one command after the other has the next here sooner than the loop and another worker could
+ * have passed the session on. Only while a thread has nothing to do anyway.
+ */
+static bool await_next(struct mail_session *m)
+{
+	struct ps_session *s = &m->s;
+	struct pollfd pfd = {.fd = m->stream.fd, .events = POLLIN};
+	uint8_t scratch[WORKER_READ_SIZE];
+
+	if (!m->quick || s->wait.wakeable || !session_wants_input(s) || output_pending(&s->out) > 0 ||
+	    !ps_workers_spare(m->mail->workers))
+		return false;
+	m->quick = poll(&pfd, 1, AWAIT_MS) == 1;
+	if (m->quick)
+		take_input(m, scratch, sizeof scratch);
+	return m->quick;
+}
+
+/* Whether the session has something to do, and has not had its turn. */
+static bool goes_on(struct mail_session *m)
+{
+	struct ps_session *s = &m->s;
+
+	if (s->wait.what == PS_WAIT_TURN)
+		return false;
+	while (!s->dead && !session_ready(s))
+		if (ps_session_slice_over(s) || !await_next(m))
+			return false;
+	return !s->dead && !ps_session_slice_over(s);
+}
+
+static void job_close(struct mail_session *m)
+{
+	if (m->opened && m->s.half->close)
+		m->s.half->close(&m->s);
+	if (m->user)
+		ps_user_close(m->user);
+	m->user = NULL;
+	m->closed = true;
+}
+
+/* Goes on with the next command until the slice is over. */
 static void job_run(struct mail_session *m)
 {
 	struct ps_session *s = &m->s;
@@ -135,7 +195,9 @@ static void job_run(struct mail_session *m)
 		flush(m);
 		if (s->wait.what == PS_WAIT_TURN)
 			look_for_hangup(m);
-	} while (!s->dead && s->wait.what != PS_WAIT_TURN && session_ready(s) && !ps_session_slice_over(s));
+	} while (goes_on(m));
+	if (s->dead || (s->wait.what == PS_WAIT_CLOSE && output_pending(&s->out) == 0))
+		job_close(m);
 }
 
 static void opening_destroy(struct opening *opening)
@@ -178,15 +240,6 @@ static void job_open(struct mail_session *m)
 	}
 	m->opened = true;
 	job_run(m);
-}
-
-static void job_close(struct mail_session *m)
-{
-	if (m->opened && m->s.half->close)
-		m->s.half->close(&m->s);
-	if (m->user)
-		ps_user_close(m->user);
-	m->user = NULL;
 }
 
 static void work(void *arg)
@@ -265,7 +318,10 @@ static void end(struct mail_session *m)
 	m->watch = NULL;
 	ps_timer_stop(m->timer);
 	stream_shutdown(&m->stream);
-	submit(m, ENDING, job_close);
+	if (m->closed)
+		session_destroy(m);
+	else
+		submit(m, ENDING, job_close);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -341,19 +397,10 @@ static void advance(struct mail_session *m)
 
 static void read_some(struct mail_session *m)
 {
-	struct ps_session *s = &m->s;
-	size_t room = session_room(s);
-	ssize_t n;
-
-	if (m->state != PARKED || !session_wants_input(s))
+	if (m->state != PARKED || !session_wants_input(&m->s))
 		return;
-	n = stream_recv(&m->stream, m->mail->scratch, room < READ_SIZE ? room : READ_SIZE);
-	if (n > 0)
-		session_feed(s, ps_bytes(m->mail->scratch, (size_t)n));
-	else if (n == 0)
-		s->eof = true;
-	else if (n != PS_E_AGAIN)
-		kill_session(m, "connection lost");
+	m->quick = ps_loop_now(m->mail->loop) - m->active <= AWAIT_MS;
+	take_input(m, m->mail->scratch, READ_SIZE);
 }
 
 static void on_socket(void *arg, unsigned events)
@@ -444,6 +491,7 @@ static struct mail_session *session_create(struct ps_mail *mail, const struct ps
 	m->opening = opening_create(&handover->user, m->user_name);
 	m->s.out.tail.limit = OUTPUT_LIMIT;
 	m->since = m->active = ps_loop_now(mail->loop);
+	m->quick = true;
 	ps_buf_bytes(&m->blob, handover->blob);
 	session_feed(&m->s, handover->unread);
 	m->next = mail->first;

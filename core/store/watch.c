@@ -13,9 +13,9 @@ enum {
 
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t news; /* a backend has called, or the last mailbox went */
+	pthread_cond_t news; /* a backend has called */
 	struct ps_mailbox *mailboxes;
-	bool running; /* the thread; it ends when there is no mailbox */
+	bool running; /* the thread; it ends when there was no mailbox for a while */
 } watcher = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -99,7 +99,7 @@ static void *watch_thread(void *arg)
 	clock_gettime(CLOCK_MONOTONIC, &next);
 	next.tv_sec += LOOK_EVERY_SECONDS;
 	pthread_mutex_lock(&watcher.lock);
-	while (watcher.mailboxes) {
+	do {
 		all = !somebody_called() && pthread_cond_timedwait(&watcher.news, &watcher.lock, &next) == ETIMEDOUT;
 		turn_gather(&turn, all);
 		pthread_mutex_unlock(&watcher.lock);
@@ -109,7 +109,7 @@ static void *watch_thread(void *arg)
 			next.tv_sec += LOOK_EVERY_SECONDS;
 		}
 		pthread_mutex_lock(&watcher.lock);
-	}
+	} while (watcher.mailboxes || !all); /* clients select one mailbox after the other */
 	watcher.running = false;
 	pthread_mutex_unlock(&watcher.lock);
 	free(turn.mailboxes);
@@ -189,8 +189,6 @@ void ps_watch_remove(struct ps_mailbox *mailbox)
 		*at = mailbox->watch_next;
 		watch = mailbox->watch;
 		mailbox->watch = NULL;
-		if (!watcher.mailboxes)
-			pthread_cond_signal(&watcher.news);
 	}
 	pthread_mutex_unlock(&watcher.lock);
 	if (watch)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
 #include <stdio.h>
 #include "auth/sasl.h"
 #include "auth/service.h"
@@ -158,13 +159,21 @@ static const char users[] = "alice:{PLAIN}pass\n"
 			    "near:{PLAIN}pass::::::allow_nets=198.51.100.0/24\n"
 			    "broken:{CRYPT}*\n";
 
+static void load_users(struct scene *scene, struct ps_bytes text)
+{
+	struct ps_passwd_defaults defaults;
+	struct ps_passwd_file *file;
+
+	ps_passwd_defaults_from(ps_config_root(scene->config), 1, 1, &defaults);
+	ck_assert_ok(ps_passwd_file_parse(text, "users", &defaults, &file));
+	ps_auth_service_set_users(scene->service, file);
+}
+
 static void set_up(struct scene *scene)
 {
 	static const char text[] = "mail_root = \"/srv/mail\"\ndefault_domain = \"example.test\"\n"
 				   "limits { auth_failures_per_minute = 2 auth_delay_max = 1s }\n";
 	struct ps_auth_service_args args = {.answer = on_answer, .arg = scene};
-	struct ps_passwd_defaults defaults;
-	struct ps_passwd_file *file;
 
 	*scene = (struct scene){.awaited = 1};
 	ck_assert_ok(ps_config_read("test", BYTES(text), NULL, &scene->config));
@@ -172,9 +181,7 @@ static void set_up(struct scene *scene)
 	args.loop = scene->loop;
 	args.conf = ps_config_root(scene->config);
 	ck_assert_ok(ps_auth_service_create(&args, &scene->service));
-	ps_passwd_defaults_from(args.conf, 1, 1, &defaults);
-	ck_assert_ok(ps_passwd_file_parse(BYTES(users), "users", &defaults, &file));
-	ps_auth_service_set_users(scene->service, file);
+	load_users(scene, BYTES(users));
 }
 
 static void tear_down(struct scene *scene)
@@ -201,7 +208,7 @@ static void start(struct scene *scene, uint64_t number, const char *mechanism, s
 
 static void run(struct scene *scene)
 {
-	if (scene->answers < scene->awaited)
+	while (scene->answers < scene->awaited) /* a stop before the run ends it too */
 		ps_loop_run(scene->loop);
 }
 
@@ -359,6 +366,55 @@ START_TEST(without_users_it_says_so)
 }
 END_TEST
 
+static enum ps_auth_status log_in(struct scene *scene, struct ps_bytes plain)
+{
+	scene->awaited = scene->answers + 1;
+	start(scene, 1, "PLAIN", plain);
+	run(scene);
+	return scene->status;
+}
+
+/* One that need not be hashed is answered without a worker, so before start() returns. */
+START_TEST(a_password_that_was_right_is_not_hashed_again)
+{
+	struct scene scene;
+
+	set_up(&scene);
+	scene.awaited = UINT_MAX;
+	start(&scene, 1, "PLAIN", BYTES("\0alice\0pass"));
+	ck_assert_uint_eq(scene.answers, 0);
+	scene.awaited = 1;
+	run(&scene);
+	start(&scene, 1, "PLAIN", BYTES("\0alice\0pass"));
+	ck_assert_uint_eq(scene.answers, 2);
+	ck_assert_int_eq(scene.status, PS_AUTH_OK);
+	start(&scene, 1, "PLAIN", BYTES("\0alice\0wrong"));
+	ck_assert_uint_eq(scene.answers, 2);
+	scene.awaited = 3;
+	run(&scene);
+	ck_assert_int_eq(scene.status, PS_AUTH_FAILED);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(a_new_password_counts_at_once)
+{
+	struct scene scene;
+
+	set_up(&scene);
+	ck_assert_int_eq(log_in(&scene, BYTES("\0alice\0pass")), PS_AUTH_OK);
+	ck_assert_int_eq(log_in(&scene, BYTES("\0alice\0pass")), PS_AUTH_OK);
+	load_users(&scene, BYTES("alice:{PLAIN}other\n"));
+	ck_assert_int_eq(log_in(&scene, BYTES("\0alice\0pass")), PS_AUTH_FAILED);
+	load_users(&scene, BYTES("alice:{PLAIN}pass::::::nologin\n"));
+	ck_assert_int_eq(log_in(&scene, BYTES("\0alice\0pass")), PS_AUTH_REFUSED);
+	ck_assert_int_eq(log_in(&scene, BYTES("\0alice\0pass")), PS_AUTH_REFUSED);
+	load_users(&scene, BYTES("bob:{PLAIN}pass\n"));
+	ck_assert_int_eq(log_in(&scene, BYTES("\0alice\0pass")), PS_AUTH_FAILED);
+	tear_down(&scene);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("service");
@@ -378,6 +434,8 @@ int main(void)
 	tcase_add_test(tc, after_failures_right_and_wrong_are_held_back_alike);
 	tcase_add_loop_test(tc, what_is_not_offered_is_not_done, 0, PS_ARRAY_LEN(refusals));
 	tcase_add_test(tc, without_users_it_says_so);
+	tcase_add_test(tc, a_password_that_was_right_is_not_hashed_again);
+	tcase_add_test(tc, a_new_password_counts_at_once);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }
