@@ -16,7 +16,7 @@
 struct ps_passwd_file {
 	struct ps_pool *pool;
 	struct ps_passwd_user **users; /* sorted by name */
-	const struct ps_passwd_user *first;
+	const char *stand_in;
 	size_t count, cap;
 };
 
@@ -88,9 +88,9 @@ static int set_id(const char *what, struct ps_bytes value, uint32_t expected, ui
 
 	if (value.len == 0)
 		return 0;
+	/* What stands there is not told: it may be the rest of a password with a colon in it. */
 	if (ps_bytes_u32(value, &n) < 0)
-		return ps_fail(PS_E_INVALID, "%s \"%.*s\" is not a number", what, (int)value.len,
-			       (const char *)value.ptr);
+		return ps_fail(PS_E_INVALID, "the %s is not a number", what);
 	if (n != expected)
 		return ps_fail(PS_E_UNSUPPORTED, "%s %u differs from %u, under which the mail processes run", what, n,
 			       expected);
@@ -353,6 +353,53 @@ static void drop_doubles(struct ps_passwd_file *file, const char *path)
 	file->count = kept;
 }
 
+/* A file has few methods; of more, the later ones are not counted. */
+enum {
+	COSTS_MAX = 16
+};
+
+struct cost {
+	struct ps_bytes what;
+	const char *example;
+	size_t users;
+};
+
+static struct cost *cost_of(struct cost costs[COSTS_MAX], const char *stored)
+{
+	struct ps_bytes what = ps_password_cost(stored);
+
+	for (size_t i = 0; i < COSTS_MAX; i++) {
+		if (!costs[i].example)
+			costs[i] = (struct cost){.what = what, .example = stored};
+		if (ps_bytes_eq(costs[i].what, what))
+			return &costs[i];
+	}
+	return NULL;
+}
+
+static bool is_better(const struct cost *cost, const struct cost *best)
+{
+	if (!best->example || (cost->what.len > 0) != (best->what.len > 0))
+		return !best->example || cost->what.len > 0;
+	return cost->users > best->users;
+}
+
+static const char *choose_stand_in(const struct ps_passwd_file *file)
+{
+	struct cost costs[COSTS_MAX] = {0}, best = {0};
+
+	for (size_t i = 0; i < file->count; i++) {
+		struct cost *cost = cost_of(costs, file->users[i]->password);
+
+		if (cost)
+			cost->users++;
+	}
+	for (size_t i = 0; i < COSTS_MAX && costs[i].example; i++)
+		if (is_better(&costs[i], &best))
+			best = costs[i];
+	return best.example;
+}
+
 int ps_passwd_file_parse(struct ps_bytes text, const char *path, const struct ps_passwd_defaults *defaults,
 			 struct ps_passwd_file **ret_file)
 {
@@ -366,10 +413,10 @@ int ps_passwd_file_parse(struct ps_bytes text, const char *path, const struct ps
 		if (line.len && line.ptr[0] != '#')
 			add_line(file, line, path, number, defaults);
 	}
-	file->first = file->count ? file->users[0] : NULL;
 	if (file->count)
 		qsort(file->users, file->count, sizeof *file->users, by_name_and_line);
 	drop_doubles(file, path);
+	file->stand_in = choose_stand_in(file);
 	*ret_file = file;
 	return 0;
 }
@@ -422,9 +469,9 @@ const struct ps_passwd_user *ps_passwd_file_find(const struct ps_passwd_file *fi
 	return found ? *found : NULL;
 }
 
-const struct ps_passwd_user *ps_passwd_file_first(const struct ps_passwd_file *file)
+const char *ps_passwd_file_stand_in(const struct ps_passwd_file *file)
 {
-	return file->first;
+	return file->stand_in;
 }
 
 size_t ps_passwd_file_count(const struct ps_passwd_file *file)

@@ -49,9 +49,9 @@ int ps_passwd_file_open(const struct ps_conf *root, uid_t uid, gid_t gid, struct
 void ps_passwd_file_destroy(struct ps_passwd_file *file); /* wipes */
 /* By the one spelling of the name (auth/names.h). NULL: there is none. */
 const struct ps_passwd_user *ps_passwd_file_find(const struct ps_passwd_file *file, const char *name);
-/* The first of the file, NULL when it is empty: its hash stands in for those of users who do not
- * exist. */
-const struct ps_passwd_user *ps_passwd_file_first(const struct ps_passwd_file *file);
+/* A stored password to check in place of one that does not exist, so that it takes as long: of the method that most users
+ * have, among those that cost time, if there are any. NULL: there is none. */
+const char *ps_passwd_file_stand_in(const struct ps_passwd_file *file);
 size_t ps_passwd_file_count(const struct ps_passwd_file *file);
 
 /* Cuts the next line, without its line end, off `rest`; false at the end. */

@@ -223,6 +223,23 @@ int ps_password_stored_check(const char *stored)
 	return parse(stored, &scheme, &hash);
 }
 
+/* Up to the salt: the hash is behind the last '$', and the salt before it; only bcrypt has both in one. */
+struct ps_bytes ps_password_cost(const char *stored)
+{
+	const struct scheme *scheme;
+	const char *hash;
+	struct ps_bytes cost;
+	unsigned fields;
+
+	if (parse(stored, &scheme, &hash) < 0 || hash[0] != '$')
+		return ps_bytes("", 0);
+	cost = ps_bytes_str(hash);
+	fields = hash[1] == '2' ? 1 : 2;
+	while (cost.len > 0 && fields > 0)
+		fields -= cost.ptr[--cost.len] == '$';
+	return cost;
+}
+
 /* ---- making
  * ----------------------------------------------------------------------------------------- */
 

@@ -17,6 +17,10 @@ int ps_password_check(const char *stored, struct ps_bytes password);
 /* Whether ps_password_check() could use `stored`: a known scheme, with something behind it. */
 int ps_password_stored_check(const char *stored);
 
+/* The part of `stored` that says what checking it costs, its method and parameters ("$6$rounds=5000"); empty where it
+ * costs nothing. Equal parts take equally long. */
+struct ps_bytes ps_password_cost(const char *stored);
+
 /* Appends "{SCHEME}hash" of a new password, with a fresh salt. `scheme` NULL: the best that this
  * machine's libcrypt makes, YESCRYPT or SHA512-CRYPT. PS_E_UNSUPPORTED; PS_E_INVALID: empty, too
  * long, or with a NUL octet. */

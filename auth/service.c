@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "auth/names.h"
 #include "auth/nets.h"
@@ -19,19 +20,21 @@
 
 #define FORGET_MS 10000u /* what is over is wiped so often */
 
-/* One log-in under way. While a worker checks its password, only the worker touches `stored`, `sasl.password` and
- * `r`; an exchange that was cancelled meanwhile is freed when the worker is done. */
+/* One log-in under way. While a worker checks its password, only the worker touches `stored`, `padding`, `sasl.password`
+ * and `r`; an exchange that was cancelled meanwhile is freed when the worker is done. */
 struct exchange {
 	struct exchange *next; /* in its bucket */
 	struct ps_auth_service *service;
 	struct ps_auth_from from;
 	struct ps_pool *pool;
 	const char *sid, *service_name, *mechanism, *remote;
-	bool is_tls, checking, cancelled;
+	bool is_tls, checking;
+	_Atomic bool cancelled; /* nobody waits for the answer any more: the worker need not begin */
 	struct ps_sasl sasl;
 	struct ps_timer *timer; /* holds the answer back */
 
 	char *stored;      /* what the password is checked against */
+	char *padding;     /* what is checked too, for the time that it takes, if `stored` costs none; or NULL */
 	const char *known; /* the user's name as looked up; NULL: not lawful */
 	struct ps_user_info user;
 	const char *reason;         /* why not, whatever the password; NULL: it decides */
@@ -192,15 +195,23 @@ static void check_work(void *arg)
 {
 	struct exchange *x = arg;
 
+	if (atomic_load(&x->cancelled)) {
+		x->r = PS_E_CLOSED;
+		return;
+	}
 	x->r = ps_password_check(x->stored, ps_buf_view(&x->sasl.password));
-	if (x->r == PS_E_UNSUPPORTED)
+	if (x->r == PS_E_UNSUPPORTED && !x->reason)
 		ps_logf(PS_LOG_ERROR, "password_hash", x->sid, "user %s: %s", x->known, ps_last_error());
+	if (x->r < 0 && x->padding)
+		ps_password_check(x->padding, ps_buf_view(&x->sasl.password));
 }
 
 /* The password was checked, or need not be. */
 static void conclude(struct exchange *x)
 {
-	if (x->reason)
+	if (x->r == PS_E_CLOSED)
+		finish(x, PS_AUTH_FAILED, "client_gone");
+	else if (x->reason)
 		finish(x, PS_AUTH_FAILED, x->reason);
 	else if (x->r == PS_E_UNSUPPORTED)
 		finish(x, PS_AUTH_TEMPFAIL, "unusable_hash");
@@ -276,10 +287,20 @@ static const char *spell(struct exchange *x, const struct ps_buf *name)
 	return spelt;
 }
 
-/* Finds the user, and what is checked when there is none: somebody else's hash, so that it takes as long. */
+/* What the password is checked against. Where there is no user, somebody else's hash is, so that it takes as long; and
+ * where the user's own hash costs no time, that one beside it. */
+static void choose_hash(struct exchange *x, const struct ps_passwd_user *user)
+{
+	const char *stand_in = ps_passwd_file_stand_in(x->service->users);
+
+	x->stored = ps_pool_strdup(x->pool, user ? user->password : stand_in ? stand_in : "{PLAIN}");
+	if (user && stand_in && ps_password_cost(user->password).len == 0 && ps_password_cost(stand_in).len > 0)
+		x->padding = ps_pool_strdup(x->pool, stand_in);
+}
+
 static void look_up(struct exchange *x)
 {
-	const struct ps_passwd_user *user = NULL, *stand_in = ps_passwd_file_first(x->service->users);
+	const struct ps_passwd_user *user = NULL;
 	const char *authzid;
 
 	x->known = spell(x, &x->sasl.authcid);
@@ -296,8 +317,7 @@ static void look_up(struct exchange *x)
 		if (!authzid || !x->known || strcmp(authzid, x->known) != 0)
 			x->reason = "authzid";
 	}
-	user = user ? user : stand_in;
-	x->stored = ps_pool_strdup(x->pool, user ? user->password : "{PLAIN}");
+	choose_hash(x, user);
 }
 
 static void check(struct exchange *x)

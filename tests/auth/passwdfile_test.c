@@ -118,7 +118,6 @@ START_TEST(the_first_line_of_a_name_counts)
 
 	ck_assert_uint_eq(ps_passwd_file_count(file), 3);
 	ck_assert_str_eq(ps_passwd_file_find(file, "b@example.test")->password, "{PLAIN}1");
-	ck_assert_str_eq(ps_passwd_file_first(file)->password, "{PLAIN}0");
 	ps_passwd_file_destroy(file);
 }
 END_TEST
@@ -127,8 +126,39 @@ START_TEST(an_empty_file_has_nobody)
 {
 	struct ps_passwd_file *file = parse("");
 
-	ck_assert_ptr_null(ps_passwd_file_first(file));
+	ck_assert_ptr_null(ps_passwd_file_stand_in(file));
 	ck_assert_ptr_null(ps_passwd_file_find(file, "alice@example.test"));
+	ps_passwd_file_destroy(file);
+}
+END_TEST
+
+static const struct {
+	const char *text, *stand_in;
+} stand_ins[] = {
+	{"a:{PLAIN}x\n", "{PLAIN}x"},
+	{"a:{PLAIN}x\nb:{PLAIN}y\nc:$6$salt$hash\n", "$6$salt$hash"},
+	{"a:$1$s$h\nb:{SHA512-CRYPT}$6$s$h\nc:{CRYPT}$6$t$i\n", "{SHA512-CRYPT}$6$s$h"},
+	{"a:$6$rounds=9000$s$h\nb:$6$s$h\nc:$6$rounds=9000$t$i\n", "$6$rounds=9000$s$h"},
+	{"a:$2b$05$h\nb:$2b$12$i\nc:$2b$12$j\n", "$2b$12$i"},
+	{"a:{CRYPT}*\nb:{CRYPT}!\nc:$y$j9T$s$h\n", "$y$j9T$s$h"},
+};
+
+START_TEST(who_does_not_exist_costs_what_most_do)
+{
+	struct ps_passwd_file *file = parse(stand_ins[_i].text);
+
+	ck_assert_str_eq(ps_passwd_file_stand_in(file), stand_ins[_i].stand_in);
+	ps_passwd_file_destroy(file);
+}
+END_TEST
+
+START_TEST(an_error_tells_nothing_of_a_password)
+{
+	/* A colon in it makes the rest look like other fields. */
+	struct ps_passwd_file *file = parse("a:{PLAIN}secret1:secret2\n");
+
+	ck_assert_uint_eq(ps_passwd_file_count(file), 0);
+	ck_assert_ptr_null(strstr(ps_last_error(), "secret"));
 	ps_passwd_file_destroy(file);
 }
 END_TEST
@@ -303,6 +333,8 @@ int main(void)
 	tcase_add_test(tc, a_nul_in_a_line_spoils_that_line_only);
 	tcase_add_test(tc, the_first_line_of_a_name_counts);
 	tcase_add_test(tc, an_empty_file_has_nobody);
+	tcase_add_loop_test(tc, who_does_not_exist_costs_what_most_do, 0, PS_ARRAY_LEN(stand_ins));
+	tcase_add_test(tc, an_error_tells_nothing_of_a_password);
 	tcase_add_test(tc, nologin_and_networks_are_kept);
 	tcase_add_loop_test(tc, an_edit_changes_its_line_and_nothing_else, 0, PS_ARRAY_LEN(edits));
 	tcase_add_test(tc, adding_makes_the_file_for_its_owner_only);

@@ -305,6 +305,23 @@ START_TEST(a_cancelled_exchange_is_not_answered)
 }
 END_TEST
 
+/* It would take minutes, and the time-out of the test case, if each cost its hash. */
+START_TEST(passwords_of_clients_that_have_gone_are_not_hashed)
+{
+	struct scene scene;
+
+	set_up(&scene);
+	load_users(&scene, BYTES("slow:$6$rounds=1000000$salt$h\n"));
+	for (uint64_t i = 1; i <= 500; i++) {
+		start(&scene, i, "PLAIN", BYTES("\0slow\0x"));
+		ps_auth_service_cancel(scene.service, (struct ps_auth_from){0, i});
+	}
+	start(&scene, 1000, "LOGIN", ps_bytes(NULL, 0));
+	ck_assert_int_eq(scene.status, PS_AUTH_CONTINUE);
+	tear_down(&scene);
+}
+END_TEST
+
 START_TEST(after_failures_right_and_wrong_are_held_back_alike)
 {
 	struct scene scene;
@@ -431,6 +448,7 @@ int main(void)
 	tcase_add_test(tc, an_exchange_of_several_steps);
 	tcase_add_test(tc, fronts_with_the_same_number_are_kept_apart);
 	tcase_add_test(tc, a_cancelled_exchange_is_not_answered);
+	tcase_add_test(tc, passwords_of_clients_that_have_gone_are_not_hashed);
 	tcase_add_test(tc, after_failures_right_and_wrong_are_held_back_alike);
 	tcase_add_loop_test(tc, what_is_not_offered_is_not_done, 0, PS_ARRAY_LEN(refusals));
 	tcase_add_test(tc, without_users_it_says_so);
