@@ -6,6 +6,11 @@
 #include "postern/buf.h"
 #include "postern/log.h"
 
+enum {
+	LINE_LIMIT = 32 * 1024,
+	VALUE_LIMIT = 4000, /* as written; the rest is cut off, so that no value makes its line be lost */
+};
+
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
 static const char *log_role = "tool";
 static _Atomic int log_level = PS_LOG_INFO; /* changed on reload, while all threads log */
@@ -55,12 +60,18 @@ static bool is_plain(const char *value)
 /* Quotes as a C string does, so that a hostile value can neither end its line nor add a key. */
 static void put_value(struct ps_buf *line, const char *value)
 {
-	if (is_plain(value)) {
+	size_t start = line->len;
+
+	if (is_plain(value) && strlen(value) < VALUE_LIMIT) {
 		ps_buf_str(line, value);
 		return;
 	}
 	ps_buf_char(line, '"');
 	for (const char *c = value; *c; c++) {
+		if (line->len - start >= VALUE_LIMIT) {
+			ps_buf_str(line, "...");
+			break;
+		}
 		if (*c == '"' || *c == '\\')
 			ps_buf_printf(line, "\\%c", *c);
 		else if ((unsigned char)*c < ' ' || *c == 0x7f)
@@ -90,7 +101,7 @@ static void end_line(struct ps_buf *line)
 
 void ps_log(enum ps_log_level level, const char *event, ...)
 {
-	struct ps_buf line = {.limit = 8192};
+	struct ps_buf line = {.limit = LINE_LIMIT};
 	const char *key;
 	va_list ap;
 
@@ -106,7 +117,7 @@ void ps_log(enum ps_log_level level, const char *event, ...)
 
 void ps_logf(enum ps_log_level level, const char *event, const char *sid, const char *fmt, ...)
 {
-	struct ps_buf line = {.limit = 8192};
+	struct ps_buf line = {.limit = LINE_LIMIT};
 	char text[2048];
 	va_list ap;
 

@@ -39,9 +39,9 @@ static unsigned most_connections(const struct ps_conf *conf, const struct ps_con
 	if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur != RLIM_INFINITY && fds.rlim_cur > 2 * OTHER_FDS) {
 		room = (fds.rlim_cur - OTHER_FDS) / FDS_PER_CONN;
 		if (most > room) {
-			ps_logf(PS_LOG_WARNING, "connections_limited", NULL,
-				"%ju connections need more than the %ju descriptors allowed; %ju "
-				"it is",
+			/* Of no matter on most machines; who meets it is refused, and that is logged, too. */
+			ps_logf(PS_LOG_INFO, "connections_limited", NULL,
+				"%ju connections need more than the %ju descriptors allowed; %ju it is",
 				(uintmax_t)most, (uintmax_t)fds.rlim_cur, (uintmax_t)room);
 			most = room;
 		}

@@ -19,7 +19,8 @@ enum {
 	CHAIN_MAX = 16,
 	NAMES_MAX = 64,
 	NAME_SIZE = 256,
-	WARNINGS_MAX = 16, /* alerts of a client that change nothing; more are an attack on our time */
+	HANDSHAKE_MAX = 16 * 1024, /* of one message; a hello with the largest of keys has less than half of it */
+	WARNINGS_MAX = 16,         /* alerts of a client that change nothing; more are an attack on our time */
 };
 
 /* What all contexts that came one from another share. */
@@ -434,6 +435,7 @@ int tls_create(struct tls_context *context, int fd, const char *alpn, struct tls
 		tls_destroy(tls);
 		return tls_fail(PS_E_INTERNAL, "TLS session", r);
 	}
+	gnutls_handshake_set_max_packet_length(tls->session, HANDSHAKE_MAX);
 	gnutls_handshake_set_timeout(tls->session, 0); /* the connection has its own timer */
 	gnutls_transport_set_ptr(tls->session, tls);
 	gnutls_transport_set_pull_function(tls->session, pull);

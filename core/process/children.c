@@ -199,6 +199,9 @@ static void on_offence(void *arg, struct ps_channel *from, union ps_message *mes
 	struct master *master = child->master;
 
 	(void)from;
+	/* Only fronts are complained about: one that has been taken over must not have others ended. */
+	if (message->offence.role != PS_ROLE_FRONT)
+		return;
 	for (size_t i = 0; i < master->child_count; i++) {
 		struct child *other = &master->children[i];
 

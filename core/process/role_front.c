@@ -58,12 +58,8 @@ static bool wait_over(struct front *front, uint64_t number)
 	return false;
 }
 
-static void fail_all(void *arg)
+static void fail_all(struct front *front)
 {
-	struct front *front = arg;
-
-	if (ps_role_peer(front->role, PS_ROLE_AUTH, 0))
-		return;
 	while (front->waiting_count) {
 		uint64_t number = front->waiting[--front->waiting_count];
 
@@ -71,14 +67,42 @@ static void fail_all(void *arg)
 	}
 }
 
+/* A question that could not be put. */
+struct unasked {
+	struct front *front;
+	uint64_t number;
+	enum ps_auth_status status;
+};
+
+static void answer_unasked(void *arg)
+{
+	struct unasked *unasked = arg;
+
+	if (wait_over(unasked->front, unasked->number))
+		ps_front_auth_answer(unasked->front->front, unasked->number, unasked->status, ps_bytes(NULL, 0),
+				     ps_bytes(NULL, 0));
+	free(unasked);
+}
+
 /* Answers later in any case: core/net does not expect an answer while it asks. */
-static void ask_auth(struct front *front, uint64_t number, uint32_t type, const void *message)
+static void answer_later(struct front *front, uint64_t number, enum ps_auth_status status)
+{
+	struct unasked *unasked = ps_zalloc(sizeof *unasked);
+
+	*unasked = (struct unasked){front, number, status};
+	ps_loop_post(front->role->loop, answer_unasked, unasked);
+}
+
+/* `response`: of the client's, in the message. One that no message holds is no password either. */
+static void ask_auth(struct front *front, uint64_t number, uint32_t type, const void *message, struct ps_bytes response)
 {
 	struct ps_channel *auth = ps_role_peer(front->role, PS_ROLE_AUTH, 0);
 
 	wait_for(front, number);
-	if (!auth || ps_channel_send(auth, type, message) < 0)
-		ps_loop_post(front->role->loop, fail_all, front);
+	if (response.len > PS_SASL_RESPONSE_MAX)
+		answer_later(front, number, PS_AUTH_FAILED);
+	else if (!auth || ps_channel_send(auth, type, message) < 0)
+		answer_later(front, number, PS_AUTH_TEMPFAIL);
 }
 
 static void auth_start(void *arg, uint64_t number, struct ps_session *s, const char *mechanism, struct ps_bytes initial)
@@ -95,14 +119,14 @@ static void auth_start(void *arg, uint64_t number, struct ps_session *s, const c
 		.initial = initial,
 	};
 
-	ask_auth(arg, number, PS_MSG_AUTH_START, &message);
+	ask_auth(arg, number, PS_MSG_AUTH_START, &message, initial);
 }
 
 static void auth_step(void *arg, uint64_t number, struct ps_bytes response)
 {
 	struct ps_msg_auth_step message = {.number = number, .response = response};
 
-	ask_auth(arg, number, PS_MSG_AUTH_STEP, &message);
+	ask_auth(arg, number, PS_MSG_AUTH_STEP, &message, response);
 }
 
 static void auth_cancel(void *arg, uint64_t number)

@@ -22,21 +22,27 @@ static int make_folder(const char *path, mode_t mode)
 	return 0;
 }
 
+/* Whoever else could write there could put a file in place of ours: the control socket, the pid file. */
+static int check_own_folder(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
+		return ps_fail(PS_E_ACCESS, "%s must be a folder that only its owner, uid %u, may write", path,
+			       (unsigned)geteuid());
+	return 0;
+}
+
 /* The root directory of those who see no files. */
 static int prepare_empty(const char *run_dir)
 {
 	PS_CLEANUP(ps_freep) char *path = NULL;
-	struct stat st;
 	int r;
 
 	if (asprintf(&path, "%s/empty", run_dir) < 0)
 		return ps_fail(PS_E_LIMIT, "no memory");
-	if ((r = make_folder(path, 0555)) < 0)
-		return r;
-	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
-		return ps_fail(PS_E_ACCESS, "%s must be a folder that only its owner, uid %u, may write", path,
-			       (unsigned)geteuid());
-	return 0;
+	r = make_folder(path, 0555);
+	return r < 0 ? r : check_own_folder(path);
 }
 
 /* As root: a mail root that was just made is given to the mail user; an existing one stays as it is, but its user must be
@@ -85,7 +91,7 @@ int surroundings_prepare(struct master *master)
 
 	master->run_dir = ps_strdup(ps_conf_str(master->conf, "run_dir"));
 	if ((r = find_users(master)) < 0 || (r = make_folder(master->run_dir, 0755)) < 0 ||
-	    (r = prepare_empty(master->run_dir)) < 0)
+	    (r = check_own_folder(master->run_dir)) < 0 || (r = prepare_empty(master->run_dir)) < 0)
 		return r;
 	return prepare_mail_root(master);
 }
