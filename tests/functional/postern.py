@@ -331,8 +331,8 @@ class Closed(Exception):
 class Client:
     """Lines to a server and lines from it; nothing is parsed but the ends of lines and, in answer(), literals."""
 
-    def __init__(self, port, tls=False, patience=None, context=None):
-        self.sock = socket.create_connection(("127.0.0.1", port), patience or PATIENCE)
+    def __init__(self, port, tls=False, patience=None, context=None, source="127.0.0.1"):
+        self.sock = socket.create_connection(("127.0.0.1", port), patience or PATIENCE, (source, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
         self._tags = itertools.count(1)
