@@ -49,6 +49,7 @@ static const struct {
 	{"MOVE", AFTER_LOGIN, NULL},        /* RFC 6851 */
 	{"SPECIAL-USE", AFTER_LOGIN, NULL}, /* RFC 6154 */
 	{"CONDSTORE", AFTER_LOGIN, NULL},   /* RFC 7162 */
+	{"QRESYNC", AFTER_LOGIN, NULL},     /* RFC 7162 */
 };
 
 /* What ENABLE can switch on (RFC 5161): the name, and its bit in imap->enabled. Ended by NULL. */
@@ -57,6 +58,7 @@ static const struct {
 	unsigned bit;
 } extensions[] = {
 	{"CONDSTORE", IMAP_CONDSTORE},
+	{"QRESYNC", IMAP_QRESYNC | IMAP_CONDSTORE},
 	{NULL, 0},
 };
 

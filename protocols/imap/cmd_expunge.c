@@ -13,7 +13,7 @@ static enum imap_next cmd_expunge(struct imap_cmd *cmd)
 	if (cmd->imap->mailbox.read_only)
 		return imap_no(cmd, "READ-ONLY", "The mailbox is open for reading only");
 	r = ps_view_expunge(cmd->imap->view, cmd->by_uid ? &uids : NULL);
-	return r < 0 ? imap_no_err(cmd, r) : imap_ok(cmd, "EXPUNGE completed");
+	return r < 0 ? imap_no_err(cmd, r) : imap_ok_expunged(cmd, "EXPUNGE completed");
 }
 
 const struct imap_command imap_cmd_expunge = {

@@ -209,7 +209,7 @@ static void start_message(struct imap_cmd *cmd, uint32_t seq, const struct ps_ro
 	struct ps_cache cache;
 
 	if (got_seen(fetch, row->uid))
-		items |= IMAP_FETCH_FLAGS;
+		items |= IMAP_FETCH_FLAGS | (cmd->imap->enabled & IMAP_QRESYNC ? IMAP_FETCH_UID : 0);
 	if ((items & IMAP_FETCH_FLAGS) && (cmd->imap->enabled & IMAP_CONDSTORE))
 		items |= IMAP_FETCH_MODSEQ;
 	if ((items & IMAP_FETCH_CACHED) || fetch->what.sections)
@@ -300,8 +300,26 @@ static enum imap_next send_messages(struct imap_cmd *cmd)
 	return IMAP_DONE;
 }
 
+/* VANISHED (EARLIER) of the UIDs named, whether they are in the view or not; RFC 7162 section 3.2.6. */
+static int tell_vanished(struct imap_cmd *cmd, struct imap_args named, uint64_t since)
+{
+	struct ps_set known, gone;
+	struct ps_bytes text;
+	int r;
+
+	if (!cmd->by_uid || !(cmd->imap->enabled & IMAP_QRESYNC))
+		return ps_fail(PS_E_SYNTAX, "FETCH: VANISHED is for UID FETCH, after ENABLE QRESYNC");
+	if ((r = imap_args_space(&named)) < 0 || (r = imap_args_set(&named, &text)) < 0 ||
+	    (r = ps_set_parse(text, UINT32_MAX, cmd->pool, &known)) < 0 ||
+	    (r = ps_view_vanished(cmd->imap->view, since, &known, cmd->pool, &gone)) < 0)
+		return r;
+	imap_put_vanished(cmd->imap, true, gone.ranges, gone.count);
+	return 0;
+}
+
 static int begin(struct imap_cmd *cmd)
 {
+	struct imap_args args = cmd->args;
 	struct ps_set uids;
 	struct imap_fetch what;
 	struct fetch *fetch;
@@ -309,6 +327,8 @@ static int begin(struct imap_cmd *cmd)
 
 	if ((r = imap_set_arg(cmd, &uids)) < 0 || (r = imap_args_space(&cmd->args)) < 0 ||
 	    (r = imap_fetch_parse(&cmd->args, cmd->pool, &what)) < 0)
+		return r;
+	if (what.vanished && (r = tell_vanished(cmd, args, what.changed_since)) < 0)
 		return r;
 	if (cmd->by_uid)
 		what.items |= IMAP_FETCH_UID;
@@ -326,7 +346,7 @@ static int begin(struct imap_cmd *cmd)
 	return 0;
 }
 
-/* FETCH (RFC 3501, 6.4.5):  "FETCH" SP sequence-set SP items */
+/* FETCH (RFC 3501, 6.4.5; RFC 7162):  "FETCH" SP sequence-set SP items [SP "(" modifiers ")"] */
 static enum imap_next cmd_fetch(struct imap_cmd *cmd)
 {
 	enum imap_next next;

@@ -41,5 +41,5 @@ enum imap_next imap_copy(struct imap_cmd *cmd, bool move)
 	ps_buf_str(imap_output(cmd->imap), "* OK [");
 	ps_buf_str(imap_output(cmd->imap), code);
 	ps_buf_str(imap_output(cmd->imap), "] Moved\r\n");
-	return imap_ok(cmd, "MOVE completed");
+	return imap_ok_expunged(cmd, "MOVE completed");
 }

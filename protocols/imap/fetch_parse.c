@@ -272,11 +272,18 @@ static int parse_changed_since(struct parser *p)
 	return 0;
 }
 
+static int parse_vanished(struct parser *p)
+{
+	p->fetch->vanished = true;
+	return 0;
+}
+
 static const struct modifier {
 	const char *name;
 	int (*parse)(struct parser *p);
 } modifiers[] = {
 	{"CHANGEDSINCE", parse_changed_since},
+	{"VANISHED", parse_vanished},
 };
 
 static int parse_modifier(struct parser *p, unsigned *given)
@@ -306,7 +313,9 @@ static int parse_modifiers(struct parser *p)
 		if ((r = parse_modifier(p, &given)) < 0)
 			return r;
 	} while (imap_args_take(p->args, ' '));
-	return imap_args_take(p->args, ')') ? 0 : bad("a list of modifiers does not end");
+	if (!imap_args_take(p->args, ')'))
+		return bad("a list of modifiers does not end");
+	return p->fetch->vanished && p->fetch->changed_since == 0 ? bad("VANISHED without CHANGEDSINCE") : 0;
 }
 
 int imap_fetch_parse(struct imap_args *args, struct ps_pool *pool, struct imap_fetch *ret_fetch)

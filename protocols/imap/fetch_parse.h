@@ -46,6 +46,7 @@ struct imap_fetch {
 	struct imap_section *sections;
 	bool sets_seen;
 	uint64_t changed_since; /* RFC 7162; 0: not asked for */
+	bool vanished;          /* what vanished since then is asked for, too */
 };
 
 /* Takes all that follows the sequence set: items, then modifiers (RFC 4466). */

@@ -49,6 +49,7 @@ enum imap_next {
 /* What ENABLE and its like have switched on, in imap->enabled. */
 enum {
 	IMAP_CONDSTORE = 1, /* RFC 7162 */
+	IMAP_QRESYNC = 2,   /* with CONDSTORE, always */
 };
 
 struct imap_command {
@@ -160,9 +161,11 @@ void imap_put_modseq_response(struct imap_cmd *cmd, struct ps_buf *out, uint32_t
 /* ---- condstore.c: RFC 7162 */
 /* The client has shown that it counts mod-sequences: from now on each FETCH response that tells flags has one. */
 void imap_enable_condstore(struct imap_cmd *cmd);
+/* VANISHED responses; `earlier`: what went before the client came back. */
+void imap_put_vanished(struct imap *imap, bool earlier, const struct ps_range *uids, size_t count);
 void imap_put_highest_modseq(struct imap *imap);
-/* "HIGHESTMODSEQ n", for an answer. */
-const char *imap_highest_modseq_code(struct imap_cmd *cmd);
+/* OK, after what it removed is told; with the mod-sequence the client has reached by that, if it cares. */
+enum imap_next imap_ok_expunged(struct imap_cmd *cmd, const char *text);
 
 /* ---- mailboxes.c: what LIST, LSUB, SELECT and others share */
 /* A mailbox name: astring, translated. PS_E_SYNTAX, PS_E_INVALID. */

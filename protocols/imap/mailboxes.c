@@ -46,6 +46,8 @@ const struct ps_row *imap_walk_next(const struct imap *imap, struct imap_walk *w
 			*ret_seq = walk->next++;
 			return row;
 		}
+		if (!row)
+			walk->range = walk->uids.count - 1; /* nor is there one in a later range */
 	}
 	return NULL;
 }

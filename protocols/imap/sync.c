@@ -13,31 +13,53 @@ static void put_number_response(struct imap_cmd *cmd, uint32_t number, const cha
 	ps_buf_str(out, what);
 }
 
+/* A sync under way. Expunges come first; VANISHED tells all of them at once. */
+struct telling {
+	struct imap_cmd *cmd;
+	struct ps_ranges vanished;
+};
+
+static void tell_vanished(struct telling *telling)
+{
+	ps_ranges_sort(&telling->vanished);
+	imap_put_vanished(telling->cmd->imap, false, telling->vanished.ptr, telling->vanished.count);
+	ps_ranges_finish(&telling->vanished);
+}
+
 static void on_expunged(void *arg, uint32_t seq, uint32_t uid)
 {
-	(void)uid;
-	put_number_response(arg, seq, " EXPUNGE\r\n");
+	struct telling *telling = arg;
+
+	if (telling->cmd->imap->enabled & IMAP_QRESYNC)
+		ps_ranges_add(&telling->vanished, (struct ps_range){uid, uid});
+	else
+		put_number_response(telling->cmd, seq, " EXPUNGE\r\n");
 }
 
 static void on_flags(void *arg, uint32_t seq, const struct ps_row *row)
 {
-	struct imap_cmd *cmd = arg;
+	struct telling *telling = arg;
 
-	imap_put_flags_response(cmd, imap_output(cmd->imap), seq, row);
+	tell_vanished(telling);
+	imap_put_flags_response(telling->cmd, imap_output(telling->cmd->imap), seq, row);
 }
 
 static void on_exists(void *arg, uint32_t messages, uint32_t recent)
 {
-	put_number_response(arg, messages, " EXISTS\r\n");
-	put_number_response(arg, recent, " RECENT\r\n");
+	struct telling *telling = arg;
+
+	tell_vanished(telling);
+	put_number_response(telling->cmd, messages, " EXISTS\r\n");
+	put_number_response(telling->cmd, recent, " RECENT\r\n");
 }
 
 static void on_keywords(void *arg)
 {
-	struct imap_cmd *cmd = arg;
+	struct imap *imap = ((struct telling *)arg)->cmd->imap;
 
-	ps_view_status(cmd->imap->view, &cmd->imap->mailbox);
-	imap_put_mailbox_flags(cmd->imap, imap_output(cmd->imap));
+	tell_vanished(arg);
+	ps_view_status(imap->view, &imap->mailbox);
+	imap_put_mailbox_flags(imap, imap_output(imap));
 }
 
 static void put_fetch(struct imap_cmd *cmd, struct ps_buf *out, uint32_t seq, uint32_t uid)
@@ -45,7 +67,7 @@ static void put_fetch(struct imap_cmd *cmd, struct ps_buf *out, uint32_t seq, ui
 	ps_buf_str(out, "* ");
 	ps_buf_u64(out, seq);
 	ps_buf_str(out, " FETCH (");
-	if (!cmd->by_uid)
+	if (!cmd->by_uid && !(cmd->imap->enabled & IMAP_QRESYNC))
 		return;
 	ps_buf_str(out, "UID ");
 	ps_buf_u64(out, uid);
@@ -86,8 +108,10 @@ static const struct ps_view_events events = {
 void imap_sync(struct imap_cmd *cmd, unsigned how)
 {
 	struct imap *imap = cmd->imap;
-	int r = ps_view_sync(imap->view, how, &events, cmd);
+	struct telling telling = {.cmd = cmd};
+	int r = ps_view_sync(imap->view, how, &events, &telling);
 
+	tell_vanished(&telling);
 	if (r == PS_E_GONE) {
 		imap_bye(cmd, "The selected mailbox was deleted");
 		return;

@@ -143,6 +143,12 @@ struct ps_set ps_ranges_to_set(struct ps_ranges *ranges, struct ps_pool *pool);
 int ps_view_resolve(const struct ps_view *view, struct ps_bytes text, bool by_uid, struct ps_pool *pool,
 		    struct ps_set *ret_uids);
 
+/* Of the UIDs `known`, those that were expunged after `since` and that the view does not show: what a client has to
+ * forget that knew the mailbox then. Costs what vanished; where the backend has forgotten what vanished since, all
+ * known UIDs that the view does not show are given. */
+int ps_view_vanished(struct ps_view *view, uint64_t since, const struct ps_set *known, struct ps_pool *pool,
+		     struct ps_set *ret_uids);
+
 /* Changes. Durable when they return. Results as in postern/backend.h. */
 struct ps_flag_change {
 	enum ps_flag_mode mode;
