@@ -185,7 +185,7 @@ int maildir_sync(struct ps_store *store, struct ps_mbox *mbox)
 		store_unlock(store);
 	}
 	/* What cannot be recorded is not shown yet; what is known can still be read, and removed. */
-	if (r == PS_E_FULL) {
+	if (ps_no_room(r)) {
 		ps_log(PS_LOG_WARNING, "disk_full", "user", store->user, "error", ps_last_error(), NULL);
 		return 0;
 	}

@@ -220,7 +220,7 @@ int maildir_cache_put(struct ps_mbox *mbox, uint32_t uid, struct ps_bytes cache)
 			note_txn(store, id, false);
 	}
 	ps_index_close(index);
-	return r == PS_E_BUSY || r == PS_E_AGAIN || r == PS_E_FULL ? 0 : r;
+	return r == PS_E_BUSY || r == PS_E_AGAIN || ps_no_room(r) ? 0 : r;
 }
 
 /* ---- bodies ---------------------------------------------------------------------------------- */

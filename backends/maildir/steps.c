@@ -406,7 +406,7 @@ static int arm(struct steps *steps, bool atomic, int *ret_fd)
 	}
 	set_state(fd, EMPTY, false);
 	/* No room for the record: removing mail makes some. A crash then leaves a part of these removals done. */
-	return r == PS_E_FULL && only_unlinks(steps) ? 0 : r;
+	return ps_no_room(r) && only_unlinks(steps) ? 0 : r;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */

@@ -39,7 +39,7 @@ static const struct {
 	int error;
 	enum ps_err code;
 } errnos[] = {
-	{ENOSPC, PS_E_FULL},   {EDQUOT, PS_E_FULL},  {ENOENT, PS_E_NOTFOUND}, {EEXIST, PS_E_EXISTS},
+	{ENOSPC, PS_E_FULL},   {EDQUOT, PS_E_QUOTA}, {ENOENT, PS_E_NOTFOUND}, {EEXIST, PS_E_EXISTS},
 	{EACCES, PS_E_ACCESS}, {EPERM, PS_E_ACCESS}, {EAGAIN, PS_E_AGAIN},    {ENOMEM, PS_E_LIMIT},
 	{EMFILE, PS_E_LIMIT},  {ENFILE, PS_E_LIMIT},
 };

@@ -16,8 +16,8 @@ static const struct row {
 	{PS_E_GONE, "EXPUNGEISSUED", "Some of it was removed by another session"},
 	{PS_E_INVALID, "CANNOT", "That is not possible"},
 	{PS_E_LIMIT, "LIMIT", "That is beyond a limit of this server"},
-	{PS_E_FULL, "OVERQUOTA", "There is no room left; deleting still works"},
-	{PS_E_QUOTA, "OVERQUOTA", "The quota is used up"},
+	{PS_E_FULL, "UNAVAILABLE", "There is no room left; deleting still works"},
+	{PS_E_QUOTA, "OVERQUOTA", "The quota is used up; deleting still works"},
 	{PS_E_BUSY, "INUSE", "The mailbox is in use; try again"},
 	{PS_E_ACCESS, "NOPERM", "Permission denied"},
 	{PS_E_UNSUPPORTED, "CANNOT", "The storage of this mailbox cannot do that"},
@@ -57,7 +57,7 @@ enum imap_next imap_no_err(struct imap_cmd *cmd, int err)
 
 	if (!text)
 		text = with_reference(cmd, err);
-	else if (err == PS_E_FULL)
+	else if (ps_no_room(err))
 		ps_logf(PS_LOG_WARNING, "storage_full", ps_session_sid(cmd->imap->session), "%s", ps_last_error());
 	return imap_no(cmd, row->code, text);
 }

@@ -173,7 +173,7 @@ static unsigned fill_up(struct kit *kit, struct ps_store *store, struct ps_mbox 
 		}
 		if (r == 0)
 			continue;
-		must(r == PS_E_FULL || r == PS_E_QUOTA, "a full disk is %s: %s", ps_err_name(r), ps_last_error());
+		must(ps_no_room(r), "a full disk is %s: %s", ps_err_name(r), ps_last_error());
 		return n;
 	}
 	fail_at(__FILE__, __LINE__, "%s never was full", kit->small);

@@ -13,7 +13,7 @@
  *  4. commit() is durable when it returns; after a crash everything acknowledged is there, plus some
  *     prefix of what was in flight, each batch whole or absent.
  *  5. Two processes at once on one store: no lost update, no double delivery, no torn read.
- *  6. A full disk refuses with PS_E_FULL, loses nothing, and expunging still works.
+ *  6. A full disk refuses with PS_E_FULL or PS_E_QUOTA, loses nothing, and expunging still works.
  *  7. Whatever the backend keeps as an index is disposable: delete it, and UIDs, UIDVALIDITY, flags,
  *     keywords, dates, object ids and the modseq high-water come back from the mail itself.
  *

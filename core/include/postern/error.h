@@ -10,6 +10,8 @@
 #ifndef POSTERN_ERROR_H
 #define POSTERN_ERROR_H
 
+#include <stdbool.h>
+
 enum ps_err {
 	PS_OK = 0,
 	PS_E_INTERNAL = -1,     /* a bug, or a failure with nothing to act on: log it */
@@ -19,8 +21,8 @@ enum ps_err {
 	PS_E_GONE = -5,         /* the message was expunged, or the mailbox deleted, meanwhile */
 	PS_E_INVALID = -6,      /* the caller's argument is not lawful: a bad name, a bad number */
 	PS_E_LIMIT = -7,        /* larger, deeper or more than a limit allows */
-	PS_E_FULL = -8,         /* ENOSPC, EDQUOT of the file system */
-	PS_E_QUOTA = -9,        /* the user's quota */
+	PS_E_FULL = -8,         /* the file system has no room: ENOSPC */
+	PS_E_QUOTA = -9,        /* a quota is used up: EDQUOT, or one of our own */
 	PS_E_BUSY = -10,        /* a lock was not had in time; trying again may work */
 	PS_E_ACCESS = -11,      /* rights do not allow it */
 	PS_E_UNSUPPORTED = -12, /* this backend, build or machine cannot */
@@ -36,7 +38,7 @@ enum ps_err {
 /* Remembers the sentence (this thread's last one, at most 511 octets) and returns `code`. */
 int ps_fail(enum ps_err code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The same for a failed system call: maps errno (ENOSPC, EDQUOT: FULL; ENOENT: NOTFOUND; EEXIST:
+/* The same for a failed system call: maps errno (ENOSPC: FULL; EDQUOT: QUOTA; ENOENT: NOTFOUND; EEXIST:
  * EXISTS; EACCES, EPERM: ACCESS; EAGAIN: AGAIN; ENOMEM, EMFILE, ENFILE: LIMIT; else STORAGE) and
  * appends ": " and its text. */
 int ps_fail_errno(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -51,6 +53,12 @@ static inline int ps_negative(int code)
 
 /* This thread's last sentence; never NULL. Valid until the next ps_fail() of the thread. */
 const char *ps_last_error(void);
+
+/* Nothing more can be stored until something is removed. */
+static inline bool ps_no_room(int code)
+{
+	return code == PS_E_FULL || code == PS_E_QUOTA;
+}
 
 /* "PS_E_FULL" and so on, for logs and tests. Static. */
 const char *ps_err_name(int code);

@@ -324,7 +324,8 @@ static bool try_one(size_t operation, unsigned n, int error, const char *before,
 	}
 	fail_at = 0;
 	if (error == ENOSPC || error == EDQUOT)
-		ck_assert_msg(r == 0 || r == PS_E_FULL, "call %u: a full disk is %s", n, ps_err_name(r));
+		ck_assert_msg(r == 0 || r == (error == ENOSPC ? PS_E_FULL : PS_E_QUOTA), "call %u: a full disk is %s",
+			      n, ps_err_name(r));
 	if (operations[operation].arrives)
 		before = after;
 	state_must_be(r, before, after, picture(), "now");
