@@ -179,7 +179,9 @@ static unsigned run_group(const struct options *options, const struct group *gro
 
 		if (!is_wanted(options, group, &group->checks[i]))
 			continue;
-		snprintf(root, sizeof root, "%s/%u", options->dir, ++*number);
+		/* The check of the full disk has its store on the small file system. */
+		snprintf(root, sizeof root, "%s/%u", group == &group_full && kit.small ? kit.small : options->dir,
+			 ++*number);
 		kit.root = root;
 		run_check(&group->checks[i], &kit, &verdict);
 		failed += !report(group, &group->checks[i], *number, &verdict);

@@ -189,7 +189,6 @@ static void full_disk(struct kit *kit)
 
 	if (!kit->small)
 		skip("--small was not given");
-	kit->root = ps_pool_printf(kit->pool, "%s/full", kit->small);
 	memset(body, 'x', sizeof body);
 	store = kit_open(kit);
 	inbox = kit_mbox(kit, store, "INBOX");
