@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include "core/store/mailbox.h"
+#include "core/store/recent.h"
 
 /* A list of mailboxes, copied so that nothing is held while it is used. */
 struct list {
@@ -105,6 +106,25 @@ int ps_user_list(struct ps_user *user, ps_mailbox_fn fn, void *arg)
 	return r;
 }
 
+static int count_row(void *arg, const struct ps_row *row)
+{
+	(void)row;
+	++*(uint32_t *)arg;
+	return 0;
+}
+
+/* The messages a session that selects the mailbox now would be told as \Recent. */
+static int count_recent(const struct ps_backend *ops, struct ps_read *read, struct ps_mbox *mbox,
+			struct ps_mailbox_info *info)
+{
+	struct ps_range uids = {ps_recent_from(&info->id, info->uid_next, false), UINT32_MAX};
+
+	info->recent = uids.first == 1 ? info->messages : 0;
+	if (uids.first == 1 || uids.first >= info->uid_next)
+		return 0;
+	return ops->scan(read, mbox, uids, 0, count_row, &info->recent);
+}
+
 int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_info *ret_info)
 {
 	const struct ps_backend *ops = user->ops;
@@ -116,7 +136,8 @@ int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_inf
 	if (r < 0)
 		return r;
 	if ((r = ps_user_look(user, mailbox->mbox)) >= 0 && (r = ops->read_begin(user->store, &read)) == 0) {
-		r = ops->info(read, mailbox->mbox, &info);
+		if ((r = ops->info(read, mailbox->mbox, &info)) == 0)
+			r = count_recent(ops, read, mailbox->mbox, &info);
 		ops->read_end(read);
 	}
 	/* What was found out is news for those who have the mailbox open, too. */

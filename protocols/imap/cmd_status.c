@@ -8,11 +8,9 @@ static uint64_t messages(const struct ps_mailbox_info *info)
 	return info->messages;
 }
 
-/* \Recent is given to the session that selects a mailbox next, and is not counted ahead. */
 static uint64_t recent(const struct ps_mailbox_info *info)
 {
-	(void)info;
-	return 0;
+	return info->recent;
 }
 
 static uint64_t uid_next(const struct ps_mailbox_info *info)

@@ -102,6 +102,7 @@ struct ps_mailbox_info {
 	uint32_t unseen;
 	uint32_t deleted; /* messages with \Deleted */
 	uint64_t size;    /* sum of the rows' sizes */
+	uint32_t recent;  /* not the backend's to know: ps_user_status() fills it in */
 };
 
 /* UIDs first..last, both included, first <= last. Lists of ranges are sorted and disjoint. */

@@ -56,8 +56,8 @@ bool ps_mailbox_name_match(const char *pattern, const char *name);
 
 /* All mailboxes and names only subscribed, sorted by name. info is valid in the callback. */
 int ps_user_list(struct ps_user *user, ps_mailbox_fn fn, void *arg);
-int ps_user_status(struct ps_user *user, const char *name,
-		   struct ps_mailbox_info *ret_info); /* ret_info->name = name */
+/* ret_info->name = name; recent is what a view opened read-write now would find \Recent. */
+int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_info *ret_info);
 int ps_user_create(struct ps_user *user, const char *name, uint32_t special_use);
 int ps_user_delete(struct ps_user *user, const char *name);                 /* INBOX: PS_E_INVALID */
 int ps_user_rename(struct ps_user *user, const char *from, const char *to); /* with all below; INBOX as the RFC says */
