@@ -10,7 +10,7 @@
 struct imap_list_entry {
 	const char *name;    /* of the API */
 	uint32_t attributes; /* PS_MBOX_*; 0 for a name that is only a parent */
-	bool has_children;   /* existing ones, or parents of such */
+	uint32_t below;      /* those of EXISTS and SUBSCRIBED that some name below has */
 };
 
 struct imap_list {
@@ -18,12 +18,11 @@ struct imap_list {
 	size_t count;
 };
 
-/* Existing mailboxes and what is above them; `subscribed`: subscribed names and what is above them. */
-int imap_list_read(struct imap_cmd *cmd, bool subscribed, struct imap_list *ret_list);
-/* Parses reference and pattern of LIST and LSUB. */
-int imap_list_args(struct imap_cmd *cmd, const char **ret_pattern);
+/* The names that have one of `wanted`, PS_MBOX_EXISTS and PS_MBOX_SUBSCRIBED, and what is above them. */
+int imap_list_read(struct imap_cmd *cmd, uint32_t wanted, struct imap_list *ret_list);
 bool imap_list_matches(struct imap_cmd *cmd, const char *pattern, const char *name);
-/* "* LIST (\HasNoChildren) "/" "work"" */
-void imap_put_list(struct imap_cmd *cmd, const char *response, const struct imap_list_entry *entry, bool selectable);
+/* "* LIST (\HasNoChildren) "/" "work"", without the line end: special uses are put behind the attributes. */
+void imap_put_list(struct imap_cmd *cmd, const char *response, const struct imap_list_entry *entry,
+		   const char *attributes);
 
 #endif
