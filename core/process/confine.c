@@ -48,7 +48,6 @@ struct confinement {
 	bool empty_root;
 	const struct path *paths;
 	size_t path_count;
-	bool maps_code; /* may load a shared object after it was confined */
 	const char *calls;
 };
 
@@ -101,7 +100,6 @@ static const struct confinement confinements[] = {
 		.user_setting = "user_mail",
 		.paths = mail_paths,
 		.path_count = PS_ARRAY_LEN(mail_paths),
-		.maps_code = true,
 		.calls = CALLS_COMMON
 			"open openat openat2 access faccessat faccessat2 stat lstat statfs fstatfs getdents64 readlink readlinkat "
 			"mkdir mkdirat rename renameat renameat2 link linkat unlink unlinkat rmdir "
@@ -114,40 +112,42 @@ static const struct confinement confinements[] = {
 
 /* clang-format off */
 /* Calls that depend on an argument. Rules for one call add up: any that matches allows it. */
+#define RULE(roles, call, argument, mask, value) {roles, call, argument, mask, value, #mask, #value}
 static const struct argument_rule {
 	uint32_t roles;
 	const char *call;
 	unsigned argument;
 	uint64_t mask, value; /* allowed where (argument & mask) == value */
+	const char *mask_name, *value_name;
 } argument_rules[] = {
-	{PS_ROLES, "clone", 0, CLONE_THREAD, CLONE_THREAD},
-	{PS_ROLE_FRONT | PS_ROLE_AUTH, "mmap", 2, PROT_EXEC, 0},
-	{PS_ROLE_FRONT | PS_ROLE_AUTH, "mprotect", 2, PROT_EXEC, 0},
-	{PS_ROLE_MAIL, "mmap", 2, 0, 0},
-	{PS_ROLE_MAIL, "mprotect", 2, 0, 0},
-	{PS_ROLE_FRONT, "socketpair", 0, ~0ull, AF_UNIX},
-	{PS_ROLES, "prctl", 0, ~0ull, PR_SET_NAME},
-	{PS_ROLES, "prctl", 0, ~0ull, PR_SET_VMA},
-	{PS_ROLES, "prlimit64", 2, ~0ull, 0}, /* reading them */
-	{PS_ROLES, "ioctl", 1, ~0u, FIONBIO},
-	{PS_ROLES, "ioctl", 1, ~0u, FIONREAD},
-	{PS_ROLES, "ioctl", 1, ~0u, FIOCLEX},
+	RULE(PS_ROLES, "clone", 0, CLONE_THREAD, CLONE_THREAD),
+	RULE(PS_ROLE_FRONT | PS_ROLE_AUTH, "mmap", 2, PROT_EXEC, 0),
+	RULE(PS_ROLE_FRONT | PS_ROLE_AUTH, "mprotect", 2, PROT_EXEC, 0),
+	RULE(PS_ROLE_MAIL, "mmap", 2, 0, 0),
+	RULE(PS_ROLE_MAIL, "mprotect", 2, 0, 0),
+	RULE(PS_ROLE_FRONT, "socketpair", 0, ~0ull, AF_UNIX),
+	RULE(PS_ROLES, "prctl", 0, ~0ull, PR_SET_NAME),
+	RULE(PS_ROLES, "prctl", 0, ~0ull, PR_SET_VMA),
+	RULE(PS_ROLES, "prlimit64", 2, ~0ull, 0), /* reading them */
+	RULE(PS_ROLES, "ioctl", 1, ~0u, FIONBIO),
+	RULE(PS_ROLES, "ioctl", 1, ~0u, FIONREAD),
+	RULE(PS_ROLES, "ioctl", 1, ~0u, FIOCLEX),
 	/* not F_SETOWN, which aims signals at others */
-	{PS_ROLES, "fcntl", 1, ~0u, F_DUPFD},
-	{PS_ROLES, "fcntl", 1, ~0u, F_DUPFD_CLOEXEC},
-	{PS_ROLES, "fcntl", 1, ~0u, F_GETFD},
-	{PS_ROLES, "fcntl", 1, ~0u, F_SETFD},
-	{PS_ROLES, "fcntl", 1, ~0u, F_GETFL},
-	{PS_ROLES, "fcntl", 1, ~0u, F_SETFL},
-	{PS_ROLE_MAIL, "fcntl", 1, ~0u, F_GETLK},
-	{PS_ROLE_MAIL, "fcntl", 1, ~0u, F_SETLK},
-	{PS_ROLE_MAIL, "fcntl", 1, ~0u, F_SETLKW},
-	{PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_GETLK},
-	{PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_SETLK},
-	{PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_SETLKW},
-	{PS_ROLE_MAIL, "fcntl", 1, ~0u, F_ADD_SEALS},
+	RULE(PS_ROLES, "fcntl", 1, ~0u, F_DUPFD),
+	RULE(PS_ROLES, "fcntl", 1, ~0u, F_DUPFD_CLOEXEC),
+	RULE(PS_ROLES, "fcntl", 1, ~0u, F_GETFD),
+	RULE(PS_ROLES, "fcntl", 1, ~0u, F_SETFD),
+	RULE(PS_ROLES, "fcntl", 1, ~0u, F_GETFL),
+	RULE(PS_ROLES, "fcntl", 1, ~0u, F_SETFL),
+	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_GETLK),
+	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_SETLK),
+	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_SETLKW),
+	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_GETLK),
+	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_SETLK),
+	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_SETLKW),
+	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_ADD_SEALS),
 	/* of an open file; by path it would reach beyond Landlock, which has no say in times and modes */
-	{PS_ROLE_MAIL, "utimensat", 1, ~0ull, 0},
+	RULE(PS_ROLE_MAIL, "utimensat", 1, ~0ull, 0),
 };
 /* clang-format on */
 
@@ -159,6 +159,72 @@ static const char deadly[] = "execve execveat fork vfork ptrace process_vm_readv
 			     "bpf perf_event_open userfaultfd keyctl add_key request_key "
 			     "init_module finit_module delete_module kexec_load kexec_file_load reboot "
 			     "setuid setgid setreuid setregid setresuid setresgid setgroups capset io_uring_setup";
+
+/* ---- the table in words ----------------------------------------------------------------------------- */
+
+static void describe_files(const struct confinement *confinement, struct ps_buf *out)
+{
+	for (size_t i = 0; i < confinement->path_count; i++) {
+		const struct path *path = &confinement->paths[i];
+
+		ps_buf_printf(out, "%s`%s` (%s)", i ? ", " : "", path->setting ? path->setting : path->pattern,
+			      path->right == PS_LANDLOCK_WRITE ? "read, write" : "read");
+	}
+	if (confinement->path_count == 0)
+		ps_buf_str(out, "none");
+}
+
+static void describe_rule(const struct argument_rule *rule, struct ps_buf *out)
+{
+	if (!rule->mask)
+		ps_buf_str(out, "any");
+	else if (rule->mask == ~0ull || rule->mask == ~0u)
+		ps_buf_str(out, rule->value_name);
+	else
+		ps_buf_printf(out, "%s%s", rule->value ? "" : "without ", rule->mask_name);
+}
+
+/* "fcntl(1: F_GETFD, F_SETFD)" is the call whose argument 1, counted from 0, must be one of them. */
+static void describe_arguments(uint32_t role, struct ps_buf *out)
+{
+	const struct argument_rule *former = NULL;
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(argument_rules); i++) {
+		const struct argument_rule *rule = &argument_rules[i];
+
+		if (!(rule->roles & role))
+			continue;
+		if (former && strcmp(former->call, rule->call) == 0)
+			ps_buf_str(out, ", ");
+		else
+			ps_buf_printf(out, "%s%s(%u: ", former ? ") " : "", rule->call, rule->argument);
+		describe_rule(rule, out);
+		former = rule;
+	}
+	ps_buf_str(out, former ? ")" : "none");
+}
+
+void ps_confine_describe(struct ps_buf *out)
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(confinements); i++) {
+		const struct confinement *confinement = &confinements[i];
+		const char *own = confinement->calls + strlen(CALLS_COMMON);
+
+		ps_buf_printf(out, "**%s**\n\n", ps_role_name(confinement->role));
+		ps_buf_printf(out, "* user, when started as root: that of the setting `%s`\n",
+			      confinement->user_setting);
+		ps_buf_printf(out, "* root directory, when started as root: %s\n",
+			      confinement->empty_root ? "an empty one" : "not changed");
+		ps_buf_str(out, "* files (Landlock): ");
+		describe_files(confinement, out);
+		ps_buf_printf(out, "\n* system calls beside those of all: %s\n", *own ? own : "none");
+		ps_buf_str(out, "* calls whose argument decides: ");
+		describe_arguments(confinement->role, out);
+		ps_buf_str(out, "\n\n");
+	}
+	ps_buf_printf(out, "System calls of all: %.*s\n\n", (int)strlen(CALLS_COMMON) - 1, CALLS_COMMON);
+	ps_buf_printf(out, "Calls after which the process is ended: %s\n\nAll others fail with EPERM.\n", deadly);
+}
 
 static const struct confinement *find(uint32_t role)
 {

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "postern/buf.h"
 #include "postern/settings.h"
 
 /* Confines this process for good, before it has threads: role is one of PS_ROLE_FRONT, _AUTH, _MAIL. Files that a role
@@ -20,6 +21,9 @@ struct ps_confine_args {
 	bool privileged;
 };
 int ps_confine(const struct ps_confine_args *args);
+
+/* The whole table in Markdown, as it stands in docs/security.md. */
+void ps_confine_describe(struct ps_buf *out);
 
 /* uid and gid of the system user that a setting (user_mail and so on) names. */
 int ps_confine_user(const struct ps_conf *conf, uint32_t role, uid_t *ret_uid, gid_t *ret_gid);

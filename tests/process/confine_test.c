@@ -692,6 +692,26 @@ START_TEST(what_a_role_needs_it_can_do)
 }
 END_TEST
 
+/* docs/security.md tells who may do what; this is what makes it true. */
+START_TEST(the_manual_tells_the_table)
+{
+	static char page[65536];
+	const char *srcdir = getenv("srcdir");
+	struct ps_buf table = {0};
+	char path[4096];
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/docs/security.md", srcdir ? srcdir : ".");
+	file = fopen(path, "r");
+	ck_assert_msg(file != NULL, "%s cannot be read", path);
+	page[fread(page, 1, sizeof page - 1, file)] = '\0';
+	fclose(file);
+	ps_confine_describe(&table);
+	ck_assert_msg(strstr(page, ps_buf_cstr(&table)) != NULL, "%s should say:\n%s", path, ps_buf_cstr(&table));
+	ps_buf_finish(&table);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("confine");
@@ -700,6 +720,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_forbidden_act_is_refused_to_each_role, 0, PS_ARRAY_LEN(acts));
 	tcase_add_loop_test(tc, what_a_role_needs_it_can_do, 0, PS_ARRAY_LEN(needs));
+	tcase_add_test(tc, the_manual_tells_the_table);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }
