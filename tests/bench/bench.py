@@ -138,8 +138,8 @@ default_client_limit = 4096
 default_process_limit = 2048
 default_vsz_limit = 0
 passdb {{
-  driver = static
-  args = password=pass
+  driver = passwd-file
+  args = scheme=CRYPT username_format=%u {passwd}
 }}
 userdb {{
   driver = static
@@ -178,7 +178,7 @@ namespace inbox {{
 }}
 """
 
-    def __init__(self, top, base, cert, key):
+    def __init__(self, top, base, cert, key, passwd):
         self.dir = os.path.join(top, "dovecot")
         os.makedirs(os.path.join(self.dir, "mail"))
         owner = pwd.getpwnam("postern")
@@ -187,6 +187,7 @@ namespace inbox {{
         self.config = os.path.join(self.dir, "dovecot.conf")
         with open(self.config, "w") as f:
             f.write(self.CONFIG.format(top=self.dir, cert=cert, key=key, user=owner.pw_uid, group=owner.pw_gid,
+                                       passwd=self.own_passwd(passwd),
                                        imap=self.ports["imap"], imaps=self.ports["imaps"]))
         subprocess.run(["dovecot", "-c", self.config], check=True)
         pid_file = os.path.join(self.dir, "run", "master.pid")
@@ -196,6 +197,13 @@ namespace inbox {{
             time.sleep(0.1)
         with open(pid_file) as f:
             self.pid = int(f.read())
+
+    def own_passwd(self, passwd):
+        """The same hashes, so that a log-in is the same work for both."""
+        own = os.path.join(self.dir, "passwd")
+        with open(passwd) as source, open(own, "w") as f:
+            f.writelines(":".join(line.split(":")[:2]) + "::::::\n" for line in source if line[0] not in "#\n")
+        return own
 
     def maildir(self, user):
         return os.path.join(self.dir, "mail", user.split("@")[0])
@@ -250,10 +258,11 @@ def run_scenario(servers, args, row):
     name, scenario, connections, operations, data, tls = row
     users = {"big": ["--user", "user0001@example.test"], "shared": ["--user", "user0002@example.test"],
              False: ["--users", str(USERS - 2), "--user", "user%04u@example.test"]}[data]
-    operations = max(connections, int(operations * args.scale))
+    # Those that set and take away in turn do both equally often, so that each changes something.
+    operations = max(2 * connections, int(operations * args.scale) // 2 * 2)
     rounds = {s.name: [] for s in servers}
     for s in servers:
-        load(s, args, scenario, users, tls, connections, max(connections, operations // 10))
+        load(s, args, scenario, users, tls, connections, max(2 * connections, operations // 20 * 2))
     for n in range(args.rounds):
         for s in servers if n % 2 == 0 else reversed(servers):
             rounds[s.name].append(load(s, args, scenario, users, tls, connections, operations))
@@ -329,7 +338,8 @@ def main():
     try:
         postern = Postern(args.build, top, 27000)
         servers.append(postern)
-        servers.append(Dovecot(top, 28000, f"{postern.dir}/tls/cert.pem", f"{postern.dir}/tls/key.pem"))
+        servers.append(Dovecot(top, 28000, f"{postern.dir}/tls/cert.pem", f"{postern.dir}/tls/key.pem",
+                               f"{postern.dir}/users"))
         for s in servers:
             fill(s.maildir("user0001"), pwd.getpwnam("postern"), args.messages)
             load(s, args, "metadata", ["--user", "user0001@example.test"], False, 1, 1)
