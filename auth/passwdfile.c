@@ -28,8 +28,7 @@ struct line {
 	const char *home, *mail;
 };
 
-/* ---- pieces
- * ----------------------------------------------------------------------------------------- */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 bool ps_passwd_line(struct ps_bytes *rest, struct ps_bytes *ret_line)
 {
@@ -79,8 +78,7 @@ static struct ps_bytes take_field(struct ps_bytes *rest, char separator)
 	return field;
 }
 
-/* ---- what a line says
- * ------------------------------------------------------------------------------- */
+/* ---- what a line says ------------------------------------------------------------------------ */
 
 static int set_id(const char *what, struct ps_bytes value, uint32_t expected, uint32_t *id)
 {
@@ -171,8 +169,7 @@ static int read_extra(struct line *line, struct ps_bytes field)
 	return ps_fail(PS_E_UNSUPPORTED, "extra field \"%.*s\" is not supported", (int)key.len, (const char *)key.ptr);
 }
 
-/* ---- where the mail is
- * ------------------------------------------------------------------------------ */
+/* ---- where the mail is ----------------------------------------------------------------------- */
 
 static bool has_dots(const char *path)
 {
@@ -304,8 +301,7 @@ static int read_line(struct line *line, struct ps_bytes text)
 	return 0;
 }
 
-/* ---- the file
- * --------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static void add_line(struct ps_passwd_file *file, struct ps_bytes text, const char *path, unsigned number,
 		     const struct ps_passwd_defaults *defaults)

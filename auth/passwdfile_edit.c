@@ -35,8 +35,7 @@ struct job {
 	struct stat st;
 };
 
-/* ---- the text
- * --------------------------------------------------------------------------------------- */
+/* ---- the text -------------------------------------------------------------------------------- */
 
 /* The user field of a line; absent for comments and empty lines. */
 static struct ps_bytes user_of(struct ps_bytes line)
@@ -100,8 +99,7 @@ static int edit_text(struct job *job)
 	return job->new.failed ? ps_fail(PS_E_LIMIT, "%s: too large", job->path) : 0;
 }
 
-/* ---- the file
- * --------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static int take_lock(struct job *job)
 {

@@ -85,8 +85,7 @@ static int parse(const char *stored, const struct scheme **ret_scheme, const cha
 	return 0;
 }
 
-/* ---- checking
- * --------------------------------------------------------------------------------------- */
+/* ---- checking -------------------------------------------------------------------------------- */
 
 /* In time that depends on the lengths only. */
 static int compare(const void *a, size_t a_len, const void *b, size_t b_len)
@@ -240,8 +239,7 @@ struct ps_bytes ps_password_cost(const char *stored)
 	return cost;
 }
 
-/* ---- making
- * ----------------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static int make_crypt(const struct scheme *scheme, const char *password, struct ps_buf *out)
 {

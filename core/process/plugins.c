@@ -56,8 +56,7 @@ static const char *kind_word(uint32_t kind)
 	return k ? k->word : "plugin of an unknown kind";
 }
 
-/* ---- the checks
- * ------------------------------------------------------------------------------------- */
+/* ---- the checks ------------------------------------------------------------------------------ */
 
 static int check_abi(const char *path, const struct ps_plugin *plugin, size_t symbol_size)
 {
@@ -122,8 +121,7 @@ static int check_duplicate(const char *path, const struct ps_plugin *plugin)
 	return 0;
 }
 
-/* ---- loading
- * ---------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 static const struct ps_plugin *symbol_of(void *handle, size_t *ret_size)
 {
@@ -197,8 +195,7 @@ int ps_plugin_load(const char *path, const struct ps_plugin **ret_plugin)
 	return load(path, 0, ret_plugin);
 }
 
-/* ---- finding them
- * ----------------------------------------------------------------------------------- */
+/* ---- finding them ---------------------------------------------------------------------------- */
 
 static bool is_plugin_file(const char *name)
 {
@@ -304,8 +301,7 @@ int ps_plugins_load_all(const char *plugindir, enum ps_plugin_kind kind)
 	return (int)(loaded_count - before);
 }
 
-/* ---- what is loaded
- * --------------------------------------------------------------------------------- */
+/* ---- what is loaded -------------------------------------------------------------------------- */
 
 const struct ps_plugin *ps_plugin_find(enum ps_plugin_kind kind, const char *name)
 {
