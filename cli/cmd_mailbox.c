@@ -47,7 +47,9 @@ static void print_list(const struct ps_mailbox_info *info)
 	const char *use = special_use(info->attributes);
 
 	if (!(info->attributes & PS_MBOX_EXISTS)) {
-		printf("%-*s (only subscribed)\n", cli_width(info->name, 40), info->name);
+		printf("%-*s (%s)\n", cli_width(info->name, 40), info->name,
+		       info->attributes & PS_MBOX_SUBSCRIBED ? "only subscribed"
+							     : "no mailbox itself, only above others");
 		return;
 	}
 	printf("%-*s %8u messages %8u unseen%s%s%s\n", cli_width(info->name, 40), info->name, info->messages,

@@ -69,8 +69,8 @@ static void print_help(const struct cli *cli)
 {
 	const struct cli_command *c = cli->command;
 
-	printf("usage: postern %s [OPTIONS] %s\n\n%c%s.\n", full_name(c, cli->pool), c->arguments,
-	       ps_toupper(c->summary[0]), c->summary + 1);
+	printf("usage: postern %s [OPTIONS]%s%s\n\n%c%s.\n", full_name(c, cli->pool), *c->arguments ? " " : "",
+	       c->arguments, ps_toupper(c->summary[0]), c->summary + 1);
 	if (c->help)
 		printf("%s\n", c->help);
 	printf("\noptions:\n");
@@ -132,7 +132,8 @@ static int run_command(struct cli *cli, int argc, char **argv)
 		return CLI_OK;
 	}
 	if (cli->arg_count < c->min_args || (c->max_args >= 0 && cli->arg_count > c->max_args)) {
-		cli_error("usage: postern %s [OPTIONS] %s", full_name(c, cli->pool), c->arguments);
+		cli_error("usage: postern %s [OPTIONS]%s%s", full_name(c, cli->pool), *c->arguments ? " " : "",
+			  c->arguments);
 		return CLI_USAGE;
 	}
 	return c->run(cli);

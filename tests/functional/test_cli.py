@@ -30,6 +30,14 @@ class Tools(ServerTest):
             self.assertIn(name, names)
         rows = json.loads(self.server.tool("mailbox", "status", "--json", "alice", "Work/2026").stdout)
         self.assertEqual(rows[0]["messages"], 1)
+        with self.server.session() as client:
+            client.ok("CREATE Above/Below")
+            client.ok("SUBSCRIBE Above/Below")
+            client.ok("DELETE Above/Below")
+            client.ok("CREATE Above/Other")
+        lines = self.server.tool("mailbox", "list", "alice").stdout
+        self.assertRegex(lines, r"(?m)^Above/Below +\(only subscribed\)$")
+        self.assertRegex(lines, r"(?m)^Above +\(no mailbox itself, only above others\)$")
 
     def test_an_import_appears_in_an_open_session(self):
         folder = postern.scratch_folder()
