@@ -182,8 +182,10 @@ static int compare_day(enum ps_search_kind kind, int64_t day, int64_t date)
 {
 	switch (kind) {
 	case PS_SEARCH_BEFORE:
+	case PS_SEARCH_SAVEDBEFORE:
 	case PS_SEARCH_SENTBEFORE: return day < date;
 	case PS_SEARCH_ON:
+	case PS_SEARCH_SAVEDON:
 	case PS_SEARCH_SENTON: return day == date;
 	default: return day >= date;
 	}
@@ -192,6 +194,20 @@ static int compare_day(enum ps_search_kind kind, int64_t day, int64_t date)
 static int eval_date(struct ps_search *s, const struct node *node)
 {
 	return compare_day(node->source->kind, day_of(s->row->internal_date), node->source->date);
+}
+
+static int eval_saved(struct ps_search *s, const struct node *node)
+{
+	int64_t saved = s->row->save_date ? s->row->save_date : s->row->internal_date;
+
+	return compare_day(node->source->kind, day_of(saved), node->source->date);
+}
+
+static int eval_email_id(struct ps_search *s, const struct node *node)
+{
+	const struct ps_id *id = &s->row->email_id;
+
+	return ps_bytes_eq(node->source->text, ps_bytes(id->octets, sizeof id->octets));
 }
 
 /* The day as the sender wrote it, whatever the zone. Without a Date the internal date serves. */
@@ -272,6 +288,10 @@ static const struct {
 	[PS_SEARCH_BODY] = {COST_TEXT, eval_text},
 	[PS_SEARCH_TEXT] = {COST_TEXT, eval_text},
 	[PS_SEARCH_MODSEQ] = {COST_ROW, eval_modseq},
+	[PS_SEARCH_EMAILID] = {COST_ROW, eval_email_id},
+	[PS_SEARCH_SAVEDBEFORE] = {COST_ROW, eval_saved},
+	[PS_SEARCH_SAVEDON] = {COST_ROW, eval_saved},
+	[PS_SEARCH_SAVEDSINCE] = {COST_ROW, eval_saved},
 };
 
 static int eval(struct ps_search *s, const struct node *node)

@@ -51,6 +51,9 @@ static const struct {
 	{"CREATE-SPECIAL-USE", AFTER_LOGIN, NULL}, /* RFC 6154 */
 	{"LIST-EXTENDED", AFTER_LOGIN, NULL},      /* RFC 5258 */
 	{"LIST-STATUS", AFTER_LOGIN, NULL},        /* RFC 5819 */
+	{"MULTIAPPEND", AFTER_LOGIN, NULL},        /* RFC 3502 */
+	{"OBJECTID", AFTER_LOGIN, NULL},           /* RFC 8474 */
+	{"SAVEDATE", AFTER_LOGIN, NULL},           /* RFC 8514 */
 	{"STATUS=SIZE", AFTER_LOGIN, NULL},        /* RFC 8438 */
 	{"CONDSTORE", AFTER_LOGIN, NULL},          /* RFC 7162 */
 	{"QRESYNC", AFTER_LOGIN, NULL},            /* RFC 7162 */
@@ -91,8 +94,12 @@ void imap_put_capabilities(struct imap *imap, struct ps_buf *out)
 		ps_buf_char(out, ' ');
 		ps_buf_str(out, capabilities[i].name);
 	}
-	if (when == BEFORE_LOGIN)
+	if (when == BEFORE_LOGIN) {
 		put_mechanisms(imap, out);
+		return;
+	}
+	ps_buf_str(out, " APPENDLIMIT="); /* RFC 7889: the same for all mailboxes */
+	ps_buf_u64(out, imap_append_limit(imap));
 }
 
 const char *imap_enable(struct imap *imap, struct ps_bytes name)

@@ -4,17 +4,19 @@
 #include "protocols/imap/commands.h"
 
 enum {
-	PIECE = 32 << 10, /* octets taken from the client at a time */
-	TAIL_MAX = 1024,  /* what may stand behind the message: nothing but the line end */
+	PIECE = 32 << 10,    /* octets taken from the client at a time */
+	TAIL_MAX = 8192,     /* what may stand behind a message: its line end, or flags and date of the next */
+	MESSAGES_MAX = 1000, /* each has a file and an operation of the batch */
 };
 
 struct append {
 	struct ps_append *append;
-	uint64_t left; /* octets of the message still to come */
+	struct imap_literal literal; /* the message that is coming */
+	uint64_t left;               /* octets of it still to come */
+	unsigned messages;
 };
 
 struct request {
-	const char *mailbox;
 	struct imap_flags flags;
 	int64_t date;
 };
@@ -36,14 +38,14 @@ static int parse_date(struct imap_cmd *cmd, int64_t *ret_date)
 	return r < 0 ? r : imap_args_space(&cmd->args);
 }
 
-static int parse(struct imap_cmd *cmd, struct request *request)
+/* SP [flag-list SP] [date-time SP], in front of a literal */
+static int parse_message(struct imap_cmd *cmd, struct request *request)
 {
 	struct imap_args *args = &cmd->args;
 	int r;
 
-	request->date = INT64_MIN; /* now */
-	if ((r = imap_args_space(args)) < 0 || (r = imap_mailbox_arg(cmd, &request->mailbox)) < 0 ||
-	    (r = imap_args_space(args)) < 0)
+	*request = (struct request){.date = INT64_MIN}; /* now */
+	if ((r = imap_args_space(args)) < 0)
 		return r;
 	if (imap_args_peek(args) == '(' &&
 	    ((r = imap_flags_parse(args, false, cmd->pool, &request->flags)) < 0 || (r = imap_args_space(args)) < 0))
@@ -59,25 +61,39 @@ static bool streams(struct imap_args before)
 	return imap_args_take(&before, ' ') && !imap_args_done(&before);
 }
 
-static int open_append(struct imap_cmd *cmd, const struct request *request)
+/* What is wrong with a literal that is announced, for the client; NULL: nothing is. */
+static const char *wrong_size(struct imap_cmd *cmd, const struct imap_literal *literal, const char **ret_code)
 {
-	struct append *append = PS_NEW(cmd->pool, struct append);
+	*ret_code = "TOOBIG";
+	if (literal->octets > imap_append_limit(cmd->imap))
+		return "That message is too large";
+	if (!literal->synchronising && literal->octets > cmd->imap->reader.limits.non_synchronising)
+		return "That literal is too large";
+	*ret_code = "CANNOT"; /* RFC 3502 section 6.3.11: it ends the whole command */
+	return literal->octets == 0 ? "An empty message cannot be stored" : NULL;
+}
+
+static int begin_message(struct imap_cmd *cmd, const struct request *request, const struct imap_literal *literal)
+{
+	struct append *append = cmd->state;
 	struct ps_append_message message = {
 		.flags = request->flags.system,
 		.keywords = request->flags.keywords,
 		.internal_date = request->date,
-		.size_hint = cmd->literal->octets,
+		.size_hint = literal->octets,
 	};
-	int r = ps_append_open(cmd->imap->user, request->mailbox, &append->append);
+	int r;
 
-	if (r < 0)
+	if (append->messages == MESSAGES_MAX)
+		return ps_fail(PS_E_LIMIT, "APPEND of more than %d messages", MESSAGES_MAX);
+	if ((r = ps_append_begin(append->append, &message)) < 0)
 		return r;
-	cmd->state = append;
-	cmd->finish = finish;
-	append->left = cmd->literal->octets;
-	r = ps_append_begin(append->append, &message);
-	cmd->literal_taken = r == 0;
-	return r;
+	append->messages++;
+	append->literal = *literal;
+	append->left = literal->octets;
+	if (literal->synchronising)
+		ps_buf_str(imap_output(cmd->imap), "+ Ready for the message\r\n");
+	return 0;
 }
 
 /* Takes what has arrived of the message. */
@@ -105,76 +121,148 @@ static enum imap_next commit(struct imap_cmd *cmd)
 {
 	struct append *append = cmd->state;
 	struct ps_op_result result = {0};
-	int r;
+	struct ps_buf uids = {0};
+	const char *code;
+	int r = ps_append_commit(append->append, cmd->pool, &result);
 
-	if ((r = ps_append_end(append->append)) < 0 || (r = ps_append_commit(append->append, cmd->pool, &result)) < 0)
+	if (r < 0)
 		return imap_no_target(cmd, r);
-	return imap_ok_code(cmd,
-			    ps_pool_printf(cmd->pool, "APPENDUID %" PRIu32 " %" PRIu32, result.uid_validity,
-					   result.new_uids[0].first),
-			    "APPEND completed");
+	ps_set_format(&uids, result.new_uids, result.new_count);
+	code = ps_pool_printf(cmd->pool, "APPENDUID %" PRIu32 " %s", result.uid_validity, ps_buf_cstr(&uids));
+	ps_buf_finish(&uids);
+	return imap_ok_code(cmd, code, "APPEND completed");
 }
 
-/* The message is there; its command must end now. */
+/* What follows is not taken: a literal that waits for us is not sent, one that does not is on its way. */
+static void drop_rest(struct imap_cmd *cmd, const struct imap_literal *literal)
+{
+	if (literal->synchronising)
+		return;
+	if (literal->octets > IMAP_DROP_MAX)
+		imap_bye(cmd, "That literal is far too large");
+	else
+		imap_reader_skip(&cmd->imap->reader, literal->octets);
+}
+
+/* Another message (RFC 3502), announced by a line that was taken. IMAP_WAIT: it is coming. */
+static enum imap_next next_message(struct imap_cmd *cmd, struct ps_bytes line, const struct imap_literal *literal)
+{
+	struct request request;
+	const char *code, *wrong;
+	enum imap_next next;
+	int r;
+
+	cmd->args = imap_args(ps_bytes(line.ptr, line.len - literal->header));
+	if ((r = parse_message(cmd, &request)) < 0)
+		next = imap_refuse(cmd, r, "APPEND takes flags, a date and a literal for each message");
+	else if ((wrong = wrong_size(cmd, literal, &code)))
+		next = imap_no(cmd, code, wrong);
+	else if ((r = begin_message(cmd, &request, literal)) < 0)
+		next = imap_no_target(cmd, r);
+	else
+		return IMAP_WAIT;
+	drop_rest(cmd, literal);
+	return next;
+}
+
+/* What stands behind a message: the command's end, or flags and date of the next. */
+static enum imap_next take_line(struct imap_cmd *cmd, struct ps_bytes line)
+{
+	struct imap_literal literal;
+	int found = imap_literal_at_end(line, &literal), r;
+
+	if (found < 0)
+		return imap_bye(cmd, "That literal is far too large");
+	if (line.len > 0 && found == 0)
+		return imap_bad(cmd, "APPEND ends with a message");
+	if ((r = ps_append_end(((struct append *)cmd->state)->append)) < 0) {
+		if (found)
+			drop_rest(cmd, &literal);
+		return imap_no_target(cmd, r);
+	}
+	return found ? next_message(cmd, line, &literal) : commit(cmd);
+}
+
 static enum imap_next take_tail(struct imap_cmd *cmd)
 {
 	struct ps_session *s = cmd->imap->session;
-	struct ps_bytes in = ps_session_input(s);
+	struct ps_bytes in = ps_session_input(s), line;
 	ptrdiff_t lf = ps_bytes_find(in, '\n');
+	size_t len;
 
-	if (lf == 0 || (lf == 1 && in.ptr[0] == '\r')) {
-		ps_session_consume(s, (size_t)lf + 1);
-		return commit(cmd);
-	}
-	if (lf >= 0 || in.len >= TAIL_MAX) {
+	if (lf < 0 && in.len < TAIL_MAX)
+		return imap_gave_up(cmd) ? IMAP_DONE : imap_wait_line(cmd, TAIL_MAX);
+	if (lf < 0 || lf > TAIL_MAX) {
 		imap_reader_skip(&cmd->imap->reader, 0);
-		return imap_bad(cmd, "APPEND ends with one message");
+		return imap_bad(cmd, "APPEND ends with a message");
 	}
-	return imap_gave_up(cmd) ? IMAP_DONE : imap_wait_line(cmd, TAIL_MAX);
+	len = (size_t)lf - (lf > 0 && in.ptr[lf - 1] == '\r');
+	line = ps_bytes(ps_pool_memdup(cmd->pool, in.ptr, len), len);
+	ps_session_consume(s, (size_t)lf + 1);
+	return take_line(cmd, line);
 }
 
 static enum imap_next go_on(struct imap_cmd *cmd)
 {
 	struct append *append = cmd->state;
-	int r = take_octets(cmd);
+	enum imap_next next;
+	int r;
 
-	if (r < 0) {
-		imap_reader_skip(&cmd->imap->reader, append->left);
-		return imap_no_target(cmd, r);
-	}
-	if (append->left == 0)
-		return take_tail(cmd);
-	if (imap_gave_up(cmd))
-		return IMAP_DONE;
-	return imap_wait_input(cmd, append->left < PIECE ? (size_t)append->left : PIECE);
+	do {
+		if ((r = take_octets(cmd)) < 0) {
+			imap_reader_skip(&cmd->imap->reader, append->left);
+			return imap_no_target(cmd, r);
+		}
+		if (append->left > 0) {
+			if (imap_gave_up(cmd))
+				return IMAP_DONE;
+			return imap_wait_input(cmd, append->left < PIECE ? (size_t)append->left : PIECE);
+		}
+		next = take_tail(cmd);
+		/* Another message has begun, and some of it may be there already. */
+	} while (next == IMAP_WAIT && append->left > 0);
+	return next;
 }
 
-static uint64_t message_size(struct imap_cmd *cmd)
+uint64_t imap_append_limit(const struct imap *imap)
 {
-	const struct ps_conf *core = ps_session_core_conf(cmd->imap->session);
+	const struct ps_conf *core = ps_session_core_conf(imap->session);
 
 	return (uint64_t)ps_conf_int(ps_conf_section(core, "limits", 0), "message_size");
 }
 
-/* APPEND (RFC 3501, 6.3.11; RFC 4315):  "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal */
+static int begin(struct imap_cmd *cmd, const char *mailbox, const struct request *request)
+{
+	struct append *append = PS_NEW(cmd->pool, struct append);
+	int r = ps_append_open(cmd->imap->user, mailbox, &append->append);
+
+	if (r < 0)
+		return r;
+	cmd->state = append;
+	cmd->finish = finish;
+	r = begin_message(cmd, request, cmd->literal);
+	cmd->literal_taken = r == 0;
+	return r;
+}
+
+/* APPEND (RFC 3501, 6.3.11; RFC 3502; RFC 4315):
+ * "APPEND" SP mailbox 1*(SP [flag-list SP] [date-time SP] literal) */
 static enum imap_next cmd_append(struct imap_cmd *cmd)
 {
-	struct request request = {0};
+	const char *mailbox, *wrong, *code;
+	struct request request;
 	int r;
 
 	if (cmd->state)
 		return go_on(cmd);
-	if ((r = parse(cmd, &request)) < 0 || !cmd->literal)
+	if ((r = imap_args_space(&cmd->args)) < 0 || (r = imap_mailbox_arg(cmd, &mailbox)) < 0 ||
+	    (r = parse_message(cmd, &request)) < 0 || !cmd->literal)
 		return imap_refuse(cmd, r < 0 ? r : PS_E_SYNTAX,
 				   "APPEND takes a mailbox, flags, a date and a message as literal");
-	if (cmd->literal->octets == 0)
-		return imap_no(cmd, "CANNOT", "An empty message cannot be stored");
-	if (cmd->literal->octets > message_size(cmd))
-		return imap_no(cmd, "TOOBIG", "That message is too large");
-	if ((r = open_append(cmd, &request)) < 0)
+	if ((wrong = wrong_size(cmd, cmd->literal, &code)))
+		return imap_no(cmd, code, wrong);
+	if ((r = begin(cmd, mailbox, &request)) < 0)
 		return imap_no_target(cmd, r);
-	if (cmd->literal->synchronising)
-		ps_buf_str(imap_output(cmd->imap), "+ Ready for the message\r\n");
 	return go_on(cmd);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "postern/error.h"
 #include "protocols/imap/commands.h"
+#include "protocols/imap/object_id.h"
 #include "protocols/imap/special_use.h"
 
 /* "(USE (\Drafts))", RFC 6154 section 3 */
@@ -21,6 +22,21 @@ static int parse_parameters(struct imap_args *args, uint32_t *special_use)
 	return r;
 }
 
+/* The mailbox is made, whether or not its id can be told. */
+static enum imap_next answer(struct imap_cmd *cmd, const char *name)
+{
+	struct ps_mailbox_info info;
+	struct ps_buf id = {0};
+	const char *code;
+
+	if (ps_user_status(cmd->imap->user, name, &info) < 0)
+		return imap_ok(cmd, "CREATE completed");
+	imap_put_object_id(&id, IMAP_MAILBOX_ID, &info.id);
+	code = ps_pool_printf(cmd->pool, "MAILBOXID (%s)", ps_buf_cstr(&id));
+	ps_buf_finish(&id);
+	return imap_ok_code(cmd, code, "CREATE completed");
+}
+
 /* CREATE (RFC 3501, 6.3.3; RFC 6154):  "CREATE" SP mailbox [SP "(USE (" [use *(SP use)] "))"] */
 static enum imap_next cmd_create(struct imap_cmd *cmd)
 {
@@ -35,7 +51,7 @@ static enum imap_next cmd_create(struct imap_cmd *cmd)
 	if (r < 0)
 		return imap_refuse(cmd, r, "CREATE takes a mailbox name, perhaps with a special use");
 	r = ps_user_create(cmd->imap->user, name, special_use);
-	return r < 0 ? imap_no_err(cmd, r) : imap_ok(cmd, "CREATE completed");
+	return r < 0 ? imap_no_err(cmd, r) : answer(cmd, name);
 }
 
 const struct imap_command imap_cmd_create = {

@@ -4,6 +4,7 @@
 #include "postern/log.h"
 #include "protocols/imap/commands.h"
 #include "protocols/imap/fetch_body.h"
+#include "protocols/imap/object_id.h"
 
 enum {
 	SEEN_BATCH = 64
@@ -158,6 +159,27 @@ static void put_row(struct imap_cmd *cmd, struct ps_buf *out, unsigned items, co
 	}
 }
 
+/* RFC 8474 and RFC 8514. We keep no threads. */
+static void put_identity(struct ps_buf *out, unsigned items, const struct ps_row *row, bool *first)
+{
+	if (items & IMAP_FETCH_EMAILID) {
+		PUT_NAME(out, first, "EMAILID (");
+		imap_put_object_id(out, IMAP_EMAIL_ID, &row->email_id);
+		ps_buf_char(out, ')');
+	}
+	if (items & IMAP_FETCH_THREADID)
+		PUT_NAME(out, first, "THREADID NIL");
+	if (!(items & IMAP_FETCH_SAVEDATE))
+		return;
+	if (!row->save_date) {
+		PUT_NAME(out, first, "SAVEDATE NIL");
+		return;
+	}
+	PUT_NAME(out, first, "SAVEDATE \"");
+	ps_imap_date_format(out, row->save_date);
+	ps_buf_char(out, '"');
+}
+
 static void put_cached(struct ps_buf *out, unsigned items, const struct ps_cache *cache, bool *first)
 {
 	if (items & IMAP_FETCH_ENVELOPE) {
@@ -221,6 +243,7 @@ static void start_message(struct imap_cmd *cmd, uint32_t seq, const struct ps_ro
 	ps_buf_u64(out, seq);
 	ps_buf_append(out, " FETCH (", 8);
 	put_row(cmd, out, items, row, &fetch->first);
+	put_identity(out, items, row, &fetch->first);
 	if (items & IMAP_FETCH_CACHED)
 		put_cached(out, items, &cache, &fetch->first);
 	fetch->in_message = true;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "postern/error.h"
+#include "protocols/imap/object_id.h"
 #include "protocols/imap/search_parse.h"
 
 enum {
 	DEPTH_MAX = 32,
-	NODES_MAX = 2000
+	NODES_MAX = 2000,
+	OBJECT_ID_MAX = 255,
 };
 
 enum argument {
@@ -17,7 +19,9 @@ enum argument {
 	ARG_ONE_KEY,
 	ARG_TWO_KEYS,
 	ARG_UIDS,
-	ARG_MODSEQ
+	ARG_MODSEQ,
+	ARG_EMAILID,
+	ARG_THREADID
 };
 
 static const struct key {
@@ -36,6 +40,7 @@ static const struct key {
 	{"CC", PS_SEARCH_HEADER, ARG_STRING, 0, "Cc", false},
 	{"DELETED", PS_SEARCH_FLAG, ARG_NONE, PS_FLAG_DELETED, NULL, false},
 	{"DRAFT", PS_SEARCH_FLAG, ARG_NONE, PS_FLAG_DRAFT, NULL, false},
+	{"EMAILID", PS_SEARCH_EMAILID, ARG_EMAILID, 0, NULL, false},
 	{"FLAGGED", PS_SEARCH_FLAG, ARG_NONE, PS_FLAG_FLAGGED, NULL, false},
 	{"FROM", PS_SEARCH_HEADER, ARG_STRING, 0, "From", false},
 	{"HEADER", PS_SEARCH_HEADER, ARG_HEADER, 0, NULL, false},
@@ -47,6 +52,10 @@ static const struct key {
 	{"ON", PS_SEARCH_ON, ARG_DATE, 0, NULL, false},
 	{"OR", PS_SEARCH_OR, ARG_TWO_KEYS, 0, NULL, false},
 	{"RECENT", PS_SEARCH_RECENT, ARG_NONE, 0, NULL, false},
+	{"SAVEDATESUPPORTED", PS_SEARCH_ALL, ARG_NONE, 0, NULL, false}, /* by each backend, RFC 8514 */
+	{"SAVEDBEFORE", PS_SEARCH_SAVEDBEFORE, ARG_DATE, 0, NULL, false},
+	{"SAVEDON", PS_SEARCH_SAVEDON, ARG_DATE, 0, NULL, false},
+	{"SAVEDSINCE", PS_SEARCH_SAVEDSINCE, ARG_DATE, 0, NULL, false},
 	{"SEEN", PS_SEARCH_FLAG, ARG_NONE, PS_FLAG_SEEN, NULL, false},
 	{"SENTBEFORE", PS_SEARCH_SENTBEFORE, ARG_DATE, 0, NULL, false},
 	{"SENTON", PS_SEARCH_SENTON, ARG_DATE, 0, NULL, false},
@@ -55,6 +64,7 @@ static const struct key {
 	{"SMALLER", PS_SEARCH_SMALLER, ARG_NUMBER, 0, NULL, false},
 	{"SUBJECT", PS_SEARCH_HEADER, ARG_STRING, 0, "Subject", false},
 	{"TEXT", PS_SEARCH_TEXT, ARG_STRING, 0, NULL, false},
+	{"THREADID", PS_SEARCH_EMAILID, ARG_THREADID, 0, NULL, false},
 	{"TO", PS_SEARCH_HEADER, ARG_STRING, 0, "To", false},
 	{"UID", PS_SEARCH_SEQ, ARG_UIDS, 0, NULL, false},
 	{"UNANSWERED", PS_SEARCH_FLAG, ARG_NONE, PS_FLAG_ANSWERED, NULL, true},
@@ -196,6 +206,22 @@ static int parse_keys(struct imap_search_parser *p, int count, struct ps_search_
 	return 0;
 }
 
+/* RFC 8474 section 7. One that is not of our making is no message's. */
+static int parse_object_id(struct imap_search_parser *p, char prefix, struct ps_search_node *node)
+{
+	struct ps_bytes text;
+	struct ps_id id;
+
+	if (imap_args_atom(p->args, &text) < 0 || text.len > OBJECT_ID_MAX)
+		return bad("an object id is missing");
+	for (size_t i = 0; i < text.len; i++)
+		if (!ps_isalpha(text.ptr[i]) && !ps_isdigit(text.ptr[i]) && text.ptr[i] != '_' && text.ptr[i] != '-')
+			return bad("an object id with a character it cannot have");
+	if (imap_object_id_parse(text, prefix, &id))
+		node->text = ps_bytes(ps_pool_memdup(p->pool, id.octets, sizeof id.octets), sizeof id.octets);
+	return 0;
+}
+
 static int parse_argument(struct imap_search_parser *p, const struct key *key, struct ps_search_node *node)
 {
 	node->number = key->flag;
@@ -214,6 +240,8 @@ static int parse_argument(struct imap_search_parser *p, const struct key *key, s
 	case ARG_TWO_KEYS: return parse_keys(p, 2, node);
 	case ARG_UIDS: return parse_set(p, true, node);
 	case ARG_MODSEQ: return parse_modseq(p, node);
+	case ARG_EMAILID: return parse_object_id(p, IMAP_EMAIL_ID, node);
+	case ARG_THREADID: return parse_object_id(p, '\0', node); /* no message has one */
 	case ARG_NONE: break;
 	}
 	return 0;

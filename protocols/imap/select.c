@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "postern/error.h"
+#include "protocols/imap/object_id.h"
 #include "protocols/imap/select.h"
 
 /* Any thread: the mailbox has something new. */
@@ -19,6 +20,13 @@ static void put_code_number(struct ps_buf *out, const char *code, uint64_t numbe
 	ps_buf_str(out, "\r\n");
 }
 
+static void put_mailbox_id(struct ps_buf *out, const struct ps_id *id)
+{
+	ps_buf_str(out, "* OK [MAILBOXID (");
+	imap_put_object_id(out, IMAP_MAILBOX_ID, id);
+	ps_buf_str(out, ")] Object id\r\n");
+}
+
 static void put_mailbox(struct imap *imap)
 {
 	const struct ps_view_status *mailbox = &imap->mailbox;
@@ -30,6 +38,7 @@ static void put_mailbox(struct imap *imap)
 		put_code_number(out, "UNSEEN", mailbox->first_unseen, "First unseen message");
 	put_code_number(out, "UIDVALIDITY", mailbox->uid_validity, "UIDs valid");
 	put_code_number(out, "UIDNEXT", mailbox->uid_next, "Predicted next UID");
+	put_mailbox_id(out, &mailbox->id);
 	imap_put_highest_modseq(imap);
 }
 

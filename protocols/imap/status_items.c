@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stddef.h>
 #include "postern/error.h"
+#include "protocols/imap/object_id.h"
 #include "protocols/imap/status_items.h"
 
 static uint64_t messages(const struct ps_mailbox_info *info)
@@ -39,14 +40,35 @@ static uint64_t size(const struct ps_mailbox_info *info)
 	return info->size;
 }
 
+static void put_mailbox_id(const struct imap *imap, struct ps_buf *out, const struct ps_mailbox_info *info)
+{
+	(void)imap;
+	ps_buf_char(out, '(');
+	imap_put_object_id(out, IMAP_MAILBOX_ID, &info->id);
+	ps_buf_char(out, ')');
+}
+
+static void put_append_limit(const struct imap *imap, struct ps_buf *out, const struct ps_mailbox_info *info)
+{
+	(void)info;
+	ps_buf_u64(out, imap_append_limit(imap));
+}
+
 static const struct {
 	const char *name;
 	uint64_t (*value)(const struct ps_mailbox_info *info);
+	/* For what is no number of the mailbox. */
+	void (*put)(const struct imap *imap, struct ps_buf *out, const struct ps_mailbox_info *info);
 } items[] = {
-	{"MESSAGES", messages}, {"RECENT", recent},
-	{"UIDNEXT", uid_next},  {"UIDVALIDITY", uid_validity},
-	{"UNSEEN", unseen},     {"HIGHESTMODSEQ", highest_modseq},
-	{"SIZE", size},
+	{"MESSAGES", messages, NULL},
+	{"RECENT", recent, NULL},
+	{"UIDNEXT", uid_next, NULL},
+	{"UIDVALIDITY", uid_validity, NULL},
+	{"UNSEEN", unseen, NULL},
+	{"HIGHESTMODSEQ", highest_modseq, NULL},
+	{"SIZE", size, NULL},
+	{"MAILBOXID", NULL, put_mailbox_id},     /* RFC 8474 */
+	{"APPENDLIMIT", NULL, put_append_limit}, /* RFC 7889 */
 };
 
 int imap_status_items_parse(struct imap_args *args, unsigned *ret_items)
@@ -96,7 +118,10 @@ void imap_put_status(struct imap_cmd *cmd, const struct ps_mailbox_info *info, u
 		ps_buf_char(out, before);
 		ps_buf_str(out, items[i].name);
 		ps_buf_char(out, ' ');
-		ps_buf_u64(out, items[i].value(info));
+		if (items[i].put)
+			items[i].put(cmd->imap, out, info);
+		else
+			ps_buf_u64(out, items[i].value(info));
 		before = ' ';
 	}
 	ps_buf_str(out, ")\r\n");
