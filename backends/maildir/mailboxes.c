@@ -8,8 +8,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include "backends/maildir/adopt.h"
 #include "backends/maildir/maildir_private.h"
 #include "postern/log.h"
 
@@ -18,6 +20,7 @@ struct dir_entry {
 	char dir[NAME_SIZE];
 	struct mailbox_state state;
 	bool has_state;
+	bool never_had_state;
 	bool taken; /* belongs to a mailbox of the index */
 	uint64_t key;
 };
@@ -64,15 +67,35 @@ int mailboxes_stale(struct ps_store *store)
 
 /* ---- the directories ------------------------------------------------------------------------- */
 
+static bool is_folder(struct ps_store *store, const char *dir)
+{
+	static const char *const parts[] = {".", "cur", "new"};
+	char path[NAME_SIZE + 8];
+	struct stat st;
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(parts); i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, parts[i]);
+		if (fstatat(store->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
+			return false;
+	}
+	return true;
+}
+
+/* A folder that cannot be opened for a reason that may pass is not taken for gone. */
 static int add_entry(struct ps_store *store, struct listing *list, const char *dir)
 {
 	struct ps_buf name = {0};
 	struct dir_entry *entry;
-	int fds[3], r;
+	int fds[3], r = 0;
+	bool shown = name_of_dir(dir, &name);
 
-	if (!name_of_dir(dir, &name) || open_folder_dirs(store, dir, fds) < 0) {
+	if (shown && (r = open_folder_dirs(store, dir, fds)) < 0) {
+		shown = false;
+		r = r == PS_E_ACCESS || !is_folder(store, dir) ? 0 : r;
+	}
+	if (!shown) {
 		ps_buf_finish(&name);
-		return 0;
+		return r;
 	}
 	list->entries = ps_pool_grow(list->pool, list->entries, list->count, &list->cap, sizeof *entry);
 	entry = &list->entries[list->count++];
@@ -81,6 +104,7 @@ static int add_entry(struct ps_store *store, struct listing *list, const char *d
 	memcpy(entry->dir, dir, strlen(dir) + 1);
 	r = state_read(fds[0], MAILBOX_STATE, &entry->state, sizeof entry->state);
 	entry->has_state = r == 0;
+	entry->never_had_state = r == PS_E_NOTFOUND;
 	for (int i = 0; i < 3; i++)
 		ps_closep(&fds[i]);
 	return r == 0 || r == PS_E_NOTFOUND || r == PS_E_CORRUPT ? 0 : r;
@@ -190,7 +214,14 @@ static int give_identity(struct write *w, struct dir_entry *entry)
 		return r;
 	entry->state =
 		(struct mailbox_state){.id = new_id(), .uid_reserved = 1, .special_uses = entry->state.special_uses};
-	if ((r = write_uid_validity(w, 0, &entry->state.uid_validity)) < 0)
+	if (entry->never_had_state) {
+		if (strcmp(entry->dir, ".") == 0 && (r = adopt_subscriptions(w->store)) < 0)
+			return r;
+		r = adopt_mailbox(w, fd, entry->name, &entry->state);
+	}
+	if (r == 0)
+		r = write_uid_validity(w, 0, &entry->state.uid_validity);
+	if (r < 0)
 		return r;
 	entry->has_state = true;
 	return state_write(fd, MAILBOX_STATE, &entry->state, sizeof entry->state);
@@ -213,6 +244,7 @@ static int new_box(struct write *w, const struct listing *list, struct dir_entry
 	box.uid_validity = entry->state.uid_validity;
 	box.uid_next = entry->state.uid_reserved > 0 ? entry->state.uid_reserved : 1;
 	box.attributes |= entry->state.special_uses & PS_MBOX_SPECIAL_USES;
+	box.priv[BOX_ADOPTED] = (entry->state.flags & MAILBOX_ADOPTED) != 0;
 	box.highest_modseq = box.vanished_since = ++w->modseq;
 	memcpy(box.name, entry->name, strlen(entry->name) + 1);
 	r = ps_index_box_put(w->txn, &box);

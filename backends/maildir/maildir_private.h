@@ -88,7 +88,10 @@ struct mailbox_state {
 	uint32_t uid_validity;
 	uint32_t uid_reserved;
 	uint32_t special_uses;
-	uint32_t spare;
+	uint32_t flags;
+};
+enum {
+	MAILBOX_ADOPTED = 1 /* its UIDs began with those of another server; an index that is new to it reads the list */
 };
 #define STORE_STATE   "state"
 #define MAILBOX_STATE "postern-mailbox"
@@ -203,8 +206,9 @@ int folder_times(const struct folder *folder, uint64_t ret_times[2]);
 enum {
 	BOX_TIME_CUR,
 	BOX_TIME_NEW,
-	BOX_LETTERS
-}; /* what priv[] of an index box holds; LETTERS: seen, of others */
+	BOX_LETTERS,
+	BOX_ADOPTED
+}; /* what priv[] of an index box holds; LETTERS: seen, of others; ADOPTED: the first scan is still to come */
 int open_folder_dirs(struct ps_store *store, const char *dir, int ret_fds[3]);
 /* The names in a directory, with a position of its own. */
 int open_listing(int dirfd, DIR **ret_dir);

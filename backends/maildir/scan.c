@@ -488,14 +488,15 @@ static int add_by_record(struct scan *scan, const struct msg_where *where, const
 	return put_new(scan, &row, where, ps_bytes(NULL, 0));
 }
 
-/* Delivered by others: read it once, give it a UID and note that. */
-static int add_arrived(struct scan *scan, const struct msg_where *where, const struct msg_name *name)
+/* Delivered by others: read it once, give it a UID and note that. `rec`: what the list knows already, or NULL. */
+static int add_arrived(struct scan *scan, const struct msg_where *where, const struct msg_name *name,
+		       const struct uid_record *rec)
 {
 	PS_CLEANUP(ps_closep) int fd = -1;
 	struct edit *edit = scan->edit;
 	struct ps_derive *derive;
 	struct ps_bytes cache;
-	struct ps_row row = {.uid = edit->box.uid_next};
+	struct ps_row row = {.uid = rec && rec->has_uid ? rec->uid : edit->box.uid_next};
 	struct stat st;
 	int r = open_found(scan, where, &fd, &st);
 
@@ -507,6 +508,8 @@ static int add_arrived(struct scan *scan, const struct msg_where *where, const s
 		return r;
 	row.internal_date = st.st_mtim.tv_sec;
 	row.save_date = name->time > 0 ? name->time : st.st_mtim.tv_sec;
+	if (rec && rec->has_keywords)
+		row.keywords = rec->keywords & keywords_known(&edit->keywords);
 	uidlist_line_uid(&edit->uid_lines, name->base, row.uid, row.size, row.save_date);
 	r = put_new(scan, &row, where, cache);
 	ps_derive_destroy(derive);
@@ -526,9 +529,12 @@ static int add_found(struct scan *scan, struct found *found)
 			return r;
 		rec = uidlist_find(&scan->uids, name.base);
 	}
-	if (rec && rec->has_uid && rec->uid < scan->edit->state.uid_reserved && uid_is_free(scan, rec->uid))
+	if (rec && rec->has_uid && (rec->uid >= scan->edit->state.uid_reserved || !uid_is_free(scan, rec->uid)))
+		rec = NULL;
+	/* A size of 0: adopted, and not read yet. */
+	if (rec && rec->has_uid && rec->wire > 0)
 		return add_by_record(scan, &found->where, rec);
-	return add_arrived(scan, &found->where, &name);
+	return add_arrived(scan, &found->where, &name, rec);
 }
 
 /* UIDs are given in the order of arrival, as far as names tell it. Those that bring a UID come first. */
@@ -682,8 +688,10 @@ static int scan_once(struct scan *scan, uint64_t key)
 	uint64_t times[2];
 	int r = write_edit(&scan->w, key, &scan->edit);
 
-	if (r == 0)
+	if (r == 0) {
+		scan->rebuild = scan->rebuild || scan->edit->box.priv[BOX_ADOPTED];
 		r = scan_steps(scan, times);
+	}
 	if (r == 0)
 		r = shorten_uidlist(scan);
 	if (r == 0)
@@ -693,6 +701,7 @@ static int scan_once(struct scan *scan, uint64_t key)
 	scan->edit->box.priv[BOX_TIME_CUR] = scan->incomplete ? 0 : times[0];
 	scan->edit->box.priv[BOX_TIME_NEW] = scan->incomplete ? 0 : times[1];
 	scan->edit->box.priv[BOX_LETTERS] |= scan->letters & ~keywords_known(&scan->edit->keywords);
+	scan->edit->box.priv[BOX_ADOPTED] = scan->edit->box.priv[BOX_ADOPTED] && scan->incomplete;
 	if (scan->rebuild)
 		scan->edit->box.vanished_since = scan->edit->box.highest_modseq;
 	if (scan->incomplete)
