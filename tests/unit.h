@@ -26,6 +26,13 @@
 		ck_assert_msg(ck_r == 0, "%s: %s: %s", #expr, ps_err_name(ck_r), ps_last_error());                     \
 	} while (0)
 
+/* libcheck ends a test after 4 seconds unless told otherwise: too little on a busy machine with sanitizers. A test that
+ * hangs is ended all the same. */
+__attribute__((constructor)) static void unit_patience(void)
+{
+	setenv("CK_DEFAULT_TIMEOUT", "120", 0);
+}
+
 static inline int unit_main(Suite *suite)
 {
 	SRunner *runner = srunner_create(suite);
