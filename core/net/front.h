@@ -51,7 +51,8 @@ struct ps_front_listener {
 int ps_front_listen(struct ps_front *front, const struct ps_front_listener *listener);
 /* Stops accepting on the listener of this name and closes its descriptor; its connections go on. */
 void ps_front_unlisten(struct ps_front *front, const char *name);
-/* A certificate chain (PEM) whose private key others call `key`; replaces the former for new handshakes. */
+/* A certificate chain (PEM) whose private key others call `key` (core/net/tls.h); replaces the former of its slot for new
+ * handshakes. */
 int ps_front_set_certificate(struct ps_front *front, uint32_t key, struct ps_bytes pem);
 void ps_front_auth_answer(struct ps_front *front, uint64_t number, enum ps_auth_status status, struct ps_bytes data,
 			  struct ps_bytes ticket);

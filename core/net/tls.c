@@ -318,9 +318,13 @@ static int rebuild(struct tls_shared *shared, const struct tls_context *old, uin
 	int r = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		bool replaced = pem.ptr && old->certificates[i].key == key;
+		const struct certificate *former = &old->certificates[i];
+		bool replaced = pem.ptr && PS_KEY_SLOT(former->key) == PS_KEY_SLOT(key);
 
-		add(context, old->certificates[i].key, replaced ? pem : ps_buf_view(&old->certificates[i].pem));
+		if (replaced)
+			add(context, key, pem);
+		else
+			add(context, former->key, ps_buf_view(&former->pem));
 		placed |= replaced;
 	}
 	if (!placed)

@@ -18,6 +18,13 @@
 struct tls;
 struct tls_context;
 
+/*
+ * The number of a private key, which other processes know it by: a slot, in which certificates replace each other, and a
+ * generation, so that a handshake that began with the former certificate is signed with its key.
+ */
+#define PS_KEY_NUMBER(slot, generation) ((uint32_t)(generation) << 8 | (slot))
+#define PS_KEY_SLOT(number)             ((number)&0xffu)
+
 /* As ps_front_hooks.sign. */
 typedef int (*tls_sign_fn)(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struct ps_bytes data,
 			   struct ps_buf *out);
@@ -26,7 +33,7 @@ typedef int (*tls_sign_fn)(void *arg, uint32_t key, unsigned algorithm, bool is_
 int tls_context_create(const char *priority, tls_sign_fn sign, void *sign_arg, const struct tls_context *old,
 		       struct tls_context **ret_context);
 /* A new context that has the certificates, ticket key and priorities of `old`, with `pem` in the
- * place of what was there for `key`. Asks for one signature, to see that key and certificate belong
+ * place of what was there in the slot of `key`. Asks for one signature, to see that key and certificate belong
  * together. `old` stays as it is. */
 int tls_context_with_certificate(const struct tls_context *old, uint32_t key, struct ps_bytes pem,
 				 struct tls_context **ret_context);

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include "auth/service.h"
+#include "core/net/tls.h"
 #include "core/process/certificate.h"
 #include "core/process/place.h"
 #include "core/process/role.h"
@@ -21,6 +22,7 @@ struct auth {
 	struct ps_ticket_key key;
 	struct ps_buf files[PS_SECRETS]; /* as last read; of the users' file nothing is kept */
 	struct ps_buf in_use;            /* the certificate chain that the fronts have; empty: none */
+	unsigned generation;             /* of its key */
 };
 
 /* ---- log-ins ---------------------------------------------------------------------------------------- */
@@ -109,7 +111,7 @@ static void on_auth_cancel(void *arg, struct ps_channel *from, union ps_message 
 
 static void publish(struct auth *auth, struct ps_channel *front)
 {
-	struct ps_msg_certificate message = {.key = 0};
+	struct ps_msg_certificate message = {.key = PS_KEY_NUMBER(0, auth->generation)};
 
 	if (auth->in_use.len)
 		message.pem = ps_buf_view(&auth->in_use);
@@ -128,10 +130,11 @@ static void try_certificate(struct auth *auth)
 		ps_log(PS_LOG_WARNING, "certificate_not_used", "msg", ps_last_error(), NULL);
 		return;
 	}
-	ps_signer_set_key(auth->signer, ps_buf_view(key));
 	/* A chain tells its key, so the same chain is the same pair. */
 	if (ps_bytes_eq(ps_buf_view(chain), ps_buf_view(&auth->in_use)))
 		return;
+	auth->generation++;
+	ps_signer_set_key(auth->signer, PS_KEY_NUMBER(0, auth->generation), ps_buf_view(key));
 	ps_buf_reset(&auth->in_use);
 	ps_buf_bytes(&auth->in_use, ps_buf_view(chain));
 	ps_log(PS_LOG_INFO, "certificate_in_use", NULL);

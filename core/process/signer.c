@@ -11,10 +11,17 @@
 #include "postern/log.h"
 #include "postern/pool.h"
 
+enum {
+	KEYS = 2 /* the one in use, and the one before it */
+};
+
 struct ps_signer {
-	pthread_mutex_t lock; /* guards pem and generation */
-	struct ps_buf pem;
-	unsigned generation;
+	pthread_mutex_t lock; /* guards the rest */
+	struct {
+		uint32_t number;
+		struct ps_buf pem; /* empty: none */
+	} keys[KEYS];
+	unsigned changes;
 };
 
 /* A thread's own. */
@@ -22,8 +29,11 @@ struct served {
 	struct ps_signer *signer;
 	int fd;
 	unsigned front;
-	gnutls_privkey_t key; /* NULL: none */
-	unsigned generation;
+	struct {
+		uint32_t number;
+		gnutls_privkey_t key; /* NULL: none */
+	} keys[KEYS];
+	unsigned changes; /* that it has seen */
 	struct ps_inbox inbox;
 };
 
@@ -35,49 +45,75 @@ struct ps_signer *ps_signer_create(void)
 	return signer;
 }
 
-void ps_signer_set_key(struct ps_signer *signer, struct ps_bytes pem)
+void ps_signer_set_key(struct ps_signer *signer, uint32_t number, struct ps_bytes pem)
 {
 	pthread_mutex_lock(&signer->lock);
-	ps_buf_wipe(&signer->pem);
-	ps_buf_bytes(&signer->pem, pem);
-	signer->generation++;
+	ps_buf_wipe(&signer->keys[1].pem);
+	signer->keys[1] = signer->keys[0];
+	signer->keys[0].number = number;
+	signer->keys[0].pem = (struct ps_buf){0};
+	ps_buf_bytes(&signer->keys[0].pem, pem);
+	signer->changes++;
 	pthread_mutex_unlock(&signer->lock);
 }
 
-static void import_key(struct served *served)
+static gnutls_privkey_t import_key(const struct ps_buf *pem)
 {
-	gnutls_datum_t data = {served->signer->pem.ptr, (unsigned)served->signer->pem.len};
+	gnutls_datum_t data = {pem->ptr, (unsigned)pem->len};
+	gnutls_privkey_t key;
 
-	gnutls_privkey_deinit(served->key);
-	served->key = NULL;
-	served->generation = served->signer->generation;
-	if (data.size == 0 || gnutls_privkey_init(&served->key) < 0)
-		return;
-	if (gnutls_privkey_import_x509_raw(served->key, &data, GNUTLS_X509_FMT_PEM, NULL, 0) < 0) {
-		gnutls_privkey_deinit(served->key);
-		served->key = NULL;
+	if (data.size == 0 || gnutls_privkey_init(&key) < 0)
+		return NULL;
+	if (gnutls_privkey_import_x509_raw(key, &data, GNUTLS_X509_FMT_PEM, NULL, 0) < 0) {
+		gnutls_privkey_deinit(key);
+		return NULL;
 	}
+	return key;
 }
 
-static void refresh_key(struct served *served)
+static void drop_keys(struct served *served)
 {
-	pthread_mutex_lock(&served->signer->lock);
-	if (served->generation != served->signer->generation)
-		import_key(served);
-	pthread_mutex_unlock(&served->signer->lock);
+	for (int i = 0; i < KEYS; i++)
+		if (served->keys[i].key)
+			gnutls_privkey_deinit(served->keys[i].key);
+}
+
+static void refresh_keys(struct served *served)
+{
+	struct ps_signer *signer = served->signer;
+
+	pthread_mutex_lock(&signer->lock);
+	if (served->changes != signer->changes) {
+		drop_keys(served);
+		for (int i = 0; i < KEYS; i++) {
+			served->keys[i].number = signer->keys[i].number;
+			served->keys[i].key = import_key(&signer->keys[i].pem);
+		}
+		served->changes = signer->changes;
+	}
+	pthread_mutex_unlock(&signer->lock);
+}
+
+static gnutls_privkey_t find_key(const struct served *served, uint32_t number)
+{
+	for (int i = 0; i < KEYS; i++)
+		if (served->keys[i].key && served->keys[i].number == number)
+			return served->keys[i].key;
+	return NULL;
 }
 
 static int sign(struct served *served, const struct ps_msg_sign *request, gnutls_datum_t *ret_signature)
 {
 	gnutls_datum_t data = {(unsigned char *)request->data.ptr, (unsigned)request->data.len};
 	gnutls_sign_algorithm_t algorithm = (gnutls_sign_algorithm_t)request->algorithm;
+	gnutls_privkey_t key = find_key(served, request->key);
 
-	if (!served->key || request->key != 0)
+	if (!key)
 		return GNUTLS_E_NO_CERTIFICATE_FOUND;
 	if (!gnutls_sign_get_name(algorithm))
 		return GNUTLS_E_INVALID_REQUEST;
-	return request->is_hash ? gnutls_privkey_sign_hash2(served->key, algorithm, 0, &data, ret_signature)
-				: gnutls_privkey_sign_data2(served->key, algorithm, 0, &data, ret_signature);
+	return request->is_hash ? gnutls_privkey_sign_hash2(key, algorithm, 0, &data, ret_signature)
+				: gnutls_privkey_sign_data2(key, algorithm, 0, &data, ret_signature);
 }
 
 static int answer(struct served *served)
@@ -86,7 +122,7 @@ static int answer(struct served *served)
 	struct ps_msg_signature message = {.number = served->inbox.message.sign.number};
 	int r;
 
-	refresh_key(served);
+	refresh_keys(served);
 	r = sign(served, &served->inbox.message.sign, &signature);
 	if (r < 0)
 		ps_log(PS_LOG_ERROR, "sign_failed", "front", ps_num(served->front), "msg", gnutls_strerror(r), NULL);
@@ -110,7 +146,7 @@ static void *serve(void *arg)
 	if (r != PS_E_CLOSED)
 		ps_log(PS_LOG_ERROR, "message_offence", "peer", "front", "index", ps_num(served->front), "msg",
 		       ps_last_error(), NULL);
-	gnutls_privkey_deinit(served->key);
+	drop_keys(served);
 	close(served->fd);
 	free(served);
 	return NULL;

@@ -13,8 +13,8 @@
 struct ps_signer;
 
 struct ps_signer *ps_signer_create(void);
-/* PEM; copied. Absent: there is no key any more. */
-void ps_signer_set_key(struct ps_signer *signer, struct ps_bytes pem);
+/* PEM; copied. `number` is what fronts ask for it by. The key before it is kept, for handshakes that are under way. */
+void ps_signer_set_key(struct ps_signer *signer, uint32_t number, struct ps_bytes pem);
 /* Serves a front on `fd` (taken over) until the front has gone. The signer is never destroyed: it goes with the process. */
 int ps_signer_serve(struct ps_signer *signer, int fd, unsigned front);
 
