@@ -19,8 +19,10 @@ enum {
 	CHAIN_MAX = 16,
 	NAMES_MAX = 64,
 	NAME_SIZE = 256,
-	HANDSHAKE_MAX = 16 * 1024, /* of one message; a hello with the largest of keys has less than half of it */
-	WARNINGS_MAX = 16,         /* alerts of a client that change nothing; more are an attack on our time */
+	/* Octets that come in before anything comes out of them: two records, or a handshake with its largest keys several
+	 * times. GnuTLS would gather a handshake message of 16 MiB before it looks at its limit. */
+	BARREN_MAX = 32 * 1024,
+	WARNINGS_MAX = 16, /* alerts of a client that change nothing; more are an attack on our time */
 };
 
 /* What all contexts that came one from another share. */
@@ -49,6 +51,7 @@ struct tls {
 	gnutls_session_t session;
 	struct tls_context *context;
 	int fd;
+	size_t barren; /* octets received since the last that were of use */
 	unsigned warnings;
 	bool open;   /* the handshake is done */
 	bool unsent; /* GnuTLS holds a sealed record that the socket did not take */
@@ -388,10 +391,16 @@ void tls_context_unref(struct tls_context *context)
 static ssize_t pull(gnutls_transport_ptr_t arg, void *data, size_t len)
 {
 	struct tls *tls = arg;
-	ssize_t n = recv(tls->fd, data, len, MSG_DONTWAIT);
+	ssize_t n = -1;
 
+	if (tls->barren > BARREN_MAX)
+		errno = EMSGSIZE;
+	else
+		n = recv(tls->fd, data, len, MSG_DONTWAIT);
 	if (n < 0)
 		gnutls_transport_set_errno(tls->session, errno);
+	else
+		tls->barren += (size_t)n;
 	return n;
 }
 
@@ -439,7 +448,7 @@ int tls_create(struct tls_context *context, int fd, const char *alpn, struct tls
 		tls_destroy(tls);
 		return tls_fail(PS_E_INTERNAL, "TLS session", r);
 	}
-	gnutls_handshake_set_max_packet_length(tls->session, HANDSHAKE_MAX);
+	gnutls_handshake_set_max_packet_length(tls->session, BARREN_MAX);
 	gnutls_handshake_set_timeout(tls->session, 0); /* the connection has its own timer */
 	gnutls_transport_set_ptr(tls->session, tls);
 	gnutls_transport_set_pull_function(tls->session, pull);
@@ -469,6 +478,8 @@ static const char *failure_text(struct tls *tls, int r)
 {
 	if (r == GNUTLS_E_FATAL_ALERT_RECEIVED)
 		return gnutls_alert_get_name(gnutls_alert_get(tls->session));
+	if (tls->barren > BARREN_MAX)
+		return "too much came before anything of use did";
 	return gnutls_strerror(r);
 }
 
@@ -480,8 +491,10 @@ int tls_handshake(struct tls *tls)
 		r = gnutls_handshake(tls->session);
 	while (is_passing(tls, r));
 	tls->open = r == 0;
-	if (r == 0)
+	if (r == 0) {
+		tls->barren = 0;
 		return 0;
+	}
 	if (r == GNUTLS_E_AGAIN)
 		return PS_E_AGAIN;
 	gnutls_alert_send_appropriate(tls->session, r);
@@ -511,6 +524,8 @@ ssize_t tls_recv(struct tls *tls, void *ret_data, size_t len)
 	do
 		n = gnutls_record_recv(tls->session, ret_data, len);
 	while (is_passing(tls, (int)n));
+	if (n > 0)
+		tls->barren = 0;
 	if (n >= 0)
 		return n;
 	if (n == GNUTLS_E_AGAIN)

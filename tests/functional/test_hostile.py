@@ -112,8 +112,8 @@ class BeforeLogin(ServerTest):
 
     def test_a_hello_of_megabytes_is_not_waited_for(self):
         with socket.create_connection(("127.0.0.1", self.server.ports["imaps"]), postern.PATIENCE) as sock:
-            hello = b"\x01\x00\xf0\x00\x03\x03" + bytes(40000)
-            with contextlib.suppress(OSError):
+            hello = b"\x01\xff\xff\xff\x03\x03" + bytes(1000000)
+            with contextlib.suppress(ConnectionError):
                 for start in range(0, len(hello), 16000):
                     piece = hello[start:start + 16000]
                     sock.sendall(b"\x16\x03\x01" + struct.pack("!H", len(piece)) + piece)

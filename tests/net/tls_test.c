@@ -338,6 +338,26 @@ START_TEST(a_flood_of_warnings_is_refused)
 }
 END_TEST
 
+/* GnuTLS would wait for all of the message that it announces. */
+START_TEST(a_hello_of_megabytes_is_not_gathered)
+{
+	uint8_t record[5 + 8000] = {22, 3, 1, 8000 >> 8, 8000 & 255, 1, 0xff, 0xff, 0xff, 3, 3};
+	int i = 0;
+
+	use_key(RSA);
+	ck_assert_ok(tls_create(context, fds[1], NULL, &server));
+	while (i < 10 && server_state == PS_E_AGAIN) {
+		ck_assert_int_eq(send(fds[0], record, sizeof record, MSG_NOSIGNAL), (ssize_t)sizeof record);
+		server_step();
+		memset(record + 5, 0, sizeof record - 5);
+		i++;
+	}
+	ck_assert_int_eq(server_state, PS_E_CLOSED);
+	ck_assert_int_gt(i, 1);
+	peer_client_init(&client, "NORMAL", NULL, NULL, GNUTLS_NONBLOCK); /* for the teardown */
+}
+END_TEST
+
 START_TEST(a_session_is_resumed_without_a_signature)
 {
 	gnutls_datum_t data;
@@ -444,6 +464,7 @@ int main(void)
 	tcase_add_test(tcase, a_former_context_serves_until_its_sessions_end);
 	tcase_add_test(tcase, renegotiation_is_refused);
 	tcase_add_test(tcase, a_flood_of_warnings_is_refused);
+	tcase_add_test(tcase, a_hello_of_megabytes_is_not_gathered);
 	tcase_add_loop_test(tcase, a_session_is_resumed_without_a_signature, 0, 2);
 	tcase_add_test(tcase, a_reader_slower_than_the_sender_gets_all);
 	tcase_add_test(tcase, what_is_said_after_the_clients_end_still_goes_out);
