@@ -170,6 +170,16 @@ static int eval_modseq(struct ps_search *s, const struct node *node)
 	return s->row->modseq >= node->source->number;
 }
 
+static int eval_older(struct ps_search *s, const struct node *node)
+{
+	return s->row->internal_date <= node->source->date;
+}
+
+static int eval_younger(struct ps_search *s, const struct node *node)
+{
+	return s->row->internal_date >= node->source->date;
+}
+
 /* The first second of the day. */
 static int64_t day_of(int64_t time)
 {
@@ -292,6 +302,8 @@ static const struct {
 	[PS_SEARCH_SAVEDBEFORE] = {COST_ROW, eval_saved},
 	[PS_SEARCH_SAVEDON] = {COST_ROW, eval_saved},
 	[PS_SEARCH_SAVEDSINCE] = {COST_ROW, eval_saved},
+	[PS_SEARCH_OLDER] = {COST_ROW, eval_older},
+	[PS_SEARCH_YOUNGER] = {COST_ROW, eval_younger},
 };
 
 static int eval(struct ps_search *s, const struct node *node)

@@ -266,5 +266,10 @@ int imap_args_modseq(struct imap_args *args, uint64_t *ret_modseq)
 
 int imap_args_set(struct imap_args *args, struct ps_bytes *ret_set)
 {
-	return take_run(args, SET, ret_set);
+	const uint8_t *from = args->at;
+
+	if (!imap_args_take(args, '$'))
+		return take_run(args, SET, ret_set);
+	*ret_set = ps_bytes(from, 1);
+	return 0;
 }

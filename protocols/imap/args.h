@@ -40,7 +40,7 @@ int imap_args_nstring(struct imap_args *args, struct ps_pool *pool, struct ps_by
 int imap_args_pattern(struct imap_args *args, struct ps_pool *pool, struct ps_bytes *ret_pattern);
 int imap_args_number(struct imap_args *args, uint32_t *ret_number);
 int imap_args_modseq(struct imap_args *args, uint64_t *ret_modseq); /* mod-sequence-valzer: up to 2^63 - 1 */
-/* The characters that a sequence-set can have; what they mean is seen by ps_set_parse(). */
+/* The characters that a sequence-set can have; what they mean is seen by ps_set_parse(). Or "$", RFC 5182. */
 int imap_args_set(struct imap_args *args, struct ps_bytes *ret_set);
 
 /* "{12}" or "{12+}" at the end of a line (without line end): 1, and what it says; 0: there is none. PS_E_LIMIT: there

@@ -57,6 +57,10 @@ static const struct {
 	{"STATUS=SIZE", AFTER_LOGIN, NULL},        /* RFC 8438 */
 	{"CONDSTORE", AFTER_LOGIN, NULL},          /* RFC 7162 */
 	{"QRESYNC", AFTER_LOGIN, NULL},            /* RFC 7162 */
+	{"ESEARCH", AFTER_LOGIN, NULL},            /* RFC 4731 */
+	{"SEARCHRES", AFTER_LOGIN, NULL},          /* RFC 5182 */
+	{"PARTIAL", AFTER_LOGIN, NULL},            /* RFC 9394 */
+	{"WITHIN", AFTER_LOGIN, NULL},             /* RFC 5032 */
 };
 
 /* What ENABLE can switch on (RFC 5161): the name, and its bit in imap->enabled. Ended by NULL. */

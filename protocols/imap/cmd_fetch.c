@@ -333,16 +333,35 @@ static int tell_vanished(struct imap_cmd *cmd, struct imap_args named, uint64_t 
 	if (!cmd->by_uid || !(cmd->imap->enabled & IMAP_QRESYNC))
 		return ps_fail(PS_E_SYNTAX, "FETCH: VANISHED is for UID FETCH, after ENABLE QRESYNC");
 	if ((r = imap_args_space(&named)) < 0 || (r = imap_args_set(&named, &text)) < 0 ||
-	    (r = ps_set_parse(text, UINT32_MAX, cmd->pool, &known)) < 0 ||
+	    (r = ps_bytes_eq_str(text, "$") ? imap_resolve(cmd->imap, text, true, cmd->pool, &known)
+					    : ps_set_parse(text, UINT32_MAX, cmd->pool, &known)) < 0 ||
 	    (r = ps_view_vanished(cmd->imap->view, since, &known, cmd->pool, &gone)) < 0)
 		return r;
 	imap_put_vanished(cmd->imap, true, gone.ranges, gone.count);
 	return 0;
 }
 
+/* Leaves those of the walk that are at the places asked for, RFC 9394 section 3.3. */
+static int take_places(struct imap_cmd *cmd, const struct imap_partial *places, struct imap_walk *walk)
+{
+	struct ps_ranges all = {0}, part = {0};
+	const struct ps_row *row;
+	uint32_t seq;
+
+	if (!cmd->by_uid)
+		return ps_fail(PS_E_SYNTAX, "FETCH: PARTIAL is for UID FETCH");
+	while ((row = imap_walk_next(cmd->imap, walk, &seq)))
+		ps_ranges_add(&all, (struct ps_range){row->uid, row->uid});
+	imap_partial_take(places, all.ptr, all.count, &part);
+	ps_ranges_finish(&all);
+	*walk = (struct imap_walk){.uids = ps_ranges_to_set(&part, cmd->pool)};
+	return 0;
+}
+
 static int begin(struct imap_cmd *cmd)
 {
 	struct imap_args args = cmd->args;
+	struct imap_walk walk;
 	struct ps_set uids;
 	struct imap_fetch what;
 	struct fetch *fetch;
@@ -350,6 +369,9 @@ static int begin(struct imap_cmd *cmd)
 
 	if ((r = imap_set_arg(cmd, &uids)) < 0 || (r = imap_args_space(&cmd->args)) < 0 ||
 	    (r = imap_fetch_parse(&cmd->args, cmd->pool, &what)) < 0)
+		return r;
+	walk = (struct imap_walk){.uids = uids, .changed_since = what.changed_since};
+	if (what.partial.first > 0 && (r = take_places(cmd, &what.partial, &walk)) < 0)
 		return r;
 	if (what.vanished && (r = tell_vanished(cmd, args, what.changed_since)) < 0)
 		return r;
@@ -361,8 +383,7 @@ static int begin(struct imap_cmd *cmd)
 		imap_enable_condstore(cmd);
 	fetch = PS_NEW(cmd->pool, struct fetch);
 	fetch->what = what;
-	fetch->walk.uids = uids;
-	fetch->walk.changed_since = what.changed_since;
+	fetch->walk = walk;
 	imap_sections_init(&fetch->sections, what.sections, cmd->pool);
 	cmd->state = fetch;
 	cmd->finish = finish;

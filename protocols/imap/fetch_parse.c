@@ -281,12 +281,19 @@ static int parse_vanished(struct parser *p)
 	return 0;
 }
 
+/* RFC 9394 */
+static int parse_places(struct parser *p)
+{
+	return imap_args_space(p->args) < 0 ? PS_E_SYNTAX : imap_partial_parse(p->args, &p->fetch->partial);
+}
+
 static const struct modifier {
 	const char *name;
 	int (*parse)(struct parser *p);
 } modifiers[] = {
 	{"CHANGEDSINCE", parse_changed_since},
 	{"VANISHED", parse_vanished},
+	{"PARTIAL", parse_places},
 };
 
 static int parse_modifier(struct parser *p, unsigned *given)

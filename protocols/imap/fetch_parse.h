@@ -7,6 +7,7 @@
 
 #include "postern/message.h"
 #include "protocols/imap/args.h"
+#include "protocols/imap/partial.h"
 
 enum {
 	IMAP_FETCH_UID = 1,
@@ -50,6 +51,7 @@ struct imap_fetch {
 	bool sets_seen;
 	uint64_t changed_since; /* RFC 7162; 0: not asked for */
 	bool vanished;          /* what vanished since then is asked for, too */
+	struct imap_partial partial;
 };
 
 /* Takes all that follows the sequence set: items, then modifiers (RFC 4466). */

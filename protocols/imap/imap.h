@@ -95,6 +95,7 @@ struct imap {
 	struct imap_names names;
 	struct ps_view *view;          /* the selected mailbox, or NULL */
 	struct ps_view_status mailbox; /* of the view, as of its last sync */
+	struct ps_ranges saved;        /* "$", RFC 5182: UIDs */
 };
 
 /* ---- session.c */
@@ -175,6 +176,9 @@ enum imap_next imap_ok_expunged(struct imap_cmd *cmd, const char *text);
 /* A mailbox name: astring, translated. PS_E_SYNTAX, PS_E_INVALID. */
 int imap_mailbox_arg(struct imap_cmd *cmd, const char **ret_name);
 void imap_put_mailbox(struct imap *imap, struct ps_buf *out, const char *name);
+/* A sequence-set as imap_args_set() gives it, or "$", as UIDs. PS_E_SYNTAX also for a number beyond the mailbox. */
+int imap_resolve(const struct imap *imap, struct ps_bytes text, bool by_uid, struct ps_pool *pool,
+		 struct ps_set *ret_uids);
 /* SP sequence-set, as UIDs that are in the view. */
 int imap_set_arg(struct imap_cmd *cmd, struct ps_set *ret_uids);
 /* Visits the messages of a set that are in the view, and keeps its place from run to run. */

@@ -20,6 +20,21 @@ void imap_put_mailbox(struct imap *imap, struct ps_buf *out, const char *name)
 	ps_buf_finish(&wire);
 }
 
+int imap_resolve(const struct imap *imap, struct ps_bytes text, bool by_uid, struct ps_pool *pool,
+		 struct ps_set *ret_uids)
+{
+	int r;
+
+	if (ps_bytes_eq_str(text, "$")) {
+		ret_uids->count = imap->saved.count;
+		ret_uids->ranges = ps_pool_memdup(pool, imap->saved.ptr, imap->saved.count * sizeof *imap->saved.ptr);
+		return 0;
+	}
+	r = ps_view_resolve(imap->view, text, by_uid, pool, ret_uids);
+	/* A number beyond the mailbox: the client has lost count, RFC 3501 section 9 "seq-number". */
+	return r == PS_E_INVALID ? PS_E_SYNTAX : r;
+}
+
 int imap_set_arg(struct imap_cmd *cmd, struct ps_set *ret_uids)
 {
 	struct ps_bytes text;
@@ -27,9 +42,7 @@ int imap_set_arg(struct imap_cmd *cmd, struct ps_set *ret_uids)
 
 	if ((r = imap_args_space(&cmd->args)) < 0 || (r = imap_args_set(&cmd->args, &text)) < 0)
 		return r;
-	r = ps_view_resolve(cmd->imap->view, text, cmd->by_uid, cmd->pool, ret_uids);
-	/* A number beyond the mailbox: the client has lost count, RFC 3501 section 9 "seq-number". */
-	return r == PS_E_INVALID ? PS_E_SYNTAX : r;
+	return imap_resolve(cmd->imap, text, cmd->by_uid, cmd->pool, ret_uids);
 }
 
 const struct ps_row *imap_walk_next(const struct imap *imap, struct imap_walk *walk, uint32_t *ret_seq)

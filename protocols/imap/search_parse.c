@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <time.h>
 #include "postern/error.h"
 #include "protocols/imap/object_id.h"
 #include "protocols/imap/search_parse.h"
@@ -21,7 +22,8 @@ enum argument {
 	ARG_UIDS,
 	ARG_MODSEQ,
 	ARG_EMAILID,
-	ARG_THREADID
+	ARG_THREADID,
+	ARG_SECONDS
 };
 
 static const struct key {
@@ -49,6 +51,7 @@ static const struct key {
 	{"MODSEQ", PS_SEARCH_MODSEQ, ARG_MODSEQ, 0, NULL, false},
 	{"NOT", PS_SEARCH_NOT, ARG_ONE_KEY, 0, NULL, false},
 	{"OLD", PS_SEARCH_RECENT, ARG_NONE, 0, NULL, true},
+	{"OLDER", PS_SEARCH_OLDER, ARG_SECONDS, 0, NULL, false},
 	{"ON", PS_SEARCH_ON, ARG_DATE, 0, NULL, false},
 	{"OR", PS_SEARCH_OR, ARG_TWO_KEYS, 0, NULL, false},
 	{"RECENT", PS_SEARCH_RECENT, ARG_NONE, 0, NULL, false},
@@ -73,6 +76,7 @@ static const struct key {
 	{"UNFLAGGED", PS_SEARCH_FLAG, ARG_NONE, PS_FLAG_FLAGGED, NULL, true},
 	{"UNKEYWORD", PS_SEARCH_KEYWORD, ARG_KEYWORD, 0, NULL, true},
 	{"UNSEEN", PS_SEARCH_FLAG, ARG_NONE, PS_FLAG_SEEN, NULL, true},
+	{"YOUNGER", PS_SEARCH_YOUNGER, ARG_SECONDS, 0, NULL, false},
 };
 
 static int bad(const char *what)
@@ -153,6 +157,17 @@ static int parse_number(struct imap_search_parser *p, struct ps_search_node *nod
 	if (imap_args_number(p->args, &number) < 0)
 		return bad("a number is missing");
 	node->number = number;
+	return 0;
+}
+
+/* So many seconds before now, RFC 5032. */
+static int parse_seconds(struct imap_search_parser *p, struct ps_search_node *node)
+{
+	uint32_t seconds;
+
+	if (imap_args_number(p->args, &seconds) < 0 || seconds == 0)
+		return bad("a number of seconds is missing, or 0");
+	node->date = (int64_t)time(NULL) - seconds;
 	return 0;
 }
 
@@ -242,6 +257,7 @@ static int parse_argument(struct imap_search_parser *p, const struct key *key, s
 	case ARG_MODSEQ: return parse_modseq(p, node);
 	case ARG_EMAILID: return parse_object_id(p, IMAP_EMAIL_ID, node);
 	case ARG_THREADID: return parse_object_id(p, '\0', node); /* no message has one */
+	case ARG_SECONDS: return parse_seconds(p, node);
 	case ARG_NONE: break;
 	}
 	return 0;
@@ -328,7 +344,7 @@ static int parse_key(struct imap_search_parser *p, struct ps_search_node **ret_n
 	p->depth++;
 	if (imap_args_take(p->args, '('))
 		r = parse_list(p, ret_node);
-	else if (ps_isdigit(c) || c == '*')
+	else if (ps_isdigit(c) || c == '*' || c == '$')
 		r = (r = new_node(p, PS_SEARCH_SEQ, ret_node)) < 0 ? r : parse_set(p, false, *ret_node);
 	else
 		r = parse_named(p, ret_node);

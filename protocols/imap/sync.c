@@ -128,4 +128,5 @@ void imap_unselect(struct imap *imap)
 	if (imap->view)
 		ps_view_close(imap->view);
 	imap->view = NULL;
+	ps_ranges_finish(&imap->saved);
 }

@@ -101,6 +101,10 @@ static const struct {
 	{"MODSEQ \"/flags/x\" mine 1", NULL},
 	{"MODSEQ \"/mail\" all 1", NULL},
 	{"MODSEQ", NULL},
+	{"OLDER", NULL},
+	{"OLDER 0", NULL},
+	{"YOUNGER 4294967296", NULL},
+	{"$,1", NULL},
 };
 
 static int parse(const char *text, size_t len, struct ps_search_node **ret_root)

@@ -208,14 +208,16 @@ enum ps_search_kind {
 	PS_SEARCH_SENTBEFORE, /* the Date: field */
 	PS_SEARCH_SENTON,
 	PS_SEARCH_SENTSINCE,
-	PS_SEARCH_HEADER, /* name, text ("" : the field is there) */
-	PS_SEARCH_BODY,   /* text */
-	PS_SEARCH_TEXT,   /* text: header or body */
-	PS_SEARCH_MODSEQ, /* number: modseq >= number */
+	PS_SEARCH_HEADER,      /* name, text ("" : the field is there) */
+	PS_SEARCH_BODY,        /* text */
+	PS_SEARCH_TEXT,        /* text: header or body */
+	PS_SEARCH_MODSEQ,      /* number: modseq >= number */
 	PS_SEARCH_EMAILID,     /* text: the octets of a struct ps_id */
 	PS_SEARCH_SAVEDBEFORE, /* date: day; the save date, else the internal date (RFC 8514) */
 	PS_SEARCH_SAVEDON,
 	PS_SEARCH_SAVEDSINCE,
+	PS_SEARCH_OLDER,   /* date: second; internal date <= date */
+	PS_SEARCH_YOUNGER, /* internal date >= date */
 };
 
 /* A node of a search program; at most 32 deep and 2,000 nodes (the parser sees to it). */
