@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include "protocols/imap/list.h"
 #include "protocols/imap/special_use.h"
 
@@ -62,6 +63,24 @@ static void merge_doubles(struct imap_list *list)
 	list->count = kept;
 }
 
+/* Under a prefix like "INBOX." all others show below INBOX. */
+static void put_inbox_above(const struct imap_names *names, struct imap_list *list)
+{
+	struct imap_list_entry *inbox = NULL;
+	uint32_t others = 0;
+
+	if (strncasecmp(names->prefix, "INBOX", 5) != 0 || names->prefix[5] != names->separator || names->prefix[6])
+		return;
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcmp(list->entries[i].name, "INBOX") == 0)
+			inbox = &list->entries[i];
+		else
+			others |= list->entries[i].attributes;
+	}
+	if (inbox)
+		inbox->below |= others & (PS_MBOX_EXISTS | PS_MBOX_SUBSCRIBED);
+}
+
 int imap_list_read(struct imap_cmd *cmd, uint32_t wanted, struct imap_list *ret_list)
 {
 	struct gather g = {.pool = cmd->pool, .wanted = wanted};
@@ -72,6 +91,7 @@ int imap_list_read(struct imap_cmd *cmd, uint32_t wanted, struct imap_list *ret_
 	if (g.list.count > 0)
 		qsort(g.list.entries, g.list.count, sizeof *g.list.entries, by_tree);
 	merge_doubles(&g.list);
+	put_inbox_above(&cmd->imap->names, &g.list);
 	*ret_list = g.list;
 	return 0;
 }
