@@ -202,6 +202,16 @@ int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed)
 /* ---- rename -------------------------------------------------------------------------------- */
 
 /* RFC 9051 section 6.3.6: the messages of INBOX move to a new mailbox; what is below INBOX stays. */
+/* Others may have put mail into it already. */
+static void remove_empty(struct ps_user *user, const char *name)
+{
+	struct ps_mailbox_info info;
+
+	if (ps_user_status(user, name, &info) == 0 && info.messages == 0)
+		commit_op(user, &(struct ps_op){.kind = PS_OP_DELETE, .name = name});
+}
+
+/* Two batches: a MOVE needs a handle, which the new mailbox has only when it is there. */
 static int rename_inbox(struct ps_user *user, const char *to)
 {
 	struct ps_range all = {1, UINT32_MAX};
@@ -221,7 +231,7 @@ static int rename_inbox(struct ps_user *user, const char *to)
 	ps_mailbox_close(target);
 	ps_mailbox_close(inbox);
 	if (r < 0)
-		commit_op(user, &(struct ps_op){.kind = PS_OP_DELETE, .name = to});
+		remove_empty(user, to);
 	return r;
 }
 

@@ -59,8 +59,9 @@ int ps_user_list(struct ps_user *user, ps_mailbox_fn fn, void *arg);
 /* ret_info->name = name; recent is what a view opened read-write now would find \Recent. */
 int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_info *ret_info);
 int ps_user_create(struct ps_user *user, const char *name, uint32_t special_use);
-int ps_user_delete(struct ps_user *user, const char *name);                 /* INBOX: PS_E_INVALID */
-int ps_user_rename(struct ps_user *user, const char *from, const char *to); /* with all below; INBOX as the RFC says */
+int ps_user_delete(struct ps_user *user, const char *name); /* INBOX: PS_E_INVALID */
+/* With all below, at once. INBOX: `to` is made, then INBOX's messages are moved to it; what is below INBOX stays. */
+int ps_user_rename(struct ps_user *user, const char *from, const char *to);
 int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed);
 
 /* ---- views --------------------------------------------------------------------------------- */
