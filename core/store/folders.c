@@ -201,7 +201,6 @@ int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed)
 
 /* ---- rename -------------------------------------------------------------------------------- */
 
-/* RFC 9051 section 6.3.6: the messages of INBOX move to a new mailbox; what is below INBOX stays. */
 /* Others may have put mail into it already. */
 static void remove_empty(struct ps_user *user, const char *name)
 {
@@ -211,7 +210,10 @@ static void remove_empty(struct ps_user *user, const char *name)
 		commit_op(user, &(struct ps_op){.kind = PS_OP_DELETE, .name = name});
 }
 
-/* Two batches: a MOVE needs a handle, which the new mailbox has only when it is there. */
+/*
+ * RFC 9051 section 6.3.6: the messages of INBOX move to a new mailbox; what is below INBOX stays. These are two batches,
+ * as a MOVE needs a handle, and the new mailbox has none before it is there.
+ */
 static int rename_inbox(struct ps_user *user, const char *to)
 {
 	struct ps_range all = {1, UINT32_MAX};
