@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "auth/passwdfile.h"
 #include "core/process/certificate.h"
@@ -28,7 +29,14 @@ static int read_text(const char *path, struct ps_buf *out)
 {
 	PS_CLEANUP(ps_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	return fd < 0 ? ps_fail_errno("%s", path) : ps_passwd_read_fd(fd, path, out);
+	struct stat st;
+
+	if (fd < 0)
+		return ps_fail_errno("%s", path);
+	if (fstat(fd, &st) == 0 && (st.st_mode & (S_IWOTH | S_IWGRP)))
+		ps_logf(PS_LOG_WARNING, "config_exposed", NULL, "%s has mode %04o: others may change it", path,
+			(unsigned)st.st_mode & 07777);
+	return ps_passwd_read_fd(fd, path, out);
 }
 
 /* Each error is a line of its own. */

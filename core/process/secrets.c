@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "core/process/master.h"
 #include "postern/error.h"
@@ -32,6 +33,17 @@ void secrets_configure(struct master *master)
 	}
 }
 
+/* The administrator's business, so it is only told. The chain of certificates is public. */
+static void tell_if_exposed(const char *path, enum ps_secret_kind kind, mode_t mode)
+{
+	if (kind != PS_SECRET_CERTIFICATE && (mode & (S_IRWXO | S_IWGRP)))
+		ps_logf(PS_LOG_WARNING, "secret_exposed", NULL, "%s has mode %04o: others may read or change it", path,
+			(unsigned)mode & 07777);
+	else if (mode & (S_IWOTH | S_IWGRP))
+		ps_logf(PS_LOG_WARNING, "secret_exposed", NULL, "%s has mode %04o: others may change it", path,
+			(unsigned)mode & 07777);
+}
+
 int secret_open(struct master *master, enum ps_secret_kind kind)
 {
 	struct secret *secret = &master->secrets[kind];
@@ -49,6 +61,7 @@ int secret_open(struct master *master, enum ps_secret_kind kind)
 		close(fd);
 		return ps_fail_errno("stat %s", secret->path);
 	}
+	tell_if_exposed(secret->path, kind, secret->seen.st_mode);
 	return fd;
 }
 

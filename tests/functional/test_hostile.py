@@ -394,6 +394,37 @@ class Planted(ServerTest):
         os.unlink(link)
 
 
+class Exposed(ServerTest):
+    """Files whose modes let others in are told of, at the start and when they change."""
+
+    def test_modes_are_told(self):
+        self.assertNotIn("exposed", self.server.log())
+        for path, mode, event in ((self.server.passwd_file, 0o640, None), (self.server.passwd_file, 0o644, "secret_exposed"),
+                                  (self.server.key, 0o604, "secret_exposed"), (self.server.config, 0o666, "config_exposed")):
+            os.chmod(path, mode)
+            self.server.reload()
+            if event:
+                line = r'event=%s msg="%s has mode %04o' % (event, re.escape(path), mode)
+                postern.wait_until(lambda line=line: re.search(line, self.server.log()), line)
+        self.assertNotIn("mode 0640", self.server.log())
+
+    def test_a_user_s_mail_that_is_a_link_is_not_opened(self):
+        self.session("bob").append(postern.message("mine"))
+        self.server.add_users("eve", "mallory")
+        os.symlink("bob", self.server.maildir("eve"))
+        os.symlink("/", self.server.maildir("mallory"))
+        for user in ("eve", "mallory"):
+            with self.subTest(user):
+                postern.wait_until(lambda: "users=4" in self.server.log(), "the new users")
+                with self.server.connect(tls=True) as client:
+                    client.greeting()
+                    try:
+                        answer = client.command("LOGIN %s pass" % user)[1]
+                    except postern.Closed as closed:
+                        answer = str(closed).encode()
+                    self.assertNotRegex(answer, b"^OK")
+
+
 class RunDir(ServerTest):
     def mode(self, name):
         return stat.S_IMODE(os.lstat(os.path.join(self.server.run_dir, name)).st_mode)
