@@ -54,6 +54,9 @@ static const struct {
 	{"MULTIAPPEND", AFTER_LOGIN, NULL},        /* RFC 3502 */
 	{"OBJECTID", AFTER_LOGIN, NULL},           /* RFC 8474 */
 	{"SAVEDATE", AFTER_LOGIN, NULL},           /* RFC 8514 */
+	{"SORT", AFTER_LOGIN, NULL},               /* RFC 5256 */
+	{"SORT=DISPLAY", AFTER_LOGIN, NULL},       /* RFC 5957 */
+	{"I18NLEVEL=1", AFTER_LOGIN, NULL},        /* RFC 5255: i;unicode-casemap */
 	{"STATUS=SIZE", AFTER_LOGIN, NULL},        /* RFC 8438 */
 	{"CONDSTORE", AFTER_LOGIN, NULL},          /* RFC 7162 */
 	{"QRESYNC", AFTER_LOGIN, NULL},            /* RFC 7162 */

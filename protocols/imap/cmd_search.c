@@ -24,6 +24,17 @@ static int resolve(void *arg, struct ps_bytes text, bool by_uid, struct ps_set *
 	return imap_resolve(cmd->imap, text, by_uid, cmd->pool, ret_uids);
 }
 
+int imap_search_program(struct imap_cmd *cmd, struct ps_search_node **ret_root)
+{
+	struct imap_search_parser parser = {
+		.args = &cmd->args, .pool = cmd->pool, .resolve = resolve, .arg = cmd, .charset_first = true};
+	int r = imap_search_parse(&parser, ret_root);
+
+	if (r == 0 && parser.modseq)
+		imap_enable_condstore(cmd);
+	return r;
+}
+
 static bool slice_over(void *session)
 {
 	return ps_session_dead(session) || ps_session_slice_over(session);

@@ -352,21 +352,27 @@ static int parse_key(struct imap_search_parser *p, struct ps_search_node **ret_n
 	return r;
 }
 
-static int parse_charset(struct imap_search_parser *p)
+static int take_charset(struct imap_search_parser *p)
 {
 	struct ps_buf nothing = {0};
 	struct ps_bytes name;
 	int r;
 
-	if (!imap_args_take_word(p->args, "CHARSET"))
-		return 0;
-	if (imap_args_space(p->args) < 0 || imap_args_astring(p->args, p->pool, &name) < 0 ||
-	    imap_args_space(p->args) < 0)
-		return bad("CHARSET takes a name, and keys follow it");
+	if (imap_args_astring(p->args, p->pool, &name) < 0 || imap_args_space(p->args) < 0)
+		return bad("a charset takes a name, and keys follow it");
 	p->charset = ps_pool_strndup(p->pool, (const char *)name.ptr, name.len);
 	r = ps_charset_to_utf8(p->charset, ps_bytes("", 0), &nothing);
 	ps_buf_finish(&nothing);
 	return r;
+}
+
+static int parse_charset(struct imap_search_parser *p)
+{
+	if (p->charset_first)
+		return take_charset(p);
+	if (!imap_args_take_word(p->args, "CHARSET"))
+		return 0;
+	return imap_args_space(p->args) < 0 ? bad("CHARSET takes a name") : take_charset(p);
 }
 
 int imap_search_parse(struct imap_search_parser *parser, struct ps_search_node **ret_root)

@@ -14,6 +14,7 @@ struct imap_search_parser {
 	/* Gives the messages that a set means. */
 	int (*resolve)(void *arg, struct ps_bytes text, bool by_uid, struct ps_set *ret_uids);
 	void *arg;
+	bool charset_first; /* SORT, THREAD: "x key ...", without the word */
 	/* What was found besides the keys. */
 	bool modseq; /* MODSEQ was among the keys: RFC 7162 section 3.1.5 */
 	/* Private. */
@@ -24,5 +25,9 @@ struct imap_search_parser {
 /* Takes "[CHARSET x] key ..." to the end. PS_E_SYNTAX; PS_E_UNSUPPORTED: the charset; PS_E_LIMIT: too deep, too
  * much. */
 int imap_search_parse(struct imap_search_parser *parser, struct ps_search_node **ret_root);
+
+struct imap_cmd;
+/* The rest of a SORT or THREAD, "x key ...", about the selected mailbox. */
+int imap_search_program(struct imap_cmd *cmd, struct ps_search_node **ret_root);
 
 #endif

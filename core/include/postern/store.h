@@ -241,4 +241,35 @@ int ps_search_step(struct ps_search *search, bool (*slice_over)(void *arg), void
 		   int (*hit)(void *arg, uint32_t seq, const struct ps_row *row), void *hit_arg);
 void ps_search_destroy(struct ps_search *search);
 
+/* ---- sort ---------------------------------------------------------------------------------- */
+
+/* RFC 5256 section 3 and RFC 5957; texts are compared by i;unicode-casemap. */
+enum ps_sort_key {
+	PS_SORT_ARRIVAL,
+	PS_SORT_CC,
+	PS_SORT_DATE, /* the sent date, else the internal one */
+	PS_SORT_FROM,
+	PS_SORT_SIZE,
+	PS_SORT_SUBJECT, /* the base subject */
+	PS_SORT_TO,
+	PS_SORT_DISPLAYFROM,
+	PS_SORT_DISPLAYTO,
+};
+
+struct ps_sort_criterion {
+	enum ps_sort_key key;
+	bool reverse;
+};
+
+/* What a search finds, in order. As with ps_search: works in steps, and the view keeps its numbers meanwhile. `pool`,
+ * `root` and `criteria` must outlive it. */
+struct ps_sort;
+struct ps_sort *ps_sort_create(struct ps_view *view, struct ps_pool *pool, const struct ps_search_node *root,
+                               const struct ps_sort_criterion *criteria, size_t count);
+int ps_sort_step(struct ps_sort *sort, bool (*slice_over)(void *arg), void *arg); /* as ps_search_step() */
+/* When it is finished. */
+size_t ps_sort_count(const struct ps_sort *sort);
+void ps_sort_get(const struct ps_sort *sort, size_t at, uint32_t *ret_seq, uint32_t *ret_uid);
+void ps_sort_destroy(struct ps_sort *sort); /* destroy(NULL) does nothing */
+
 #endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "postern/error.h"
+#include "protocols/imap/commands.h"
+#include "protocols/imap/search_parse.h"
+
+enum {
+	CRITERIA_MAX = 16
+};
+
+struct state {
+	struct ps_sort *sort;
+	struct ps_sort_criterion criteria[CRITERIA_MAX];
+	size_t count;
+};
+
+static const struct {
+	const char *name;
+	enum ps_sort_key key;
+} names[] = {
+	{"ARRIVAL", PS_SORT_ARRIVAL},
+	{"CC", PS_SORT_CC},
+	{"DATE", PS_SORT_DATE},
+	{"FROM", PS_SORT_FROM},
+	{"SIZE", PS_SORT_SIZE},
+	{"SUBJECT", PS_SORT_SUBJECT},
+	{"TO", PS_SORT_TO},
+	{"DISPLAYFROM", PS_SORT_DISPLAYFROM}, /* RFC 5957 */
+	{"DISPLAYTO", PS_SORT_DISPLAYTO},
+};
+
+static void finish(struct imap_cmd *cmd)
+{
+	ps_sort_destroy(((struct state *)cmd->state)->sort);
+}
+
+static bool slice_over(void *session)
+{
+	return ps_session_dead(session) || ps_session_slice_over(session);
+}
+
+static int bad(const char *what)
+{
+	return ps_fail(PS_E_SYNTAX, "SORT: %s", what);
+}
+
+static int parse_criterion(struct imap_args *args, struct state *state)
+{
+	struct ps_sort_criterion *criterion = &state->criteria[state->count];
+	struct ps_bytes name;
+
+	if (state->count == CRITERIA_MAX)
+		return ps_fail(PS_E_LIMIT, "SORT: more than %d criteria", CRITERIA_MAX);
+	criterion->reverse = imap_args_take_word(args, "REVERSE");
+	if ((criterion->reverse && imap_args_space(args) < 0) || imap_args_atom(args, &name) < 0)
+		return bad("a criterion is missing");
+	for (size_t i = 0; i < PS_ARRAY_LEN(names); i++) {
+		if (!ps_bytes_caseeq_str(name, names[i].name))
+			continue;
+		criterion->key = names[i].key;
+		state->count++;
+		return 0;
+	}
+	return bad("no such criterion");
+}
+
+static int parse_criteria(struct imap_args *args, struct state *state)
+{
+	int r;
+
+	if (!imap_args_take(args, '('))
+		return bad("a list of criteria is missing");
+	do {
+		if ((r = parse_criterion(args, state)) < 0)
+			return r;
+	} while (imap_args_take(args, ' '));
+	return imap_args_take(args, ')') ? 0 : bad("a list of criteria does not end");
+}
+
+static int begin(struct imap_cmd *cmd)
+{
+	struct state *state = PS_NEW(cmd->pool, struct state);
+	struct ps_search_node *root;
+	int r;
+
+	if ((r = imap_args_space(&cmd->args)) < 0 || (r = parse_criteria(&cmd->args, state)) < 0 ||
+	    (r = imap_args_space(&cmd->args)) < 0 || (r = imap_search_program(cmd, &root)) < 0)
+		return r;
+	state->sort = ps_sort_create(cmd->imap->view, cmd->pool, root, state->criteria, state->count);
+	cmd->state = state;
+	cmd->finish = finish;
+	return 0;
+}
+
+static void put_numbers(struct imap_cmd *cmd)
+{
+	struct state *state = cmd->state;
+	struct ps_buf *out = imap_output(cmd->imap);
+
+	ps_buf_str(out, "* SORT");
+	for (size_t i = 0; i < ps_sort_count(state->sort); i++) {
+		uint32_t seq, uid;
+
+		ps_sort_get(state->sort, i, &seq, &uid);
+		ps_buf_char(out, ' ');
+		ps_buf_u64(out, cmd->by_uid ? uid : seq);
+	}
+	ps_buf_str(out, "\r\n");
+}
+
+/* SORT (RFC 5256; RFC 5957):  "SORT" SP "(" criterion *(SP criterion) ")" SP charset 1*(SP search-key) */
+static enum imap_next cmd_sort(struct imap_cmd *cmd)
+{
+	int r = cmd->state ? 0 : begin(cmd);
+
+	if (r == PS_E_UNSUPPORTED)
+		return imap_no(cmd, "BADCHARSET (US-ASCII UTF-8)", "That charset is not known here");
+	if (r < 0)
+		return imap_refuse(cmd, r, "SORT takes a list of criteria, a charset and keys");
+	r = ps_sort_step(((struct state *)cmd->state)->sort, slice_over, cmd->imap->session);
+	if (r == 0) {
+		cmd->wait = (struct ps_wait){.what = PS_WAIT_TURN};
+		return IMAP_WAIT;
+	}
+	if (r < 0)
+		return imap_no_err(cmd, r);
+	put_numbers(cmd);
+	return imap_ok(cmd, "SORT completed");
+}
+
+const struct imap_command imap_cmd_sort = {
+	.name = "SORT",
+	.states = IMAP_SELECTED,
+	.flags = IMAP_UID | IMAP_KEEPS_NUMBERS,
+	.run = cmd_sort,
+};
