@@ -105,10 +105,15 @@ void ps_pool_destroy(struct ps_pool *pool)
 
 void ps_pool_reset(struct ps_pool *pool)
 {
-	if (pool->chunks) {
-		chunks_free(pool->chunks->next);
-		pool->chunks->next = NULL;
-		chunk_wipe(pool->chunks);
+	struct chunk *kept = pool->chunks;
+
+	if (kept && kept->size > CHUNK_SIZE) { /* one that was made for something large would never be given back */
+		chunks_free(kept);
+		pool->chunks = NULL;
+	} else if (kept) {
+		chunks_free(kept->next);
+		kept->next = NULL;
+		chunk_wipe(kept);
 	}
 	pool->used = 0;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <malloc.h>
 #include "tests/unit.h"
 
 START_TEST(a_buffer_refuses_beyond_its_limit_and_stays_as_it_was)
@@ -102,6 +103,24 @@ START_TEST(a_pool_keeps_small_and_large_pieces_apart)
 }
 END_TEST
 
+START_TEST(a_pool_that_is_reset_gives_large_memory_back)
+{
+	struct ps_pool *pool = ps_pool_create("test");
+	size_t before, after;
+
+	ps_pool_strdup(pool, "small");
+	ps_pool_reset(pool);
+	before = mallinfo2().uordblks + mallinfo2().hblkhd;
+	ps_pool_destroy(pool);
+	pool = ps_pool_create("test");
+	ps_pool_zalloc(pool, 1000000);
+	ps_pool_reset(pool);
+	after = mallinfo2().uordblks + mallinfo2().hblkhd;
+	ck_assert_uint_le(after, before);
+	ps_pool_destroy(pool);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("base");
@@ -113,6 +132,7 @@ int main(void)
 	tcase_add_loop_test(tc, bad_base64_is_refused_and_leaves_nothing, 0, PS_ARRAY_LEN(bad_base64));
 	tcase_add_loop_test(tc, utf8_is_what_rfc_3629_says, 0, PS_ARRAY_LEN(utf8));
 	tcase_add_test(tc, a_pool_keeps_small_and_large_pieces_apart);
+	tcase_add_test(tc, a_pool_that_is_reset_gives_large_memory_back);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }

@@ -20,7 +20,7 @@ struct ps_pool *ps_pool_create(const char *name);
 /* Wipes and frees everything. destroy(NULL) does nothing. */
 void ps_pool_destroy(struct ps_pool *pool);
 
-/* Wipes all allocations with zeros and makes the pool empty; keeps one chunk for the next use. */
+/* Wipes all allocations with zeros and makes the pool empty; keeps one small chunk for the next use. */
 void ps_pool_reset(struct ps_pool *pool);
 
 /* Aligned for any type; contents undefined (alloc) or zero (zalloc). Size 0 gives a valid pointer. */
