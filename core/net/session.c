@@ -38,7 +38,6 @@ void session_init(struct ps_session *s, const struct session_args *args)
 
 void session_finish(struct ps_session *s)
 {
-	ps_pool_destroy(s->pool);
 	if (s->state)
 		explicit_bzero(s->state, s->half->state_size);
 	free(s->state);
@@ -308,13 +307,6 @@ bool ps_session_dead(const struct ps_session *s)
 void *ps_session_state(struct ps_session *s)
 {
 	return s->state;
-}
-
-struct ps_pool *ps_session_pool(struct ps_session *s)
-{
-	if (!s->pool)
-		s->pool = ps_pool_create("session");
-	return s->pool;
 }
 
 const char *ps_session_sid(const struct ps_session *s)

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include "core/event/loop.h"
 #include "core/net/output.h"
+#include "postern/pool.h"
 #include "postern/protocol.h"
 #include "postern/session.h"
 
@@ -29,7 +30,6 @@ struct ps_session {
 	const struct ps_conf *conf;
 	const struct ps_conf *core_conf;
 	struct ps_loop *loop;
-	struct ps_pool *pool; /* made when first asked for: many sessions never do */
 	void *state;
 	char *sid;
 	char *remote;

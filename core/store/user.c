@@ -302,11 +302,6 @@ void ps_users_close_kept(bool all)
 	close_expired(all);
 }
 
-const char *ps_user_name(const struct ps_user *user)
-{
-	return user->name;
-}
-
 int ps_user_look(struct ps_user *user, struct ps_mbox *mbox)
 {
 	int r = user->ops->stale(user->store, mbox);

@@ -52,7 +52,7 @@ struct ps_buf {
 	bool failed;
 };
 
-void ps_buf_finish(struct ps_buf *buf); /* wipes nothing, frees, zeroes the struct */
+void ps_buf_finish(struct ps_buf *buf); /* wipes nothing, frees, zeroes all but the limit */
 void ps_buf_wipe(struct ps_buf *buf);   /* zeroes the octets, then finish */
 void ps_buf_reset(struct ps_buf *buf);  /* len = 0, failed = false; keeps the memory */
 int ps_buf_append(struct ps_buf *buf, const void *data, size_t len);

@@ -2,7 +2,7 @@
 /*
  * postern/log.h - one line per event, key=value.                              [stable]
  *
- *   2026-11-23T06:00:00.123Z level=info role=front pid=12 event=login sid=5KQ2 user=alice@example.test
+ *   2026-11-23T06:00:00.123Z level=info role=auth pid=12 event=login sid=5KQ2 user=alice@example.test
  *
  * Written with one write(2) to descriptor 2, safe from any thread. Values are quoted when they hold
  * blanks, quotes or control octets. Never put a password, a token or mail content in a value.

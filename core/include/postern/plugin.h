@@ -2,7 +2,7 @@
 /*
  * postern/plugin.h - what a plugin exports.                                   [stable]
  *
- * A plugin is a shared object in $(libdir)/postern/{backends,protocols,auth,plugins} that exports one
+ * A plugin is a shared object in $(libdir)/postern/{backends,protocols} that exports one
  * constant struct through PS_PLUGIN_EXPORT. The loader checks it before it calls anything; a mismatch
  * is told in one line with the path and both numbers.
  *

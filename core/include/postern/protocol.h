@@ -15,7 +15,7 @@ struct ps_half {
 	 * user's store open. Non-zero closes the connection. */
 	int (*open)(struct ps_session *s);
 	struct ps_wait (*run)(struct ps_session *s);
-	/* Optional. Releases what the state holds; the pool and the store go by themselves. */
+	/* Optional. Releases what the state holds; the store goes by itself. */
 	void (*close)(struct ps_session *s);
 };
 

@@ -16,7 +16,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "postern/buf.h"
-#include "postern/pool.h"
 #include "postern/settings.h"
 
 struct ps_session;
@@ -75,7 +74,6 @@ void ps_session_wake(struct ps_session *s);
 
 /* The protocol's own state: zeroed memory of the half's state_size. */
 void *ps_session_state(struct ps_session *s);
-struct ps_pool *ps_session_pool(struct ps_session *s);     /* lives as long as the session in this process */
 const char *ps_session_sid(const struct ps_session *s);    /* in every log line */
 const char *ps_session_remote(const struct ps_session *s); /* "192.0.2.1:49152", "unix" */
 const char *ps_session_local(const struct ps_session *s);

@@ -38,7 +38,6 @@ void ps_user_close(struct ps_user *user);
 void ps_users_keep(unsigned count, unsigned seconds);
 /* Closes those that were kept for long enough, or all; blocks on disk. Closing another does the first, too. */
 void ps_users_close_kept(bool all);
-const char *ps_user_name(const struct ps_user *user);
 
 /* ---- mailbox names ------------------------------------------------------------------------- */
 
