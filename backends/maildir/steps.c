@@ -12,6 +12,7 @@
  */
 #include "config.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,7 +29,8 @@ enum {
 	ARMED = 0x44524d41,
 	DONE = 0x454e4f44,
 	EMPTY = 0,
-	INTENT_MAX = 1 << 28
+	INTENT_MAX = 1 << 28,
+	RENAMES_FOLLOWED = 8
 };
 
 struct intent_head {
@@ -105,10 +107,11 @@ static int do_rename(struct steps *steps, const struct step *step, int from, int
 	return 0;
 }
 
+/* What others have taken meanwhile is no longer ours to take back: the next look finds it as theirs. */
 static int undo_rename(struct steps *steps, const struct step *step, int from, int to)
 {
 	(void)steps;
-	return ps_io.rename(to, step->to, from, step->from, RENAME_NOREPLACE);
+	return ps_io.rename(to, step->to, from, step->from, RENAME_NOREPLACE) < 0 && errno != ENOENT ? -1 : 0;
 }
 
 /* Done already, or the file was taken away by others: both are fine. */
@@ -136,7 +139,7 @@ static int undo_link(struct steps *steps, const struct step *step, int from, int
 {
 	(void)steps;
 	(void)from;
-	return ps_io.unlink(to, step->to, 0);
+	return ps_io.unlink(to, step->to, 0) < 0 && errno != ENOENT ? -1 : 0;
 }
 
 static int redo_link(struct steps *steps, const struct step *step, int from, int to)
@@ -221,11 +224,60 @@ static int undo_lines(struct steps *steps, const struct step *step, int from, in
 	return uidlist_append(to, step->old);
 }
 
+/* The name in a directory that others gave to a message; false when it is not there. */
+static bool find_renamed(int dirfd, const char *name, char ret_name[NAME_SIZE])
+{
+	struct msg_name wanted, other;
+	struct dirent *entry;
+	bool found = false;
+	DIR *dir;
+
+	if (open_listing(dirfd, &dir) < 0)
+		return false;
+	msg_name_parse(ps_bytes_str(name), &wanted);
+	while (!found && (entry = readdir(dir)) != NULL) {
+		msg_name_parse(ps_bytes_str(entry->d_name), &other);
+		found = ps_bytes_eq(wanted.base, other.base);
+		if (found)
+			snprintf(ret_name, NAME_SIZE, "%s", entry->d_name);
+	}
+	closedir(dir);
+	return found;
+}
+
+/* 1: not there under any name. */
+static int unlink_renamed(int dirfd, const char *name)
+{
+	char other[NAME_SIZE];
+
+	for (int i = 0; i < RENAMES_FOLLOWED && find_renamed(dirfd, name, other); i++) {
+		if (ps_io.unlink(dirfd, other, 0) == 0)
+			return ps_io_sync_dir(dirfd, other);
+		if (errno != ENOENT)
+			return ps_fail_errno("remove %s", other);
+	}
+	return 1;
+}
+
+/*
+ * A removal cannot be undone, so when one of several files has another name by now, which others gave it, there is no
+ * way back: it is removed under that name. What others have removed is removed.
+ */
 static int do_unlink(struct steps *steps, const struct step *step, int from, int to)
 {
+	const struct step_dir *dir = &steps->dirs[step->from_dir];
+	int r;
+
 	(void)to;
 	expect(steps, step->from_dir, IN_DELETE, step->from);
-	return ps_io.unlink(from, step->from, 0) < 0 ? ps_fail_errno("remove %s", step->from) : 0;
+	if (ps_io.unlink(from, step->from, 0) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return ps_fail_errno("remove %s", step->from);
+	r = unlink_renamed(from, step->from);
+	if (r == 1 && dir->folder)
+		r = unlink_renamed(folder_fd(dir->folder, dir->place == PLACE_CUR ? PLACE_NEW : PLACE_CUR), step->from);
+	return r < 0 ? r : 0;
 }
 
 static int undo_unlink(struct steps *steps, const struct step *step, int from, int to)
@@ -237,24 +289,14 @@ static int undo_unlink(struct steps *steps, const struct step *step, int from, i
 	return -1;
 }
 
-static int redo_unlink(struct steps *steps, const struct step *step, int from, int to)
-{
-	int r = do_unlink(steps, step, from, to);
-
-	return r == PS_E_NOTFOUND ? 0 : r;
-}
-
 typedef int (*step_fn)(struct steps *steps, const struct step *step, int from, int to);
 
 static const struct {
 	step_fn run, undo, redo;
 } kinds[] = {
-	[STEP_RENAME] = {do_rename, undo_rename, redo_rename},
-	[STEP_LINK] = {do_link, undo_link, redo_link},
-	[STEP_REPLACE] = {do_replace, undo_replace, redo_replace},
-	[STEP_STATE] = {do_state, undo_state, do_state},
-	[STEP_LINES] = {do_lines, undo_lines, do_lines},
-	[STEP_UNLINK] = {do_unlink, undo_unlink, redo_unlink},
+	[STEP_RENAME] = {do_rename, undo_rename, redo_rename},     [STEP_LINK] = {do_link, undo_link, redo_link},
+	[STEP_REPLACE] = {do_replace, undo_replace, redo_replace}, [STEP_STATE] = {do_state, undo_state, do_state},
+	[STEP_LINES] = {do_lines, undo_lines, do_lines},           [STEP_UNLINK] = {do_unlink, undo_unlink, do_unlink},
 };
 
 static int apply(struct steps *steps, const struct step *step, step_fn fn)

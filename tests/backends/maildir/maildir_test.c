@@ -287,6 +287,24 @@ START_TEST(a_change_meets_what_others_did)
 }
 END_TEST
 
+/* Of several removals one has been done when the next file turns out to have another name, or none. */
+START_TEST(removals_follow_a_file_that_was_renamed)
+{
+	struct ps_range all = {1, 4};
+	struct ps_op op = {
+		.kind = PS_OP_EXPUNGE, .mbox = kit.inbox, .uids = &all, .uid_count = 1, .only_deleted = true};
+
+	for (uint32_t uid = 1; uid <= 4; uid++)
+		ck_assert_ok(kit_append(&kit, kit.inbox, MESSAGE, uid == 4 ? 0 : PS_FLAG_DELETED, NULL));
+	kit_shell(&kit, "f=$(ls cur | grep '[.]2:2,'); mv cur/$f new/${f}S; rm cur/*.3:2,*");
+	ck_assert_ok(kit_do(&kit, &op, NULL));
+	ck_assert_str_eq(kit_rows(&kit, kit.inbox), "4:");
+	kit_shell(&kit, "test $(ls cur new | grep -c 2,) = 1");
+	kit_sync(&kit, kit.inbox);
+	ck_assert_str_eq(kit_rows(&kit, kit.inbox), "4:");
+}
+END_TEST
+
 /* isync adds U= to the name, Dovecot S= and W=: it stays the same message. A copy of a file is another one. */
 START_TEST(a_name_that_was_extended_is_the_same_message)
 {
@@ -466,6 +484,7 @@ int main(void)
 	tcase_add_test(tc, the_mail_alone_brings_everything_back);
 	tcase_add_test(tc, what_others_do_is_noticed);
 	tcase_add_test(tc, a_change_meets_what_others_did);
+	tcase_add_test(tc, removals_follow_a_file_that_was_renamed);
 	tcase_add_test(tc, a_name_that_was_extended_is_the_same_message);
 	tcase_add_test(tc, an_expunged_message_put_back_is_a_new_one);
 	tcase_add_test(tc, directories_of_others_are_mailboxes_too);
