@@ -94,10 +94,10 @@ class Demo:
         return next(user["password"] for user in self.ready["users"] if user["name"] == name)
 
     @contextlib.contextmanager
-    def imap(self, name="alice@example.test", login=None):
+    def imap(self, name="alice@example.test", login=None, password=None):
         context = ssl.create_default_context(cafile=self.ready["ca"])
         client = imaplib.IMAP4_SSL("localhost", self.ready["ports"]["imaps"], ssl_context=context, timeout=60)
-        client.login(login or name, self.password(name))
+        client.login(login or name, password or self.password(name))
         try:
             yield client
         finally:
@@ -298,8 +298,12 @@ def put(maildir, name, octets):
     os.rename(path, os.path.join(maildir, "cur", name))
 
 
-def flag_all(maildir, letter):
+def flag_all(maildir, letter, subject=""):
+    """Flags the messages with that in their subject, as a mail reader on the Maildir does."""
     for place, name in messages(maildir):
+        with open(os.path.join(maildir, place, name), encoding="utf-8") as file:
+            if not re.search("^Subject: .*" + subject, file.read(), re.M):
+                continue
         base, _, flags = name.partition(":2,")
         os.rename(os.path.join(maildir, place, name),
                   os.path.join(maildir, "cur", "%s:2,%s" % (base, "".join(sorted(set(flags + letter))))))
