@@ -438,7 +438,7 @@ static void make_key(struct ps_signer *signer, gnutls_pk_algorithm_t algorithm, 
 	ck_tls(gnutls_x509_privkey_init(&x509));
 	ck_tls(gnutls_x509_privkey_generate(x509, algorithm, bits, 0));
 	ck_tls(gnutls_x509_privkey_export2(x509, GNUTLS_X509_FMT_PEM, &pem));
-	ps_signer_set_key(signer, ps_bytes(pem.data, pem.size));
+	ps_signer_set_key(signer, 1, ps_bytes(pem.data, pem.size));
 	gnutls_free(pem.data);
 	gnutls_x509_privkey_deinit(x509);
 }
@@ -456,7 +456,7 @@ START_TEST(the_signer_answers_whatever_is_asked)
 	static uint8_t data[32768];
 	struct ps_signer *signer = ps_signer_create();
 	static struct ps_inbox inbox;
-	struct ps_msg_sign ask = {0};
+	struct ps_msg_sign ask = {.key = 1};
 	int fds[2];
 
 	make_key(signer, kinds[_i].algorithm, kinds[_i].bits);
@@ -471,7 +471,7 @@ START_TEST(the_signer_answers_whatever_is_asked)
 		ck_assert_ok(ps_wait_receive(fds[0], WAIT_MS, PS_ROLE_SIGNER, PS_ROLE_FRONT, PS_PHASE_SERVING, &inbox));
 		ck_assert_uint_eq(inbox.message.signature.number, ask.number);
 	}
-	ask.key = 1;
+	ask.key = 2; /* there is no such key */
 	ck_assert_ok(ps_wait_send(fds[0], PS_MSG_SIGN, &ask));
 	ck_assert_ok(ps_wait_receive(fds[0], WAIT_MS, PS_ROLE_SIGNER, PS_ROLE_FRONT, PS_PHASE_SERVING, &inbox));
 	ck_assert_ptr_null(inbox.message.signature.signature.ptr);
