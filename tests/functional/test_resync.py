@@ -7,6 +7,7 @@ import re
 import postern
 from server_test import ServerTest, flags_by_uid, for_each_backend
 
+FIRST = 20  # messages to begin with
 FLAGS = (r"\Seen", r"\Answered", r"\Flagged", "work", "home")
 
 
@@ -54,7 +55,7 @@ def open_mailbox(client, name, arguments=""):
 @for_each_backend
 class Resync(ServerTest):
     def change(self, chance, client, step):
-        uid = chance.randint(1, 10 + step)
+        uid = chance.randint(1, FIRST + step // 4)
         command = chance.choice((
             None, None, "UID STORE %d +FLAGS (%s)" % (uid, chance.choice(FLAGS)),
             "UID STORE %d:%d -FLAGS.SILENT (%s)" % (uid, uid + 3, chance.choice(FLAGS)),
@@ -85,6 +86,8 @@ class Resync(ServerTest):
         workers = [self.session() for _ in range(2)]
         workers[0].ok("CREATE Box")
         workers[0].ok("CREATE Other")
+        for number in range(FIRST):
+            workers[0].append(postern.message("f%d" % number), "Box")
         for worker in workers:
             validity = open_mailbox(worker, "Box")[1]
         memories = [self.remember()]
@@ -93,6 +96,7 @@ class Resync(ServerTest):
             if step % 15 == 0:
                 memories.append(self.remember())
         present = flags_by_uid(self.session(select="Box"))
+        self.assertTrue(all(set(memory.flags) - set(present) for memory in memories[:-1]), "nothing vanished")
         for memory in memories:
             self.check(memory, present, " (QRESYNC (%d %d))" % (validity, memory.modseq))
         # A client that says which UIDs it knows is told of these, and of none else.
@@ -103,8 +107,7 @@ class Resync(ServerTest):
             known = {uid: flags for uid, flags in present.items() if uid <= top}
             self.check(memory, known, " (QRESYNC (%d %d 1:%d))" % (validity, memory.modseq, top))
         # From before all history: by comparing what is known with what is there.
-        last = memories[-1]
-        self.check(last, present, " (QRESYNC (%d 0))" % validity)
+        self.check(memories[0], present, " (QRESYNC (%d 0))" % validity)
 
     def test_a_session_that_listens_knows_all_along(self):
         chance = random.Random(5162)
@@ -112,9 +115,12 @@ class Resync(ServerTest):
         listener.ok("CREATE Box")
         listener.ok("CREATE Other")
         listener.ok("ENABLE QRESYNC")
+        for number in range(FIRST):
+            worker.append(postern.message("f%d" % number), "Box")
         open_mailbox(listener, "Box")
         open_mailbox(worker, "Box")
         memory = Memory()
+        memory.take(listener.ok("UID FETCH 1:* (UID FLAGS MODSEQ)"))
         for step in range(80):
             self.change(chance, worker, step)
             if chance.random() < 0.3:
