@@ -39,31 +39,32 @@ static const struct {
 	{"SASL-IR", BEFORE_LOGIN, NULL}, /* RFC 4959 */
 	{"STARTTLS", BEFORE_LOGIN, tls_offered},
 	{"LOGINDISABLED", BEFORE_LOGIN, no_plaintext},
-	{"ID", ALWAYS, NULL},                      /* RFC 2971 */
-	{"ENABLE", ALWAYS, NULL},                  /* RFC 5161 */
-	{"IDLE", ALWAYS, NULL},                    /* RFC 2177 */
-	{"NAMESPACE", AFTER_LOGIN, NULL},          /* RFC 2342 */
-	{"CHILDREN", AFTER_LOGIN, NULL},           /* RFC 3348 */
-	{"UNSELECT", AFTER_LOGIN, NULL},           /* RFC 3691 */
-	{"UIDPLUS", AFTER_LOGIN, NULL},            /* RFC 4315 */
-	{"MOVE", AFTER_LOGIN, NULL},               /* RFC 6851 */
-	{"SPECIAL-USE", AFTER_LOGIN, NULL},        /* RFC 6154 */
-	{"CREATE-SPECIAL-USE", AFTER_LOGIN, NULL}, /* RFC 6154 */
-	{"LIST-EXTENDED", AFTER_LOGIN, NULL},      /* RFC 5258 */
-	{"LIST-STATUS", AFTER_LOGIN, NULL},        /* RFC 5819 */
-	{"MULTIAPPEND", AFTER_LOGIN, NULL},        /* RFC 3502 */
-	{"OBJECTID", AFTER_LOGIN, NULL},           /* RFC 8474 */
-	{"SAVEDATE", AFTER_LOGIN, NULL},           /* RFC 8514 */
-	{"SORT", AFTER_LOGIN, NULL},               /* RFC 5256 */
-	{"SORT=DISPLAY", AFTER_LOGIN, NULL},       /* RFC 5957 */
-	{"I18NLEVEL=1", AFTER_LOGIN, NULL},        /* RFC 5255: i;unicode-casemap */
-	{"STATUS=SIZE", AFTER_LOGIN, NULL},        /* RFC 8438 */
-	{"CONDSTORE", AFTER_LOGIN, NULL},          /* RFC 7162 */
-	{"QRESYNC", AFTER_LOGIN, NULL},            /* RFC 7162 */
-	{"ESEARCH", AFTER_LOGIN, NULL},            /* RFC 4731 */
-	{"SEARCHRES", AFTER_LOGIN, NULL},          /* RFC 5182 */
-	{"PARTIAL", AFTER_LOGIN, NULL},            /* RFC 9394 */
-	{"WITHIN", AFTER_LOGIN, NULL},             /* RFC 5032 */
+	{"ID", ALWAYS, NULL},                         /* RFC 2971 */
+	{"ENABLE", ALWAYS, NULL},                     /* RFC 5161 */
+	{"IDLE", ALWAYS, NULL},                       /* RFC 2177 */
+	{"NAMESPACE", AFTER_LOGIN, NULL},             /* RFC 2342 */
+	{"CHILDREN", AFTER_LOGIN, NULL},              /* RFC 3348 */
+	{"UNSELECT", AFTER_LOGIN, NULL},              /* RFC 3691 */
+	{"UIDPLUS", AFTER_LOGIN, NULL},               /* RFC 4315 */
+	{"MOVE", AFTER_LOGIN, NULL},                  /* RFC 6851 */
+	{"SPECIAL-USE", AFTER_LOGIN, NULL},           /* RFC 6154 */
+	{"CREATE-SPECIAL-USE", AFTER_LOGIN, NULL},    /* RFC 6154 */
+	{"LIST-EXTENDED", AFTER_LOGIN, NULL},         /* RFC 5258 */
+	{"LIST-STATUS", AFTER_LOGIN, NULL},           /* RFC 5819 */
+	{"MULTIAPPEND", AFTER_LOGIN, NULL},           /* RFC 3502 */
+	{"OBJECTID", AFTER_LOGIN, NULL},              /* RFC 8474 */
+	{"SAVEDATE", AFTER_LOGIN, NULL},              /* RFC 8514 */
+	{"SORT", AFTER_LOGIN, NULL},                  /* RFC 5256 */
+	{"SORT=DISPLAY", AFTER_LOGIN, NULL},          /* RFC 5957 */
+	{"I18NLEVEL=1", AFTER_LOGIN, NULL},           /* RFC 5255: i;unicode-casemap */
+	{"THREAD=ORDEREDSUBJECT", AFTER_LOGIN, NULL}, /* RFC 5256 */
+	{"STATUS=SIZE", AFTER_LOGIN, NULL},           /* RFC 8438 */
+	{"CONDSTORE", AFTER_LOGIN, NULL},             /* RFC 7162 */
+	{"QRESYNC", AFTER_LOGIN, NULL},               /* RFC 7162 */
+	{"ESEARCH", AFTER_LOGIN, NULL},               /* RFC 4731 */
+	{"SEARCHRES", AFTER_LOGIN, NULL},             /* RFC 5182 */
+	{"PARTIAL", AFTER_LOGIN, NULL},               /* RFC 9394 */
+	{"WITHIN", AFTER_LOGIN, NULL},                /* RFC 5032 */
 };
 
 /* What ENABLE can switch on (RFC 5161): the name, and its bit in imap->enabled. Ended by NULL. */

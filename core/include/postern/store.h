@@ -271,4 +271,14 @@ size_t ps_sort_count(const struct ps_sort *sort);
 void ps_sort_get(const struct ps_sort *sort, size_t at, uint32_t *ret_seq, uint32_t *ret_uid);
 void ps_sort_destroy(struct ps_sort *sort); /* destroy(NULL) does nothing */
 
+/* What a search finds, in threads by ORDEREDSUBJECT (RFC 5256): of each, the first message is the parent of all others.
+ * Works in steps as ps_sort does. */
+struct ps_thread;
+struct ps_thread *ps_thread_create(struct ps_view *view, struct ps_pool *pool, const struct ps_search_node *root);
+int ps_thread_step(struct ps_thread *thread, bool (*slice_over)(void *arg), void *arg);
+size_t ps_thread_count(const struct ps_thread *thread);
+size_t ps_thread_length(const struct ps_thread *thread, size_t at); /* messages of a thread, at least one */
+void ps_thread_get(const struct ps_thread *thread, size_t at, size_t message, uint32_t *ret_seq, uint32_t *ret_uid);
+void ps_thread_destroy(struct ps_thread *thread); /* destroy(NULL) does nothing */
+
 #endif
