@@ -151,6 +151,17 @@ static void check_tls(const struct ps_config *config, struct conf_errors *errors
 	}
 }
 
+/* It is said to clients, in protocols of lines. */
+static void check_hostname(const struct ps_config *config, struct conf_errors *errors)
+{
+	const char *name = ps_conf_str(config->root, "hostname");
+	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+
+	if (len == 0 || len > 253 || name[len] != '\0')
+		conf_error(errors, line_of(config->root, "hostname", PS_SET_STRING),
+			   "\"hostname\" must be a name of letters, digits, '-' and '.', not \"%s\"", name);
+}
+
 static void check_namespace(const struct ps_config *config, struct conf_errors *errors)
 {
 	const struct ps_conf *name_space = ps_conf_section(config->root, "namespace", 0);
@@ -195,8 +206,8 @@ static void check_mailboxes(const struct ps_config *config, struct conf_errors *
 }
 
 static const check_fn checks[] = {
-	check_absolute,  check_mail_root, check_mail_location, check_backend,
-	check_listeners, check_tls,       check_namespace,     check_mailboxes,
+	check_hostname,  check_absolute, check_mail_root, check_mail_location, check_backend,
+	check_listeners, check_tls,      check_namespace, check_mailboxes,
 };
 
 void conf_check(const struct ps_config *config, struct conf_errors *errors)

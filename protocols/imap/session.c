@@ -356,7 +356,7 @@ static int front_open(struct ps_session *s)
 	out = imap_output(imap);
 	ps_buf_str(out, "* OK [");
 	imap_put_capabilities(imap, out);
-	ps_buf_str(out, "] Postern ready\r\n");
+	ps_buf_printf(out, "] %s: Postern ready\r\n", ps_conf_str(ps_session_core_conf(s), "hostname"));
 	return 0;
 }
 

@@ -149,6 +149,7 @@ static const struct {
 	{"mail_location = \"%d/x\"\n", "t.conf:2: \"mail_location\" must hold %u or %n: a place for each user"},
 	{"mail_location = \"%n%\"\n", "t.conf:2: \"mail_location\" may hold %u, %n, %d and %%, not \"%\""},
 	{"mail_location = \"../%n\"\n", "t.conf:2: \"mail_location\" must be below mail_root: no leading / and no .."},
+	{"hostname = \"a b\"\n", "t.conf:2: \"hostname\" must be a name of letters, digits, '-' and '.', not \"a b\""},
 	{"namespace { prefix = INBOX }\n",
 	 "t.conf:2: \"prefix\" in namespace must end with the separator \"/\", or be empty"},
 	{"mailbox a { special_use = sent }\nmailbox b { special_use = sent }\n",
@@ -306,7 +307,7 @@ END_TEST
 
 START_TEST(odd_strings_are_shown_so_that_they_read_back)
 {
-	struct ps_config *config = read_ok("mail_root = '/m/${X} \"q\" \\\\ \\n'\nhostname = \"a\\tb\\x7fc\"\n"),
+	struct ps_config *config = read_ok("mail_root = '/m/${X} \"q\" \\\\ \\n'\ndefault_domain = \"a\\tb\\x7fc\"\n"),
 			 *again;
 	struct ps_buf text = {0};
 
@@ -314,8 +315,8 @@ START_TEST(odd_strings_are_shown_so_that_they_read_back)
 	ck_assert_ok(ps_config_show(config, false, &text));
 	again = read_ok(ps_buf_cstr(&text));
 	ck_assert_str_eq(ps_conf_str(ps_config_root(again), "mail_root"), "/m/${X} \"q\" \\ \\n");
-	ck_assert_str_eq(ps_conf_str(ps_config_root(again), "hostname"), "a\tb\x7f"
-									 "c");
+	ck_assert_str_eq(ps_conf_str(ps_config_root(again), "default_domain"), "a\tb\x7f"
+									       "c");
 	ps_buf_finish(&text);
 	ps_config_destroy(config);
 	ps_config_destroy(again);
