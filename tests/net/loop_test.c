@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The event loop and the worker threads. */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "core/event/loop.h"
@@ -270,6 +272,51 @@ START_TEST(what_is_queued_is_worked_off_before_the_end)
 }
 END_TEST
 
+struct look {
+	struct ps_workers *workers;
+	atomic_bool spare, queued, over;
+};
+
+/* It never ends where a thread without work is not spare, or one that works is. */
+static void look_for_the_other(void *arg)
+{
+	struct look *look = arg;
+
+	while (!ps_workers_spare(look->workers))
+		sched_yield();
+	atomic_store(&look->spare, true);
+	while (!atomic_load(&look->queued) || ps_workers_spare(look->workers))
+		sched_yield();
+	atomic_store(&look->over, true);
+}
+
+static void keep_busy(void *arg)
+{
+	struct look *look = arg;
+
+	while (!atomic_load(&look->over))
+		sched_yield();
+}
+
+static void ignore_done(void *arg)
+{
+	(void)arg;
+}
+
+START_TEST(a_thread_is_spare_when_it_has_nothing_to_do)
+{
+	struct look look = {0};
+
+	ck_assert_ok(ps_workers_create(loop, 2, &look.workers));
+	ps_workers_run(look.workers, look_for_the_other, ignore_done, &look);
+	while (!atomic_load(&look.spare))
+		sched_yield();
+	ps_workers_run(look.workers, keep_busy, ignore_done, &look);
+	atomic_store(&look.queued, true);
+	ps_workers_destroy(look.workers);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("loop");
@@ -284,6 +331,7 @@ int main(void)
 	tcase_add_test(tcase, a_signal_is_an_event);
 	tcase_add_test(tcase, work_runs_on_a_thread_and_ends_on_the_loop);
 	tcase_add_test(tcase, what_is_queued_is_worked_off_before_the_end);
+	tcase_add_test(tcase, a_thread_is_spare_when_it_has_nothing_to_do);
 	suite_add_tcase(suite, tcase);
 	return unit_main(suite);
 }
