@@ -239,6 +239,7 @@ class Session:
 
     def resume(self, state):
         """The present, from the state it was in and what SELECT told of the time since."""
+        self.world.counts["QRESYNC"] += 1
         known = {uid: what for uid, what in state[2].items() if uid not in self.earlier}
         known.update((row.uid, (None, frozenset(row.flags or ()))) for row in self.rows if row.uid)
         ensure(len(known) == len(self.rows), "QRESYNC from modseq %d leads to %d messages, there are %d: %s",

@@ -7,7 +7,7 @@ import unittest
 import histories
 import postern
 
-MINUTES = float(os.environ.get("POSTERN_TEST_MINUTES", "0.7"))
+MINUTES = float(os.environ.get("POSTERN_TEST_MINUTES", "0.5"))
 
 
 class Histories(unittest.TestCase):
