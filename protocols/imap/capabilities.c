@@ -54,6 +54,7 @@ static const struct {
 	{"MULTIAPPEND", AFTER_LOGIN, NULL},           /* RFC 3502 */
 	{"OBJECTID", AFTER_LOGIN, NULL},              /* RFC 8474 */
 	{"SAVEDATE", AFTER_LOGIN, NULL},              /* RFC 8514 */
+	{"ESORT", AFTER_LOGIN, NULL},                 /* RFC 5267 */
 	{"SORT", AFTER_LOGIN, NULL},                  /* RFC 5256 */
 	{"SORT=DISPLAY", AFTER_LOGIN, NULL},          /* RFC 5957 */
 	{"I18NLEVEL=1", AFTER_LOGIN, NULL},           /* RFC 5255: i;unicode-casemap */

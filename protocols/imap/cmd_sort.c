@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "postern/error.h"
 #include "protocols/imap/commands.h"
+#include "protocols/imap/results.h"
 #include "protocols/imap/search_parse.h"
 
 enum {
@@ -9,6 +10,7 @@ enum {
 
 struct state {
 	struct ps_sort *sort;
+	struct imap_results results;
 	struct ps_sort_criterion criteria[CRITERIA_MAX];
 	size_t count;
 };
@@ -30,7 +32,10 @@ static const struct {
 
 static void finish(struct imap_cmd *cmd)
 {
-	ps_sort_destroy(((struct state *)cmd->state)->sort);
+	struct state *state = cmd->state;
+
+	ps_sort_destroy(state->sort);
+	imap_results_finish(&state->results);
 }
 
 static bool slice_over(void *session)
@@ -82,32 +87,37 @@ static int begin(struct imap_cmd *cmd)
 	struct ps_search_node *root;
 	int r;
 
-	if ((r = imap_args_space(&cmd->args)) < 0 || (r = parse_criteria(&cmd->args, state)) < 0 ||
-	    (r = imap_args_space(&cmd->args)) < 0 || (r = imap_search_program(cmd, &root)) < 0)
+	state->results.by_uid = cmd->by_uid;
+	if ((r = imap_args_space(&cmd->args)) < 0 || (r = imap_results_parse(&cmd->args, &state->results)) < 0 ||
+	    (r = parse_criteria(&cmd->args, state)) < 0 || (r = imap_args_space(&cmd->args)) < 0)
 		return r;
+	if ((r = imap_search_program(cmd, &root)) < 0) {
+		if (r != PS_E_SYNTAX)
+			imap_results_fail(cmd, &state->results);
+		return r;
+	}
 	state->sort = ps_sort_create(cmd->imap->view, cmd->pool, root, state->criteria, state->count);
 	cmd->state = state;
 	cmd->finish = finish;
 	return 0;
 }
 
-static void put_numbers(struct imap_cmd *cmd)
+static void put_results(struct imap_cmd *cmd)
 {
 	struct state *state = cmd->state;
-	struct ps_buf *out = imap_output(cmd->imap);
 
-	ps_buf_str(out, "* SORT");
 	for (size_t i = 0; i < ps_sort_count(state->sort); i++) {
 		uint32_t seq, uid;
 
 		ps_sort_get(state->sort, i, &seq, &uid);
-		ps_buf_char(out, ' ');
-		ps_buf_u64(out, cmd->by_uid ? uid : seq);
+		if (imap_results_hit(&state->results, seq, ps_view_row(cmd->imap->view, seq)))
+			break;
 	}
-	ps_buf_str(out, "\r\n");
+	imap_results_put(cmd, &state->results, "SORT");
 }
 
-/* SORT (RFC 5256; RFC 5957):  "SORT" SP "(" criterion *(SP criterion) ")" SP charset 1*(SP search-key) */
+/* SORT (RFC 5256; RFC 5267; RFC 5957):
+ * "SORT" [SP "RETURN" SP "(" options ")"] SP "(" criterion *(SP criterion) ")" SP charset 1*(SP search-key) */
 static enum imap_next cmd_sort(struct imap_cmd *cmd)
 {
 	int r = cmd->state ? 0 : begin(cmd);
@@ -121,9 +131,11 @@ static enum imap_next cmd_sort(struct imap_cmd *cmd)
 		cmd->wait = (struct ps_wait){.what = PS_WAIT_TURN};
 		return IMAP_WAIT;
 	}
-	if (r < 0)
+	if (r < 0) {
+		imap_results_fail(cmd, &((struct state *)cmd->state)->results);
 		return imap_no_err(cmd, r);
-	put_numbers(cmd);
+	}
+	put_results(cmd);
 	return imap_ok(cmd, "SORT completed");
 }
 
