@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <gnutls/abstract.h>
+#include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <pthread.h>
 #include <signal.h>
@@ -102,6 +103,44 @@ static gnutls_privkey_t find_key(const struct served *served, uint32_t number)
 	return NULL;
 }
 
+/* What TLS 1.2 and 1.3 sign by. A front that was taken over may ask for anything, and GnuTLS is not made for that: MD2
+ * makes it write behind the end of its buffer. */
+static bool is_of_tls(gnutls_sign_algorithm_t algorithm)
+{
+	static const gnutls_sign_algorithm_t all[] = {
+		GNUTLS_SIGN_RSA_SHA256,
+		GNUTLS_SIGN_RSA_SHA384,
+		GNUTLS_SIGN_RSA_SHA512,
+		GNUTLS_SIGN_RSA_PSS_SHA256,
+		GNUTLS_SIGN_RSA_PSS_SHA384,
+		GNUTLS_SIGN_RSA_PSS_SHA512,
+		GNUTLS_SIGN_RSA_PSS_RSAE_SHA256,
+		GNUTLS_SIGN_RSA_PSS_RSAE_SHA384,
+		GNUTLS_SIGN_RSA_PSS_RSAE_SHA512,
+		GNUTLS_SIGN_ECDSA_SHA256,
+		GNUTLS_SIGN_ECDSA_SHA384,
+		GNUTLS_SIGN_ECDSA_SHA512,
+		GNUTLS_SIGN_ECDSA_SECP256R1_SHA256,
+		GNUTLS_SIGN_ECDSA_SECP384R1_SHA384,
+		GNUTLS_SIGN_ECDSA_SECP521R1_SHA512,
+		GNUTLS_SIGN_EDDSA_ED25519,
+		GNUTLS_SIGN_EDDSA_ED448,
+	};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(all); i++)
+		if (all[i] == algorithm)
+			return true;
+	return false;
+}
+
+/* GnuTLS believes the length, and would read on behind a shorter hash. */
+static bool is_hash_of(gnutls_sign_algorithm_t algorithm, size_t size)
+{
+	gnutls_digest_algorithm_t digest = gnutls_sign_get_hash_algorithm(algorithm);
+
+	return digest != GNUTLS_DIG_UNKNOWN && size > 0 && size == gnutls_hash_get_len(digest);
+}
+
 static int sign(struct served *served, const struct ps_msg_sign *request, gnutls_datum_t *ret_signature)
 {
 	gnutls_datum_t data = {(unsigned char *)request->data.ptr, (unsigned)request->data.len};
@@ -110,7 +149,7 @@ static int sign(struct served *served, const struct ps_msg_sign *request, gnutls
 
 	if (!key)
 		return GNUTLS_E_NO_CERTIFICATE_FOUND;
-	if (!gnutls_sign_get_name(algorithm))
+	if (!is_of_tls(algorithm) || (request->is_hash && !is_hash_of(algorithm, data.size)))
 		return GNUTLS_E_INVALID_REQUEST;
 	return request->is_hash ? gnutls_privkey_sign_hash2(key, algorithm, 0, &data, ret_signature)
 				: gnutls_privkey_sign_data2(key, algorithm, 0, &data, ret_signature);
