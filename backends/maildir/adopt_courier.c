@@ -200,7 +200,8 @@ int adopt_subscriptions(struct ps_store *store)
 	struct stat st;
 	int r = 0;
 
-	if (fstatat(store->root_fd, "subscriptions", &st, AT_SYMLINK_NOFOLLOW) < 0)
+	/* Courier has no trees. */
+	if (!store->tree && fstatat(store->root_fd, "subscriptions", &st, AT_SYMLINK_NOFOLLOW) < 0)
 		r = adopt_read(&adoption, store->root_fd, SUBSCRIBED, &octets);
 	text = ps_buf_view(&octets);
 	while (r == 1 && adopt_line(&adoption, &text, &line))

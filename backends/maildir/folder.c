@@ -54,7 +54,7 @@ int folder_get(struct ps_store *store, const struct ps_index_box *box, struct fo
 	struct folder *folder;
 	int fds[3], r;
 
-	if ((r = dir_of_name(box->name, dir)) < 0)
+	if ((r = dir_of_name(store->tree, box->name, dir)) < 0)
 		return r;
 	pthread_mutex_lock(&store->mutex);
 	if ((folder = find(store, box->key)) != NULL) {

@@ -57,7 +57,7 @@ int mailboxes_stale(struct ps_store *store)
 	int stale = 1;
 
 	if (index && ps_index_read(index, &txn) == 0) {
-		stale = ps_index_number(txn, "root_time") != time_of(store->root_fd, ".") ||
+		stale = ps_index_number(txn, "root_time") != layout_time(store, false) ||
 			ps_index_number(txn, "subscriptions_time") != time_of(store->root_fd, "subscriptions");
 		ps_index_end(txn);
 	}
@@ -87,7 +87,7 @@ static int add_entry(struct ps_store *store, struct listing *list, const char *d
 	struct ps_buf name = {0};
 	struct dir_entry *entry;
 	int fds[3], r = 0;
-	bool shown = name_of_dir(dir, &name);
+	bool shown = name_of_dir(store->tree, dir, &name);
 
 	if (shown && (r = open_folder_dirs(store, dir, fds)) < 0) {
 		shown = false;
@@ -110,23 +110,23 @@ static int add_entry(struct ps_store *store, struct listing *list, const char *d
 	return r == 0 || r == PS_E_NOTFOUND || r == PS_E_CORRUPT ? 0 : r;
 }
 
+struct lister {
+	struct ps_store *store;
+	struct listing *list;
+};
+
+static int list_one(void *arg, const char *dir)
+{
+	const struct lister *lister = arg;
+
+	return add_entry(lister->store, lister->list, dir);
+}
+
 static int list_dirs(struct ps_store *store, struct listing *list)
 {
-	struct dirent *entry;
-	DIR *dir;
-	int r = open_listing(store->root_fd, &dir);
+	struct lister lister = {.store = store, .list = list};
 
-	if (r < 0)
-		return r;
-	r = add_entry(store, list, ".");
-	while (r == 0 && (errno = 0, entry = readdir(dir)) != NULL)
-		if (entry->d_name[0] == '.' && strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-		    (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN))
-			r = add_entry(store, list, entry->d_name);
-	if (r == 0 && errno != 0)
-		r = ps_fail_errno("list the store of %s", store->user);
-	closedir(dir);
-	return r;
+	return layout_walk(store, list_one, &lister);
 }
 
 /* ---- matching with the index ----------------------------------------------------------------- */
@@ -268,22 +268,25 @@ static int update_boxes(struct write *w, struct listing *list)
 /* ---- subscriptions --------------------------------------------------------------------------- */
 
 /*
- * `subscriptions` in the root is Dovecot's: a name a line as the directory has it without its first dot; or, below the
+ * `subscriptions` in the root is Dovecot's: a name a line as the directory has it without its first dot (a tree's have none); or, below the
  * line "V<tab>2" and an empty one, with tabs between components. Lines that are no names of ours are kept.
  */
 #define VERSION2 "V\t2\n\n"
 
-static bool line_to_name(struct ps_bytes line, bool version2, struct ps_buf *out)
+static bool line_to_name(struct ps_store *store, struct ps_bytes line, bool version2, struct ps_buf *out)
 {
 	struct ps_buf dir = {0};
+	char separator = store->tree ? '/' : '.';
 	bool good;
 
 	if (ps_bytes_caseeq_str(line, "INBOX"))
 		return ps_buf_str(out, "INBOX") == 0;
-	ps_buf_char(&dir, '.');
+	if (!store->tree)
+		ps_buf_char(&dir, '.');
 	for (size_t i = 0; i < line.len; i++)
-		ps_buf_char(&dir, version2 && line.ptr[i] == '\t' ? '.' : (char)line.ptr[i]);
-	good = dir.len < NAME_SIZE && strlen(ps_buf_cstr(&dir)) == dir.len && name_of_dir(ps_buf_cstr(&dir), out);
+		ps_buf_char(&dir, version2 && line.ptr[i] == '\t' ? separator : (char)line.ptr[i]);
+	good = dir.len < NAME_SIZE && strlen(ps_buf_cstr(&dir)) == dir.len &&
+	       name_of_dir(store->tree, ps_buf_cstr(&dir), out);
 	ps_buf_finish(&dir);
 	return good;
 }
@@ -326,7 +329,7 @@ int subscriptions_read(struct ps_store *store, struct ps_buf *ret_names)
 	version2 = take_version(&text);
 	while (r == 0 && text.len > 0) {
 		ps_buf_reset(&name);
-		if (!line_to_name(take_line(&text), version2, &name) ||
+		if (!line_to_name(store, take_line(&text), version2, &name) ||
 		    subscriptions_has(ps_buf_view(ret_names), ps_buf_cstr(&name)))
 			continue;
 		ps_buf_str(ret_names, ps_buf_cstr(&name));
@@ -337,17 +340,17 @@ int subscriptions_read(struct ps_store *store, struct ps_buf *ret_names)
 	return r;
 }
 
-static int put_name(struct ps_buf *out, const char *name, bool version2)
+static int put_name(struct ps_store *store, struct ps_buf *out, const char *name, bool version2)
 {
-	char dir[NAME_SIZE];
+	char dir[NAME_SIZE], separator = store->tree ? '/' : '.';
 	int r;
 
 	if (strcmp(name, "INBOX") == 0)
 		return ps_buf_str(out, "INBOX\n");
-	if ((r = dir_of_name(name, dir)) < 0)
+	if ((r = dir_of_name(store->tree, name, dir)) < 0)
 		return r;
-	for (char *c = dir + 1; *c; c++)
-		ps_buf_char(out, version2 && *c == '.' ? '\t' : *c);
+	for (char *c = dir + !store->tree; *c; c++)
+		ps_buf_char(out, version2 && *c == separator ? '\t' : *c);
 	return ps_buf_char(out, '\n');
 }
 
@@ -366,13 +369,13 @@ int subscriptions_format(struct ps_store *store, struct ps_bytes names, struct p
 		struct ps_bytes line = take_line(&text);
 
 		ps_buf_reset(&name);
-		if (line.len > 0 && !line_to_name(line, version2, &name)) {
+		if (line.len > 0 && !line_to_name(store, line, version2, &name)) {
 			ps_buf_bytes(out, line);
 			ps_buf_char(out, '\n');
 		}
 	}
 	while (r == 0 && names.len > 0) {
-		r = put_name(out, (const char *)names.ptr, version2);
+		r = put_name(store, out, (const char *)names.ptr, version2);
 		names = ps_bytes_skip(names, strlen((const char *)names.ptr) + 1);
 	}
 	ps_buf_finish(&file);
@@ -409,7 +412,7 @@ static int update_subscriptions(struct write *w)
 
 static int sync_list(struct write *w, struct listing *list)
 {
-	uint64_t root_time = settled_time(w->store->root_fd, ".");
+	uint64_t root_time = layout_time(w->store, true);
 	uint64_t subscriptions_time = settled_time(w->store->root_fd, "subscriptions");
 	int r = list_dirs(w->store, list);
 

@@ -35,6 +35,11 @@ static const struct ps_setting maildir_settings[] = {
 	 .def = "lf",
 	 .choices = "lf crlf",
 	 .help = "line ends of the messages delivered to disk; those that are there are read either way"},
+	{.name = "layout",
+	 .type = PS_SET_CHOICE,
+	 .def = "maildir++",
+	 .choices = "maildir++ fs",
+	 .help = "mailboxes below the root as .Lists.postern, or as Lists/postern (Dovecot's LAYOUT=fs)"},
 	{.name = NULL},
 };
 

@@ -23,9 +23,23 @@ enum {
 /* ---- names.c: mailbox names and the directories they have ------------------------------------ */
 
 /* The directory of a mailbox below the store's root, "." for INBOX. PS_E_LIMIT when the disk cannot hold it. */
-int dir_of_name(const char *name, char ret_dir[NAME_SIZE]);
+int dir_of_name(bool tree, const char *name, char ret_dir[NAME_SIZE]);
 /* The mailbox a directory is; false for one that is not ours to show. `out` gets the name. */
-bool name_of_dir(const char *dir, struct ps_buf *out);
+bool name_of_dir(bool tree, const char *dir, struct ps_buf *out);
+
+/* ---- layout.c: where mailboxes lie below the root, flat (Maildir++) or as a tree (Dovecot's LAYOUT=fs) ------------ */
+
+struct ps_store;
+struct plan;
+typedef int (*layout_fn)(void *arg, const char *dir);
+/* Each directory that may be a mailbox, "." first. */
+int layout_walk(struct ps_store *store, layout_fn fn, void *arg);
+/* A number that is another when somebody made, renamed or removed one; never 0. `settled`: 0 when too fresh to tell. */
+uint64_t layout_time(struct ps_store *store, bool settled);
+/* Plans that a directory made aside becomes `dir`, is moved, or goes aside under a name that is to be removed. */
+int layout_create(struct plan *plan, const char *aside, const char *dir);
+int layout_rename(struct plan *plan, const char *from, const char *to);
+int layout_delete(struct plan *plan, const char *dir, const char *aside);
 
 /* ---- msgname.c: names of message files ------------------------------------------------------- */
 
@@ -162,7 +176,7 @@ struct folder {
 struct ps_store {
 	char *user, *root, *index_path;
 	char host[40];
-	bool crlf;
+	bool crlf, tree;
 	int root_fd, control_fd, aside_fd, tmp_fd, lock_fd;
 	pthread_mutex_t writer;   /* taken with the file lock */
 	struct store_state state; /* as on disk, with the lock held */

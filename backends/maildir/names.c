@@ -4,15 +4,18 @@
  * section 5.1.3) for what is not printable ASCII. A dot within a component is encoded the same way, so that no name
  * can pose as another's child. Only the encoding this file itself makes is taken for a mailbox; a directory in any
  * other is left alone.
+ *
+ * In a tree (layout = fs) components are directories, and the dot is an octet like others, but for the first of a component:
+ * that one, and the first octet of cur, new and tmp, are encoded.
  */
 #include <stdio.h>
 #include "backends/maildir/maildir_private.h"
 
 static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
-static bool is_plain(uint8_t c)
+static bool is_plain(uint8_t c, char separator)
 {
-	return c >= 0x20 && c < 0x7f && c != '.';
+	return c >= 0x20 && c < 0x7f && c != separator;
 }
 
 /* The next character of valid UTF-8. */
@@ -61,12 +64,12 @@ static void put_unit(struct ps_buf *out, struct shift *shift, uint32_t unit)
 }
 
 /* A run of characters that are not plain, as &...- */
-static void encode_run(struct ps_bytes *text, struct ps_buf *out)
+static void encode_run(struct ps_bytes *text, char separator, struct ps_buf *out)
 {
 	struct shift shift = {0};
 
 	ps_buf_char(out, '&');
-	while (text->len > 0 && !is_plain(text->ptr[0]) && text->ptr[0] != '/') {
+	while (text->len > 0 && !is_plain(text->ptr[0], separator) && text->ptr[0] != '/') {
 		uint32_t c = utf8_next(text);
 
 		if (c >= 0x10000) {
@@ -80,24 +83,57 @@ static void encode_run(struct ps_bytes *text, struct ps_buf *out)
 	ps_buf_char(out, '-');
 }
 
-static void encode(struct ps_bytes name, struct ps_buf *out)
+/* Directories in a tree that are no mailboxes. `first`: in the root. */
+static bool is_taken_in_tree(struct ps_bytes name, bool first)
 {
+	static const char *const everywhere[] = {"cur", "new", "tmp"};
+	static const char *const in_root[] = {"subscriptions", "postern-control", "postern-index"};
+	ptrdiff_t slash = ps_bytes_find(name, '/');
+	struct ps_bytes part = ps_bytes(name.ptr, slash < 0 ? name.len : (size_t)slash);
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(everywhere); i++)
+		if (ps_bytes_eq_str(part, everywhere[i]) || (first && ps_bytes_eq_str(part, in_root[i])))
+			return true;
+	return part.len > 0 && part.ptr[0] == '.';
+}
+
+/* One that could be plain, but for the whole it begins. */
+static void encode_first(struct ps_bytes *text, struct ps_buf *out)
+{
+	struct shift shift = {0};
+
+	ps_buf_char(out, '&');
+	put_unit(out, &shift, text->ptr[0]);
+	ps_buf_char(out, base64[shift.bits << (6 - shift.count) & 63]);
+	ps_buf_char(out, '-');
+	*text = ps_bytes_skip(*text, 1);
+}
+
+static void encode(struct ps_bytes name, char separator, struct ps_buf *out)
+{
+	const uint8_t *begin = name.ptr;
+
 	while (name.len > 0) {
 		uint8_t c = name.ptr[0];
 
-		if (!is_plain(c) && c != '/') {
-			encode_run(&name, out);
+		if (separator == '/' && (name.ptr == begin || name.ptr[-1] == '/') &&
+		    is_taken_in_tree(name, name.ptr == begin)) {
+			encode_first(&name, out);
+			continue;
+		}
+		if (!is_plain(c, separator) && c != '/') {
+			encode_run(&name, separator, out);
 			continue;
 		}
 		if (c == '&')
 			ps_buf_str(out, "&-");
 		else
-			ps_buf_char(out, c == '/' ? '.' : (char)c);
+			ps_buf_char(out, c == '/' ? separator : (char)c);
 		name = ps_bytes_skip(name, 1);
 	}
 }
 
-int dir_of_name(const char *name, char ret_dir[NAME_SIZE])
+int dir_of_name(bool tree, const char *name, char ret_dir[NAME_SIZE])
 {
 	struct ps_buf out = {0};
 	int r = 0;
@@ -108,8 +144,9 @@ int dir_of_name(const char *name, char ret_dir[NAME_SIZE])
 	}
 	if (!ps_utf8_valid(ps_bytes_str(name)) || !*name)
 		return ps_fail(PS_E_INVALID, "a mailbox name that is not UTF-8");
-	ps_buf_char(&out, '.');
-	encode(ps_bytes_str(name), &out);
+	if (!tree)
+		ps_buf_char(&out, '.');
+	encode(ps_bytes_str(name), tree ? '/' : '.', &out);
 	if (out.failed || out.len >= NAME_SIZE)
 		r = ps_fail(PS_E_LIMIT, "a mailbox name of more than %d octets on disk", NAME_SIZE - 1);
 	else
@@ -157,7 +194,7 @@ static bool decode_run(struct ps_bytes *dir, struct ps_buf *out)
 	return true;
 }
 
-static bool decode(struct ps_bytes dir, struct ps_buf *out)
+static bool decode(struct ps_bytes dir, char separator, struct ps_buf *out)
 {
 	while (dir.len > 0) {
 		uint8_t c = dir.ptr[0];
@@ -169,9 +206,9 @@ static bool decode(struct ps_bytes dir, struct ps_buf *out)
 		} else if (c == '&') {
 			if (!decode_run(&dir, out))
 				return false;
-		} else if (c == '.') {
+		} else if (c == (uint8_t)separator) {
 			ps_buf_char(out, '/');
-		} else if (is_plain(c) && c != '/') {
+		} else if (is_plain(c, separator) && c != '/') {
 			ps_buf_char(out, (char)c);
 		} else {
 			return false;
@@ -201,14 +238,16 @@ static bool is_lawful(const char *name)
 	return parts <= 32;
 }
 
-bool name_of_dir(const char *dir, struct ps_buf *out)
+bool name_of_dir(bool tree, const char *dir, struct ps_buf *out)
 {
 	char again[NAME_SIZE];
 
 	if (strcmp(dir, ".") == 0)
 		return ps_buf_str(out, "INBOX") == 0;
-	if (dir[0] != '.' || dir[1] == '\0' || !decode(ps_bytes_str(dir + 1), out))
+	if (!tree && (dir[0] != '.' || dir[1] == '\0'))
+		return false;
+	if (!decode(ps_bytes_str(tree ? dir : dir + 1), tree ? '/' : '.', out))
 		return false;
 	return strlen(ps_buf_cstr(out)) == out->len && is_lawful(ps_buf_cstr(out)) &&
-	       dir_of_name(ps_buf_cstr(out), again) == 0 && strcmp(again, dir) == 0;
+	       dir_of_name(tree, ps_buf_cstr(out), again) == 0 && strcmp(again, dir) == 0;
 }

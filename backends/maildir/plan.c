@@ -25,7 +25,7 @@ static uint32_t dir_for(struct plan *plan, const struct edit *edit, enum place p
 	char dir[NAME_SIZE] = ".";
 	const char *path;
 
-	dir_of_name(edit->box.name, dir);
+	dir_of_name(plan->w.store->tree, edit->box.name, dir);
 	if (!*part)
 		path = ps_pool_strdup(plan->pool, dir);
 	else if (strcmp(dir, ".") == 0)

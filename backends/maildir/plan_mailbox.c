@@ -66,7 +66,7 @@ static int free_name(struct plan *plan, const char *name, char ret_dir[NAME_SIZE
 {
 	struct ps_index_box box;
 	int r = strlen(name) > PS_INDEX_NAME_MAX ? ps_fail(PS_E_LIMIT, "a mailbox name that is too long")
-						 : dir_of_name(name, ret_dir);
+						 : dir_of_name(plan->w.store->tree, name, ret_dir);
 
 	if (r < 0)
 		return r;
@@ -96,7 +96,8 @@ static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	plan_modseq(plan, &box.highest_modseq);
 	box.vanished_since = box.highest_modseq;
 	memcpy(box.name, op->name, strlen(op->name) + 1);
-	steps_add(&plan->steps, STEP_RENAME, aside_dir(plan), aside, root_dir(plan), dir);
+	if ((r = layout_create(plan, aside, dir)) < 0)
+		return r;
 	result->uid_validity = box.uid_validity;
 	result->modseq = box.highest_modseq;
 	return ps_index_box_put(plan->w.txn, &box);
@@ -112,10 +113,12 @@ static int plan_rename(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	if (strcmp(op->name, "INBOX") == 0)
 		return ps_fail(PS_E_INVALID, "INBOX is not renamed");
 	if ((r = find_box(plan, op->name, &box)) < 0 || (r = free_name(plan, op->new_name, to)) < 0 ||
-	    (r = dir_of_name(op->name, from)) < 0 || (r = write_edit_box(&plan->w, &box, &edit)) < 0)
+	    (r = dir_of_name(plan->w.store->tree, op->name, from)) < 0 ||
+	    (r = write_edit_box(&plan->w, &box, &edit)) < 0)
 		return r;
 	redirect_unlinks(plan, from, to);
-	steps_add(&plan->steps, STEP_RENAME, root_dir(plan), from, root_dir(plan), to);
+	if ((r = layout_rename(plan, from, to)) < 0)
+		return r;
 	memcpy(edit->box.name, op->new_name, strlen(op->new_name) + 1);
 	plan_modseq(plan, &result->modseq);
 	edit->box.highest_modseq = result->modseq;
@@ -131,14 +134,15 @@ static int plan_delete(struct plan *plan, const struct ps_op *op, struct ps_op_r
 
 	if (strcmp(op->name, "INBOX") == 0)
 		return ps_fail(PS_E_INVALID, "INBOX is not deleted");
-	if ((r = find_box(plan, op->name, &box)) < 0 || (r = dir_of_name(op->name, dir)) < 0)
+	if ((r = find_box(plan, op->name, &box)) < 0 || (r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0)
 		return r;
 	for (struct edit *edit = plan->w.edits; edit; edit = edit->next)
 		if (edit->box.key == box.key)
 			edit->removed = true;
 	aside = aside_name(plan);
 	redirect_unlinks(plan, dir, ps_pool_printf(plan->pool, ASIDE_PATH "/%s", aside));
-	steps_add(&plan->steps, STEP_RENAME, root_dir(plan), dir, aside_dir(plan), aside);
+	if ((r = layout_delete(plan, dir, aside)) < 0)
+		return r;
 	plan_modseq(plan, &result->modseq);
 	return ps_index_box_remove(plan->w.txn, box.key);
 }
@@ -153,7 +157,7 @@ static int plan_attributes(struct plan *plan, const struct ps_op *op, struct ps_
 	uint32_t n;
 	int r;
 
-	if ((r = find_box(plan, op->name, &box)) < 0 || (r = dir_of_name(op->name, dir)) < 0 ||
+	if ((r = find_box(plan, op->name, &box)) < 0 || (r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0 ||
 	    (r = write_edit_box(&plan->w, &box, &edit)) < 0)
 		return r;
 	old = edit->state.special_uses;
@@ -191,7 +195,7 @@ static int plan_subscribe(struct plan *plan, const struct ps_op *op, struct ps_o
 	int r;
 
 	(void)result;
-	if ((r = dir_of_name(op->name, dir)) < 0)
+	if ((r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0)
 		return r;
 	if (!plan->subscriptions_loaded && (r = subscriptions_read(plan->w.store, &plan->subscriptions)) < 0)
 		return r;

@@ -342,12 +342,14 @@ static struct ps_store *store_create(const struct ps_store_args *args)
 {
 	struct ps_store *store = ps_zalloc(sizeof *store);
 	const char *line_ends = args->conf ? ps_conf_str(args->conf, "line_ends") : NULL;
+	const char *layout = args->conf ? ps_conf_str(args->conf, "layout") : NULL;
 	size_t size = strlen(args->root) + sizeof INDEX_DIR + 1;
 
 	store->user = ps_strdup(args->user);
 	store->root = ps_strdup(args->root);
 	store->index_path = ps_malloc(size);
 	snprintf(store->index_path, size, "%s/%s", args->root, INDEX_DIR);
+	store->tree = layout && strcmp(layout, "fs") == 0;
 	store->crlf = line_ends && strcmp(line_ends, "crlf") == 0;
 	store->root_fd = store->control_fd = store->aside_fd = store->tmp_fd = store->lock_fd = -1;
 	host_name(store->host);

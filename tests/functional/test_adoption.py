@@ -223,6 +223,10 @@ class FromDovecot(Adoption):
         cls.seen, cls.source = by_dovecot("", ".")
         super().setUpClass()
 
+    @staticmethod
+    def path(target, mailbox):
+        return os.path.join(target, "." + mailbox)
+
     def same(self, user, seen=None):
         mailboxes, subscribed = view(self.imap(user))
         expected, expected_subscribed = seen or self.seen
@@ -271,7 +275,7 @@ class FromDovecot(Adoption):
         with self.session("user4", "Work") as client:
             client.ok(r"UID STORE 1 +FLAGS (\Deleted)")
             client.ok("UID EXPUNGE 1")
-        with open(os.path.join(target, ".Work", "dovecot-uidlist"), "w", encoding="ascii") as file:
+        with open(os.path.join(self.path(target, "Work"), "dovecot-uidlist"), "w", encoding="ascii") as file:
             file.write("3 V77 N99\n")
         shutil.rmtree(os.path.join(target, "postern-index"))
         self.restart()
@@ -281,16 +285,16 @@ class FromDovecot(Adoption):
 
     def test_what_is_malformed_is_passed_over(self):
         target = self.take(self.source, "user5")
-        path = os.path.join(target, ".Work", "dovecot-uidlist")
+        path = os.path.join(self.path(target, "Work"), "dovecot-uidlist")
         with open(path, encoding="ascii") as file:
             lines = file.read().splitlines()
         lines[2:2] = ["", "x y", "0 :a", "4294967295 :b", "1 :again", "2 W12"]
         lines[-1] = "99999999999999999999 :" + lines[-1].partition(":")[2]
         with open(path, "w", encoding="latin-1") as file:
             file.write("\n".join(lines) + "\n\xff\x01")
-        with open(os.path.join(target, ".Work", "dovecot-keywords"), "a", encoding="latin-1") as file:
+        with open(os.path.join(self.path(target, "Work"), "dovecot-keywords"), "a", encoding="latin-1") as file:
             file.write("26 toofar\nx y\n3 a(b\n0 twice\n\n")
-        with open(os.path.join(target, ".Entw&APw-rfe", "dovecot-uidlist"), "w", encoding="ascii") as file:
+        with open(os.path.join(self.path(target, "Entw&APw-rfe"), "dovecot-uidlist"), "w", encoding="ascii") as file:
             file.write("not a list\n")
         with self.session("user5", "Work") as client:
             subjects = subjects_by_uid(client)
@@ -316,6 +320,59 @@ class FromDovecot(Adoption):
                 for line in lines:
                     file.write("%s %s\n" % (line.split()[0], line.partition(" :")[2]))
         self.same("user6")
+
+
+@unittest.skipUnless(DOVECOT, "Dovecot is not installed (package dovecot-imapd)")
+class FromDovecotTree(FromDovecot):
+    """LAYOUT=fs: mailboxes as directories within each other."""
+
+    settings = ServerTest.settings + '\nbackend maildir { layout = "fs" }'
+
+    @classmethod
+    def setUpClass(cls):
+        cls.seen, cls.source = by_dovecot(":LAYOUT=fs", "/")
+        super(FromDovecot, cls).setUpClass()
+
+    @staticmethod
+    def path(target, mailbox):
+        return os.path.join(target, mailbox)
+
+    def test_mailboxes_are_made_renamed_and_removed(self):
+        target = self.take(self.source, "user7")
+        with self.session("user7", "INBOX") as client:
+            for command in ("CREATE v1.0/sub", "CREATE v1.0", "RENAME Lists Old", "CREATE Old", "DELETE v1.0"):
+                client.ok(command)
+            client.ok("SELECT Old/dev")
+            self.assertEqual(len(subjects_by_uid(client)), 5)
+            client.ok("RENAME Old Newer/Old")
+            self.assertRegex(client.append(postern.message("after"), "Newer/Old/dev"), b"^OK")
+            client.ok("SELECT Newer/Old/dev")
+            self.assertEqual(len(subjects_by_uid(client)), 6)
+            for name in ("cur", "a/tmp", ".hidden", "postern-control/x", "subscriptions"):
+                client.ok("CREATE " + name)
+                self.assertRegex(client.append(postern.message("there"), name), b"^OK")
+        for path in ("v1.0/sub/cur", "Newer/Old/cur", "Newer/Old/dev/cur"):
+            self.assertTrue(os.path.isdir(os.path.join(target, path)), path)
+        for path in ("v1.0/cur", "Lists/dev", "Old"):
+            self.assertFalse(os.path.exists(os.path.join(target, path)), path)
+        self.restart()
+        with self.session("user7", "INBOX") as client:
+            lines = b"".join(client.ok('LIST "" *'))
+            for name in (b"v1.0/sub", b"Newer/Old/dev", b"Newer/Old", b"cur", b"a/tmp", b".hidden"):
+                self.assertIn(b'"%s"\r\n' % name, lines)
+            client.ok("SELECT Newer/Old/dev")
+            self.assertEqual(len(subjects_by_uid(client)), 6)
+
+    def test_a_mailbox_made_by_others_deep_below_is_seen(self):
+        target = self.take(self.source, "user8")
+        owner = os.stat(target)
+        with self.session("user8", "INBOX") as client:
+            client.ok('LIST "" *')
+            for part in ("", "cur", "new", "tmp"):
+                path = os.path.join(target, "Lists", "dev", "deep", part)
+                os.mkdir(path, 0o700)
+                os.chown(path, owner.st_uid, owner.st_gid)
+            self.assertIn(b"Lists/dev/deep", b"".join(client.ok('LIST "" *')))
 
 
 class FromCourier(Adoption):

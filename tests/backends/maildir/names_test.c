@@ -21,14 +21,42 @@ static const struct {
 	{"a b*%\"\\", ".a b*%\"\\"},
 };
 
+static const struct {
+	const char *name, *dir;
+} in_a_tree[] = {
+	{"INBOX", "."},
+	{"Lists/postern", "Lists/postern"},
+	{"a.b/c.", "a.b/c."},
+	{"cur/new", "&AGM-ur/&AG4-ew"},
+	{"x/tmp", "x/&AHQ-mp"},
+	{"current", "current"},
+	{".hidden/..x", "&AC4-hidden/&AC4-.x"},
+	{"subscriptions/subscriptions", "&AHM-ubscriptions/subscriptions"},
+	{"postern-control", "&AHA-ostern-control"},
+	{"Entw\xc3\xbcrfe/R&D", "Entw&APw-rfe/R&-D"},
+};
+
+START_TEST(names_and_trees_go_both_ways)
+{
+	struct ps_buf name = {0};
+	char dir[NAME_SIZE];
+
+	ck_assert_ok(dir_of_name(true, in_a_tree[_i].name, dir));
+	ck_assert_str_eq(dir, in_a_tree[_i].dir);
+	ck_assert(name_of_dir(true, dir, &name));
+	ck_assert_str_eq(ps_buf_cstr(&name), in_a_tree[_i].name);
+	ps_buf_finish(&name);
+}
+END_TEST
+
 START_TEST(names_and_directories_go_both_ways)
 {
 	struct ps_buf name = {0};
 	char dir[NAME_SIZE];
 
-	ck_assert_ok(dir_of_name(both_ways[_i].name, dir));
+	ck_assert_ok(dir_of_name(false, both_ways[_i].name, dir));
 	ck_assert_str_eq(dir, both_ways[_i].dir);
-	ck_assert(name_of_dir(dir, &name));
+	ck_assert(name_of_dir(false, dir, &name));
 	ck_assert_str_eq(ps_buf_cstr(&name), both_ways[_i].name);
 	ps_buf_finish(&name);
 }
@@ -71,8 +99,8 @@ START_TEST(other_directories_are_left_alone)
 	char dir[NAME_SIZE];
 
 	/* Where a name comes out, it must be one that leads back. */
-	if (name_of_dir(not_ours[_i], &name)) {
-		ck_assert_ok(dir_of_name(ps_buf_cstr(&name), dir));
+	if (name_of_dir(false, not_ours[_i], &name)) {
+		ck_assert_ok(dir_of_name(false, ps_buf_cstr(&name), dir));
 		ck_assert_str_eq(dir, not_ours[_i]);
 		ck_assert_str_eq(not_ours[_i], ".&AC4-AC4-&AC4-");
 	}
@@ -86,9 +114,9 @@ START_TEST(a_name_too_long_for_the_disk_is_refused)
 
 	memset(name, 'x', sizeof name);
 	name[254] = '\0';
-	ck_assert_ok(dir_of_name(name, dir));
+	ck_assert_ok(dir_of_name(false, name, dir));
 	name[254] = 'x', name[255] = '\0';
-	ck_assert_int_eq(dir_of_name(name, dir), PS_E_LIMIT);
+	ck_assert_int_eq(dir_of_name(false, name, dir), PS_E_LIMIT);
 }
 END_TEST
 
@@ -183,6 +211,7 @@ int main(void)
 	TCase *tc = tcase_create("names");
 
 	tcase_add_loop_test(tc, names_and_directories_go_both_ways, 0, PS_ARRAY_LEN(both_ways));
+	tcase_add_loop_test(tc, names_and_trees_go_both_ways, 0, (int)PS_ARRAY_LEN(in_a_tree));
 	tcase_add_loop_test(tc, other_directories_are_left_alone, 0, PS_ARRAY_LEN(not_ours));
 	tcase_add_test(tc, a_name_too_long_for_the_disk_is_refused);
 	tcase_add_loop_test(tc, a_file_name_is_read, 0, PS_ARRAY_LEN(files));
