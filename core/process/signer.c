@@ -16,6 +16,12 @@ enum {
 	KEYS = 2 /* the one in use, and the one before it */
 };
 
+/* Octets of a DigestInfo (RFC 8017, 9.2) with SHA-256 up to SHA-512. */
+enum {
+	DIGEST_INFO_MIN = 19 + 32,
+	DIGEST_INFO_MAX = 19 + 64,
+};
+
 struct ps_signer {
 	pthread_mutex_t lock; /* guards the rest */
 	struct {
@@ -108,6 +114,7 @@ static gnutls_privkey_t find_key(const struct served *served, uint32_t number)
 static bool is_of_tls(gnutls_sign_algorithm_t algorithm)
 {
 	static const gnutls_sign_algorithm_t all[] = {
+		GNUTLS_SIGN_RSA_RAW, /* how GnuTLS asks for the next three: a DigestInfo */
 		GNUTLS_SIGN_RSA_SHA256,
 		GNUTLS_SIGN_RSA_SHA384,
 		GNUTLS_SIGN_RSA_SHA512,
@@ -138,6 +145,8 @@ static bool is_hash_of(gnutls_sign_algorithm_t algorithm, size_t size)
 {
 	gnutls_digest_algorithm_t digest = gnutls_sign_get_hash_algorithm(algorithm);
 
+	if (algorithm == GNUTLS_SIGN_RSA_RAW)
+		return size >= DIGEST_INFO_MIN && size <= DIGEST_INFO_MAX;
 	return digest != GNUTLS_DIG_UNKNOWN && size > 0 && size == gnutls_hash_get_len(digest);
 }
 
@@ -150,6 +159,8 @@ static int sign(struct served *served, const struct ps_msg_sign *request, gnutls
 	if (!key)
 		return GNUTLS_E_NO_CERTIFICATE_FOUND;
 	if (!is_of_tls(algorithm) || (request->is_hash && !is_hash_of(algorithm, data.size)))
+		return GNUTLS_E_INVALID_REQUEST;
+	if (algorithm == GNUTLS_SIGN_RSA_RAW && !request->is_hash)
 		return GNUTLS_E_INVALID_REQUEST;
 	return request->is_hash ? gnutls_privkey_sign_hash2(key, algorithm, 0, &data, ret_signature)
 				: gnutls_privkey_sign_data2(key, algorithm, 0, &data, ret_signature);
