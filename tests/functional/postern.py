@@ -81,11 +81,11 @@ class Authority:
             file.write("\n".join(lines) + "\n")
         return path
 
-    def issue(self, certificate, key, name="localhost"):
+    def issue(self, certificate, key, name="localhost", kind=("--key-type=ecdsa", "--curve=secp256r1")):
         """Writes a certificate and its key, each by a rename, as certificate renewal does."""
         template = self._template("server", "cn = " + name, "dns_name = " + name, "ip_address = 127.0.0.1",
                                   "signing_key", "tls_www_server", "expiration_days = 30")
-        _certtool("--generate-privkey", "--key-type=ecdsa", "--curve=secp256r1", "--outfile", key + ".new")
+        _certtool("--generate-privkey", *kind, "--outfile", key + ".new")
         _certtool("--generate-certificate", "--load-privkey", key + ".new", "--load-ca-certificate", self.ca,
                   "--load-ca-privkey", self._key, "--template", template, "--outfile", certificate + ".new")
         os.rename(key + ".new", key)

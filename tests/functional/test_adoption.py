@@ -376,7 +376,7 @@ class FromDovecotTree(FromDovecot):
 
 
 class FromCourier(Adoption):
-    """As Debian's courier-imap 5.0.13 left it."""
+    """In the format of courier-imap 5.0: partly written by it, partly by hand after it."""
 
     ONE = "1795419945.M26529P4739V000000000000FE00I0000000000E688A3_0.vm,S=19"
     TWO = "1795420148.M582495P32157V000000000000FE00I0000000000E68011_0.vm,S=19"

@@ -220,6 +220,22 @@ class Tls(ServerTest):
                            "the new certificate")
         kept.ok("NOOP")
 
+    def test_keys_of_every_kind_sign(self):
+        """The key is in another process, which is asked in a form of its own for each kind."""
+        def only(version):
+            def change(context):
+                context.minimum_version = context.maximum_version = version
+            return change
+        for kind in (("--key-type=rsa", "--bits=2048"), ("--key-type=rsa-pss", "--bits=2048", "--hash=sha256"),
+                     ("--key-type=ed25519",), ("--key-type=ecdsa", "--curve=secp384r1")):
+            before = self.handshake(lambda _: None).getpeercert()["serialNumber"]
+            postern.authority().issue(self.server.certificate, self.server.key, kind=kind)
+            postern.wait_until(lambda: self.handshake(lambda _: None).getpeercert()["serialNumber"] != before,
+                               "the certificate of " + kind[0])
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                with self.subTest(kind[0], version=version):
+                    self.handshake(only(version))
+
     def test_a_certificate_that_does_not_fit_its_key_changes_nothing(self):
         before = self.handshake(lambda _: None).getpeercert()["serialNumber"]
         with open(self.server.key, "rb") as file:

@@ -264,7 +264,7 @@ struct ps_sort_criterion {
  * `root` and `criteria` must outlive it. */
 struct ps_sort;
 struct ps_sort *ps_sort_create(struct ps_view *view, struct ps_pool *pool, const struct ps_search_node *root,
-                               const struct ps_sort_criterion *criteria, size_t count);
+			       const struct ps_sort_criterion *criteria, size_t count);
 int ps_sort_step(struct ps_sort *sort, bool (*slice_over)(void *arg), void *arg); /* as ps_search_step() */
 /* When it is finished. */
 size_t ps_sort_count(const struct ps_sort *sort);
