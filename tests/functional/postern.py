@@ -22,6 +22,9 @@ PASSWORD_HASH = (
     "{SHA512-CRYPT}$6$rounds=1000$postern.demo$"
     "qZKAEK77vsfg9OK3d8HkJK4jvS3GTpyLuuIauprqT93uZZD56LeAlCej.pp0XcEpk2KJI/S1Hch2E2iSxDvd/."
 )
+# How `check` runs the builds with sanitizers.
+SANITIZED = "ASAN_OPTIONS" in os.environ or "TSAN_OPTIONS" in os.environ
+
 # Sanitizers and a busy machine are slow. Nothing is judged by this time; it only ends what hangs.
 PATIENCE = float(os.environ.get("POSTERN_TEST_PATIENCE", "20"))
 
@@ -247,6 +250,15 @@ class Instance:
     def __exit__(self, *_):
         if self.process is not None:
             self.stop()
+
+    def front_memory(self):
+        """Resident kilobytes of all front processes."""
+        total = 0
+        for pid, role in self.roles():
+            if role == "front":
+                with open("/proc/%d/status" % pid, encoding="ascii") as file:
+                    total += next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+        return total
 
     def roles(self):
         """(pid, role) of the master's children."""
