@@ -83,8 +83,8 @@ static const char *const not_ours[] = {
 	".&AAA-",
 	".&AAo-",
 	".raw\xc3\xbc",
-	".a\x01"
-	"b",
+	(".a\x01"
+	 "b"),
 	".a/b",
 	".&AC8-",
 	".&APx-",
