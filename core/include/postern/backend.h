@@ -125,7 +125,8 @@ struct ps_body {
 enum ps_op_kind {
 	/* mbox, staged, flags, keywords, internal_date; optional: save_date (0: now), email_id (zero: a
 	 * new one), uid (0: the next; else it must be >= uid_next: PS_E_INVALID), size and cache: what
-	 * ps_derive_finish() gave for the staged octets. Result: new_uids. */
+	 * ps_derive_finish() gave for the staged octets; modseq (0: the batch's): for a copy of another
+	 * store, at most the batch's. Result: new_uids. */
 	PS_OP_APPEND,
 	/* mbox, uids, flag_mode, flags, keywords, unchanged_since. UIDs that do not exist are passed over.
 	 * A message that would not change keeps its modseq. Result: modified (those whose modseq is above
@@ -137,9 +138,9 @@ enum ps_op_kind {
 	 * is now. Result: old_uids, new_uids, in the order of each other. */
 	PS_OP_COPY,
 	PS_OP_MOVE, /* as COPY, and what was copied vanishes from mbox, in the same batch */
-	/* name, attributes (special uses); optional uid_validity (0: a new one, greater than any this
-	 * store had for the name). Parents are not made: a backend must be able to hold a mailbox whose
-	 * parent does not exist. PS_E_EXISTS. */
+	/* name, attributes (special uses); optional uid_validity (0: a new one, greater than any this store
+	 * had for the name), mailbox_id (zero: a new one). Parents are not made: a backend must be able to
+	 * hold a mailbox whose parent does not exist. PS_E_EXISTS. */
 	PS_OP_CREATE,
 	/* name, new_name: this one mailbox only; core adds a row per mailbox below it. INBOX: its messages
 	 * move to the new mailbox and INBOX stays, RFC 9051 section 6.3.6 (core does it by CREATE and MOVE). */
@@ -150,6 +151,10 @@ enum ps_op_kind {
 	PS_OP_SUBSCRIBE,
 	/* name, attributes: replaces the special uses. */
 	PS_OP_ATTRIBUTES,
+	/* name; uid_validity (0: as it is), uid_next (raises it; 0: as it is), mailbox_id (zero: as it is): makes a mailbox the
+	 * copy of another store's, its INBOX among them. uid_validity and mailbox_id change in an empty mailbox only: PS_E_INVALID.
+	 * vanished_since becomes the batch's modseq. PS_E_NOTFOUND. */
+	PS_OP_IDENTITY,
 };
 
 enum ps_flag_mode {
@@ -183,8 +188,18 @@ struct ps_op {
 	const char *new_name;
 	uint32_t attributes;
 	uint32_t uid_validity;
+	uint32_t uid_next;
+	struct ps_id mailbox_id;
+	uint64_t modseq;
 	bool subscribed;
 };
+
+/*
+ * A token names a delivery, so that it can be tried again when nobody knows whether it succeeded: a batch whose token the
+ * store has seen is not applied again. Tokens are kept, as durably as the batch itself, for at least PS_TOKEN_SECONDS.
+ */
+#define PS_TOKEN_MAX     64                 /* octets of a token */
+#define PS_TOKEN_SECONDS (7 * 24 * 60 * 60) /* longer than a queue tries */
 
 struct ps_op_result {
 	struct ps_range *old_uids, *new_uids; /* in the order given, so not sorted; from the batch's pool */
@@ -201,8 +216,11 @@ struct ps_batch {
 	size_t count;
 	struct ps_pool *pool;         /* results are allocated here */
 	struct ps_op_result *results; /* count of them, zeroed by the caller */
-	int err;                      /* set by commit: 0 or a ps_err; the batch is absent then */
-	size_t err_op;                /* which operation it was about */
+	struct ps_bytes token;        /* 1 to PS_TOKEN_MAX octets, or empty for none; longer: PS_E_INVALID */
+	uint64_t modseq; /* at least this is the batch's modseq; 0: the next. For a copy of another store */
+	bool repeated;   /* set by commit: err is 0, and nothing was done, because the token had come before */
+	int err;         /* set by commit: 0 or a ps_err; the batch is absent then */
+	size_t err_op;   /* which operation it was about */
 };
 
 struct ps_store_args {
@@ -210,6 +228,7 @@ struct ps_store_args {
 	const char *root;           /* the user's mail location, absolute, may not exist yet; "" for memory */
 	const struct ps_conf *conf; /* the backend's own section, checked against its schema */
 	bool create;                /* make what is missing; else PS_E_NOTFOUND */
+	uint64_t generation; /* the store's, as the caller knows it; open() gives PS_E_MOVED if it is another. 0: any */
 };
 
 typedef int (*ps_mailbox_fn)(void *arg, const struct ps_mailbox_info *info);
@@ -274,10 +293,24 @@ struct ps_backend {
 	 * Returns non-zero only when none was applied. */
 	int (*commit)(struct ps_store *store, struct ps_batch *const *batches, size_t count);
 
+	/* A store has a generation, 1 when it is made. Setting it, durably, shuts out all who opened the store before, in this
+	 * process and in others, but for `store` itself: what they commit() or sync() afterwards gives PS_E_MOVED and changes nothing
+	 * (batches that were being committed are finished first). `generation` must be above the present one: PS_E_INVALID. */
+	int (*generation)(struct ps_store *store, uint64_t *ret_generation);
+	int (*set_generation)(struct ps_store *store, uint64_t generation);
+
 	/* Optional (NULL: core asks stale() every few seconds while a session waits). Calls `changed` from
 	 * any thread, soon after somebody else changed the mailbox, until unwatch(). */
 	int (*watch)(struct ps_mbox *mbox, void (*changed)(void *arg), void *arg, void **ret_watch);
 	void (*unwatch)(void *watch);
+
+	/* Optional (NULL: nothing beyond what core finds by reading all through this contract). Looks at what lies on disk as only
+	 * the backend can: structure, counters, leftovers. Calls `fault` with one sentence for each thing that is not right; changes
+	 * nothing. The store may be in use. */
+	int (*check)(struct ps_store *store, void (*fault)(void *arg, const char *sentence), void *arg);
+	/* Optional (NULL: there is nothing to win). Gives room that deleted mail left back to the file system, while the store is in
+	 * use. A crash in it loses nothing. */
+	int (*compact)(struct ps_store *store, uint64_t *ret_octets);
 };
 
 /* The keyword bit of `name` in a table as keywords() gives it, or -1. */

@@ -9,6 +9,7 @@
  * The ABI ledger. An addition at the end of a struct, or an enum value more, raises the minor number:
  * older plugins go on loading. Anything else raises the major one. Before 1.0 any change may raise it.
  *   0.1  first
+ *   0.2  backend.h: a batch has a token and a modseq; PS_OP_IDENTITY; generations, check, compact
  */
 #ifndef POSTERN_PLUGIN_H
 #define POSTERN_PLUGIN_H
@@ -18,7 +19,7 @@
 #include "postern/settings.h"
 
 #define PS_ABI_MAJOR 0u
-#define PS_ABI_MINOR 1u
+#define PS_ABI_MINOR 2u
 #define PS_ABI       ((PS_ABI_MAJOR << 16) | PS_ABI_MINOR)
 
 enum ps_plugin_kind {
