@@ -5,8 +5,8 @@
  */
 #include <stdlib.h>
 #include <time.h>
-#include "core/store/mailbox.h"
 #include "core/store/set.h"
+#include "core/store/view.h"
 
 /* Bare LFs are gathered here, so that the backend is not called for every line. */
 enum {
@@ -29,6 +29,8 @@ struct ps_append {
 	int failed; /* the first error: all or none */
 	struct ps_op *ops;
 	size_t count, cap;
+	struct ps_view *view; /* with the message that is replaced; NULL: none is */
+	struct ps_range replaced;
 };
 
 int ps_append_open(struct ps_user *user, const char *mailbox, struct ps_append **ret_append)
@@ -212,21 +214,73 @@ static void merge_results(const struct ps_op_result *results, size_t count, stru
 	*ret_result = merged;
 }
 
+void ps_append_replaces(struct ps_append *append, struct ps_view *view, uint32_t uid)
+{
+	append->view = view;
+	append->replaced = (struct ps_range){uid, uid};
+}
+
+static int found(void *arg, const struct ps_row *row)
+{
+	*(bool *)arg = row != NULL;
+	return 0;
+}
+
+/* Whether the message to be replaced is there yet. If it goes between this and the commit, that is as if it had gone just
+ * after: the one is stored, the other is not. */
+static int check_replaced(const struct ps_append *append)
+{
+	const struct ps_backend *ops = append->user->ops;
+	bool there = false;
+	struct ps_read *read;
+	int r;
+
+	if (append->view->read_only)
+		return ps_fail(PS_E_ACCESS, "the mailbox is open read-only");
+	if ((r = ops->read_begin(append->user->store, &read)) < 0)
+		return r;
+	r = ops->scan(read, append->view->mailbox->mbox, append->replaced, 0, found, &there);
+	ops->read_end(read);
+	return r == 0 && !there ? ps_fail(PS_E_GONE, "what is to be replaced is no more") : r;
+}
+
+/* The batch with one operation more. */
+static void add_expunge(struct ps_append *append, struct ps_batch *batch)
+{
+	append->ops = ps_pool_grow(append->pool, append->ops, append->count, &append->cap, sizeof *append->ops);
+	append->ops[append->count] = (struct ps_op){
+		.kind = PS_OP_EXPUNGE,
+		.mbox = append->view->mailbox->mbox,
+		.uids = &append->replaced,
+		.uid_count = 1,
+	};
+	batch->ops = append->ops;
+	batch->count++;
+}
+
 int ps_append_commit(struct ps_append *append, struct ps_pool *pool, struct ps_op_result *ret_result)
 {
 	struct ps_batch batch = {.ops = append->ops, .count = append->count, .pool = append->pool};
+	size_t messages = append->count;
 	int r;
 
 	if (append->failed)
 		return append->failed;
-	if (append->count == 0)
+	if (messages == 0)
 		return ps_fail(PS_E_INVALID, "append: there is no message");
-	batch.results = PS_NEWV(append->pool, struct ps_op_result, append->count);
+	if (append->view) {
+		if ((r = check_replaced(append)) < 0)
+			return r;
+		add_expunge(append, &batch);
+	}
+	batch.results = PS_NEWV(append->pool, struct ps_op_result, batch.count);
 	append->count = 0; /* the staged messages are the backend's now */
 	if ((r = ps_commit(append->user, &batch)) < 0)
 		return r;
-	merge_results(batch.results, batch.count, pool, ret_result);
+	merge_results(batch.results, messages, pool, ret_result);
 	ps_mailbox_refresh(append->mailbox, NULL);
+	if (append->view && append->view->mailbox != append->mailbox)
+		ps_mailbox_refresh(append->view->mailbox, append->view);
 	return 0;
 }
 

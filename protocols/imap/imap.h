@@ -127,7 +127,7 @@ enum imap_next imap_no_target(struct imap_cmd *cmd, int err);
 enum imap_next imap_refuse(struct imap_cmd *cmd, int err, const char *usage);
 struct ps_buf *imap_output(struct imap *imap);
 
-/* ---- cmd_append.c */
+/* ---- append.c */
 /* Octets that a message may have. */
 uint64_t imap_append_limit(const struct imap *imap);
 

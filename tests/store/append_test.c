@@ -164,6 +164,39 @@ START_TEST(what_is_not_committed_leaves_nothing)
 }
 END_TEST
 
+START_TEST(a_replaced_message_goes_as_the_other_comes)
+{
+	struct ps_mailbox_info inbox, sent;
+	struct ps_op_result result;
+	struct ps_append *append;
+	struct ps_view *view;
+
+	test_append(user, "Sent", "old\r\n", 0);
+	ck_assert_ok(ps_view_open(user, "Sent", false, NULL, NULL, &view));
+	for (int again = 0; again < 2; again++) {
+		append = begin();
+		ps_append_replaces(append, view, 1);
+		ck_assert_ok(ps_append_write(append, ps_bytes_str("new\r\n")));
+		ck_assert_ok(ps_append_end(append));
+		ck_assert_int_eq(ps_append_commit(append, pool, &result), again ? PS_E_GONE : 0);
+		ps_append_close(append);
+		ck_assert_ok(ps_user_status(user, "INBOX", &inbox));
+		ck_assert_uint_eq(inbox.messages, 1);
+		ck_assert_ok(ps_user_status(user, "Sent", &sent));
+		ck_assert_uint_eq(sent.messages, 0);
+	}
+	ck_assert_uint_eq(result.new_count, 1);
+	ps_view_close(view);
+	ck_assert_ok(ps_view_open(user, "INBOX", true, NULL, NULL, &view));
+	append = begin();
+	ps_append_replaces(append, view, 1);
+	ck_assert_ok(ps_append_end(append));
+	ck_assert_int_eq(ps_append_commit(append, pool, &result), PS_E_ACCESS);
+	ps_append_close(append);
+	ps_view_close(view);
+}
+END_TEST
+
 enum {
 	THREADS = 6,
 	EACH = 40
@@ -239,6 +272,7 @@ int main(void)
 	tcase_add_test(tc, a_message_beyond_the_limit_is_refused_and_so_is_all);
 	tcase_add_test(tc, several_messages_come_together);
 	tcase_add_test(tc, what_is_not_committed_leaves_nothing);
+	tcase_add_test(tc, a_replaced_message_goes_as_the_other_comes);
 	tcase_add_test(tc, appends_of_many_threads_are_all_there);
 	tcase_add_test(tc, sessions_come_and_go);
 	suite_add_tcase(suite, tc);

@@ -173,6 +173,9 @@ int ps_append_open(struct ps_user *user, const char *mailbox, struct ps_append *
 int ps_append_begin(struct ps_append *append, const struct ps_append_message *message);
 int ps_append_write(struct ps_append *append, struct ps_bytes octets); /* any line ends; stored as CRLF */
 int ps_append_end(struct ps_append *append);
+/* In the same batch a message of the view, which stays open until the commit, is expunged. Then the commit gives PS_E_GONE
+ * if it is no more, and PS_E_ACCESS if the view is read-only. */
+void ps_append_replaces(struct ps_append *append, struct ps_view *view, uint32_t uid);
 int ps_append_commit(struct ps_append *append, struct ps_pool *pool, struct ps_op_result *ret_result);
 void ps_append_close(struct ps_append *append); /* drops what was not committed */
 
