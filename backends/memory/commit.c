@@ -11,6 +11,7 @@ struct draft {
 	struct version *version;
 	bool *own; /* per mailbox: whether it is a copy of this draft's */
 	const struct ps_batch *batch;
+	uint64_t modseq; /* the batch's; 0: nothing has changed yet */
 };
 
 /* The place of an operation's mailbox in the draft, which may be changed then. */
@@ -36,9 +37,22 @@ static struct box *make_own(struct draft *draft, struct box *box)
 	return draft->version->boxes[at];
 }
 
-static uint64_t next_modseq(struct draft *draft, struct box *box)
+static uint64_t batch_modseq(struct draft *draft)
 {
-	box->highest_modseq = ++draft->version->modseq;
+	struct version *version = draft->version;
+
+	if (draft->modseq == 0) {
+		draft->modseq = version->modseq + 1;
+		if (draft->batch->modseq > draft->modseq)
+			draft->modseq = draft->batch->modseq;
+		version->modseq = draft->modseq;
+	}
+	return draft->modseq;
+}
+
+static uint64_t note_change(struct draft *draft, struct box *box)
+{
+	box->highest_modseq = batch_modseq(draft);
 	return box->highest_modseq;
 }
 
@@ -157,7 +171,10 @@ static int op_append(struct draft *draft, const struct ps_op *op, struct ps_op_r
 	row.save_date = op->save_date ? op->save_date : time(NULL);
 	row.email_id = is_zero(&op->email_id) ? new_id() : op->email_id;
 	row.size = op->size ? op->size : op->staged->octets.len;
-	row.modseq = next_modseq(draft, box);
+	result->modseq = note_change(draft, box);
+	if (op->modseq > result->modseq)
+		return ps_fail(PS_E_INVALID, "a modseq above the batch's");
+	row.modseq = op->modseq ? op->modseq : result->modseq;
 	message = message_create(&op->staged->octets, op->cache);
 	r = add_row(box, row, message);
 	message_unref(message);
@@ -165,7 +182,6 @@ static int op_append(struct draft *draft, const struct ps_op *op, struct ps_op_r
 		return r;
 	add_uid(draft->batch->pool, &result->new_uids, &result->new_count, row.uid);
 	result->uid_validity = box->uid_validity;
-	result->modseq = row.modseq;
 	return 0;
 }
 
@@ -187,29 +203,33 @@ static void change_row(struct ps_row *row, const struct ps_op *op, uint64_t keyw
 
 static int op_flags(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
-	uint64_t keywords;
+	bool have_keywords = false;
+	uint64_t keywords = 0;
 	struct box *box;
 	int r = draft_box(draft, op->mbox, &box);
 
 	if (r < 0)
 		return r;
 	box = make_own(draft, box);
-	if ((r = keyword_mask(box, op->keywords, op->flag_mode != PS_FLAGS_REMOVE, &keywords)) < 0)
-		return r;
 	for (size_t i = 0; i < box->row_count; i++) {
 		struct ps_row *row = &box->rows[i].row, after = *row;
 
 		if (!in_ranges(op, row->uid))
 			continue;
-		if (row->modseq > op->unchanged_since && row->modseq != result->modseq) {
+		if (row->modseq > op->unchanged_since) {
 			add_uid(draft->batch->pool, &result->modified, &result->modified_count, row->uid);
 			continue;
 		}
+		/* Not before there is a message that gets them: a keyword that none has needs no bit. */
+		if (!have_keywords &&
+		    (r = keyword_mask(box, op->keywords, op->flag_mode != PS_FLAGS_REMOVE, &keywords)) < 0)
+			return r;
+		have_keywords = true;
 		change_row(&after, op, keywords);
 		if (after.flags == row->flags && after.keywords == row->keywords)
 			continue;
 		if (!result->modseq)
-			result->modseq = next_modseq(draft, box);
+			result->modseq = note_change(draft, box);
 		after.modseq = result->modseq;
 		*row = after;
 	}
@@ -230,7 +250,7 @@ static void remove_rows(struct draft *draft, const struct ps_op *op, struct box 
 			continue;
 		}
 		if (!*modseq)
-			*modseq = next_modseq(draft, box);
+			*modseq = note_change(draft, box);
 		box->highest_modseq = *modseq;
 		add_gone(box, row->row.uid, *modseq);
 		message_unref(row->message);
@@ -270,7 +290,7 @@ static int copy_row(struct draft *draft, const struct box *from, struct row row,
 	int r;
 
 	if (!result->modseq)
-		result->modseq = next_modseq(draft, to);
+		result->modseq = note_change(draft, to);
 	copy.uid = to->uid_next;
 	copy.modseq = result->modseq;
 	copy.save_date = time(NULL);
@@ -333,7 +353,11 @@ static int op_create(struct draft *draft, const struct ps_op *op, struct ps_op_r
 
 	if (version_find_name(version, op->name) >= 0)
 		return ps_fail(PS_E_EXISTS, "mailbox %s exists", op->name);
+	if (!is_zero(&op->mailbox_id) && version_find_id(version, &op->mailbox_id) >= 0)
+		return ps_fail(PS_E_EXISTS, "another mailbox has the id that %s is to get", op->name);
 	box = box_create(op->name);
+	if (!is_zero(&op->mailbox_id))
+		box->id = op->mailbox_id;
 	box->special_uses = op->attributes & PS_MBOX_SPECIAL_USES;
 	box->uid_validity = op->uid_validity ? op->uid_validity : new_validity(version);
 	if (box->uid_validity > version->last_validity)
@@ -343,7 +367,7 @@ static int op_create(struct draft *draft, const struct ps_op *op, struct ps_op_r
 	draft->own[version->box_count] = true;
 	version->boxes[version->box_count++] = box;
 	result->uid_validity = box->uid_validity;
-	result->modseq = next_modseq(draft, box);
+	result->modseq = note_change(draft, box);
 	return 0;
 }
 
@@ -376,7 +400,7 @@ static int op_rename(struct draft *draft, const struct ps_op *op, struct ps_op_r
 	box = make_own(draft, box);
 	free(box->name);
 	box->name = ps_strdup(op->new_name);
-	result->modseq = next_modseq(draft, box);
+	result->modseq = note_change(draft, box);
 	return 0;
 }
 
@@ -395,7 +419,7 @@ static int op_delete(struct draft *draft, const struct ps_op *op, struct ps_op_r
 	draft->own[at] = draft->own[last];
 	version->box_count = last;
 	box_unref(box);
-	result->modseq = ++version->modseq;
+	result->modseq = batch_modseq(draft);
 	return 0;
 }
 
@@ -428,8 +452,75 @@ static int op_attributes(struct draft *draft, const struct ps_op *op, struct ps_
 		return r;
 	box = make_own(draft, box);
 	box->special_uses = op->attributes & PS_MBOX_SPECIAL_USES;
-	result->modseq = next_modseq(draft, box);
+	result->modseq = note_change(draft, box);
 	return 0;
+}
+
+static bool is_new_identity(const struct box *box, const struct ps_op *op)
+{
+	return (op->uid_validity && op->uid_validity != box->uid_validity) ||
+	       (!is_zero(&op->mailbox_id) && memcmp(&op->mailbox_id, &box->id, sizeof box->id) != 0);
+}
+
+static int op_identity(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+{
+	struct version *version = draft->version;
+	struct box *box;
+	ptrdiff_t other;
+	int r = find_name(draft, op->name, &box);
+
+	if (r < 0)
+		return r;
+	other = is_zero(&op->mailbox_id) ? -1 : version_find_id(version, &op->mailbox_id);
+	if (other >= 0 && version->boxes[other] != box)
+		return ps_fail(PS_E_EXISTS, "another mailbox has the id that %s is to get", op->name);
+	if (is_new_identity(box, op) && box->row_count > 0)
+		return ps_fail(PS_E_INVALID, "mailbox %s is not empty", op->name);
+	box = make_own(draft, box);
+	if (!is_zero(&op->mailbox_id))
+		box->id = op->mailbox_id;
+	if (op->uid_validity)
+		box->uid_validity = op->uid_validity;
+	if (box->uid_validity > version->last_validity)
+		version->last_validity = box->uid_validity;
+	if (op->uid_next > box->uid_next)
+		box->uid_next = op->uid_next;
+	box->gone_count = 0;
+	result->uid_validity = box->uid_validity;
+	result->modseq = box->vanished_since = note_change(draft, box);
+	return 0;
+}
+
+/* ---- tokens -------------------------------------------------------------------------------- */
+
+static bool has_token(struct mail *mail, struct ps_bytes token)
+{
+	struct token **at = &mail->tokens;
+	time_t oldest = time(NULL) - PS_TOKEN_SECONDS;
+
+	while (*at && (*at)->when >= oldest) {
+		if (ps_bytes_eq(ps_bytes((*at)->octets, (*at)->len), token))
+			return true;
+		at = &(*at)->next;
+	}
+	while (*at) { /* from here on they are too old */
+		struct token *old = *at;
+
+		*at = old->next;
+		free(old);
+	}
+	return false;
+}
+
+static void keep_token(struct mail *mail, struct ps_bytes token)
+{
+	struct token *kept = ps_zalloc(sizeof *kept);
+
+	kept->when = time(NULL);
+	kept->len = token.len;
+	memcpy(kept->octets, token.ptr, token.len);
+	kept->next = mail->tokens;
+	mail->tokens = kept;
 }
 
 /* ---- commit -------------------------------------------------------------------------------- */
@@ -440,6 +531,7 @@ static int (*const operations[])(struct draft *draft, const struct ps_op *op, st
 	[PS_OP_MOVE] = op_move,           [PS_OP_CREATE] = op_create,
 	[PS_OP_RENAME] = op_rename,       [PS_OP_DELETE] = op_delete,
 	[PS_OP_SUBSCRIBE] = op_subscribe, [PS_OP_ATTRIBUTES] = op_attributes,
+	[PS_OP_IDENTITY] = op_identity,
 };
 
 static int run_batch(struct draft *draft, struct ps_batch *batch)
@@ -456,20 +548,20 @@ static int run_batch(struct draft *draft, struct ps_batch *batch)
 	return r;
 }
 
-static void publish(struct ps_store *store, struct version *version)
+static void publish(struct mail *mail, struct version *version)
 {
 	struct version *old;
 
-	pthread_mutex_lock(&store->lock);
-	old = store->version;
-	store->version = version;
-	pthread_mutex_unlock(&store->lock);
+	pthread_mutex_lock(&mail->lock);
+	old = mail->version;
+	mail->version = version;
+	pthread_mutex_unlock(&mail->lock);
 	version_unref(old);
 }
 
-static void commit_batch(struct ps_store *store, struct ps_batch *batch)
+void memory_apply(struct mail *mail, struct ps_batch *batch)
 {
-	struct draft draft = {.version = version_copy(store->version), .batch = batch};
+	struct draft draft = {.version = version_copy(mail->version), .batch = batch};
 
 	draft.own = ps_zalloc(draft.version->box_count);
 	batch->err = run_batch(&draft, batch);
@@ -477,9 +569,25 @@ static void commit_batch(struct ps_store *store, struct ps_batch *batch)
 		memset(batch->results, 0, batch->count * sizeof *batch->results);
 		version_unref(draft.version);
 	} else {
-		publish(store, draft.version);
+		publish(mail, draft.version);
 	}
 	free(draft.own);
+}
+
+static void commit_batch(struct mail *mail, struct ps_batch *batch)
+{
+	batch->repeated = batch->token.len > 0 && has_token(mail, batch->token);
+	batch->err = 0;
+	if (batch->token.len > PS_TOKEN_MAX)
+		batch->err = ps_fail(PS_E_INVALID, "a token of %zu octets", batch->token.len);
+	else if (!batch->repeated)
+		memory_apply(mail, batch);
+	if (batch->err == 0 && batch->token.len > 0 && !batch->repeated)
+		keep_token(mail, batch->token);
+}
+
+static void drop_staged(const struct ps_batch *batch)
+{
 	for (size_t i = 0; i < batch->count; i++) {
 		if (batch->ops[i].staged) {
 			ps_buf_finish(&batch->ops[i].staged->octets);
@@ -490,9 +598,19 @@ static void commit_batch(struct ps_store *store, struct ps_batch *batch)
 
 int memory_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count)
 {
-	pthread_mutex_lock(&store->commit_lock);
-	for (size_t i = 0; i < count; i++)
-		commit_batch(store, batches[i]);
-	pthread_mutex_unlock(&store->commit_lock);
-	return 0;
+	struct mail *mail = store->mail;
+	int r = 0;
+
+	pthread_mutex_lock(&mail->commit_lock);
+	if (store->generation != mail->generation)
+		r = ps_fail(PS_E_MOVED, "the store of %s has another generation", mail->user);
+	for (size_t i = 0; i < count; i++) {
+		if (r == 0)
+			commit_batch(mail, batches[i]);
+		else
+			batches[i]->err = r;
+		drop_staged(batches[i]);
+	}
+	pthread_mutex_unlock(&mail->commit_lock);
+	return r;
 }

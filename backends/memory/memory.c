@@ -9,68 +9,118 @@
 /* Mail lives as long as the process: who opens a user's store again finds it as it was. */
 static struct {
 	pthread_mutex_t lock;
-	struct ps_store *stores;
+	struct mail *mails;
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static struct ps_store *find_store(const char *user)
+static struct mail *find_mail(const char *user)
 {
-	struct ps_store *store = registry.stores;
+	struct mail *mail = registry.mails;
 
-	while (store && strcmp(store->user, user) != 0)
-		store = store->next;
-	return store;
+	while (mail && strcmp(mail->user, user) != 0)
+		mail = mail->next;
+	return mail;
 }
 
 /* With INBOX, which every store has. */
-static int store_create(const char *user, struct ps_store **ret_store)
+static int mail_create(const char *user, struct mail **ret_mail)
 {
-	struct ps_store *store = ps_zalloc(sizeof *store);
+	struct mail *mail = ps_zalloc(sizeof *mail);
 	struct ps_op inbox = {.kind = PS_OP_CREATE, .name = "INBOX"};
 	struct ps_op_result result = {0};
-	struct ps_batch batch = {.ops = &inbox, .count = 1, .results = &result}, *batches = &batch;
+	struct ps_batch batch = {.ops = &inbox, .count = 1, .results = &result};
 
-	store->user = ps_strdup(user);
-	pthread_mutex_init(&store->lock, NULL);
-	pthread_mutex_init(&store->commit_lock, NULL);
-	store->version = version_create();
-	memory_commit(store, &batches, 1);
-	store->next = registry.stores;
-	registry.stores = store;
-	*ret_store = store;
+	mail->user = ps_strdup(user);
+	mail->generation = 1;
+	pthread_mutex_init(&mail->lock, NULL);
+	pthread_mutex_init(&mail->commit_lock, NULL);
+	mail->version = version_create();
+	memory_apply(mail, &batch);
+	mail->next = registry.mails;
+	registry.mails = mail;
+	*ret_mail = mail;
 	return batch.err;
+}
+
+static int get_mail(const struct ps_store_args *args, struct mail **ret_mail)
+{
+	struct mail *mail = find_mail(args->user);
+
+	if (mail) {
+		*ret_mail = mail;
+		return 0;
+	}
+	if (args->generation > 1)
+		return ps_fail(PS_E_MOVED, "user %s has no store in memory any more", args->user);
+	if (!args->create)
+		return ps_fail(PS_E_NOTFOUND, "user %s has no store in memory", args->user);
+	return mail_create(args->user, ret_mail);
 }
 
 static int memory_open(const struct ps_store_args *args, struct ps_store **ret_store)
 {
-	struct ps_store *store;
-	int r = 0;
+	struct mail *mail;
+	uint64_t generation;
+	int r;
 
 	pthread_mutex_lock(&registry.lock);
-	store = find_store(args->user);
-	if (!store && args->create)
-		r = store_create(args->user, &store);
-	else if (!store)
-		r = ps_fail(PS_E_NOTFOUND, "user %s has no store in memory", args->user);
+	r = get_mail(args, &mail);
 	pthread_mutex_unlock(&registry.lock);
-	if (r == 0)
-		*ret_store = store;
-	return r;
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&mail->commit_lock);
+	generation = mail->generation;
+	pthread_mutex_unlock(&mail->commit_lock);
+	if (args->generation && args->generation != generation)
+		return ps_fail(PS_E_MOVED, "the store of %s has generation %llu", args->user,
+			       (unsigned long long)generation);
+	*ret_store = ps_zalloc(sizeof **ret_store);
+	**ret_store = (struct ps_store){.mail = mail, .generation = generation};
+	return 0;
 }
 
 static void memory_close(struct ps_store *store)
 {
-	(void)store;
+	free(store);
 }
+
+/* ---- generations --------------------------------------------------------------------------- */
+
+static int memory_generation(struct ps_store *store, uint64_t *ret_generation)
+{
+	pthread_mutex_lock(&store->mail->commit_lock);
+	*ret_generation = store->mail->generation;
+	pthread_mutex_unlock(&store->mail->commit_lock);
+	return 0;
+}
+
+static int memory_set_generation(struct ps_store *store, uint64_t generation)
+{
+	struct mail *mail = store->mail;
+	int r = 0;
+
+	pthread_mutex_lock(&mail->commit_lock);
+	if (store->generation != mail->generation)
+		r = ps_fail(PS_E_MOVED, "the store of %s has another generation", mail->user);
+	else if (generation <= mail->generation)
+		r = ps_fail(PS_E_INVALID, "generation %llu is not above the present one",
+			    (unsigned long long)generation);
+	else
+		store->generation = mail->generation = generation;
+	pthread_mutex_unlock(&mail->commit_lock);
+	return r;
+}
+
+/* ---- mailboxes ----------------------------------------------------------------------------- */
 
 static int memory_mailbox_open(struct ps_store *store, const char *name, struct ps_mbox **ret_mbox)
 {
-	struct version *version = version_get(store);
+	struct version *version = version_get(store->mail);
 	ptrdiff_t at = version_find_name(version, name);
 	int r = 0;
 
 	if (at >= 0) {
 		*ret_mbox = ps_zalloc(sizeof **ret_mbox);
-		(*ret_mbox)->store = store;
+		(*ret_mbox)->mail = store->mail;
 		(*ret_mbox)->id = version->boxes[at]->id;
 	} else {
 		r = ps_fail(PS_E_NOTFOUND, "mailbox %s does not exist", name);
@@ -94,9 +144,14 @@ static int memory_stale(struct ps_store *store, struct ps_mbox *mbox)
 
 static int memory_sync(struct ps_store *store, struct ps_mbox *mbox)
 {
-	(void)store;
+	int r = 0;
+
 	(void)mbox;
-	return 0;
+	pthread_mutex_lock(&store->mail->commit_lock);
+	if (store->generation != store->mail->generation)
+		r = ps_fail(PS_E_MOVED, "the store of %s has another generation", store->mail->user);
+	pthread_mutex_unlock(&store->mail->commit_lock);
+	return r;
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -105,7 +160,7 @@ static int memory_read_begin(struct ps_store *store, struct ps_read **ret_read)
 {
 	struct ps_read *read = ps_zalloc(sizeof *read);
 
-	read->version = version_get(store);
+	read->version = version_get(store->mail);
 	*ret_read = read;
 	return 0;
 }
@@ -136,7 +191,7 @@ static struct ps_mailbox_info box_info(const struct version *version, const stru
 		.uid_validity = box->uid_validity,
 		.uid_next = box->uid_next,
 		.highest_modseq = box->highest_modseq,
-		.vanished_since = 1,
+		.vanished_since = box->vanished_since,
 		.messages = (uint32_t)box->row_count,
 		.unseen = box->unseen,
 		.deleted = box->deleted,
@@ -235,7 +290,7 @@ static int memory_cache(struct ps_read *read, struct ps_mbox *mbox, uint32_t uid
 
 static int get_message(struct ps_mbox *mbox, uint32_t uid, struct message **ret_message)
 {
-	struct version *version = version_get(mbox->store);
+	struct version *version = version_get(mbox->mail);
 	ptrdiff_t at = version_find_id(version, &mbox->id);
 	const struct row *row = at >= 0 ? box_find(version->boxes[at], uid) : NULL;
 
@@ -337,6 +392,8 @@ static const struct ps_backend memory_backend = {
 	.stage_finish = memory_stage_finish,
 	.stage_drop = memory_stage_drop,
 	.commit = memory_commit,
+	.generation = memory_generation,
+	.set_generation = memory_set_generation,
 };
 
 PS_PLUGIN_EXPORT = {

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 #include "postern/backend.h"
 
 /* A message's octets; shared by its copies. */
@@ -41,6 +42,7 @@ struct box {
 	uint32_t uid_validity;
 	uint32_t uid_next;
 	uint64_t highest_modseq;
+	uint64_t vanished_since;
 	uint32_t unseen, deleted;
 	uint64_t size;
 	struct row *rows; /* by UID */
@@ -61,16 +63,32 @@ struct version {
 	size_t subscribed_count;
 };
 
-struct ps_store {
-	struct ps_store *next; /* in the registry, for as long as the process lives */
+struct token {
+	struct token *next;
+	time_t when;
+	size_t len;
+	uint8_t octets[PS_TOKEN_MAX];
+};
+
+/* A user's mail. */
+struct mail {
+	struct mail *next; /* in the registry, for as long as the process lives */
 	char *user;
 	pthread_mutex_t lock; /* of the pointer */
 	struct version *version;
-	pthread_mutex_t commit_lock;
+	pthread_mutex_t commit_lock; /* and what only a commit touches: */
+	uint64_t generation;
+	struct token *tokens; /* the newest first */
+};
+
+/* What open() gives: the mail, and the generation that it had then. */
+struct ps_store {
+	struct mail *mail;
+	uint64_t generation; /* under mail->commit_lock */
 };
 
 struct ps_mbox {
-	struct ps_store *store;
+	struct mail *mail;
 	struct ps_id id;
 };
 
@@ -94,12 +112,13 @@ const struct row *box_find(const struct box *box, uint32_t uid);
 struct version *version_create(void);
 struct version *version_copy(const struct version *version);
 void version_unref(struct version *version);
-struct version *version_get(struct ps_store *store); /* a reference to the present one */
+struct version *version_get(struct mail *mail); /* a reference to the present one */
 ptrdiff_t version_find_name(const struct version *version, const char *name);
 ptrdiff_t version_find_id(const struct version *version, const struct ps_id *id);
 bool version_is_subscribed(const struct version *version, const char *name);
 
 /* commit.c */
+void memory_apply(struct mail *mail, struct ps_batch *batch); /* with the commit lock */
 int memory_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count);
 
 #endif

@@ -42,6 +42,7 @@ struct box *box_create(const char *name)
 	atomic_init(&box->refs, 1);
 	box->name = ps_strdup(name);
 	box->uid_next = 1;
+	box->vanished_since = 1;
 	while (getrandom(&box->id, sizeof box->id, 0) != (ssize_t)sizeof box->id)
 		;
 	return box;
@@ -150,14 +151,14 @@ void version_unref(struct version *version)
 	free(version);
 }
 
-struct version *version_get(struct ps_store *store)
+struct version *version_get(struct mail *mail)
 {
 	struct version *version;
 
-	pthread_mutex_lock(&store->lock);
-	version = store->version;
+	pthread_mutex_lock(&mail->lock);
+	version = mail->version;
 	atomic_fetch_add(&version->refs, 1);
-	pthread_mutex_unlock(&store->lock);
+	pthread_mutex_unlock(&mail->lock);
 	return version;
 }
 

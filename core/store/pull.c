@@ -70,11 +70,16 @@ static int read_changes(const struct ps_mailbox *mailbox, struct ps_read *read, 
 {
 	const struct ps_backend *ops = mailbox->user->ops;
 	uint64_t since = mailbox->state.highest_modseq;
-	struct ps_range all = {1, UINT32_MAX};
+	/* A message that came may have an older modseq, when it is the copy of another store's. */
+	struct ps_range all = {1, UINT32_MAX}, known = {1, mailbox->state.uid_next - 1},
+			unknown = {mailbox->state.uid_next, UINT32_MAX};
 	int r;
 
 	*ret_whole = !mailbox->state.snapshot || since < pull->info.vanished_since;
-	if ((r = ops->scan(read, mailbox->mbox, all, *ret_whole ? 0 : since, take_row, pull)) < 0 || *ret_whole)
+	if (*ret_whole)
+		return ops->scan(read, mailbox->mbox, all, 0, take_row, pull);
+	if ((r = ops->scan(read, mailbox->mbox, known, since, take_row, pull)) < 0 ||
+	    (r = ops->scan(read, mailbox->mbox, unknown, 0, take_row, pull)) < 0)
 		return r;
 	r = ops->vanished(read, mailbox->mbox, since, take_gone, pull);
 	ps_ranges_sort(&pull->gone);

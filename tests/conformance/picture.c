@@ -197,6 +197,12 @@ static void put_row(struct kit *kit, struct picture *p, const struct ps_row *row
 	p->count++;
 }
 
+static void must_all_be_above(const struct gathering *g, uint64_t since)
+{
+	for (size_t i = 0; i < g->count; i++)
+		must(g->rows[i].modseq > since, "UID %u has not changed since", g->rows[i].uid);
+}
+
 void kit_catch_up(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox, const struct picture *before)
 {
 	struct picture now = kit_picture(kit, store, mbox), p = *before;
@@ -210,12 +216,13 @@ void kit_catch_up(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox,
 	p.rows = before->count ? ps_pool_memdup(kit->pool, before->rows, before->count * sizeof *p.rows) : NULL;
 	must_ok(kit->ops->read_begin(store, &read));
 	must_ok(kit->ops->scan(read, mbox, (struct ps_range){1, UINT32_MAX}, since, take_row, &g));
+	must_all_be_above(&g, since);
+	/* What came may have an older modseq: that of the store it was copied from. */
+	must_ok(kit->ops->scan(read, mbox, (struct ps_range){before->info.uid_next, UINT32_MAX}, 0, take_row, &g));
 	must_ok(kit->ops->vanished(read, mbox, since, take_vanished, &v));
 	kit->ops->read_end(read);
-	for (size_t i = 0; i < g.count; i++) {
-		must(g.rows[i].modseq > since, "UID %u has not changed since", g.rows[i].uid);
+	for (size_t i = 0; i < g.count; i++)
 		put_row(kit, &p, &g.rows[i]);
-	}
 	p.keywords = now.keywords;
 	p.keyword_count = now.keyword_count;
 	p.info.highest_modseq = now.info.highest_modseq;

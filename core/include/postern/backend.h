@@ -126,7 +126,8 @@ enum ps_op_kind {
 	/* mbox, staged, flags, keywords, internal_date; optional: save_date (0: now), email_id (zero: a
 	 * new one), uid (0: the next; else it must be >= uid_next: PS_E_INVALID), size and cache: what
 	 * ps_derive_finish() gave for the staged octets; modseq (0: the batch's): for a copy of another
-	 * store, at most the batch's. Result: new_uids. */
+	 * store, at most the batch's (PS_E_INVALID); the mailbox's highest_modseq becomes the batch's all the same.
+	 * Result: new_uids. */
 	PS_OP_APPEND,
 	/* mbox, uids, flag_mode, flags, keywords, unchanged_since. UIDs that do not exist are passed over.
 	 * A message that would not change keeps its modseq. Result: modified (those whose modseq is above
@@ -153,7 +154,8 @@ enum ps_op_kind {
 	PS_OP_ATTRIBUTES,
 	/* name; uid_validity (0: as it is), uid_next (raises it; 0: as it is), mailbox_id (zero: as it is): makes a mailbox the
 	 * copy of another store's, its INBOX among them. uid_validity and mailbox_id change in an empty mailbox only: PS_E_INVALID.
-	 * vanished_since becomes the batch's modseq. PS_E_NOTFOUND. */
+	 * vanished_since becomes the batch's modseq. Handles give PS_E_GONE when the id has changed: it is another mailbox then.
+	 * PS_E_NOTFOUND; PS_E_EXISTS when another mailbox has the id (CREATE too). */
 	PS_OP_IDENTITY,
 };
 
@@ -196,7 +198,8 @@ struct ps_op {
 
 /*
  * A token names a delivery, so that it can be tried again when nobody knows whether it succeeded: a batch whose token the
- * store has seen is not applied again. Tokens are kept, as durably as the batch itself, for at least PS_TOKEN_SECONDS.
+ * store has seen is not applied again, and has no results. Tokens are kept, as durably as the batch itself, for at least
+ * PS_TOKEN_SECONDS, wherever the messages go meanwhile. The token of a batch that was refused is not kept.
  */
 #define PS_TOKEN_MAX     64                 /* octets of a token */
 #define PS_TOKEN_SECONDS (7 * 24 * 60 * 60) /* longer than a queue tries */
@@ -207,7 +210,7 @@ struct ps_op_result {
 	struct ps_range *modified;
 	size_t modified_count;
 	uint32_t uid_validity; /* of the mailbox the new UIDs are in */
-	uint64_t modseq;       /* given to what this operation changed; 0 if it changed nothing */
+	uint64_t modseq;       /* the batch's, given to what this operation changed; 0 if it changed nothing */
 };
 
 /* An atomic batch: all of its operations or none. */
@@ -265,7 +268,8 @@ struct ps_backend {
 	/* Keyword names in the order of their bits, at most PS_KEYWORDS_MAX, "" for a free bit; valid until read_end(). */
 	int (*keywords)(struct ps_read *read, struct ps_mbox *mbox, const char *const **ret_names, size_t *ret_count);
 	/* Rows with UIDs in `uids` and a modseq above `changed_since` (0: all), by UID ascending. Costs what
-	 * it reports when changed_since is not 0. */
+	 * it reports when changed_since is not 0. A copy of another store's message may come with an older modseq: who
+	 * follows a mailbox asks for all from the uid_next that it knows, and for changes below that. */
 	int (*scan)(struct ps_read *read, struct ps_mbox *mbox, struct ps_range uids, uint64_t changed_since,
 		    ps_row_fn fn, void *arg);
 	/* UIDs expunged with a modseq above `since`; in no order, may repeat. */
@@ -295,7 +299,8 @@ struct ps_backend {
 
 	/* A store has a generation, 1 when it is made. Setting it, durably, shuts out all who opened the store before, in this
 	 * process and in others, but for `store` itself: what they commit() or sync() afterwards gives PS_E_MOVED and changes nothing
-	 * (batches that were being committed are finished first). `generation` must be above the present one: PS_E_INVALID. */
+	 * (batches that were being committed are finished first). Reading and staging go on as before. `generation` must be above
+	 * the present one: PS_E_INVALID. generation() gives the present one, also to who is shut out. */
 	int (*generation)(struct ps_store *store, uint64_t *ret_generation);
 	int (*set_generation)(struct ps_store *store, uint64_t generation);
 

@@ -93,13 +93,32 @@ int ps_index_rows(struct ps_index_txn *txn, uint64_t key, struct ps_range uids, 
 /* Those with a modseq above `since`, by UID; costs what it reports. */
 int ps_index_changed(struct ps_index_txn *txn, uint64_t key, struct ps_range uids, uint64_t since, ps_index_row_fn fn,
 		     void *arg);
+/* The row's modseq may lie below highest_modseq (PS_OP_APPEND with a modseq of its own): its place in the order of changes
+ * is that of its own modseq. The backend raises highest_modseq to the batch's. */
 int ps_index_row_put(struct ps_index_txn *txn, struct ps_index_box *box, const struct ps_row *row,
 		     struct ps_bytes locator);
 int ps_index_row_vanish(struct ps_index_txn *txn, struct ps_index_box *box, uint32_t uid, uint64_t modseq);
 int ps_index_vanished(struct ps_index_txn *txn, uint64_t key, uint64_t since, ps_range_fn fn, void *arg);
+/* For PS_OP_IDENTITY: forgets what vanished; vanished_since becomes `modseq`, highest_modseq at least that. */
+int ps_index_vanished_forget(struct ps_index_txn *txn, struct ps_index_box *box, uint64_t modseq);
 
 int ps_index_cache(struct ps_index_txn *txn, uint64_t key, uint32_t uid,
 		   struct ps_bytes *ret_cache); /* PS_E_NOTFOUND */
 int ps_index_cache_put(struct ps_index_txn *txn, uint64_t key, uint32_t uid, struct ps_bytes cache);
+
+/* Tokens of batches, or what stands for them. Each put forgets some that are older than PS_TOKEN_SECONDS by then. */
+struct ps_index_token {
+	struct ps_bytes octets; /* 1 to PS_TOKEN_MAX */
+	int64_t time;           /* seconds since 1970 */
+	uint32_t note;          /* the backend's */
+};
+/* Octets are valid until the next change or the end. */
+int ps_index_token(struct ps_index_txn *txn, struct ps_bytes token,
+		   struct ps_index_token *ret_token); /* PS_E_NOTFOUND */
+int ps_index_token_put(struct ps_index_txn *txn,
+		       const struct ps_index_token *token); /* in the place of an earlier one */
+typedef int (*ps_index_token_fn)(void *arg, const struct ps_index_token *token);
+/* All, the newest first; the callback changes nothing in the index. */
+int ps_index_tokens(struct ps_index_txn *txn, ps_index_token_fn fn, void *arg);
 
 #endif

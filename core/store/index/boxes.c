@@ -111,26 +111,6 @@ int ps_index_box_put(struct ps_index_txn *txn, struct ps_index_box *box)
 	return index_put(txn, DB_BOXES, index_val(&be, sizeof be), index_val(record, len + 4));
 }
 
-/* Removes all keys that begin with the mailbox's. */
-static int remove_below(struct ps_index_txn *txn, enum index_db db, uint64_t be)
-{
-	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor);
-
-	if (rc)
-		return index_fail(rc, "cursor");
-	while (rc == 0) {
-		MDB_val key = index_val(&be, sizeof be), value;
-
-		rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-		if (rc || key.mv_size < sizeof be || memcmp(key.mv_data, &be, sizeof be) != 0)
-			break;
-		rc = mdb_cursor_del(cursor, 0);
-	}
-	mdb_cursor_close(cursor);
-	return rc && rc != MDB_NOTFOUND ? index_fail(rc, "remove") : 0;
-}
-
 int ps_index_box_remove(struct ps_index_txn *txn, uint64_t key)
 {
 	static const enum index_db below[] = {DB_ROWS, DB_CHANGES, DB_VANISHED, DB_CACHE, DB_KEYWORDS};
@@ -139,7 +119,7 @@ int ps_index_box_remove(struct ps_index_txn *txn, uint64_t key)
 	int r = ps_index_box(txn, key, &box);
 
 	for (size_t i = 0; r == 0 && i < PS_ARRAY_LEN(below); i++)
-		r = remove_below(txn, below[i], be);
+		r = index_del_below(txn, below[i], be);
 	if (r == 0)
 		r = drop_name(txn, &box);
 	return r == 0 ? index_del(txn, DB_BOXES, index_val(&be, sizeof be)) : r;

@@ -153,8 +153,8 @@ static int open_mark(const char *path, int *ret_fd)
 
 static int open_dbs(struct ps_index *index)
 {
-	static const char *const names[DB_COUNT] = {"meta", "boxes",   "names",    "keywords",
-						    "rows", "changes", "vanished", "cache"};
+	static const char *const names[DB_COUNT] = {"meta",    "boxes",    "names", "keywords", "rows",
+						    "changes", "vanished", "cache", "tokens",   "token_times"};
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(index->env, NULL, 0, &txn);
 

@@ -22,6 +22,8 @@
  *   CHANGES   box modseq uid        nothing
  *   VANISHED  box modseq first-uid  last-uid
  *   CACHE     box uid               checksum, spare, octets
+ *   TOKENS    token                 struct token_record
+ *   TOKEN_TIMES  time token         nothing
  */
 enum index_db {
 	DB_META,
@@ -32,6 +34,8 @@ enum index_db {
 	DB_CHANGES,
 	DB_VANISHED,
 	DB_CACHE,
+	DB_TOKENS,
+	DB_TOKEN_TIMES,
 	DB_COUNT
 };
 
@@ -72,5 +76,7 @@ static inline MDB_val index_val(const void *data, size_t len)
 int index_get(struct ps_index_txn *txn, enum index_db db, MDB_val key, MDB_val *ret_value);
 int index_put(struct ps_index_txn *txn, enum index_db db, MDB_val key, MDB_val value);
 int index_del(struct ps_index_txn *txn, enum index_db db, MDB_val key); /* absent is fine */
+/* Removes all keys that begin with a mailbox's (as it lies in the key: big-endian). */
+int index_del_below(struct ps_index_txn *txn, enum index_db db, uint64_t be);
 
 #endif

@@ -313,6 +313,20 @@ int ps_index_row_vanish(struct ps_index_txn *txn, struct ps_index_box *box, uint
 	return box->vanished_count > VANISHED_MAX ? forget_vanished(txn, box) : 0;
 }
 
+int ps_index_vanished_forget(struct ps_index_txn *txn, struct ps_index_box *box, uint64_t modseq)
+{
+	uint64_t be = htobe64(box->key);
+	int r = index_del_below(txn, DB_VANISHED, be);
+
+	if (r < 0)
+		return r;
+	box->vanished_count = 0;
+	box->vanished_since = modseq;
+	if (modseq > box->highest_modseq)
+		box->highest_modseq = modseq;
+	return 0;
+}
+
 struct vanished_walk {
 	ps_range_fn fn;
 	void *arg;

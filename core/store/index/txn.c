@@ -183,6 +183,25 @@ int index_del(struct ps_index_txn *txn, enum index_db db, MDB_val key)
 	return rc && rc != MDB_NOTFOUND ? index_fail(rc, "delete") : 0;
 }
 
+int index_del_below(struct ps_index_txn *txn, enum index_db db, uint64_t be)
+{
+	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor);
+
+	if (rc)
+		return index_fail(rc, "cursor");
+	while (rc == 0) {
+		MDB_val key = index_val(&be, sizeof be), value;
+
+		rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+		if (rc || key.mv_size < sizeof be || memcmp(key.mv_data, &be, sizeof be) != 0)
+			break;
+		rc = mdb_cursor_del(cursor, 0);
+	}
+	mdb_cursor_close(cursor);
+	return rc && rc != MDB_NOTFOUND ? index_fail(rc, "remove") : 0;
+}
+
 int ps_index_meta(struct ps_index_txn *txn, const char *name, struct ps_bytes *ret_value)
 {
 	MDB_val value;

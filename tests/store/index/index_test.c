@@ -139,6 +139,102 @@ START_TEST(what_vanishes_together_is_one_range)
 }
 END_TEST
 
+START_TEST(a_copy_keeps_its_place_in_the_order_of_changes)
+{
+	struct ps_index_txn *txn = begin();
+	struct ps_index_box box = make_box(txn, "INBOX");
+	struct ps_range all = {1, UINT32_MAX};
+	struct ps_buf out = {0};
+
+	put_row(txn, &box, 1, 50);
+	put_row(txn, &box, 2, 20);
+	put_row(txn, &box, 3, 40);
+	ck_assert_uint_eq(box.highest_modseq, 50);
+	ck_assert_ok(ps_index_changed(txn, box.key, all, 20, list_row, &out));
+	ck_assert_str_eq(ps_buf_cstr(&out), "1 3 ");
+	put_row(txn, &box, 2, 60);
+	ps_buf_reset(&out);
+	ck_assert_ok(ps_index_changed(txn, box.key, all, 40, list_row, &out));
+	ck_assert_str_eq(ps_buf_cstr(&out), "1 2 ");
+	ps_index_end(txn);
+	ps_buf_finish(&out);
+}
+END_TEST
+
+START_TEST(what_vanished_is_forgotten_on_demand)
+{
+	struct ps_index_txn *txn = begin();
+	struct ps_index_box box = make_box(txn, "INBOX"), other = make_box(txn, "Other");
+	struct ps_buf out = {0};
+
+	for (uint32_t uid = 1; uid <= 3; uid++) {
+		put_row(txn, &box, uid, uid);
+		put_row(txn, &other, uid, uid);
+	}
+	ck_assert_ok(ps_index_row_vanish(txn, &box, 2, 4));
+	ck_assert_ok(ps_index_row_vanish(txn, &other, 2, 4));
+	ck_assert_ok(ps_index_vanished_forget(txn, &box, 9));
+	ck_assert_uint_eq(box.vanished_since, 9);
+	ck_assert_uint_eq(box.highest_modseq, 9);
+	ck_assert_uint_eq(box.vanished_count, 0);
+	ck_assert_ok(ps_index_vanished(txn, box.key, 0, list_range, &out));
+	ck_assert_ok(ps_index_vanished(txn, other.key, 0, list_range, &out));
+	ck_assert_str_eq(ps_buf_cstr(&out), "2:2 ");
+	ps_index_end(txn);
+	ps_buf_finish(&out);
+}
+END_TEST
+
+static void put_token(struct ps_index_txn *txn, const char *octets, int64_t time, uint32_t note)
+{
+	struct ps_index_token token = {.octets = ps_bytes_str(octets), .time = time, .note = note};
+
+	ck_assert_ok(ps_index_token_put(txn, &token));
+}
+
+static int list_token(void *arg, const struct ps_index_token *token)
+{
+	return ps_buf_printf(arg, "%.*s:%u ", (int)token->octets.len, (const char *)token->octets.ptr, token->note);
+}
+
+START_TEST(tokens_are_kept_in_the_order_of_time)
+{
+	struct ps_index_txn *txn = begin();
+	struct ps_index_token found;
+	struct ps_buf out = {0};
+
+	put_token(txn, "b", 1000, 1);
+	put_token(txn, "a", 2000, 0);
+	put_token(txn, "ab", 1500, 0);
+	put_token(txn, "b", 1700, 2);
+	ck_assert_ok(ps_index_tokens(txn, list_token, &out));
+	ck_assert_str_eq(ps_buf_cstr(&out), "a:0 b:2 ab:0 ");
+	ck_assert_ok(ps_index_token(txn, ps_bytes_str("b"), &found));
+	ck_assert_int_eq(found.time, 1700);
+	ck_assert_int_eq(ps_index_token(txn, ps_bytes_str("c"), &found), PS_E_NOTFOUND);
+	ps_index_end(txn);
+	ps_buf_finish(&out);
+}
+END_TEST
+
+START_TEST(old_tokens_are_forgotten)
+{
+	struct ps_index_txn *txn = begin();
+	struct ps_buf out = {0};
+	char name[] = "a";
+
+	for (int i = 0; i < 6; i++, name[0]++)
+		put_token(txn, name, 1000 + i, 0);
+	put_token(txn, "x", 1004 + PS_TOKEN_SECONDS, 0); /* a few with each */
+	put_token(txn, "y", 1004 + PS_TOKEN_SECONDS, 0);
+	put_token(txn, "z", 1004 + PS_TOKEN_SECONDS, 0);
+	ck_assert_ok(ps_index_tokens(txn, list_token, &out));
+	ck_assert_str_eq(ps_buf_cstr(&out), "z:0 y:0 x:0 f:0 e:0 ");
+	ps_index_end(txn);
+	ps_buf_finish(&out);
+}
+END_TEST
+
 START_TEST(two_mailboxes_change_places)
 {
 	struct ps_index_txn *txn = begin();
@@ -335,6 +431,10 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, rows_are_told_by_uid_and_by_change);
 	tcase_add_test(tc, what_vanishes_together_is_one_range);
+	tcase_add_test(tc, a_copy_keeps_its_place_in_the_order_of_changes);
+	tcase_add_test(tc, what_vanished_is_forgotten_on_demand);
+	tcase_add_test(tc, tokens_are_kept_in_the_order_of_time);
+	tcase_add_test(tc, old_tokens_are_forgotten);
 	tcase_add_test(tc, two_mailboxes_change_places);
 	tcase_add_test(tc, a_full_map_grows);
 	tcase_add_test(tc, a_read_sees_one_moment);
