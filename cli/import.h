@@ -80,11 +80,8 @@ int import_writer_finish(struct import_writer *writer, struct import_totals *ret
 /* ---- reading one message (import_text.c) ---- */
 
 struct import_text {
-	const uint8_t *data; /* NULL: read from fd */
-	int fd;
-	uint64_t offset; /* where it begins: after an mbox "From " line */
-	uint64_t length; /* octets as they lie there */
-	uint64_t size;   /* in CRLF form */
+	struct ps_body body; /* from after an mbox "From " line */
+	uint64_t size;       /* in CRLF form */
 };
 /* Looks at the whole file. PS_E_SYNTAX: no message; PS_E_INVALID: several. */
 int import_text_open(int fd, bool plain, struct import_text *ret_text);

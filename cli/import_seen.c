@@ -76,7 +76,7 @@ static int digest_of(struct import_seen *seen, uint32_t uid, uint8_t digest[32])
 
 	if (r < 0)
 		return r;
-	text = (struct import_text){.fd = body.fd, .offset = body.offset, .data = body.data, .length = body.length};
+	text = (struct import_text){.body = body};
 	r = import_text_digest(&text, digest);
 	ps_view_body_close(seen->view, &body);
 	return r;

@@ -11,20 +11,13 @@ int import_text_each(const struct import_text *text, int (*fn)(void *arg, struct
 	uint8_t octets[65536];
 	uint64_t at = 0;
 
-	if (text->data)
-		return fn(arg, ps_bytes(text->data, text->length));
-	while (at < text->length) {
-		size_t part = text->length - at < sizeof octets ? (size_t)(text->length - at) : sizeof octets;
-		ssize_t n = pread(text->fd, octets, part, (off_t)(text->offset + at));
-		int r;
+	while (at < text->body.length) {
+		struct ps_bytes piece;
+		int r = ps_body_piece(&text->body, at, octets, sizeof octets, &piece);
 
-		if (n < 0)
-			return ps_fail_errno("reading it");
-		if (n == 0)
-			return ps_fail(PS_E_STORAGE, "it became shorter while it was read");
-		if ((r = fn(arg, ps_bytes(octets, (size_t)n))) < 0)
+		if (r < 0 || (r = fn(arg, piece)) < 0)
 			return r;
-		at += (uint64_t)n;
+		at += piece.len;
 	}
 	return 0;
 }
@@ -80,7 +73,7 @@ int import_text_open(int fd, bool plain, struct import_text *ret_text)
 {
 	char start[1024];
 	ssize_t n = pread(fd, start, sizeof start, 0);
-	struct import_text text = {.fd = fd};
+	struct import_text text = {.body.fd = fd};
 	struct census census = {0};
 	const char *line_end;
 	struct stat st;
@@ -90,13 +83,13 @@ int import_text_open(int fd, bool plain, struct import_text *ret_text)
 		return ps_fail_errno("reading it");
 	line_end = memchr(start, '\n', (size_t)n);
 	if (n > 5 && memcmp(start, "From ", 5) == 0 && line_end)
-		text.offset = (uint64_t)(line_end - start) + 1;
+		text.body.offset = (uint64_t)(line_end - start) + 1;
 	else if (plain && !begins_with_field(ps_bytes(start, (size_t)n)))
 		return ps_fail(PS_E_SYNTAX, "it does not begin like a message");
-	text.length = (uint64_t)st.st_size - text.offset;
+	text.body.length = (uint64_t)st.st_size - text.body.offset;
 	if ((r = import_text_each(&text, count, &census)) < 0)
 		return r;
-	if (text.offset > 0 && census.separators > 0)
+	if (text.body.offset > 0 && census.separators > 0)
 		return ps_fail(PS_E_INVALID, "it is an mbox with several messages; only single messages are taken");
 	text.size = census.size;
 	*ret_text = text;

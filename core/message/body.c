@@ -25,29 +25,50 @@ struct ps_body_stream {
 	bool started; /* it is known where to begin */
 };
 
-/* The next raw octets, at most `max` and a piece. Those of a body in memory stay where they are. */
-static int next_piece(struct ps_body_stream *r, uint64_t max, struct ps_bytes *ret)
+static int piece_of_file(const struct ps_body *body, uint64_t at, uint8_t *space, size_t room,
+			 struct ps_bytes *ret_octets)
 {
-	size_t want = (size_t)(r->end - r->at < r->piece ? r->end - r->at : r->piece);
 	ssize_t n;
 
-	if (max < want)
-		want = (size_t)max;
-	if (r->body->data) {
-		*ret = ps_bytes(r->body->data + r->at, want);
-		r->at += want;
-		return 0;
-	}
 	do
-		n = pread(r->body->fd, r->raw, want, (off_t)(r->body->offset + r->at));
+		n = pread(body->fd, space, room, (off_t)(body->offset + at));
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return ps_fail_errno("read a message");
 	if (n == 0)
 		return ps_fail(PS_E_STORAGE, "a message is shorter than it was");
-	*ret = ps_bytes(r->raw, (size_t)n);
-	r->at += (uint64_t)n;
+	*ret_octets = ps_bytes(space, (size_t)n);
 	return 0;
+}
+
+int ps_body_piece(const struct ps_body *body, uint64_t at, uint8_t *space, size_t room, struct ps_bytes *ret_octets)
+{
+	size_t want = body->length - at < room ? (size_t)(body->length - at) : room;
+	struct ps_bytes octets;
+	int r;
+
+	if (body->data) {
+		*ret_octets = ps_bytes(body->data + at, want);
+		return 0;
+	}
+	if (body->fd >= 0)
+		return piece_of_file(body, at, space, want, ret_octets);
+	if ((r = body->read(body, at, &octets)) < 0)
+		return r;
+	if (octets.len > want)
+		octets.len = want;
+	*ret_octets = octets;
+	return 0;
+}
+
+/* The next raw octets, at most `max` and a piece. Those of a body in memory stay where they are. */
+static int next_piece(struct ps_body_stream *r, uint64_t max, struct ps_bytes *ret)
+{
+	int result = ps_body_piece(r->body, r->at, r->raw, max < r->piece ? (size_t)max : r->piece, ret);
+
+	if (result == 0)
+		r->at += ret->len;
+	return result;
 }
 
 /* NUL may not be sent, and the body may be where we must not write. */
@@ -173,7 +194,7 @@ struct ps_body_stream *ps_body_stream_create(const struct ps_body *body, const s
 	if (from < span->length)
 		r->left = len < span->length - from ? len : span->length - from;
 	r->piece = piece_size(span->offset + from + r->left);
-	r->raw = body->data ? NULL : ps_malloc(r->piece);
+	r->raw = body->fd < 0 ? NULL : ps_malloc(r->piece);
 	r->wire = ps_malloc(2 * r->piece);
 	return r;
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include "core/store/reader.h"
 #include "postern/log.h"
 
@@ -36,40 +34,20 @@ void ps_reader_close(struct ps_reader *reader)
 	free(reader);
 }
 
-static int feed_fd(struct ps_derive *derive, const struct ps_body *body)
-{
-	uint8_t octets[32768];
-	uint64_t at = 0;
-
-	while (at < body->length) {
-		size_t want = body->length - at < sizeof octets ? (size_t)(body->length - at) : sizeof octets;
-		ssize_t n = pread(body->fd, octets, want, (off_t)(body->offset + at));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ps_fail_errno("read a message");
-		if (n == 0)
-			return ps_fail(PS_E_CORRUPT, "a message ends before its length");
-		ps_derive_feed(derive, ps_bytes(octets, (size_t)n));
-		at += (uint64_t)n;
-	}
-	return 0;
-}
-
 int ps_derive_body(const struct ps_body *body, struct ps_derive **ret_derive, uint64_t *ret_size,
 		   struct ps_bytes *ret_cache)
 {
 	struct ps_derive *derive = ps_derive_create();
-	int r = 0;
+	struct ps_bytes octets;
+	uint8_t space[32768];
+	int r;
 
-	if (body->data)
-		ps_derive_feed(derive, ps_bytes(body->data, body->length));
-	else
-		r = feed_fd(derive, body);
-	if (r < 0) {
-		ps_derive_destroy(derive);
-		return r;
+	for (uint64_t at = 0; at < body->length; at += octets.len) {
+		if ((r = ps_body_piece(body, at, space, sizeof space, &octets)) < 0) {
+			ps_derive_destroy(derive);
+			return r;
+		}
+		ps_derive_feed(derive, octets);
 	}
 	ps_derive_finish(derive, ret_size, ret_cache);
 	*ret_derive = derive;
@@ -133,4 +111,12 @@ int ps_view_body(struct ps_view *view, uint32_t uid, struct ps_body *ret_body)
 void ps_view_body_close(struct ps_view *view, struct ps_body *body)
 {
 	view->mailbox->user->ops->body_close(body);
+}
+
+void ps_view_body_rest(struct ps_view *view, struct ps_body *body)
+{
+	const struct ps_backend *ops = view->mailbox->user->ops;
+
+	if (ops->body_rest)
+		ops->body_rest(body);
 }

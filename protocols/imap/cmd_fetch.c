@@ -394,12 +394,15 @@ static int begin(struct imap_cmd *cmd)
 static enum imap_next cmd_fetch(struct imap_cmd *cmd)
 {
 	enum imap_next next;
+	struct fetch *fetch;
 	int r;
 
 	if (!cmd->state && (r = begin(cmd)) < 0)
 		return imap_refuse(cmd, r, "FETCH takes a set of messages and what to fetch of them");
 	next = send_messages(cmd);
-	close_reader(cmd->state);
+	fetch = cmd->state;
+	close_reader(fetch);
+	imap_sections_rest(&fetch->sections);
 	return next;
 }
 

@@ -33,6 +33,12 @@ void imap_sections_leave(struct imap_sections *sections)
 	ps_buf_reset(&sections->text);
 }
 
+void imap_sections_rest(struct imap_sections *sections)
+{
+	if (sections->view)
+		ps_view_body_rest(sections->view, &sections->body);
+}
+
 void imap_sections_finish(struct imap_sections *sections)
 {
 	imap_sections_leave(sections);

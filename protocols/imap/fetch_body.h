@@ -31,6 +31,8 @@ int imap_sections_find(struct imap_sections *sections, struct ps_view *view, uin
 /* Sends what was found, each with a blank before it unless it is the first item of its response. 1: all is sent;
  * 0: the command is to yield; negative: reading failed in the middle, and the session cannot go on. */
 int imap_sections_send(struct imap_sections *sections, struct imap_cmd *cmd, bool first);
+/* The command is to wait; sending goes on afterwards. */
+void imap_sections_rest(struct imap_sections *sections);
 /* The message is done with. */
 void imap_sections_leave(struct imap_sections *sections);
 

@@ -53,14 +53,14 @@ static int file_of(const char *octets)
 START_TEST(a_file_is_a_message_or_not)
 {
 	int fd = file_of(files[_i].octets);
-	struct import_text text = {.offset = 99};
+	struct import_text text = {.body.offset = 99};
 
 	ck_assert_int_eq(import_text_open(fd, files[_i].plain, &text), files[_i].result);
 	if (files[_i].result == 0) {
-		ck_assert_uint_eq(text.offset, files[_i].offset);
+		ck_assert_uint_eq(text.body.offset, files[_i].offset);
 		ck_assert_uint_eq(text.size, files[_i].size);
 	} else {
-		ck_assert_uint_eq(text.offset, 99);
+		ck_assert_uint_eq(text.body.offset, 99);
 	}
 	close(fd);
 }

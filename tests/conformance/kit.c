@@ -199,6 +199,23 @@ int kit_rename(struct kit *kit, struct ps_store *store, const char *name, const 
 
 /* ---- bodies -------------------------------------------------------------------------------- */
 
+static struct ps_bytes read_pieces(struct kit *kit, const struct ps_body *body)
+{
+	struct ps_buf octets = {0};
+	struct ps_bytes piece, all;
+
+	while (octets.len < body->length) {
+		must_ok(body->read(body, octets.len, &piece));
+		must(piece.len > 0 && piece.len <= body->length - octets.len, "a piece of %zu octets at %zu of %llu",
+		     piece.len, octets.len, (unsigned long long)body->length);
+		ps_buf_bytes(&octets, piece);
+	}
+	all = ps_bytes(ps_pool_memdup(kit->pool, octets.len ? octets.ptr : (const uint8_t *)"", octets.len),
+		       octets.len);
+	ps_buf_finish(&octets);
+	return all;
+}
+
 static struct ps_bytes read_fd(struct kit *kit, const struct ps_body *body)
 {
 	uint8_t *octets = ps_pool_alloc(kit->pool, body->length);
@@ -235,8 +252,9 @@ int kit_body(struct kit *kit, struct ps_mbox *mbox, uint32_t uid, struct ps_byte
 
 	if (r < 0)
 		return r;
-	octets = body.data ? ps_bytes(ps_pool_memdup(kit->pool, body.data, body.length), body.length)
-			   : read_fd(kit, &body);
+	octets = body.data      ? ps_bytes(ps_pool_memdup(kit->pool, body.data, body.length), body.length)
+		 : body.fd >= 0 ? read_fd(kit, &body)
+				: read_pieces(kit, &body);
 	*ret_octets = body.wire_form ? octets : to_crlf(kit, octets);
 	kit->ops->body_close(&body);
 	return 0;

@@ -197,7 +197,7 @@ END_TEST
 
 static const char lines[] = "one\r\ntwo\n\nfour\r\r\nfi\rve\n\0six\n";
 
-/* Every range of the message, from memory and from a file, is what the CRLF form has there. */
+/* Every range of the message, from memory, from a file and in pieces, is what the CRLF form has there. */
 static void check_ranges(const struct ps_body *body, const struct ps_span *span, struct ps_bytes want)
 {
 	for (uint64_t from = 0; from <= want.len + 1; from++) {
@@ -211,6 +211,17 @@ static void check_ranges(const struct ps_body *body, const struct ps_span *span,
 			ps_buf_finish(&got);
 		}
 	}
+}
+
+/* Three octets at a time, as a backend gives them that keeps messages in chunks. */
+static int read_three(const struct ps_body *body, uint64_t offset, struct ps_bytes *ret_octets)
+{
+	struct ps_bytes all = {body->priv, body->length};
+
+	ck_assert_uint_lt(offset, all.len);
+	all = ps_bytes_skip(all, (size_t)offset);
+	*ret_octets = ps_bytes(all.ptr, all.len < 3 ? all.len : 3);
+	return 0;
 }
 
 START_TEST(any_range_of_a_body_can_be_read)
@@ -233,6 +244,9 @@ START_TEST(any_range_of_a_body_can_be_read)
 	body = (struct ps_body){.fd = fileno(file), .offset = 6, .length = sizeof lines - 1};
 	check_ranges(&body, &span, ps_buf_view(&want));
 	fclose(file);
+	body = (struct ps_body){
+		.fd = -1, .length = sizeof lines - 1, .priv = (void *)(uintptr_t)lines, .read = read_three};
+	check_ranges(&body, &span, ps_buf_view(&want));
 	ps_buf_finish(&want);
 	derived_finish(&d);
 }

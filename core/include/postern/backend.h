@@ -111,14 +111,18 @@ struct ps_range {
 	uint32_t last;
 };
 
-/* A message's octets, either in memory or in a file. Valid until body_close(). */
+/* A message's octets: in memory, in a file, or given a piece at a time; ps_body_piece() reads any of them. Valid until
+ * body_close(). */
 struct ps_body {
-	const uint8_t *data; /* NULL: read from fd */
-	int fd;              /* -1 when in memory; use pread, never move its offset */
+	const uint8_t *data; /* NULL: read from fd, or by read() */
+	int fd;              /* -1: there is none; use pread, never move its offset */
 	uint64_t offset;     /* where the message starts in fd */
 	uint64_t length;     /* octets as they lie there */
 	bool wire_form;      /* every line end is CRLF already; false: bare LF is to be read as CRLF */
 	void *priv;          /* the backend's */
+	/* Where data is NULL and fd is -1: the octets from `offset` (below length) on, as many as lie together and at least
+	 * one; valid until the next read(), body_rest() or body_close(). */
+	int (*read)(const struct ps_body *body, uint64_t offset, struct ps_bytes *ret_octets);
 };
 
 /* One change. The fields that an operation uses are named at it; all others are zero. */
@@ -316,6 +320,11 @@ struct ps_backend {
 	/* Optional (NULL: there is nothing to win). Gives room that deleted mail left back to the file system, while the store is in
 	 * use. A crash in it loses nothing. */
 	int (*compact)(struct ps_store *store, uint64_t *ret_octets);
+
+	/* Optional (NULL: an open body costs others nothing). Who has a body open calls this before waiting for the network:
+	 * what the backend holds for it that is in the way of others is let go. The body stays open; its octets, `data` too,
+	 * must be asked for again. */
+	void (*body_rest)(struct ps_body *body);
 };
 
 /* The keyword bit of `name` in a table as keywords() gives it, or -1. */

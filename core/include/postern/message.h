@@ -115,6 +115,11 @@ int ps_charset_to_utf8(const char *charset, struct ps_bytes in, struct ps_buf *o
 /* Loads the converters that confinement would keep from being loaded. Before confining. */
 void ps_charset_preload(void);
 
+/* The octets of a body from `at` on as they lie, at least one and at most `room`, wherever they are; in `space` (of `room`
+ * octets) where they are read from a file. `at` is below the body's length. Valid while the body is neither asked again
+ * nor rests. */
+int ps_body_piece(const struct ps_body *body, uint64_t at, uint8_t *space, size_t room, struct ps_bytes *ret_octets);
+
 /* Reads octets of a message in CRLF form, whatever lies on disk: the span's octets [from, from+len) go to `write` in
  * pieces of at most 64 KiB; non-zero from it ends the reading and is returned. NUL octets become 0x80
  * (RFC 9051 section 9 forbids them in literals). A span of a cache that was made from the CRLF form serves a body with bare

@@ -10,6 +10,7 @@
  * older plugins go on loading. Anything else raises the major one. Before 1.0 any change may raise it.
  *   0.1  first
  *   0.2  backend.h: a batch has a token and a modseq; PS_OP_IDENTITY; generations, check, compact
+ *   0.3  backend.h: a body may be read a piece at a time; body_rest
  */
 #ifndef POSTERN_PLUGIN_H
 #define POSTERN_PLUGIN_H
@@ -19,7 +20,7 @@
 #include "postern/settings.h"
 
 #define PS_ABI_MAJOR 0u
-#define PS_ABI_MINOR 2u
+#define PS_ABI_MINOR 3u
 #define PS_ABI       ((PS_ABI_MAJOR << 16) | PS_ABI_MINOR)
 
 enum ps_plugin_kind {

@@ -191,6 +191,8 @@ int ps_reader_cache(struct ps_reader *reader, uint32_t uid, struct ps_cache *ret
 
 int ps_view_body(struct ps_view *view, uint32_t uid, struct ps_body *ret_body); /* PS_E_GONE */
 void ps_view_body_close(struct ps_view *view, struct ps_body *body);
+/* To be called before waiting with a body open; it stays open, what was had of its octets is not valid any more. */
+void ps_view_body_rest(struct ps_view *view, struct ps_body *body);
 
 /* ---- search -------------------------------------------------------------------------------- */
 
