@@ -200,8 +200,8 @@ int adopt_keyword(struct adoption *adoption, struct ps_bytes name, uint64_t take
 		return -1;
 	}
 	memcpy(copy, name.ptr, name.len);
-	bit = keywords_find(&adoption->keywords, copy);
-	if (bit < 0 && (bit = keywords_add(&adoption->keywords, copy, taken)) < 0) {
+	bit = ps_keyword_table_find(&adoption->keywords, copy);
+	if (bit < 0 && (bit = ps_keyword_table_add(&adoption->keywords, copy, taken)) < 0) {
 		adopt_pass_over(adoption, "too many keywords");
 		return -1;
 	}
@@ -277,6 +277,6 @@ int adopt_mailbox(struct write *w, int dirfd, const char *mailbox, struct mailbo
 	if (r == 1)
 		log_adoption(&adoption, source);
 	ps_buf_finish(&adoption.lines);
-	keywords_finish(&adoption.keywords);
+	ps_keyword_table_finish(&adoption.keywords);
 	return r;
 }

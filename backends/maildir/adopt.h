@@ -15,7 +15,7 @@ struct adoption {
 	uint32_t uid_validity, uid_next;
 	size_t messages;
 	struct ps_buf lines; /* of our own UID list */
-	struct keyword_table keywords;
+	struct ps_keyword_table keywords;
 	/* What could not be used, told in one line of the log per file. */
 	const char *file;
 	size_t line, passed_over, first_passed_over;

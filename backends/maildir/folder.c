@@ -164,7 +164,7 @@ static int make_parts(int dirfd, const struct mailbox_state *state)
 	/* An empty file by which Maildir++ tells a folder from an account. */
 	if ((r = ps_io_replace(dirfd, "maildirfolder", ps_bytes("", 0))) < 0)
 		return r;
-	return state_write(dirfd, MAILBOX_STATE, state, sizeof *state);
+	return ps_state_write(dirfd, MAILBOX_STATE, state, sizeof *state);
 }
 
 int folder_make(struct ps_store *store, const char *aside_name, const struct mailbox_state *state)

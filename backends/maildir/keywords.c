@@ -12,71 +12,10 @@
 
 enum {
 	HEAD_SIZE = sizeof HEAD - 1 + 8 + 1,
-	FILE_MAX = PS_KEYWORDS_MAX * 1024,
-	KEYWORD_MAX = 250
+	FILE_MAX = PS_KEYWORDS_MAX * 1024
 };
 
-void keywords_finish(struct keyword_table *table)
-{
-	for (int bit = 0; bit < PS_KEYWORDS_MAX; bit++)
-		free(table->names[bit]);
-	*table = (struct keyword_table){0};
-}
-
-int keywords_from_index(struct ps_index_txn *txn, uint64_t key, struct keyword_table *ret_table)
-{
-	struct keyword_table table = {0};
-	struct ps_bytes names;
-	int r = ps_index_keywords(txn, key, &names);
-
-	if (r < 0)
-		return r;
-	for (int bit = 0; names.len > 0 && bit < PS_KEYWORDS_MAX; bit++) {
-		const char *name = (const char *)names.ptr;
-		size_t len = strlen(name);
-
-		if (len > 0)
-			table.names[bit] = ps_strdup(name);
-		names = ps_bytes_skip(names, len + 1);
-	}
-	*ret_table = table;
-	return 0;
-}
-
-static int last_bit(const struct keyword_table *table)
-{
-	int bit = PS_KEYWORDS_MAX - 1;
-
-	while (bit >= 0 && !table->names[bit])
-		bit--;
-	return bit;
-}
-
-int keywords_to_index(struct ps_index_txn *txn, uint64_t key, const struct keyword_table *table)
-{
-	struct ps_buf names = {0};
-	int last = last_bit(table), r;
-
-	for (int bit = 0; bit <= last; bit++) {
-		ps_buf_str(&names, table->names[bit] ? table->names[bit] : "");
-		ps_buf_char(&names, '\0');
-	}
-	r = ps_index_keywords_put(txn, key, ps_buf_view(&names));
-	ps_buf_finish(&names);
-	return r;
-}
-
-static bool is_keyword(struct ps_bytes name)
-{
-	if (name.len == 0 || name.len > KEYWORD_MAX)
-		return false;
-	for (size_t i = 0; i < name.len; i++)
-		if (name.ptr[i] <= ' ' || name.ptr[i] == 0x7f)
-			return false;
-	return true;
-}
-
-static bool parse_line(struct ps_bytes line, struct keyword_table *table)
+static bool parse_line(struct ps_bytes line, struct ps_keyword_table *table)
 {
 	ptrdiff_t blank = ps_bytes_find(line, ' ');
 	struct ps_bytes name;
@@ -85,14 +24,14 @@ static bool parse_line(struct ps_bytes line, struct keyword_table *table)
 	if (blank < 0 || ps_bytes_u32(ps_bytes(line.ptr, (size_t)blank), &bit) < 0 || bit >= PS_KEYWORDS_MAX)
 		return false;
 	name = ps_bytes_skip(line, (size_t)blank + 1);
-	if (!is_keyword(name) || table->names[bit])
+	if (!ps_keyword_lawful(name) || table->names[bit])
 		return false;
 	table->names[bit] = ps_zalloc(name.len + 1);
 	memcpy(table->names[bit], name.ptr, name.len);
 	return true;
 }
 
-static bool parse(struct ps_bytes text, struct keyword_table *table)
+static bool parse(struct ps_bytes text, struct ps_keyword_table *table)
 {
 	char head[HEAD_SIZE + 1];
 
@@ -112,14 +51,14 @@ static bool parse(struct ps_bytes text, struct keyword_table *table)
 	return true;
 }
 
-int keywords_read(int dirfd, struct keyword_table *ret_table)
+int keywords_read(int dirfd, struct ps_keyword_table *ret_table)
 {
-	struct keyword_table table = {0};
+	struct ps_keyword_table table = {0};
 	struct ps_buf text = {0};
 	int r = ps_io_read_file(dirfd, FILE_NAME, FILE_MAX, &text);
 
 	if (r == 0 && !parse(ps_buf_view(&text), &table)) {
-		keywords_finish(&table);
+		ps_keyword_table_finish(&table);
 		r = ps_fail(PS_E_CORRUPT, FILE_NAME " is damaged");
 	}
 	if (r == 0)
@@ -128,7 +67,7 @@ int keywords_read(int dirfd, struct keyword_table *ret_table)
 	return r;
 }
 
-int keywords_write(int dirfd, const struct keyword_table *table)
+int keywords_write(int dirfd, const struct ps_keyword_table *table)
 {
 	struct ps_buf lines = {0}, text = {0};
 	int r;
@@ -142,36 +81,4 @@ int keywords_write(int dirfd, const struct keyword_table *table)
 	ps_buf_finish(&lines);
 	ps_buf_finish(&text);
 	return r;
-}
-
-int keywords_find(const struct keyword_table *table, const char *name)
-{
-	for (int bit = 0; bit < PS_KEYWORDS_MAX; bit++)
-		if (table->names[bit] && ps_strcasecmp(table->names[bit], name) == 0)
-			return bit;
-	return -1;
-}
-
-uint64_t keywords_known(const struct keyword_table *table)
-{
-	uint64_t mask = 0;
-
-	for (int bit = 0; bit < PS_KEYWORDS_MAX; bit++)
-		if (table->names[bit])
-			mask |= UINT64_C(1) << bit;
-	return mask;
-}
-
-int keywords_add(struct keyword_table *table, const char *name, uint64_t taken)
-{
-	if (!is_keyword(ps_bytes_str(name)))
-		return ps_fail(PS_E_INVALID, "not a keyword");
-	for (int bit = 0; bit < PS_KEYWORDS_MAX; bit++) {
-		if (table->names[bit] || (taken & UINT64_C(1) << bit))
-			continue;
-		table->names[bit] = ps_strdup(name);
-		table->changed = true;
-		return bit;
-	}
-	return ps_fail(PS_E_LIMIT, "a mailbox has at most %d keywords", PS_KEYWORDS_MAX);
 }

@@ -102,7 +102,7 @@ static int add_entry(struct ps_store *store, struct listing *list, const char *d
 	*entry = (struct dir_entry){.name = ps_pool_strdup(list->pool, ps_buf_cstr(&name))};
 	ps_buf_finish(&name);
 	memcpy(entry->dir, dir, strlen(dir) + 1);
-	r = state_read(fds[0], MAILBOX_STATE, &entry->state, sizeof entry->state);
+	r = ps_state_read(fds[0], MAILBOX_STATE, &entry->state, sizeof entry->state);
 	entry->has_state = r == 0;
 	entry->never_had_state = r == PS_E_NOTFOUND;
 	for (int i = 0; i < 3; i++)
@@ -224,7 +224,7 @@ static int give_identity(struct write *w, struct dir_entry *entry)
 	if (r < 0)
 		return r;
 	entry->has_state = true;
-	return state_write(fd, MAILBOX_STATE, &entry->state, sizeof entry->state);
+	return ps_state_write(fd, MAILBOX_STATE, &entry->state, sizeof entry->state);
 }
 
 static int new_box(struct write *w, const struct listing *list, struct dir_entry *entry)

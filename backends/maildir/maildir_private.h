@@ -88,7 +88,7 @@ struct msg_where {
 int where_decode(struct ps_bytes locator, struct msg_where *ret_where);
 struct ps_bytes where_encode(const struct msg_where *where, uint8_t buf[NAME_SIZE + 1]);
 
-/* ---- state.c: the small files that outlive the index ----------------------------------------- */
+/* ---- the small files that outlive the index ----------------------------------------- */
 
 /* Of a store: postern-control/state. Nothing at or above these was ever told. */
 struct store_state {
@@ -109,28 +109,13 @@ enum {
 };
 #define STORE_STATE   "state"
 #define MAILBOX_STATE "postern-mailbox"
-/* PS_E_NOTFOUND when there is none, PS_E_CORRUPT when neither of its two copies is whole. */
-int state_read(int dirfd, const char *file, void *ret_state, size_t size);
-/* Durable when it returns. Makes the file if it is missing, else writes in place: needs no room on a full disk. */
-int state_write(int dirfd, const char *file, const void *state, size_t size);
 
 /* ---- keywords.c ------------------------------------------------------------------------------ */
 
-/* A mailbox's keywords; bits 0..25 are the letters a..z of the names, the others are in the UID list. */
-struct keyword_table {
-	char *names[PS_KEYWORDS_MAX]; /* NULL: free */
-	bool changed;
-};
+/* Bits 0..25 of a mailbox's table are the letters a..z of the names, the others are in the UID list. */
 #define LETTERS_MASK ((UINT64_C(1) << 26) - 1)
-void keywords_finish(struct keyword_table *table);
-int keywords_from_index(struct ps_index_txn *txn, uint64_t key, struct keyword_table *ret_table);
-int keywords_to_index(struct ps_index_txn *txn, uint64_t key, const struct keyword_table *table);
-int keywords_read(int dirfd, struct keyword_table *ret_table); /* postern-keywords; PS_E_NOTFOUND, PS_E_CORRUPT */
-int keywords_write(int dirfd, const struct keyword_table *table);
-int keywords_find(const struct keyword_table *table, const char *name); /* bit or -1 */
-uint64_t keywords_known(const struct keyword_table *table);
-/* Gives a free bit to a name; `taken`: bits that must not be used. PS_E_LIMIT. */
-int keywords_add(struct keyword_table *table, const char *name, uint64_t taken);
+int keywords_read(int dirfd, struct ps_keyword_table *ret_table); /* postern-keywords; PS_E_NOTFOUND, PS_E_CORRUPT */
+int keywords_write(int dirfd, const struct ps_keyword_table *table);
 
 /* ---- uidlist.c: what names cannot say --------------------------------------------------------- */
 
@@ -239,7 +224,7 @@ struct edit {
 	struct folder *folder;
 	struct ps_index_box box;
 	struct mailbox_state state;
-	struct keyword_table keywords;
+	struct ps_keyword_table keywords;
 	struct ps_buf uid_lines;
 	bool removed, state_changed;
 };

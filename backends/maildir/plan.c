@@ -67,16 +67,16 @@ static int reclaim(struct plan *plan, struct edit *edit)
 static int keyword_bit(struct plan *plan, struct edit *edit, const char *name)
 {
 	uint64_t taken = edit->box.priv[BOX_LETTERS] & LETTERS_MASK;
-	int bit = keywords_find(&edit->keywords, name), r;
+	int bit = ps_keyword_table_find(&edit->keywords, name), r;
 
 	if (bit >= 0)
 		return bit;
-	bit = keywords_add(&edit->keywords, name, taken);
+	bit = ps_keyword_table_add(&edit->keywords, name, taken);
 	if (bit != PS_E_LIMIT)
 		return bit;
 	if ((r = reclaim(plan, edit)) < 0)
 		return r;
-	return keywords_add(&edit->keywords, name, taken);
+	return ps_keyword_table_add(&edit->keywords, name, taken);
 }
 
 static int keyword_mask(struct plan *plan, struct edit *edit, const char *const *names, bool add, uint64_t *ret_mask)
@@ -84,7 +84,7 @@ static int keyword_mask(struct plan *plan, struct edit *edit, const char *const 
 	uint64_t mask = 0;
 
 	for (; names && *names; names++) {
-		int bit = add ? keyword_bit(plan, edit, *names) : keywords_find(&edit->keywords, *names);
+		int bit = add ? keyword_bit(plan, edit, *names) : ps_keyword_table_find(&edit->keywords, *names);
 
 		if (bit < 0 && add)
 			return bit;
@@ -250,7 +250,7 @@ static uint64_t combine(enum ps_flag_mode mode, uint64_t old, uint64_t change)
 
 static int change_one(struct plan *plan, struct edit *edit, const struct picked *old, struct ps_row *row)
 {
-	uint64_t unknown_letters = ~keywords_known(&edit->keywords) & LETTERS_MASK;
+	uint64_t unknown_letters = ~ps_keyword_table_known(&edit->keywords) & LETTERS_MASK;
 	uint32_t from = dir_for(plan, edit, old->where.place), to = dir_for(plan, edit, PLACE_CUR), letters;
 	struct msg_where where = {.place = PLACE_CUR};
 	struct msg_name name;

@@ -172,7 +172,7 @@ static uint64_t scan_modseq(struct scan *scan)
 
 static uint64_t letters_to_keywords(const struct scan *scan, uint32_t letters)
 {
-	return letters & keywords_known(&scan->edit->keywords);
+	return letters & ps_keyword_table_known(&scan->edit->keywords);
 }
 
 static void note_change(struct scan *scan, const struct ps_row *row, const struct msg_where *where)
@@ -468,7 +468,7 @@ static int add_by_name(struct scan *scan, const struct msg_where *where, const s
 		return r;
 	row.internal_date = name->has_date ? name->date : name->time;
 	rec = uidlist_find(&scan->uids, name->base);
-	row.keywords = rec && rec->has_keywords ? rec->keywords & keywords_known(&scan->edit->keywords) : 0;
+	row.keywords = rec && rec->has_keywords ? rec->keywords & ps_keyword_table_known(&scan->edit->keywords) : 0;
 	return put_new(scan, &row, where, ps_bytes(NULL, 0));
 }
 
@@ -479,7 +479,7 @@ static int add_by_record(struct scan *scan, const struct msg_where *where, const
 	struct stat st;
 
 	if (rec->has_keywords)
-		row.keywords = rec->keywords & keywords_known(&scan->edit->keywords);
+		row.keywords = rec->keywords & ps_keyword_table_known(&scan->edit->keywords);
 	if (fstatat(folder_fd(scan->edit->folder, where->place), where->name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		scan->incomplete = true;
 		return 0;
@@ -509,7 +509,7 @@ static int add_arrived(struct scan *scan, const struct msg_where *where, const s
 	row.internal_date = st.st_mtim.tv_sec;
 	row.save_date = name->time > 0 ? name->time : st.st_mtim.tv_sec;
 	if (rec && rec->has_keywords)
-		row.keywords = rec->keywords & keywords_known(&edit->keywords);
+		row.keywords = rec->keywords & ps_keyword_table_known(&edit->keywords);
 	uidlist_line_uid(&edit->uid_lines, name->base, row.uid, row.size, row.save_date);
 	r = put_new(scan, &row, where, cache);
 	ps_derive_destroy(derive);
@@ -602,7 +602,7 @@ static int apply(struct scan *scan)
 	return r;
 }
 
-static bool same_keywords(const struct keyword_table *a, const struct keyword_table *b)
+static bool same_keywords(const struct ps_keyword_table *a, const struct ps_keyword_table *b)
 {
 	for (int bit = 0; bit < PS_KEYWORDS_MAX; bit++)
 		if (strcmp(a->names[bit] ? a->names[bit] : "", b->names[bit] ? b->names[bit] : "") != 0)
@@ -613,11 +613,11 @@ static bool same_keywords(const struct keyword_table *a, const struct keyword_ta
 /* What the file says counts: somebody may have died between it and the index. What it lost the index still knows. */
 static int scan_keywords(struct scan *scan)
 {
-	struct keyword_table *known = &scan->edit->keywords, table;
+	struct ps_keyword_table *known = &scan->edit->keywords, table;
 	int r = keywords_read(scan->edit->folder->dir_fd, &table);
 
 	if (r == PS_E_NOTFOUND || r == PS_E_CORRUPT) {
-		known->changed = keywords_known(known) != 0;
+		known->changed = ps_keyword_table_known(known) != 0;
 		if (known->changed || r == PS_E_CORRUPT)
 			ps_log(PS_LOG_WARNING, "maildir_keywords_lost", "mailbox", scan->edit->box.name, NULL);
 		return 0;
@@ -625,12 +625,12 @@ static int scan_keywords(struct scan *scan)
 	if (r < 0)
 		return r;
 	if (same_keywords(known, &table)) {
-		keywords_finish(&table);
+		ps_keyword_table_finish(&table);
 		return 0;
 	}
-	keywords_finish(known);
+	ps_keyword_table_finish(known);
 	*known = table;
-	return keywords_to_index(scan->w.txn, scan->edit->box.key, known);
+	return ps_keyword_table_save(scan->w.txn, scan->edit->box.key, known);
 }
 
 static int scan_steps(struct scan *scan, uint64_t times[2])
@@ -700,7 +700,7 @@ static int scan_once(struct scan *scan, uint64_t key)
 		return r;
 	scan->edit->box.priv[BOX_TIME_CUR] = scan->incomplete ? 0 : times[0];
 	scan->edit->box.priv[BOX_TIME_NEW] = scan->incomplete ? 0 : times[1];
-	scan->edit->box.priv[BOX_LETTERS] |= scan->letters & ~keywords_known(&scan->edit->keywords);
+	scan->edit->box.priv[BOX_LETTERS] |= scan->letters & ~ps_keyword_table_known(&scan->edit->keywords);
 	scan->edit->box.priv[BOX_ADOPTED] = scan->edit->box.priv[BOX_ADOPTED] && scan->incomplete;
 	if (scan->rebuild)
 		scan->edit->box.vanished_since = scan->edit->box.highest_modseq;

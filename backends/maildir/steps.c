@@ -188,12 +188,12 @@ static int redo_replace(struct steps *steps, const struct step *step, int from, 
 static int write_uses(int dirfd, struct ps_bytes uses)
 {
 	struct mailbox_state state;
-	int r = state_read(dirfd, MAILBOX_STATE, &state, sizeof state);
+	int r = ps_state_read(dirfd, MAILBOX_STATE, &state, sizeof state);
 
 	if (r < 0 || uses.len != sizeof state.special_uses)
 		return r < 0 ? r : PS_E_CORRUPT;
 	memcpy(&state.special_uses, uses.ptr, uses.len);
-	return state_write(dirfd, MAILBOX_STATE, &state, sizeof state);
+	return ps_state_write(dirfd, MAILBOX_STATE, &state, sizeof state);
 }
 
 static int do_state(struct steps *steps, const struct step *step, int from, int to)

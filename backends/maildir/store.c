@@ -185,18 +185,18 @@ static int make_state(struct ps_store *store, bool lost)
 			state.modseq_reserved = index_modseq(store) + MODSEQ_PER_SECOND;
 	}
 	store->state = state;
-	return state_write(store->control_fd, STORE_STATE, &state, sizeof state);
+	return ps_state_write(store->control_fd, STORE_STATE, &state, sizeof state);
 }
 
 static int read_state(struct ps_store *store)
 {
-	int r = state_read(store->control_fd, STORE_STATE, &store->state, sizeof store->state);
+	int r = ps_state_read(store->control_fd, STORE_STATE, &store->state, sizeof store->state);
 	struct mailbox_state inbox;
 
 	if (r == PS_E_CORRUPT)
 		return make_state(store, true);
 	if (r == PS_E_NOTFOUND)
-		return make_state(store, state_read(store->root_fd, MAILBOX_STATE, &inbox, sizeof inbox) == 0);
+		return make_state(store, ps_state_read(store->root_fd, MAILBOX_STATE, &inbox, sizeof inbox) == 0);
 	return r;
 }
 

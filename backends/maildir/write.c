@@ -71,7 +71,7 @@ int write_begin(struct ps_store *store, struct write *ret_write)
 /* The file is the truth; what it lost the index still knows. */
 static int edit_state(struct write *w, struct edit *edit)
 {
-	int r = state_read(edit->folder->dir_fd, MAILBOX_STATE, &edit->state, sizeof edit->state);
+	int r = ps_state_read(edit->folder->dir_fd, MAILBOX_STATE, &edit->state, sizeof edit->state);
 
 	(void)w;
 	if (r == 0 && edit->state.uid_validity == edit->box.uid_validity)
@@ -102,7 +102,7 @@ int write_edit_box(struct write *w, const struct ps_index_box *box, struct edit 
 	edit->box = *box;
 	if ((r = folder_get(w->store, box, &edit->folder)) < 0)
 		return r;
-	if ((r = edit_state(w, edit)) < 0 || (r = keywords_from_index(w->txn, box->key, &edit->keywords)) < 0) {
+	if ((r = edit_state(w, edit)) < 0 || (r = ps_keyword_table_load(w->txn, box->key, &edit->keywords)) < 0) {
 		folder_put(edit->folder);
 		return r;
 	}
@@ -141,7 +141,7 @@ static int reserve_edit(struct edit *edit)
 		edit->state.uid_reserved = block_above(edit->box.uid_next);
 		edit->state_changed = true;
 	}
-	if (edit->state_changed && (r = state_write(fd, MAILBOX_STATE, &edit->state, sizeof edit->state)) < 0)
+	if (edit->state_changed && (r = ps_state_write(fd, MAILBOX_STATE, &edit->state, sizeof edit->state)) < 0)
 		return r;
 	edit->state_changed = false;
 	if (edit->keywords.changed && (r = keywords_write(fd, &edit->keywords)) < 0)
@@ -161,7 +161,7 @@ int write_reserve(struct write *w)
 
 	if (w->modseq > state.modseq_reserved) {
 		state.modseq_reserved = w->modseq + MODSEQ_BLOCK;
-		if ((r = state_write(w->store->control_fd, STORE_STATE, &state, sizeof state)) < 0)
+		if ((r = ps_state_write(w->store->control_fd, STORE_STATE, &state, sizeof state)) < 0)
 			return r;
 		w->store->state = state;
 	}
@@ -188,7 +188,7 @@ int write_uid_validity(struct write *w, uint32_t wanted, uint32_t *ret_uid_valid
 	}
 	if (validity > state.uid_validity_high) {
 		state.uid_validity_high = validity;
-		if ((r = state_write(w->store->control_fd, STORE_STATE, &state, sizeof state)) < 0)
+		if ((r = ps_state_write(w->store->control_fd, STORE_STATE, &state, sizeof state)) < 0)
 			return r;
 		w->store->state = state;
 	}
@@ -200,7 +200,7 @@ static void write_finish(struct write *w)
 {
 	for (struct edit *edit = w->edits; edit; edit = edit->next) {
 		folder_put(edit->folder);
-		keywords_finish(&edit->keywords);
+		ps_keyword_table_finish(&edit->keywords);
 		ps_buf_finish(&edit->uid_lines);
 	}
 	ps_pool_destroy(w->pool);
@@ -217,7 +217,7 @@ static int put_all(struct write *w)
 			continue;
 		r = ps_index_box_put(w->txn, &edit->box);
 		if (r == 0 && edit->keywords.changed)
-			r = keywords_to_index(w->txn, edit->box.key, &edit->keywords);
+			r = ps_keyword_table_save(w->txn, edit->box.key, &edit->keywords);
 	}
 	return r;
 }

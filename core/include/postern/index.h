@@ -85,6 +85,20 @@ int ps_index_boxes(struct ps_index_txn *txn, ps_index_box_fn fn, void *arg);
 int ps_index_keywords(struct ps_index_txn *txn, uint64_t key, struct ps_bytes *ret_names);
 int ps_index_keywords_put(struct ps_index_txn *txn, uint64_t key, struct ps_bytes names);
 
+/* The same as a table that can be changed. */
+struct ps_keyword_table {
+	char *names[PS_KEYWORDS_MAX]; /* NULL: free */
+	bool changed;
+};
+void ps_keyword_table_finish(struct ps_keyword_table *table);
+int ps_keyword_table_load(struct ps_index_txn *txn, uint64_t key, struct ps_keyword_table *ret_table);
+int ps_keyword_table_save(struct ps_index_txn *txn, uint64_t key, const struct ps_keyword_table *table);
+int ps_keyword_table_find(const struct ps_keyword_table *table, const char *name); /* bit or -1 */
+uint64_t ps_keyword_table_known(const struct ps_keyword_table *table);
+/* Gives a free bit to a name; `taken`: bits that must not be used. PS_E_LIMIT; PS_E_INVALID for what is no keyword. */
+int ps_keyword_table_add(struct ps_keyword_table *table, const char *name, uint64_t taken);
+bool ps_keyword_lawful(struct ps_bytes name); /* 1 to 250 octets, no blanks or controls */
+
 /* `row` and `locator` are valid in the callback only, which changes nothing in the index. */
 typedef int (*ps_index_row_fn)(void *arg, const struct ps_row *row, struct ps_bytes locator);
 int ps_index_row(struct ps_index_txn *txn, uint64_t key, uint32_t uid, struct ps_row *ret_row,

@@ -45,6 +45,19 @@ int ps_io_sync_dir(int dirfd, const char *what);
 /* A directory, readable so that it can be synced. */
 int ps_io_open_dir(int dirfd, const char *path, int *ret_fd);
 
+/* Small files of fixed size (at most 64 octets) that must survive anything, in two copies with checksums. read():
+ * PS_E_NOTFOUND when there is none, PS_E_CORRUPT when neither copy is whole. write(): durable when it returns; makes the
+ * file if it is missing, else writes in place, so that it needs no room on a full disk. */
+int ps_state_read(int dirfd, const char *file, void *ret_state, size_t size);
+int ps_state_write(int dirfd, const char *file, const void *state, size_t size);
+
+/* Names of mailboxes as names of files: modified UTF-7 (RFC 3501 section 5.1.3) for what is not printable ASCII, and for each
+ * octet of which `coded` says that it may not stand there. '/' becomes `separator`, which is encoded where a component has it.
+ * decode() takes more than encode() gives: who needs one spelling only encodes again and compares. */
+typedef bool (*ps_filename_coded_fn)(struct ps_bytes name, size_t at);
+void ps_filename_encode(struct ps_bytes name, char separator, ps_filename_coded_fn coded, struct ps_buf *out);
+bool ps_filename_decode(struct ps_bytes file, char separator, struct ps_buf *out);
+
 /* CRC-32C (Castagnoli, RFC 3720 appendix B.4); start with 0, go on with what it returned. */
 uint32_t ps_crc32c(uint32_t crc, const void *data, size_t len);
 

@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include "backends/maildir/maildir_private.h"
+#include "postern/error.h"
+#include "postern/io.h"
+#include "postern/pool.h"
 
 enum {
 	COPY_SIZE = 512,
@@ -62,7 +64,7 @@ static int read_copies(int fd, size_t size, struct copy *ret_copy)
 	return 0;
 }
 
-int state_read(int dirfd, const char *file, void *ret_state, size_t size)
+int ps_state_read(int dirfd, const char *file, void *ret_state, size_t size)
 {
 	PS_CLEANUP(ps_closep) int fd = ps_io.open(dirfd, file, O_RDONLY | O_NONBLOCK, 0);
 	struct copy copy;
@@ -101,7 +103,7 @@ static int make_file(int dirfd, const char *file, struct copy *copy)
 	return ps_io_replace(dirfd, file, ps_bytes(blocks, sizeof blocks));
 }
 
-int state_write(int dirfd, const char *file, const void *state, size_t size)
+int ps_state_write(int dirfd, const char *file, const void *state, size_t size)
 {
 	PS_CLEANUP(ps_closep) int fd = ps_io.open(dirfd, file, O_RDWR | O_NONBLOCK, 0);
 	struct copy copy, old = {0};
