@@ -7,23 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "core/process/plugin_check.h"
 #include "core/process/plugins.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
 
 #define PLUGINS_MAX 64
-
-/* What a kind of plugin is called, where it lies, and how large its ops struct was in ABI 0.1: a
- * plugin of an older minor number may have less than we know of, but never less than that. */
-static const struct kind {
-	uint32_t kind;
-	const char *folder, *word;
-	size_t ops_min, ops_size;
-} kinds[] = {
-	{PS_PLUGIN_BACKEND, "backends", "backend", sizeof(struct ps_backend), sizeof(struct ps_backend)},
-	{PS_PLUGIN_PROTOCOL, "protocols", "protocol", sizeof(struct ps_protocol), sizeof(struct ps_protocol)},
-};
 
 /* One per plugin that fits. `plugin` and `ops` are copies, longer than what an older plugin
  * exports, with zeros at the end, so that nobody reads beyond it. */
@@ -41,87 +31,18 @@ struct loaded {
 static struct loaded *loaded[PLUGINS_MAX];
 static size_t loaded_count;
 
-static const struct kind *kind_find(uint32_t kind)
-{
-	for (size_t i = 0; i < PS_ARRAY_LEN(kinds); i++)
-		if (kinds[i].kind == kind)
-			return &kinds[i];
-	return NULL;
-}
-
-static const char *kind_word(uint32_t kind)
-{
-	const struct kind *k = kind_find(kind);
-
-	return k ? k->word : "plugin of an unknown kind";
-}
-
-/* ---- the checks ------------------------------------------------------------------------------ */
-
-static int check_abi(const char *path, const struct ps_plugin *plugin, size_t symbol_size)
-{
-	unsigned major = plugin->abi >> 16, minor = plugin->abi & 0xffff;
-
-	if (symbol_size < offsetof(struct ps_plugin, kind))
-		return ps_fail(PS_E_INVALID, "%s: symbol %s has %zu octets, a plugin's has at least %zu; not loaded",
-			       path, PS_PLUGIN_SYMBOL, symbol_size, offsetof(struct ps_plugin, kind));
-	if (major != PS_ABI_MAJOR || minor > PS_ABI_MINOR)
-		return ps_fail(PS_E_UNSUPPORTED, "%s: built for plugin ABI %u.%u, this server has %u.%u; not loaded",
-			       path, major, minor, PS_ABI_MAJOR, PS_ABI_MINOR);
-	if (plugin->size != sizeof *plugin || symbol_size < plugin->size)
-		return ps_fail(PS_E_UNSUPPORTED,
-			       "%s: its plugin struct has %zu octets, this server's has %zu; not loaded", path,
-			       symbol_size < plugin->size ? symbol_size : (size_t)plugin->size, sizeof *plugin);
-	return 0;
-}
-
-static int check_kind(const char *path, const struct ps_plugin *plugin, uint32_t want)
-{
-	const struct kind *kind = kind_find(plugin->kind);
-
-	if (!kind)
-		return ps_fail(PS_E_UNSUPPORTED, "%s: plugin of kind %u, this server knows 1 to %zu; not loaded", path,
-			       (unsigned)plugin->kind, PS_ARRAY_LEN(kinds));
-	if (want && plugin->kind != want)
-		return ps_fail(PS_E_INVALID, "%s: is a %s (kind %u), expected a %s (kind %u); not loaded", path,
-			       kind->word, (unsigned)plugin->kind, kind_word(want), (unsigned)want);
-	if (!plugin->ops)
-		return ps_fail(PS_E_INVALID, "%s: has no functions; not loaded", path);
-	if (plugin->ops_size < kind->ops_min || plugin->ops_size > kind->ops_size)
-		return ps_fail(PS_E_UNSUPPORTED, "%s: its %s functions have %u octets, this server's %zu; not loaded",
-			       path, kind->word, (unsigned)plugin->ops_size, kind->ops_size);
-	return 0;
-}
-
-static int check_name(const char *path, const struct ps_plugin *plugin)
-{
-	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
-	size_t len = strlen(file) > 3 ? strlen(file) - 3 : 0;
-
-	if (!plugin->name || !*plugin->name)
-		return ps_fail(PS_E_INVALID, "%s: has no name; not loaded", path);
-	if (strlen(plugin->name) != len || strncmp(plugin->name, file, len) != 0)
-		return ps_fail(PS_E_INVALID, "%s: calls itself \"%s\", its file is named \"%.*s\"; not loaded", path,
-			       plugin->name, (int)len, file);
-	if (plugin->build && strcmp(plugin->build, PS_BUILD) != 0)
-		return ps_fail(PS_E_UNSUPPORTED,
-			       "%s: uses in-tree headers of build %s, this server is build %s; not loaded", path,
-			       plugin->build, PS_BUILD);
-	return 0;
-}
+/* ---- loading --------------------------------------------------------------------------------- */
 
 static int check_duplicate(const char *path, const struct ps_plugin *plugin)
 {
 	for (size_t i = 0; i < loaded_count; i++)
 		if (loaded[i]->plugin.kind == plugin->kind && strcmp(loaded[i]->plugin.name, plugin->name) == 0)
 			return ps_fail(PS_E_EXISTS, "%s: a %s named \"%s\" is loaded already from %s; not loaded", path,
-				       kind_word(plugin->kind), plugin->name, loaded[i]->path);
+				       ps_plugin_kind_word(plugin->kind), plugin->name, loaded[i]->path);
 	if (loaded_count == PLUGINS_MAX)
 		return ps_fail(PS_E_LIMIT, "%s: %d plugins are loaded already; not loaded", path, PLUGINS_MAX);
 	return 0;
 }
-
-/* ---- loading --------------------------------------------------------------------------------- */
 
 static const struct ps_plugin *symbol_of(void *handle, size_t *ret_size)
 {
@@ -182,8 +103,8 @@ static int load(const char *path, uint32_t want, const struct ps_plugin **ret_pl
 	if (!plugin)
 		r = ps_fail(PS_E_INVALID, "%s: exports no %s, so it is not a plugin; not loaded", path,
 			    PS_PLUGIN_SYMBOL);
-	else if ((r = check_abi(path, plugin, symbol_size)) == 0 && (r = check_kind(path, plugin, want)) == 0 &&
-		 (r = check_name(path, plugin)) == 0 && (r = check_duplicate(path, plugin)) == 0)
+	else if ((r = ps_plugin_check(path, plugin, symbol_size, want)) == 0 &&
+		 (r = check_duplicate(path, plugin)) == 0)
 		*ret_plugin = keep(path, handle, plugin);
 	if (r < 0)
 		dlclose(handle);
@@ -261,7 +182,7 @@ static void load_build_folders(const char *folder, uint32_t kind)
 	closedir(dir);
 }
 
-static void load_below(const char *top, const struct kind *kind)
+static void load_below(const char *top, const struct ps_plugin_kind_row *kind)
 {
 	/* In a folder that holds plugins of any kind, a file's own word for its kind is taken. */
 	const struct place {
@@ -284,7 +205,7 @@ static void load_below(const char *top, const struct kind *kind)
 
 int ps_plugins_load_all(const char *plugindir, enum ps_plugin_kind kind)
 {
-	const struct kind *row = kind_find(kind);
+	const struct ps_plugin_kind_row *row = ps_plugin_kind_find(kind);
 	size_t before = loaded_count;
 	char *dirs, *rest, *dir;
 

@@ -7,7 +7,8 @@
  * is told in one line with the path and both numbers.
  *
  * The ABI ledger. An addition at the end of a struct, or an enum value more, raises the minor number:
- * older plugins go on loading. Anything else raises the major one. Before 1.0 any change may raise it.
+ * older plugins go on loading. Anything else raises the major one. Before 1.0 a plugin loads into the number it was built
+ * for, and no other. `tests/abi` keeps a record of each number's structs and functions, and compares.
  *   0.1  first
  *   0.2  backend.h: a batch has a token and a modseq; PS_OP_IDENTITY; generations, check, compact
  *   0.3  backend.h: a body may be read a piece at a time; body_rest

@@ -5,6 +5,7 @@
 #ifndef POSTERN_PROTOCOL_H
 #define POSTERN_PROTOCOL_H
 
+#include "postern/build.h"
 #include "postern/plugin.h"
 #include "postern/session.h"
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* One source, many plugins, each wrong in one way: the build gives ODD_NAME and one more
  * definition. */
+#include <string.h>
 #include "postern/backend.h"
+#include "postern/build.h"
 #include "postern/plugin.h"
 
 #ifndef ODD_ABI
@@ -20,7 +22,23 @@
 #define ODD_BUILD NULL
 #endif
 
-static const struct ps_backend ops = {0};
+static struct ps_backend ops;
+
+static void nothing(void)
+{
+}
+
+/* Functions that are never called. */
+__attribute__((constructor)) static void fill(void)
+{
+	void (*function)(void) = nothing;
+
+	for (size_t at = 0; at < sizeof ops; at += sizeof function)
+		memcpy((char *)&ops + at, &function, sizeof function);
+#ifdef ODD_LACKS
+	ops.ODD_LACKS = NULL;
+#endif
+}
 
 #ifdef ODD_NO_SYMBOL
 extern const struct ps_backend *odd_ops;
