@@ -330,7 +330,7 @@ int subscriptions_read(struct ps_store *store, struct ps_buf *ret_names)
 	while (r == 0 && text.len > 0) {
 		ps_buf_reset(&name);
 		if (!line_to_name(store, take_line(&text), version2, &name) ||
-		    subscriptions_has(ps_buf_view(ret_names), ps_buf_cstr(&name)))
+		    ps_indexed_is_subscribed(ps_buf_view(ret_names), ps_buf_cstr(&name)))
 			continue;
 		ps_buf_str(ret_names, ps_buf_cstr(&name));
 		ps_buf_char(ret_names, '\0');
@@ -383,27 +383,13 @@ int subscriptions_format(struct ps_store *store, struct ps_bytes names, struct p
 	return r < 0 ? r : out->failed ? PS_E_LIMIT : 0;
 }
 
-bool subscriptions_has(struct ps_bytes names, const char *name)
-{
-	size_t size = strlen(name) + 1;
-
-	while (names.len > 0) {
-		size_t len = strlen((const char *)names.ptr) + 1;
-
-		if (len == size && memcmp(names.ptr, name, size) == 0)
-			return true;
-		names = ps_bytes_skip(names, len);
-	}
-	return false;
-}
-
 static int update_subscriptions(struct write *w)
 {
 	struct ps_buf names = {0};
 	int r = subscriptions_read(w->store, &names);
 
 	if (r == 0)
-		r = ps_index_meta_put(w->txn, "subscriptions", ps_buf_view(&names));
+		r = ps_indexed_subscriptions_put(w->txn, ps_buf_view(&names));
 	ps_buf_finish(&names);
 	return r;
 }

@@ -12,7 +12,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include "postern/backend.h"
-#include "postern/index.h"
+#include "postern/indexed.h"
 #include "postern/io.h"
 #include "postern/pool.h"
 
@@ -176,9 +176,9 @@ struct ps_store {
 };
 
 struct ps_mbox {
+	uint64_t key; /* first: postern/indexed.h */
 	struct ps_store *store;
 	struct folder *folder;
-	uint64_t key;
 	uint64_t seen_gen; /* of store->foreign_gen, at the last sync; under store->mutex */
 };
 
@@ -261,7 +261,6 @@ int mailboxes_sync(struct ps_store *store, bool rebuild);
 /* Subscribed names, each with its NUL, in the form the index keeps them; from and to the file's form. */
 int subscriptions_read(struct ps_store *store, struct ps_buf *ret_names);
 int subscriptions_format(struct ps_store *store, struct ps_bytes names, struct ps_buf *out);
-bool subscriptions_has(struct ps_bytes names, const char *name);
 
 /* ---- scan.c ----------------------------------------------------------------------------------- */
 
@@ -357,14 +356,6 @@ void maildir_mailbox_close(struct ps_mbox *mbox);
 int maildir_stale(struct ps_store *store, struct ps_mbox *mbox);
 int maildir_sync(struct ps_store *store, struct ps_mbox *mbox);
 int maildir_read_begin(struct ps_store *store, struct ps_read **ret_read);
-void maildir_read_end(struct ps_read *read);
-int maildir_list(struct ps_read *read, ps_mailbox_fn fn, void *arg);
-int maildir_info(struct ps_read *read, struct ps_mbox *mbox, struct ps_mailbox_info *ret_info);
-int maildir_keywords(struct ps_read *read, struct ps_mbox *mbox, const char *const **ret_names, size_t *ret_count);
-int maildir_scan(struct ps_read *read, struct ps_mbox *mbox, struct ps_range uids, uint64_t changed_since, ps_row_fn fn,
-		 void *arg);
-int maildir_vanished(struct ps_read *read, struct ps_mbox *mbox, uint64_t since, ps_range_fn fn, void *arg);
-int maildir_cache(struct ps_read *read, struct ps_mbox *mbox, uint32_t uid, struct ps_bytes *ret_cache);
 int maildir_cache_put(struct ps_mbox *mbox, uint32_t uid, struct ps_bytes cache);
 int maildir_body(struct ps_mbox *mbox, uint32_t uid, struct ps_body *ret_body);
 void maildir_body_close(struct ps_body *body);

@@ -200,7 +200,7 @@ static int plan_subscribe(struct plan *plan, const struct ps_op *op, struct ps_o
 	if (!plan->subscriptions_loaded && (r = subscriptions_read(plan->w.store, &plan->subscriptions)) < 0)
 		return r;
 	plan->subscriptions_loaded = true;
-	if (subscriptions_has(ps_buf_view(&plan->subscriptions), op->name) == op->subscribed)
+	if (ps_indexed_is_subscribed(ps_buf_view(&plan->subscriptions), op->name) == op->subscribed)
 		return 0;
 	plan->subscriptions_changed = true;
 	if (op->subscribed)
