@@ -18,8 +18,8 @@ struct ps_body_stream {
 	uint64_t left;    /* wire octets to give */
 	bool convert;     /* bare LFs are to be found */
 	bool cr;          /* the last raw octet was CR */
-	size_t piece;     /* room in `raw`, half the room in `wire` */
-	uint8_t *raw, *wire;
+	size_t piece;     /* of raw octets, at most */
+	uint8_t *room; /* for two pieces: what is read from a file goes into the second half; NULL: none was needed */
 	struct ps_span span;
 	uint64_t from;
 	bool started; /* it is known where to begin */
@@ -61,10 +61,18 @@ int ps_body_piece(const struct ps_body *body, uint64_t at, uint8_t *space, size_
 	return 0;
 }
 
+static uint8_t *room(struct ps_body_stream *r)
+{
+	if (!r->room)
+		r->room = ps_malloc(2 * r->piece);
+	return r->room;
+}
+
 /* The next raw octets, at most `max` and a piece. Those of a body in memory stay where they are. */
 static int next_piece(struct ps_body_stream *r, uint64_t max, struct ps_bytes *ret)
 {
-	int result = ps_body_piece(r->body, r->at, r->raw, max < r->piece ? (size_t)max : r->piece, ret);
+	uint8_t *space = r->body->fd < 0 ? NULL : room(r) + r->piece;
+	int result = ps_body_piece(r->body, r->at, space, max < r->piece ? (size_t)max : r->piece, ret);
 
 	if (result == 0)
 		r->at += ret->len;
@@ -74,16 +82,15 @@ static int next_piece(struct ps_body_stream *r, uint64_t max, struct ps_bytes *r
 /* NUL may not be sent, and the body may be where we must not write. */
 static struct ps_bytes without_nul(struct ps_body_stream *r, struct ps_bytes wire)
 {
-	uint8_t *nul;
+	uint8_t *ours, *nul;
 
 	if (!memchr(wire.ptr, 0, wire.len))
 		return wire;
-	if (wire.ptr < r->wire || wire.ptr >= r->wire + 2 * r->piece) {
-		memcpy(r->wire, wire.ptr, wire.len);
-		wire.ptr = r->wire;
-	}
-	for (uint8_t *at = r->wire + (wire.ptr - r->wire), *end = at + wire.len;
-	     (nul = memchr(at, 0, (size_t)(end - at))); at = nul)
+	ours = room(r);
+	if (wire.ptr < ours || wire.ptr >= ours + 2 * r->piece)
+		wire.ptr = memcpy(ours, wire.ptr, wire.len);
+	for (uint8_t *at = ours + (wire.ptr - ours), *end = at + wire.len; (nul = memchr(at, 0, (size_t)(end - at)));
+	     at = nul)
 		*nul = 0x80;
 	return wire;
 }
@@ -101,11 +108,14 @@ static struct ps_bytes clip(struct ps_body_stream *r, struct ps_bytes wire)
 	return wire;
 }
 
-/* A piece with a CR put before each LF that has none; r->wire has room for twice a piece. */
+/*
+ * A piece with a CR put before each LF that has none. It may lie in the second half of our room, and is written to the
+ * first: as an octet becomes two at most, writing does not overtake reading.
+ */
 static struct ps_bytes to_wire(struct ps_body_stream *r, struct ps_bytes raw)
 {
 	const uint8_t *at = raw.ptr, *end = at + raw.len, *lf;
-	uint8_t *to = r->wire;
+	uint8_t *to = room(r);
 
 	while (at < end && (lf = memchr(at, '\n', (size_t)(end - at)))) {
 		size_t n = (size_t)(lf - at);
@@ -124,7 +134,7 @@ static struct ps_bytes to_wire(struct ps_body_stream *r, struct ps_bytes raw)
 		memcpy(to, at, (size_t)(end - at));
 		to += end - at;
 	}
-	return ps_bytes(r->wire, (size_t)(to - r->wire));
+	return ps_bytes(r->room, (size_t)(to - r->room));
 }
 
 /* Whether the first line of the body ends without CR. */
@@ -194,8 +204,6 @@ struct ps_body_stream *ps_body_stream_create(const struct ps_body *body, const s
 	if (from < span->length)
 		r->left = len < span->length - from ? len : span->length - from;
 	r->piece = piece_size(span->offset + from + r->left);
-	r->raw = body->fd < 0 ? NULL : ps_malloc(r->piece);
-	r->wire = ps_malloc(2 * r->piece);
 	return r;
 }
 
@@ -203,8 +211,7 @@ void ps_body_stream_destroy(struct ps_body_stream *r)
 {
 	if (!r)
 		return;
-	free(r->raw);
-	free(r->wire);
+	free(r->room);
 	free(r);
 }
 
@@ -246,4 +253,15 @@ int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_
 	}
 	ps_body_stream_destroy(r);
 	return result;
+}
+
+bool ps_body_lies_as_sent(const struct ps_body *body, const struct ps_cache *cache, const struct ps_span *span,
+			  uint64_t from, uint64_t len, uint64_t *ret_offset)
+{
+	uint64_t end = span->offset + from + len;
+
+	if (body->data || body->fd < 0 || !body->wire_form || end > body->length || ps_cache_has_nul(cache))
+		return false;
+	*ret_offset = body->offset + span->offset + from;
+	return true;
 }

@@ -100,7 +100,7 @@ static void put_entities(const struct tree *tree, struct ps_buf *out)
 	}
 }
 
-void cache_write(const struct tree *tree, const struct header *root, const struct cache_head *date, struct ps_buf *out)
+void cache_write(const struct tree *tree, const struct header *root, const struct cache_head *known, struct ps_buf *out)
 {
 	struct ps_buf structure = {0}, entities = {0};
 	struct text_ref envelope = tree->entities[0].envelope;
@@ -120,9 +120,10 @@ void cache_write(const struct tree *tree, const struct header *root, const struc
 	put_le(out, root->kept.len, 4);
 	put_le(out, entities.len, 4);
 	put_le(out, tree->count, 4);
-	put_le(out, (uint32_t)date->zone, 4);
-	put_le(out, (uint64_t)date->date, 8);
+	put_le(out, (uint32_t)known->zone, 4);
+	put_le(out, (uint64_t)known->date, 8);
 	put_le(out, root->not_kept, 8);
+	put_le(out, known->marks, 4);
 	ps_buf_append(out, tree->texts.ptr + envelope.at, envelope.len);
 	ps_buf_bytes(out, ps_buf_view(&structure));
 	ps_buf_bytes(out, ps_buf_view(&root->kept));
@@ -147,6 +148,7 @@ void cache_head_read(struct ps_bytes octets, struct cache_head *ret)
 		.zone = (int32_t)get_le32(at + 20),
 		.date = (int64_t)get_le64(at + 24),
 		.not_kept = get_le64(at + 32),
+		.marks = get_le32(at + 40),
 	};
 }
 
@@ -305,6 +307,14 @@ int ps_cache_fields(const struct ps_cache *cache, const char *const *names, size
 	}
 	return ps_header_filter(ps_bytes(cache->octets.ptr + CACHE_HEAD + head.envelope + head.structure, head.fields),
 				names, count, false, out);
+}
+
+bool ps_cache_has_nul(const struct ps_cache *cache)
+{
+	struct cache_head head;
+
+	cache_head_read(cache->octets, &head);
+	return head.marks & CACHE_HAS_NUL;
 }
 
 int ps_cache_date(const struct ps_cache *cache, int64_t *ret_time, int *ret_zone)

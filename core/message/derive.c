@@ -35,7 +35,7 @@ struct boundary {
 struct ps_derive {
 	struct tree tree;
 	struct header header;
-	struct cache_head date;
+	struct cache_head known; /* what the cache's head gets from here */
 	struct ps_buf boundary_text;
 	struct boundary boundaries[TREE_DEPTH_MAX]; /* of the open multiparts, outermost first */
 	unsigned boundary_count;
@@ -78,7 +78,7 @@ struct ps_derive *ps_derive_create(void)
 	struct ps_derive *d = ps_zalloc(sizeof *d);
 
 	d->header.keep = true;
-	d->date.zone = CACHE_NO_DATE;
+	d->known.zone = CACHE_NO_DATE;
 	entity_open(d);
 	return d;
 }
@@ -114,8 +114,8 @@ static void take_root_header(struct ps_derive *d)
 	int zone;
 
 	d->header.keep = false;
-	if (date.ptr && ps_date_parse(date, &d->date.date, &zone) == 0)
-		d->date.zone = zone;
+	if (date.ptr && ps_date_parse(date, &d->known.date, &zone) == 0)
+		d->known.zone = zone;
 }
 
 /* The open entity's header ends before `body`. A message/rfc822 part opens the message within,
@@ -375,6 +375,8 @@ static void take_delimiter(struct ps_derive *d, struct ps_bytes *in)
 
 void ps_derive_feed(struct ps_derive *d, struct ps_bytes in)
 {
+	if (in.len && !(d->known.marks & CACHE_HAS_NUL) && memchr(in.ptr, 0, in.len))
+		d->known.marks |= CACHE_HAS_NUL;
 	while (in.len) {
 		switch (d->state) {
 		case LINE_START: take_start(d, &in); break;
@@ -413,7 +415,7 @@ void ps_derive_finish(struct ps_derive *d, uint64_t *ret_size, struct ps_bytes *
 	while (d->open)
 		entity_close(d, d->at);
 	entity_close(d, d->at);
-	cache_write(&d->tree, &d->header, &d->date, &d->cache);
+	cache_write(&d->tree, &d->header, &d->known, &d->cache);
 	*ret_size = d->at.wire;
 	*ret_cache = ps_buf_view(&d->cache);
 }

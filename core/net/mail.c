@@ -108,6 +108,13 @@ static int session_flush(struct ps_session *s)
 	return output_flush(&s->out, &m->stream);
 }
 
+static int session_write(struct ps_session *s, struct ps_bytes data)
+{
+	struct mail_session *m = (struct mail_session *)s;
+
+	return output_write(&s->out, &m->stream, data);
+}
+
 static void flush(struct mail_session *m)
 {
 	int r = session_flush(&m->s);
@@ -446,7 +453,7 @@ static void on_wake(void *arg)
 		advance(m);
 }
 
-static const struct session_driver mail_driver = {.flush = session_flush, .woken = on_wake};
+static const struct session_driver mail_driver = {.flush = session_flush, .write = session_write, .woken = on_wake};
 
 /* ---- taking over ------------------------------------------------------------------------------
  */

@@ -164,6 +164,25 @@ static int send_tail(struct output *out, struct stream *stream)
 	return 0;
 }
 
+int output_write(struct output *out, struct stream *stream, struct ps_bytes data)
+{
+	ssize_t n = 0;
+
+	if (!out->first && !out->tail.failed)
+		n = stream_send_two(stream, ps_buf_view(&out->tail), data);
+	if (n < 0 && n != PS_E_AGAIN)
+		return (int)n;
+	if (n > 0) {
+		size_t of_tail = (size_t)n < out->tail.len ? (size_t)n : out->tail.len;
+
+		out->sent += (uint64_t)n;
+		ps_buf_consume(&out->tail, of_tail);
+		data = ps_bytes_skip(data, (size_t)n - of_tail);
+	}
+	ps_buf_bytes(&out->tail, data);
+	return output_pending(out) > 0 ? PS_E_AGAIN : 0;
+}
+
 int output_flush(struct output *out, struct stream *stream)
 {
 	uint64_t stop = out->sent + FLUSH_MAX;

@@ -24,6 +24,8 @@ struct output {
 void output_finish(struct output *out);
 /* The descriptor is duplicated. */
 int output_add_file(struct output *out, int fd, uint64_t offset, uint64_t length);
+/* Sends what the socket takes of the tail and of `data`, and keeps a copy only of what it does not take. As output_flush(). */
+int output_write(struct output *out, struct stream *stream, struct ps_bytes data);
 /* A file is next: sending may wait for a disk. */
 bool output_file_is_next(const struct output *out);
 uint64_t output_pending(const struct output *out);

@@ -263,7 +263,14 @@ struct ps_buf *ps_session_output(struct ps_session *s)
 
 void ps_session_write(struct ps_session *s, const void *data, size_t len)
 {
-	ps_buf_append(&s->out.tail, data, len);
+	int r = 0;
+
+	if (s->driver->write && len >= SESSION_WRITE_THROUGH && !s->dead)
+		r = s->driver->write(s, ps_bytes(data, len));
+	else
+		ps_buf_append(&s->out.tail, data, len);
+	if (r < 0 && r != PS_E_AGAIN)
+		s->dead = true;
 }
 
 void ps_session_printf(struct ps_session *s, const char *fmt, ...)

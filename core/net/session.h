@@ -19,6 +19,9 @@
 struct session_driver {
 	/* Sends what the socket takes now. As output_flush(). */
 	int (*flush)(struct ps_session *s);
+	/* Sends what the socket takes now of the output and of `data`, and keeps the rest. As output_write(). NULL: it is
+	 * only kept. */
+	int (*write)(struct ps_session *s, struct ps_bytes data);
 	/* On the loop, after ps_session_wake(): looks whether the wait is over. */
 	void (*woken)(void *s);
 };
@@ -71,6 +74,7 @@ enum {
 	SESSION_OUTPUT_HIGH = 64 * 1024, /* from here on ps_session_full() */
 	SESSION_OUTPUT_LOW = 16 * 1024,  /* PS_WAIT_DRAIN is over */
 	SESSION_SLICE_US = 10 * 1000,
+	SESSION_WRITE_THROUGH = 16 * 1024, /* to copy so much costs more than to send it by itself */
 };
 
 void session_init(struct ps_session *s, const struct session_args *args);

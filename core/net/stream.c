@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include "core/net/stream.h"
 #include "core/net/tls.h"
+#include "postern/pool.h"
 #include "postern/error.h"
 
 static int socket_error(const char *what)
@@ -30,6 +31,19 @@ ssize_t stream_send(struct stream *stream, struct ps_bytes data, bool more)
 	if (stream->tls)
 		return tls_send(stream->tls, data);
 	n = send(stream->fd, data.ptr, data.len, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+	return n < 0 ? socket_error("send") : n;
+}
+
+ssize_t stream_send_two(struct stream *stream, struct ps_bytes first, struct ps_bytes second)
+{
+	struct iovec pieces[] = {{(void *)(uintptr_t)first.ptr, first.len},
+				 {(void *)(uintptr_t)second.ptr, second.len}};
+	struct msghdr message = {.msg_iov = pieces, .msg_iovlen = PS_ARRAY_LEN(pieces)};
+	ssize_t n;
+
+	if (stream->tls)
+		return stream_send(stream, first.len ? first : second, true);
+	n = sendmsg(stream->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	return n < 0 ? socket_error("send") : n;
 }
 

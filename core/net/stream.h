@@ -24,6 +24,8 @@ ssize_t stream_recv(struct stream *stream, void *ret_data, size_t len);
 /* Takes some of `data` for sending. `more`: more will follow at once, so a short segment may wait
  * for it. */
 ssize_t stream_send(struct stream *stream, struct ps_bytes data, bool more);
+/* The same for two pieces, one behind the other, in one system call where that can be. */
+ssize_t stream_send_two(struct stream *stream, struct ps_bytes first, struct ps_bytes second);
 /* TLS may have taken octets that the socket has not: 0 when all are with the kernel. */
 int stream_flush(struct stream *stream);
 /* No more is sent; reading goes on. For TLS with its own closing message. */

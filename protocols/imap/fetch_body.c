@@ -2,15 +2,22 @@
 #include "postern/error.h"
 #include "protocols/imap/fetch_body.h"
 
+enum {
+	SEND_FILE_MIN =
+		32 << 10, /* up to here one read and one send cost less than what keeps a file open until it is sent */
+};
+
 /* Where the octets of a section are. */
 struct imap_found {
 	enum {
 		FOUND_NOTHING,
 		FOUND_TEXT,
-		FOUND_SPAN
+		FOUND_SPAN,
+		FOUND_FILE,
 	} where;
-	struct ps_span span;   /* of the message */
-	size_t offset, length; /* of sections->text */
+	struct ps_span span;     /* of the message */
+	size_t offset, length;   /* of sections->text */
+	uint64_t at, from, size; /* of the body's file; of the span: what of it is asked for */
 };
 
 void imap_sections_init(struct imap_sections *sections, const struct imap_section *wanted, struct ps_pool *pool)
@@ -46,6 +53,19 @@ void imap_sections_finish(struct imap_sections *sections)
 }
 
 /* ---- finding ---------------------------------------------------------------------------------- */
+
+/* Which octets of a section of `length` are asked for. */
+static void clip(const struct imap_section *section, uint64_t length, uint64_t *ret_from, uint64_t *ret_length)
+{
+	*ret_from = 0;
+	*ret_length = length;
+	if (!section->partial)
+		return;
+	*ret_from = section->from < length ? section->from : length;
+	*ret_length = length - *ret_from;
+	if (*ret_length > section->length)
+		*ret_length = section->length;
+}
 
 static int open_body(struct imap_sections *sections, struct ps_view *view, uint32_t uid)
 {
@@ -114,7 +134,13 @@ static int find_section(struct imap_sections *sections, const struct imap_sectio
 	if (section->fields)
 		return find_fields(sections, section, found, cache, view, uid);
 	found->where = FOUND_SPAN;
-	return open_body(sections, view, uid);
+	clip(section, found->span.length, &found->from, &found->size);
+	if ((r = open_body(sections, view, uid)) < 0)
+		return r;
+	if (found->size >= SEND_FILE_MIN &&
+	    ps_body_lies_as_sent(&sections->body, cache, &found->span, found->from, found->size, &found->at))
+		found->where = FOUND_FILE;
+	return 0;
 }
 
 int imap_sections_find(struct imap_sections *sections, struct ps_view *view, uint32_t uid, const struct ps_cache *cache)
@@ -136,19 +162,6 @@ int imap_sections_find(struct imap_sections *sections, struct ps_view *view, uin
 
 /* ---- sending ---------------------------------------------------------------------------------- */
 
-/* Which octets of a section of `length` are asked for. */
-static void clip(const struct imap_section *section, uint64_t length, uint64_t *ret_from, uint64_t *ret_length)
-{
-	*ret_from = 0;
-	*ret_length = length;
-	if (!section->partial)
-		return;
-	*ret_from = section->from < length ? section->from : length;
-	*ret_length = length - *ret_from;
-	if (*ret_length > section->length)
-		*ret_length = section->length;
-}
-
 static void put_literal_start(struct ps_buf *out, uint64_t length)
 {
 	ps_buf_str(out, " {");
@@ -156,11 +169,12 @@ static void put_literal_start(struct ps_buf *out, uint64_t length)
 	ps_buf_str(out, "}\r\n");
 }
 
-/* The label, and all of what is in memory; for the rest a stream is opened. */
-static void start_section(struct imap_sections *sections, struct ps_buf *out)
+/* The label, and all of what is in memory or lies ready in the file; for the rest a stream is opened. */
+static int start_section(struct imap_sections *sections, struct imap_cmd *cmd)
 {
 	const struct imap_section *section = sections->at;
 	const struct imap_found *found = sections->at_found;
+	struct ps_buf *out = imap_output(cmd->imap);
 	uint64_t from, length;
 
 	ps_buf_bytes(out, section->label);
@@ -172,11 +186,14 @@ static void start_section(struct imap_sections *sections, struct ps_buf *out)
 		ps_buf_append(out, sections->text.ptr + found->offset + from, length);
 		break;
 	case FOUND_SPAN:
-		clip(section, found->span.length, &from, &length);
-		put_literal_start(out, length);
-		sections->stream = ps_body_stream_create(&sections->body, &found->span, from, length);
+		put_literal_start(out, found->size);
+		sections->stream = ps_body_stream_create(&sections->body, &found->span, found->from, found->size);
 		break;
+	case FOUND_FILE:
+		put_literal_start(out, found->size);
+		return ps_session_send_file(cmd->imap->session, sections->body.fd, found->at, found->size);
 	}
+	return 0;
 }
 
 /* 1: the section is sent; 0: yield. */
@@ -186,7 +203,7 @@ static int send_stream(struct imap_sections *sections, struct imap_cmd *cmd)
 	int r;
 
 	while ((r = ps_body_stream_next(sections->stream, &octets)) == 0 && octets.len > 0) {
-		ps_buf_bytes(imap_output(cmd->imap), octets);
+		ps_session_write(cmd->imap->session, octets.ptr, octets.len);
 		if (imap_should_yield(cmd))
 			return 0;
 	}
@@ -198,15 +215,15 @@ static int send_stream(struct imap_sections *sections, struct imap_cmd *cmd)
 int imap_sections_send(struct imap_sections *sections, struct imap_cmd *cmd, bool first)
 {
 	while (sections->at) {
-		int r = 1;
+		int r = 0;
 
 		if (!sections->stream) {
 			if (!first || sections->at != sections->wanted)
 				ps_buf_char(imap_output(cmd->imap), ' ');
-			start_section(sections, imap_output(cmd->imap));
+			r = start_section(sections, cmd);
 		}
-		if (sections->stream)
-			r = send_stream(sections, cmd);
+		if (r == 0)
+			r = sections->stream ? send_stream(sections, cmd) : 1;
 		if (r <= 0)
 			return r;
 		sections->at = sections->at->next;

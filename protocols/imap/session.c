@@ -66,7 +66,7 @@ static bool output_full(struct imap *imap)
 
 bool imap_should_yield(struct imap_cmd *cmd)
 {
-	if (imap_output(cmd->imap)->len > OUTPUT_PIECE && output_full(cmd->imap))
+	if (output_full(cmd->imap))
 		cmd->wait = (struct ps_wait){.what = PS_WAIT_DRAIN};
 	else if (ps_session_slice_over(cmd->imap->session))
 		cmd->wait = (struct ps_wait){.what = PS_WAIT_TURN};

@@ -252,6 +252,42 @@ START_TEST(any_range_of_a_body_can_be_read)
 }
 END_TEST
 
+/* A body in a file behind six other octets, and whether it may be sent from there. */
+static const struct {
+	const char *text;
+	size_t len;
+	bool wire_form;
+	size_t cut; /* octets that the file has lost since */
+	bool as_sent;
+} lying[] = {
+	{"a: b\r\n\r\ntext\r\n", 14, true, 0, true},   {"a: b\r\n\r\ntext\r\n", 14, false, 0, false},
+	{"a: b\r\n\r\nte\0t\r\n", 14, true, 0, false}, {"a\0: b\r\n\r\ntex\r\n", 14, true, 0, false},
+	{"a: b\r\n\r\ntext\r\n", 14, true, 1, false},
+};
+
+START_TEST(a_file_is_sent_as_it_lies_only_where_that_is_lawful)
+{
+	for (size_t cut = 0; cut <= lying[_i].len; cut++) {
+		struct derived d = derive_cut(ps_bytes(lying[_i].text, lying[_i].len), cut);
+		struct ps_body body = {.fd = 7,
+				       .offset = 6,
+				       .length = lying[_i].len - lying[_i].cut,
+				       .wire_form = lying[_i].wire_form};
+		struct ps_span span;
+		uint64_t at = 1;
+
+		ck_assert_int_eq(ps_cache_has_nul(&d.cache), memchr(lying[_i].text, 0, lying[_i].len) != NULL);
+		ck_assert_ok(ps_cache_section(&d.cache, NULL, 0, PS_SECTION_TEXT, &span));
+		ck_assert_int_eq(ps_body_lies_as_sent(&body, &d.cache, &span, 2, span.length - 2, &at),
+				 lying[_i].as_sent);
+		ck_assert_uint_eq(at, lying[_i].as_sent ? 6 + 8 + 2 : 1);
+		body.data = (const uint8_t *)lying[_i].text;
+		ck_assert(!ps_body_lies_as_sent(&body, &d.cache, &span, 0, 1, &at));
+		derived_finish(&d);
+	}
+}
+END_TEST
+
 static int refuse(void *arg, struct ps_bytes octets)
 {
 	ck_assert_uint_le(octets.len, 64 * 1024);
@@ -329,6 +365,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_header_is_filtered_by_name, 0, PS_ARRAY_LEN(filters));
 	tcase_add_test(tc, a_header_is_walked_field_by_field);
 	tcase_add_test(tc, any_range_of_a_body_can_be_read);
+	tcase_add_loop_test(tc, a_file_is_sent_as_it_lies_only_where_that_is_lawful, 0, PS_ARRAY_LEN(lying));
 	tcase_add_test(tc, pieces_are_bounded_and_the_reader_may_stop);
 	tcase_add_test(tc, a_body_that_lost_octets_is_an_error);
 	tcase_add_test(tc, a_file_is_derived_from_its_start);

@@ -119,6 +119,23 @@ static struct ps_wait toy_file(struct ps_session *s, struct ps_bytes arg)
 	return for_line(0);
 }
 
+/* Small and large pieces in turn, the large ones of memory that is gone afterwards. */
+static struct ps_wait toy_pieces(struct ps_session *s, struct ps_bytes arg)
+{
+	uint64_t n = 0;
+	char large[40000];
+
+	ck_assert_ok(ps_bytes_u64(arg, &n));
+	for (uint64_t i = 0; i < n; i++) {
+		memset(large, 'a' + (int)(i % 26), sizeof large);
+		ps_session_printf(s, "<%d>", (int)i);
+		ps_session_write(s, large, sizeof large);
+	}
+	memset(large, 0, sizeof large);
+	ps_session_printf(s, "end\n");
+	return for_line(0);
+}
+
 /* Says that there is more in the file than there is. */
 static struct ps_wait toy_short(struct ps_session *s, struct ps_bytes arg)
 {
@@ -204,10 +221,10 @@ static const struct {
 	const char *name;
 	struct ps_wait (*run)(struct ps_session *s, struct ps_bytes arg);
 } commands[] = {
-	{"echo", toy_echo},   {"idle", toy_idle},         {"big", toy_big},     {"file", toy_file},
-	{"turns", toy_turns}, {"exact", toy_exact},       {"limit", toy_limit}, {"slice", toy_slice},
-	{"gate", toy_gate},   {"timeout", toy_timeout},   {"pause", toy_pause}, {"quit", toy_quit},
-	{"short", toy_short}, {"selfwake", toy_selfwake},
+	{"echo", toy_echo},   {"idle", toy_idle},         {"big", toy_big},       {"file", toy_file},
+	{"turns", toy_turns}, {"exact", toy_exact},       {"limit", toy_limit},   {"slice", toy_slice},
+	{"gate", toy_gate},   {"timeout", toy_timeout},   {"pause", toy_pause},   {"quit", toy_quit},
+	{"short", toy_short}, {"selfwake", toy_selfwake}, {"pieces", toy_pieces},
 };
 
 static struct ps_wait toy_command(struct ps_session *s, struct ps_bytes line)
@@ -580,6 +597,31 @@ START_TEST(a_file_goes_out_whole_and_in_its_place)
 }
 END_TEST
 
+START_TEST(large_pieces_keep_their_places)
+{
+	enum {
+		PIECES = 60,
+		LARGE = 40000
+	};
+	uint8_t *got = ps_malloc(LARGE);
+	char label[16];
+
+	client_say(client, "pieces 60\n");
+	for (int i = 0; i < PIECES; i++) {
+		size_t wrong = 0;
+
+		snprintf(label, sizeof label, "<%d>", i);
+		client_expect(client, label);
+		ck_assert_uint_eq(read_all(LARGE, got), LARGE);
+		for (size_t n = 0; n < LARGE; n++)
+			wrong += got[n] != 'a' + i % 26;
+		ck_assert_uint_eq(wrong, 0);
+	}
+	client_expect(client, "end\n");
+	free(got);
+}
+END_TEST
+
 START_TEST(a_file_that_has_shrunk_ends_the_connection)
 {
 	ps_log_set_level(-1);
@@ -701,6 +743,7 @@ int main(void)
 	tcase_add_test(tcase, wakes_and_commands_may_race);
 	tcase_add_test(tcase, a_slow_reader_gets_all_and_holds_no_memory);
 	tcase_add_test(tcase, a_file_goes_out_whole_and_in_its_place);
+	tcase_add_test(tcase, large_pieces_keep_their_places);
 	tcase_add_test(tcase, a_file_that_has_shrunk_ends_the_connection);
 	tcase_add_test(tcase, a_client_that_goes_takes_its_session_along);
 	tcase_add_test(tcase, a_slice_ends_and_others_go_on);

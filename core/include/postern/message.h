@@ -33,6 +33,9 @@ struct ps_cache {
 /* PS_E_CORRUPT when the octets are not a whole cache of this version (then derive it anew). */
 int ps_cache_open(struct ps_cache *cache, struct ps_bytes octets);
 
+/* Whether the message has NUL octets, which must not be sent as they are. */
+bool ps_cache_has_nul(const struct ps_cache *cache);
+
 /* Ready to send, RFC 3501 section 7.4.2: the parenthesised text behind ENVELOPE, BODYSTRUCTURE and
  * BODY. 8-bit octets occur in literals or quoted strings as they stand in the header; no NUL, CR, LF outside literals. */
 struct ps_bytes ps_cache_envelope(const struct ps_cache *cache);
@@ -126,6 +129,11 @@ int ps_body_piece(const struct ps_body *body, uint64_t at, uint8_t *space, size_
  * LFs too, but then reading starts with the message. */
 int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_t from, uint64_t len,
 		 int (*write)(void *arg, struct ps_bytes octets), void *arg);
+
+/* Whether octets [from, from+len) of a span can be sent from the body's file as they lie there, and from which place in it: a
+ * file in wire form, of a message without NUL. */
+bool ps_body_lies_as_sent(const struct ps_body *body, const struct ps_cache *cache, const struct ps_span *span,
+			  uint64_t from, uint64_t len, uint64_t *ret_offset);
 
 /* The same, a piece at a time, for those who must wait in between. `body` stays open meanwhile. next() gives at most
  * 128 KiB, valid until it is called again; no octets: that was all. */

@@ -56,6 +56,7 @@ void ps_session_set_input_limit(struct ps_session *s, size_t octets);
 /* Output is buffered and sent when run() returns, or when much has gathered. A protocol may append
  * to the buffer directly. Not for front and mail at the same time, of course. */
 struct ps_buf *ps_session_output(struct ps_session *s);
+/* Large pieces are sent from where they lie, as far as the client takes them now. */
 void ps_session_write(struct ps_session *s, const void *data, size_t len);
 void ps_session_printf(struct ps_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Mail: after what is buffered, sends octets of a file without copying them through us. The descriptor
