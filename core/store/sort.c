@@ -3,8 +3,8 @@
  * Sorting, RFC 5256 and RFC 5957: search, get the keys of what was found from the caches, merge. All in slices.
  */
 #include <stdlib.h>
-#include "core/store/sort.h"
 #include "core/message/subject.h"
+#include "postern/store.h"
 
 enum {
 	KEY_MAX = 512, /* octets of a text that count */
@@ -344,19 +344,6 @@ void ps_sort_get(const struct ps_sort *sort, size_t at, uint32_t *ret_seq, uint3
 {
 	*ret_seq = sort->entries[at].seq;
 	*ret_uid = sort->entries[at].uid;
-}
-
-bool ps_sort_same(const struct ps_sort *sort, size_t a, size_t b, size_t criterion)
-{
-	return compare_key(sort, &sort->entries[a], &sort->entries[b], criterion) == 0;
-}
-
-int ps_sort_compare(const struct ps_sort *sort, size_t a, size_t b, size_t criterion)
-{
-	const struct entry *x = &sort->entries[a], *y = &sort->entries[b];
-	int order = compare_key(sort, x, y, criterion);
-
-	return order ? order : (x->seq > y->seq) - (x->seq < y->seq);
 }
 
 void ps_sort_destroy(struct ps_sort *sort)

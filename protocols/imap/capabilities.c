@@ -60,6 +60,8 @@ static const struct {
 	{"SORT=DISPLAY", AFTER_LOGIN, NULL},          /* RFC 5957 */
 	{"I18NLEVEL=1", AFTER_LOGIN, NULL},           /* RFC 5255: i;unicode-casemap */
 	{"THREAD=ORDEREDSUBJECT", AFTER_LOGIN, NULL}, /* RFC 5256 */
+	{"THREAD=REFERENCES", AFTER_LOGIN, NULL},     /* RFC 5256 */
+	{"THREAD=REFS", AFTER_LOGIN, NULL},           /* draft-ietf-morg-inthread */
 	{"STATUS=SIZE", AFTER_LOGIN, NULL},           /* RFC 8438 */
 	{"CONDSTORE", AFTER_LOGIN, NULL},             /* RFC 7162 */
 	{"QRESYNC", AFTER_LOGIN, NULL},               /* RFC 7162 */

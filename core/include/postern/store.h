@@ -276,14 +276,28 @@ size_t ps_sort_count(const struct ps_sort *sort);
 void ps_sort_get(const struct ps_sort *sort, size_t at, uint32_t *ret_seq, uint32_t *ret_uid);
 void ps_sort_destroy(struct ps_sort *sort); /* destroy(NULL) does nothing */
 
-/* What a search finds, in threads by ORDEREDSUBJECT (RFC 5256): of each, the first message is the parent of all others.
- * Works in steps as ps_sort does. */
+/* What a search finds, in threads. RFC 5256: ORDEREDSUBJECT, REFERENCES; REFS (draft-ietf-morg-inthread) is REFERENCES
+ * without regard to subjects, with the threads in the order of their latest internal dates. Works in steps as ps_sort
+ * does, by what the caches have. */
+enum ps_thread_algorithm {
+	PS_THREAD_ORDEREDSUBJECT,
+	PS_THREAD_REFERENCES,
+	PS_THREAD_REFS,
+};
+
 struct ps_thread;
-struct ps_thread *ps_thread_create(struct ps_view *view, struct ps_pool *pool, const struct ps_search_node *root);
+struct ps_thread *ps_thread_create(struct ps_view *view, struct ps_pool *pool, const struct ps_search_node *root,
+				   enum ps_thread_algorithm algorithm);
 int ps_thread_step(struct ps_thread *thread, bool (*slice_over)(void *arg), void *arg);
-size_t ps_thread_count(const struct ps_thread *thread);
-size_t ps_thread_length(const struct ps_thread *thread, size_t at); /* messages of a thread, at least one */
-void ps_thread_get(const struct ps_thread *thread, size_t at, size_t message, uint32_t *ret_seq, uint32_t *ret_uid);
+
+/* When it is finished: a forest, whose nodes are numbers. A thread may be a hundred thousand deep: do not recurse. */
+#define PS_THREAD_NONE UINT32_MAX
+uint32_t ps_thread_first(const struct ps_thread *thread, uint32_t node); /* child; of PS_THREAD_NONE: the first thread */
+uint32_t ps_thread_next(const struct ps_thread *thread, uint32_t node);  /* sibling */
+uint32_t ps_thread_parent(const struct ps_thread *thread, uint32_t node);
+/* False: a dummy, that is, a parent that was not found. Only a thread's topmost node is one; it has two children at
+ * least. */
+bool ps_thread_get(const struct ps_thread *thread, uint32_t node, uint32_t *ret_seq, uint32_t *ret_uid);
 void ps_thread_destroy(struct ps_thread *thread); /* destroy(NULL) does nothing */
 
 #endif
