@@ -25,7 +25,7 @@ struct line {
 	struct ps_pool *pool;
 	const struct ps_passwd_defaults *defaults;
 	struct ps_passwd_user *user;
-	const char *home, *mail;
+	const char *home, *mail, *backend;
 };
 
 /* ---- pieces ---------------------------------------------------------------------------------- */
@@ -118,6 +118,12 @@ static int extra_mail(struct line *line, struct ps_bytes value)
 	return 0;
 }
 
+static int extra_backend(struct line *line, struct ps_bytes value)
+{
+	line->backend = ps_pool_strndup(line->pool, (const char *)value.ptr, value.len);
+	return value.len ? 0 : ps_fail(PS_E_INVALID, "\"backend\" is empty");
+}
+
 static int extra_allow_nets(struct line *line, struct ps_bytes value)
 {
 	line->user->allow_nets = ps_pool_strndup(line->pool, (const char *)value.ptr, value.len);
@@ -146,14 +152,9 @@ static const struct extra {
 	const char *key;
 	int (*set)(struct line *line, struct ps_bytes value);
 } extras[] = {
-	{"mail", extra_mail},
-	{"home", extra_home},
-	{"uid", extra_uid},
-	{"gid", extra_gid},
-	{"allow_nets", extra_allow_nets},
-	{"nologin", extra_nologin},
-	{"reason", extra_ignored},
-	{"quota_rule", extra_ignored},
+	{"mail", extra_mail},       {"backend", extra_backend}, {"home", extra_home},
+	{"uid", extra_uid},         {"gid", extra_gid},         {"allow_nets", extra_allow_nets},
+	{"nologin", extra_nologin}, {"reason", extra_ignored},  {"quota_rule", extra_ignored},
 	{"quota", extra_ignored},
 };
 
@@ -240,14 +241,31 @@ static int set_root(struct line *line, const char *below, const char *location)
 	return 0;
 }
 
-/* "maildir:~/Maildir" */
+/* What `domain "example.test" { }` says, or NULL. */
+static const char *domain_says(const struct line *line, const char *setting)
+{
+	const struct ps_conf *root = line->defaults->root;
+	const char *at = strchr(line->user->info.name, '@');
+
+	for (size_t i = 0; at && root && i < ps_conf_section_count(root, "domain"); i++) {
+		const struct ps_conf *domain = ps_conf_section(root, "domain", i);
+
+		if (ps_strcasecmp(ps_conf_title(domain), at + 1) == 0)
+			return ps_conf_str(domain, setting);
+	}
+	return NULL;
+}
+
+/* "maildir:~/Maildir". The user's own counts first, then the domain's, then the server's. */
 static int set_location(struct line *line)
 {
 	const char *colon = line->mail ? strchr(line->mail, ':') : NULL;
+	const char *backend = line->backend ? line->backend : domain_says(line, "backend");
+	const char *location = domain_says(line, "mail_location");
 
-	line->user->info.backend = line->defaults->backend;
+	line->user->info.backend = backend ? backend : line->defaults->backend;
 	if (!line->mail || !*line->mail)
-		return set_root(line, line->defaults->mail_root, line->defaults->mail_location);
+		return set_root(line, line->defaults->mail_root, location ? location : line->defaults->mail_location);
 	if (!colon)
 		return set_root(line, NULL, line->mail);
 	if (strchr(colon + 1, ':'))
@@ -424,6 +442,7 @@ void ps_passwd_defaults_from(const struct ps_conf *root, uid_t uid, gid_t gid, s
 		.mail_root = ps_conf_str(root, "mail_root"),
 		.mail_location = ps_conf_str(root, "mail_location"),
 		.backend = ps_conf_str(root, "backend"),
+		.root = root,
 		.uid = uid,
 		.gid = gid,
 	};

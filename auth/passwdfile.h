@@ -3,8 +3,8 @@
  * auth/passwdfile.h - reads a passwd-file: user:{SCHEME}hash:uid:gid:gecos:home:shell:extra fields
  *
  * Fields from the third on may be missing. The extra fields (blank-separated key=value, also with a
- * "userdb_" before the key) that count: mail=BACKEND:PATH, home, uid, gid, allow_nets=CIDR,...,
- * nologin. What would change who may read whose mail and is not understood here (nopassword, proxy,
+ * "userdb_" before the key) that count: mail=BACKEND:PATH, backend=BACKEND, home, uid, gid,
+ * allow_nets=CIDR,..., nologin. What would change who may read whose mail and is not understood here (nopassword, proxy,
  * ...) makes the line an error. A line with an error is logged with its number and passed over; the
  * first line of a name counts.
  */
@@ -24,7 +24,9 @@ struct ps_passwd_defaults {
 	const char *mail_root;      /* absolute; all mail must lie below it */
 	const char *mail_location;  /* below mail_root; %u user, %n local part, %d domain */
 	const char *backend;
-	uid_t uid; /* of the mail processes: they run under one uid, so a line with another is an
+	const struct ps_conf
+		*root; /* where `domain` sections are, which say otherwise for their users; NULL: there are none */
+	uid_t uid;     /* of the mail processes: they run under one uid, so a line with another is an
 		      error */
 	gid_t gid;
 };

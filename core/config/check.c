@@ -43,10 +43,10 @@ static void check_mail_root(const struct ps_config *config, struct conf_errors *
 }
 
 /* %u or %n must be there, or all users would share one store. */
-static void check_mail_location(const struct ps_config *config, struct conf_errors *errors)
+static void check_location(const struct ps_conf *conf, struct conf_errors *errors)
 {
-	const char *location = ps_conf_str(config->root, "mail_location");
-	int line = line_of(config->root, "mail_location", PS_SET_STRING);
+	const char *location = ps_conf_str(conf, "mail_location");
+	int line = line_of(conf, "mail_location", PS_SET_STRING);
 	bool own = false;
 
 	for (const char *at = strchr(location, '%'); at; at = strchr(at + 2, '%')) {
@@ -60,6 +60,11 @@ static void check_mail_location(const struct ps_config *config, struct conf_erro
 		conf_error(errors, line, "\"mail_location\" must hold %%u or %%n: a place for each user");
 	if (location[0] == '/' || strstr(location, ".."))
 		conf_error(errors, line, "\"mail_location\" must be below mail_root: no leading / and no ..");
+}
+
+static void check_mail_location(const struct ps_config *config, struct conf_errors *errors)
+{
+	check_location(config->root, errors);
 }
 
 static void tell_no_plugin(struct conf_errors *errors, int line, enum ps_plugin_kind kind, const char *name)
@@ -88,6 +93,33 @@ static void check_backend(const struct ps_config *config, struct conf_errors *er
 {
 	check_plugin(errors, line_of(config->root, "backend", PS_SET_STRING), PS_PLUGIN_BACKEND,
 		     ps_conf_str(config->root, "backend"));
+}
+
+/* Domains are compared as in user names: in small letters. */
+static void check_domain_name(const struct ps_config *config, size_t n, struct conf_errors *errors)
+{
+	const struct ps_conf *domain = ps_conf_section(config->root, "domain", n);
+	const char *name = ps_conf_title(domain);
+
+	if (!*name || strpbrk(name, "@/ \t"))
+		conf_error(errors, domain->line, "\"%s\" is no name of a domain", name);
+	for (size_t i = 0; i < n; i++)
+		if (ps_strcasecmp(name, ps_conf_title(ps_conf_section(config->root, "domain", i))) == 0)
+			conf_error(errors, domain->line, "domain \"%s\" is there twice", name);
+}
+
+static void check_domains(const struct ps_config *config, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < ps_conf_section_count(config->root, "domain"); i++) {
+		const struct ps_conf *domain = ps_conf_section(config->root, "domain", i);
+
+		check_domain_name(config, i, errors);
+		if (ps_conf_str(domain, "mail_location"))
+			check_location(domain, errors);
+		if (ps_conf_str(domain, "backend"))
+			check_plugin(errors, line_of(domain, "backend", PS_SET_STRING), PS_PLUGIN_BACKEND,
+				     ps_conf_str(domain, "backend"));
+	}
 }
 
 static bool same_place(const struct ps_conf *a, const struct ps_conf *b)
@@ -207,7 +239,7 @@ static void check_mailboxes(const struct ps_config *config, struct conf_errors *
 
 static const check_fn checks[] = {
 	check_hostname,  check_absolute, check_mail_root, check_mail_location, check_backend,
-	check_listeners, check_tls,      check_namespace, check_mailboxes,
+	check_listeners, check_tls,      check_namespace, check_mailboxes,     check_domains,
 };
 
 void conf_check(const struct ps_config *config, struct conf_errors *errors)

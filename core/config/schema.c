@@ -126,6 +126,16 @@ static const struct ps_setting mailbox[] = {
 	{.name = NULL},
 };
 
+static const struct ps_setting domain[] = {
+	{.name = "backend",
+	 .type = PS_SET_STRING,
+	 .help = "storage of the domain's users for whom the user database names none; as for the server if not set"},
+	{.name = "mail_location",
+	 .type = PS_SET_STRING,
+	 .help = "where their mail is, below mail_root; as for the server if not set"},
+	{.name = NULL},
+};
+
 const struct ps_setting ps_core_settings[] = {
 	{.name = "hostname",
 	 .type = PS_SET_STRING,
@@ -201,6 +211,11 @@ const struct ps_setting ps_core_settings[] = {
 	 .type = PS_SET_SECTION,
 	 .section = name_space,
 	 .help = "mailbox names as clients see them"},
+	{.name = "domain",
+	 .type = PS_SET_SECTION,
+	 .section = domain,
+	 .titled = true,
+	 .help = "what is different for the users of a domain"},
 	{.name = "mailbox",
 	 .type = PS_SET_SECTION,
 	 .section = mailbox,

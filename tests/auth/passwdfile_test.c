@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "auth/passwdfile.h"
 #include "auth/passwdfile_edit.h"
+#include "core/config/config.h"
 #include "tests/unit.h"
 
 static const struct ps_passwd_defaults defaults = {
@@ -42,6 +43,8 @@ static const struct {
 	{"alice:{PLAIN}x::::::mail=memory:/srv/mail/%d/%u userdb_quota_rule=*:storage=1G", "alice@example.test",
 	 "{PLAIN}x", "/srv/mail/example.test/alice@example.test", "memory",
 	 "/srv/mail/example.test/alice@example.test"},
+	{"alice:{PLAIN}x::::::backend=memory", "alice@example.test", "{PLAIN}x", "/srv/mail/example.test/alice",
+	 "memory", "/srv/mail/example.test/alice"},
 	{"alice:{PLAIN}x::::::mail=/srv/mail//x///y/", "alice@example.test", "{PLAIN}x", "/srv/mail/x/y", "maildir",
 	 "/srv/mail/x/y"},
 	{"alice:{PLAIN}x::::::home=/srv/mail/h mail=maildir:%h/%%n", "alice@example.test", "{PLAIN}x", "/srv/mail/h",
@@ -62,6 +65,7 @@ static const struct {
 	{"alice:::::::nopassword", NULL, NULL, NULL, NULL, NULL},
 	{"alice:{PLAIN}x::::::nopassword=y", NULL, NULL, NULL, NULL, NULL},
 	{"alice:{PLAIN}x::::::proxy=y host=192.0.2.1", NULL, NULL, NULL, NULL, NULL},
+	{"alice:{PLAIN}x::::::backend=", NULL, NULL, NULL, NULL, NULL},
 	{"alice:{PLAIN}x::::::allow_nets=", NULL, NULL, NULL, NULL, NULL},
 	{"alice:{PLAIN}x::::::allow_nets=local", NULL, NULL, NULL, NULL, NULL},
 	{"alice:{PLAIN}x::::::mail=maildir:/home/alice/Maildir", NULL, NULL, NULL, NULL, NULL},
@@ -171,6 +175,39 @@ START_TEST(nologin_and_networks_are_kept)
 	ck_assert(user->nologin);
 	ck_assert_str_eq(user->allow_nets, "192.0.2.1,2001:db8::/32");
 	ps_passwd_file_destroy(file);
+}
+END_TEST
+
+static const struct {
+	const char *line, *name, *backend, *root;
+} in_domains[] = {
+	{"a@example.test:{PLAIN}x", "a@example.test", "maildir", "/srv/mail/example.test/a"},
+	{"a@lists.test:{PLAIN}x", "a@lists.test", "mbox", "/srv/mail/lists.test/a"},
+	{"a@Big.Test:{PLAIN}x", "a@big.test", "lmdb", "/srv/mail/big/a"},
+	{"a@big.test:{PLAIN}x::::::backend=mbox", "a@big.test", "mbox", "/srv/mail/big/a"},
+	{"a@big.test:{PLAIN}x::::::mail=/srv/mail/x", "a@big.test", "lmdb", "/srv/mail/x"},
+	{"a@big.test:{PLAIN}x::::::mail=maildir:/srv/mail/x", "a@big.test", "maildir", "/srv/mail/x"},
+};
+
+START_TEST(a_user_counts_before_the_domain_and_the_domain_before_the_server)
+{
+	static const char text[] = "mail_root = /srv/mail\n"
+				   "domain \"lists.test\" { backend = mbox }\n"
+				   "domain \"BIG.test\" { backend = lmdb mail_location = \"big/%n\" }\n";
+	struct ps_passwd_defaults from_config;
+	struct ps_passwd_file *file;
+	const struct ps_passwd_user *user;
+	struct ps_config *config;
+
+	ck_assert_ok(ps_config_read("t.conf", ps_bytes_str(text), NULL, &config));
+	ps_passwd_defaults_from(ps_config_root(config), 1000, 1001, &from_config);
+	ck_assert_ok(ps_passwd_file_parse(ps_bytes_str(in_domains[_i].line), "test", &from_config, &file));
+	user = ps_passwd_file_find(file, in_domains[_i].name);
+	ck_assert_ptr_nonnull(user);
+	ck_assert_str_eq(user->info.backend, in_domains[_i].backend);
+	ck_assert_str_eq(user->info.root, in_domains[_i].root);
+	ps_passwd_file_destroy(file);
+	ps_config_destroy(config);
 }
 END_TEST
 
@@ -336,6 +373,8 @@ int main(void)
 	tcase_add_loop_test(tc, who_does_not_exist_costs_what_most_do, 0, PS_ARRAY_LEN(stand_ins));
 	tcase_add_test(tc, an_error_tells_nothing_of_a_password);
 	tcase_add_test(tc, nologin_and_networks_are_kept);
+	tcase_add_loop_test(tc, a_user_counts_before_the_domain_and_the_domain_before_the_server, 0,
+			    PS_ARRAY_LEN(in_domains));
 	tcase_add_loop_test(tc, an_edit_changes_its_line_and_nothing_else, 0, PS_ARRAY_LEN(edits));
 	tcase_add_test(tc, adding_makes_the_file_for_its_owner_only);
 	tcase_add_test(tc, a_hash_cannot_bring_in_a_line_or_field);

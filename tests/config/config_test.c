@@ -156,6 +156,10 @@ static const struct {
 	 "t.conf:3: mailbox \"b\" has the special use of mailbox \"a\": expected one for each"},
 	{"mailbox \"a//b\" { }\n",
 	 "t.conf:2: mailbox \"a//b\" cannot be: mailbox name: a component is empty, \".\" or \"..\""},
+	{"domain \"a b\" { }\n", "t.conf:2: \"a b\" is no name of a domain"},
+	{"domain a.test { }\ndomain A.test { }\n", "t.conf:3: domain \"A.test\" is there twice"},
+	{"domain a.test {\nmail_location = x }\n",
+	 "t.conf:3: \"mail_location\" must hold %u or %n: a place for each user"},
 	{"mailbox inbox { }\n", "t.conf:2: INBOX is always there: no mailbox section may name it"},
 };
 
