@@ -2,6 +2,7 @@
 #include <endian.h>
 #include "core/message/cache.h"
 #include "core/message/param.h"
+#include "core/message/preview.h"
 
 static void put_le(struct ps_buf *out, uint64_t n, int octets)
 {
@@ -100,7 +101,8 @@ static void put_entities(const struct tree *tree, struct ps_buf *out)
 	}
 }
 
-void cache_write(const struct tree *tree, const struct header *root, const struct cache_head *known, struct ps_buf *out)
+void cache_write(const struct tree *tree, const struct header *root, const struct cache_head *known,
+		 struct ps_bytes preview, struct ps_buf *out)
 {
 	struct ps_buf structure = {0}, entities = {0};
 	struct text_ref envelope = tree->entities[0].envelope;
@@ -108,7 +110,7 @@ void cache_write(const struct tree *tree, const struct header *root, const struc
 
 	tree_write_structure(tree, &structure);
 	put_entities(tree, &entities);
-	length = CACHE_HEAD + envelope.len + structure.len + root->kept.len + entities.len;
+	length = CACHE_HEAD + envelope.len + structure.len + root->kept.len + entities.len + preview.len;
 	ps_buf_reset(out);
 	if (!ps_buf_reserve(out, length))
 		return;
@@ -124,10 +126,12 @@ void cache_write(const struct tree *tree, const struct header *root, const struc
 	put_le(out, (uint64_t)known->date, 8);
 	put_le(out, root->not_kept, 8);
 	put_le(out, known->marks, 4);
+	put_le(out, preview.len, 4);
 	ps_buf_append(out, tree->texts.ptr + envelope.at, envelope.len);
 	ps_buf_bytes(out, ps_buf_view(&structure));
 	ps_buf_bytes(out, ps_buf_view(&root->kept));
 	ps_buf_bytes(out, ps_buf_view(&entities));
+	ps_buf_bytes(out, preview);
 	length = cache_checksum(ps_bytes_skip(ps_buf_view(out), 16));
 	for (int i = 0; i < 8; i++)
 		out->ptr[8 + i] = (uint8_t)(length >> 8 * i);
@@ -149,6 +153,7 @@ void cache_head_read(struct ps_bytes octets, struct cache_head *ret)
 		.date = (int64_t)get_le64(at + 24),
 		.not_kept = get_le64(at + 32),
 		.marks = get_le32(at + 40),
+		.preview = get_le32(at + 44),
 	};
 }
 
@@ -271,8 +276,10 @@ int ps_cache_open(struct ps_cache *cache, struct ps_bytes octets)
 	    get_le64(octets.ptr + 8) != cache_checksum(ps_bytes_skip(octets, 16)))
 		return ps_fail(PS_E_CORRUPT, "not a message cache of this version, or damaged");
 	cache_head_read(octets, &head);
-	if ((uint64_t)CACHE_HEAD + head.envelope + head.structure + head.fields + head.entities != octets.len ||
-	    head.count > TREE_PARTS_MAX || !check_entities(&opened, head.count))
+	if ((uint64_t)CACHE_HEAD + head.envelope + head.structure + head.fields + head.entities + head.preview !=
+		    octets.len ||
+	    head.count > TREE_PARTS_MAX || !check_entities(&opened, head.count) || head.preview > PREVIEW_OCTETS ||
+	    !ps_utf8_valid(ps_cache_preview(&opened)))
 		return ps_fail(PS_E_CORRUPT, "message cache: its parts do not fit");
 	*cache = opened;
 	return 0;
@@ -307,6 +314,14 @@ int ps_cache_fields(const struct ps_cache *cache, const char *const *names, size
 	}
 	return ps_header_filter(ps_bytes(cache->octets.ptr + CACHE_HEAD + head.envelope + head.structure, head.fields),
 				names, count, false, out);
+}
+
+struct ps_bytes ps_cache_preview(const struct ps_cache *cache)
+{
+	struct cache_head head;
+
+	cache_head_read(cache->octets, &head);
+	return ps_bytes(cache->octets.ptr + cache->octets.len - head.preview, head.preview);
 }
 
 bool ps_cache_has_nul(const struct ps_cache *cache)

@@ -5,7 +5,8 @@
  *   0  u32 magic with version     4  u32 length of the block     8  u64 checksum of what follows
  *  16  u32 lengths: ENVELOPE, BODYSTRUCTURE, kept fields, entities     32  u32 number of entities
  *  36  i32 zone of the date in minutes, or CACHE_NO_DATE     40  i64 date     48  u64 rows of
- * fields not kept 56  u32 marks (CACHE_HAS_NUL) 60  the four, one behind the other
+ * fields not kept 56  u32 marks (CACHE_HAS_NUL) 60  u32 length: preview, which is UTF-8
+ *  64  the five, one behind the other
  *
  * An entity is a run of variable-length numbers (7 bits an octet, least first, the high bit on all
  * but the last): kind, number of children, then where its header starts, from where that of the
@@ -21,7 +22,7 @@
 
 enum {
 	CACHE_MAGIC = 0x03634d50, /* "PMc" and the version */
-	CACHE_HEAD = 60,
+	CACHE_HEAD = 64,
 	CACHE_NO_DATE = INT32_MIN,
 	CACHE_HAS_NUL = 1, /* the message has NUL octets, which may not be sent as they are */
 };
@@ -31,14 +32,14 @@ struct cache_head {
 	int32_t zone;
 	int64_t date;
 	uint64_t not_kept;
-	uint32_t marks;
+	uint32_t marks, preview;
 };
 
 uint64_t cache_checksum(struct ps_bytes octets);
 void cache_head_read(struct ps_bytes octets, struct cache_head *ret_head);
 /* Makes the block of a whole tree. Of `known` are zone, date and marks. */
 void cache_write(const struct tree *tree, const struct header *root, const struct cache_head *known,
-		 struct ps_buf *out);
+		 struct ps_bytes preview, struct ps_buf *out);
 
 /* An entity as the cache has it. */
 struct cache_entity {

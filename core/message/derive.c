@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "core/message/cache.h"
+#include "core/message/param.h"
+#include "core/message/preview.h"
 #include "core/message/tree.h"
 
 enum {
@@ -36,6 +38,8 @@ struct ps_derive {
 	struct tree tree;
 	struct header header;
 	struct cache_head known; /* what the cache's head gets from here */
+	struct preview *preview;
+	uint32_t previewed; /* the entity that the preview is reading; 0 is the message, too */
 	struct ps_buf boundary_text;
 	struct boundary boundaries[TREE_DEPTH_MAX]; /* of the open multiparts, outermost first */
 	unsigned boundary_count;
@@ -79,6 +83,7 @@ struct ps_derive *ps_derive_create(void)
 
 	d->header.keep = true;
 	d->known.zone = CACHE_NO_DATE;
+	d->preview = preview_create();
 	entity_open(d);
 	return d;
 }
@@ -89,6 +94,7 @@ void ps_derive_destroy(struct ps_derive *d)
 		return;
 	tree_finish(&d->tree);
 	header_finish(&d->header);
+	preview_destroy(d->preview);
 	ps_buf_finish(&d->boundary_text);
 	ps_buf_finish(&d->probe);
 	ps_buf_finish(&d->cache);
@@ -118,6 +124,62 @@ static void take_root_header(struct ps_derive *d)
 		d->known.zone = zone;
 }
 
+static struct ps_bytes text_of(const struct tree *tree, struct text_ref ref)
+{
+	return ps_bytes(tree->texts.ptr + ref.at, ref.len);
+}
+
+static const char *as_string(const struct tree *tree, struct text_ref ref, char string[TYPE_MAX + 1])
+{
+	size_t len = ref.len < TYPE_MAX ? ref.len : TYPE_MAX;
+
+	memcpy(string, text_of(tree, ref).ptr, len);
+	string[len] = '\0';
+	return string;
+}
+
+/* The innermost multipart/alternative round an entity, as struct preview_part has it. */
+static uint32_t alternatives(const struct tree *tree, uint32_t entity)
+{
+	while (entity > 0) {
+		entity = tree->entities[entity].parent;
+		if (tree->entities[entity].alternative)
+			return entity + 1;
+	}
+	return 0;
+}
+
+static bool is_attachment(const struct header *header)
+{
+	struct lex lex = lex_start(header_value(header, FIELD_CONTENT_DISPOSITION));
+	struct ps_buf type = {0};
+	bool attachment;
+
+	lex_skip_cfws(&lex, NULL);
+	attachment = lex_token(&lex, &type) && ps_bytes_caseeq_str(ps_buf_view(&type), "attachment");
+	ps_buf_finish(&type);
+	return attachment;
+}
+
+/* Octets of a leaf follow, which may be worth a preview. */
+static void begin_preview(struct ps_derive *d)
+{
+	const struct tree *tree = &d->tree;
+	const struct entity *entity = &tree->entities[d->open];
+	struct ps_bytes type = text_of(tree, entity->type);
+	char charset[TYPE_MAX + 1], encoding[TYPE_MAX + 1];
+	struct preview_part part = {.html = ps_bytes_eq_str(type, "text/html")};
+
+	if ((!part.html && !ps_bytes_eq_str(type, "text/plain")) || (d->open > 0 && is_attachment(&d->header)))
+		return;
+	part.encoding = as_string(tree, entity->encoding, encoding);
+	if (entity->charset.len > 0)
+		part.charset = as_string(tree, entity->charset, charset);
+	part.alternatives = alternatives(tree, d->open);
+	preview_begin(d->preview, &part);
+	d->previewed = d->open;
+}
+
 /* The open entity's header ends before `body`. A message/rfc822 part opens the message within,
  * whose header is next. */
 static void header_done(struct ps_derive *d, struct mark body)
@@ -135,8 +197,10 @@ static void header_done(struct ps_derive *d, struct mark body)
 			d->depth == TREE_DEPTH_MAX || tree->count == TREE_PARTS_MAX, &d->boundary_text);
 	if (d->open == 0)
 		take_root_header(d);
-	if (entity->kind == ENTITY_LEAF)
+	if (entity->kind == ENTITY_LEAF) {
+		begin_preview(d);
 		return;
+	}
 	d->depth++;
 	if (entity->kind == ENTITY_MULTIPART) {
 		push_boundary(d, at);
@@ -162,6 +226,8 @@ static void entity_close(struct ps_derive *d, struct mark end)
 {
 	struct entity *entity = &d->tree.entities[d->open];
 
+	if (d->open == d->previewed)
+		preview_end(d->preview);
 	entity->start = mark_min(entity->start, end);
 	entity->body = mark_min(entity->body, end);
 	entity->end = end;
@@ -212,6 +278,15 @@ static int find_boundary(const struct ps_derive *d, struct ps_bytes line)
 	return best;
 }
 
+static void take_no_delimiter(struct ps_derive *d, struct ps_bytes line)
+{
+	if (d->in_header)
+		header_text(&d->header, line);
+	else
+		preview_feed(d->preview, line);
+	d->state = LINE_REST;
+}
+
 /* Looks at the probed octets: a whole line without its end, or more of it than any boundary is
  * long. */
 static void probe_done(struct ps_derive *d, struct ps_bytes line)
@@ -221,18 +296,14 @@ static void probe_done(struct ps_derive *d, struct ps_bytes line)
 	bool closing;
 
 	if (found < 0) {
-		if (d->in_header)
-			header_text(&d->header, line);
-		d->state = LINE_REST;
+		take_no_delimiter(d, line);
 		return;
 	}
 	b = &d->boundaries[found];
 	closing = line.len >= b->len + 4 && memcmp(line.ptr + 2 + b->len, "--", 2) == 0;
 	if (!closing && d->tree.count == TREE_PARTS_MAX) {
 		d->full = true;
-		if (d->in_header)
-			header_text(&d->header, line);
-		d->state = LINE_REST;
+		take_no_delimiter(d, line);
 		return;
 	}
 	close_below(d, b->entity);
@@ -298,6 +369,8 @@ static void take_probe(struct ps_derive *d, struct ps_bytes *in)
 	ps_buf_bytes(&d->probe, text);
 	if (ended || d->probe.len >= PROBE_MAX - 2)
 		probe_done(d, ps_buf_view(&d->probe));
+	if (ended && d->state == LINE_REST && !d->in_header)
+		preview_feed(d->preview, ps_bytes_str("\n"));
 	if (ended)
 		line_done(d);
 }
@@ -341,6 +414,7 @@ static void take_body(struct ps_derive *d, struct ps_bytes *in)
 		cr = end[-1] == '\r';
 		at = end;
 	}
+	preview_feed(d->preview, ps_bytes(in->ptr, (size_t)(at - in->ptr)));
 	advance(d, in, (size_t)(at - in->ptr));
 	d->at.lines += lines;
 	d->at.wire += bare;
@@ -415,7 +489,7 @@ void ps_derive_finish(struct ps_derive *d, uint64_t *ret_size, struct ps_bytes *
 	while (d->open)
 		entity_close(d, d->at);
 	entity_close(d, d->at);
-	cache_write(&d->tree, &d->header, &d->known, &d->cache);
+	cache_write(&d->tree, &d->header, &d->known, preview_text(d->preview), &d->cache);
 	*ret_size = d->at.wire;
 	*ret_cache = ps_buf_view(&d->cache);
 }

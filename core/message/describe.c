@@ -268,6 +268,7 @@ static bool describe_multipart(struct tree *tree, struct entity *entity, const s
 		entity->tail = ref_since(tree, start);
 		entity->kind = ENTITY_MULTIPART;
 		entity->digest = subtype_is(ct, "digest");
+		entity->alternative = subtype_is(ct, "alternative");
 	}
 	ps_buf_finish(&params);
 	ps_buf_finish(&boundary.value);

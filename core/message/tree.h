@@ -38,9 +38,10 @@ struct entity {
 	uint32_t parent;
 	uint32_t children;
 	enum entity_kind kind;
-	bool digest; /* multipart/digest: its parts are messages unless they say otherwise */
-	bool text;   /* text/...: the number of lines is told */
-	bool plain;  /* a multipart that turned out to have no parts: described as plain text */
+	bool digest;      /* multipart/digest: its parts are messages unless they say otherwise */
+	bool alternative; /* multipart/alternative */
+	bool text;        /* text/...: the number of lines is told */
+	bool plain;       /* a multipart that turned out to have no parts: described as plain text */
 	/* BODYSTRUCTURE, before and behind what is only known at the end; of a message/rfc822 part,
 	 * ENVELOPE is its child's. */
 	struct text_ref head, tail, envelope;

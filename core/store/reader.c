@@ -88,6 +88,13 @@ static int cached(struct ps_reader *reader, uint32_t uid, struct ps_cache *ret_c
 	return ps_cache_open(ret_cache, octets);
 }
 
+int ps_reader_cache_kept(struct ps_reader *reader, uint32_t uid, struct ps_cache *ret_cache)
+{
+	int r = cached(reader, uid, ret_cache);
+
+	return r == PS_E_CORRUPT ? ps_fail(PS_E_NOTFOUND, "the cache is of no use") : r;
+}
+
 int ps_reader_cache(struct ps_reader *reader, uint32_t uid, struct ps_cache *ret_cache)
 {
 	struct ps_bytes octets;

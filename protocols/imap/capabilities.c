@@ -53,6 +53,7 @@ static const struct {
 	{"LIST-STATUS", AFTER_LOGIN, NULL},           /* RFC 5819 */
 	{"MULTIAPPEND", AFTER_LOGIN, NULL},           /* RFC 3502 */
 	{"REPLACE", AFTER_LOGIN, NULL},               /* RFC 8508 */
+	{"PREVIEW", AFTER_LOGIN, NULL},               /* RFC 8970 */
 	{"OBJECTID", AFTER_LOGIN, NULL},              /* RFC 8474 */
 	{"SAVEDATE", AFTER_LOGIN, NULL},              /* RFC 8514 */
 	{"ESORT", AFTER_LOGIN, NULL},                 /* RFC 5267 */

@@ -194,6 +194,10 @@ static void put_cached(struct ps_buf *out, unsigned items, const struct ps_cache
 		PUT_NAME(out, first, "BODYSTRUCTURE ");
 		ps_buf_bytes(out, ps_cache_bodystructure(cache));
 	}
+	if (items & IMAP_FETCH_PREVIEW) {
+		PUT_NAME(out, first, "PREVIEW ");
+		imap_put_string(out, ps_cache_preview(cache));
+	}
 }
 
 /*
@@ -203,12 +207,17 @@ static void put_cached(struct ps_buf *out, unsigned items, const struct ps_cache
 static void prepare(struct imap_cmd *cmd, uint32_t uid, unsigned *items, struct ps_cache *cache)
 {
 	struct fetch *fetch = cmd->state;
+	bool lazy = fetch->what.lazy && (*items & IMAP_FETCH_CACHED) == IMAP_FETCH_PREVIEW && !fetch->what.sections;
 	int r = 0;
 
 	if (!fetch->reader)
 		r = ps_reader_open(cmd->imap->view, &fetch->reader);
 	if (r == 0)
-		r = ps_reader_cache(fetch->reader, uid, cache);
+		r = lazy ? ps_reader_cache_kept(fetch->reader, uid, cache) : ps_reader_cache(fetch->reader, uid, cache);
+	if (lazy && r == PS_E_NOTFOUND) {
+		*items ^= IMAP_FETCH_PREVIEW | IMAP_FETCH_NO_PREVIEW;
+		return;
+	}
 	if (r == 0 && fetch->what.sections)
 		r = imap_sections_find(&fetch->sections, cmd->imap->view, uid, cache);
 	if (r == 0)
@@ -246,6 +255,8 @@ static void start_message(struct imap_cmd *cmd, uint32_t seq, const struct ps_ro
 	put_identity(out, items, row, &fetch->first);
 	if (items & IMAP_FETCH_CACHED)
 		put_cached(out, items, &cache, &fetch->first);
+	if (items & IMAP_FETCH_NO_PREVIEW)
+		PUT_NAME(out, &fetch->first, "PREVIEW NIL");
 	fetch->in_message = true;
 }
 

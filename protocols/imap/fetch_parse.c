@@ -250,8 +250,30 @@ static bool take_before_bracket(struct imap_args *args, const char *word)
 	return true;
 }
 
+/* RFC 8970:  "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"] */
+static int parse_preview(struct parser *p)
+{
+	struct imap_args before = *p->args;
+
+	p->fetch->items |= IMAP_FETCH_PREVIEW;
+	if (!imap_args_take(p->args, ' '))
+		return 0;
+	/* What follows a single item are the modifiers of FETCH, if it is not LAZY. */
+	if (!imap_args_take(p->args, '(') || !imap_args_take_word(p->args, "LAZY")) {
+		*p->args = before;
+		return 0;
+	}
+	while (imap_args_take(p->args, ' '))
+		if (!imap_args_take_word(p->args, "LAZY"))
+			return bad("no such modifier of PREVIEW");
+	p->fetch->lazy = true;
+	return imap_args_take(p->args, ')') ? 0 : bad("a list of modifiers does not end");
+}
+
 static int parse_item(struct parser *p, bool listed)
 {
+	if (imap_args_take_word(p->args, "PREVIEW"))
+		return parse_preview(p);
 	if (take_before_bracket(p->args, "BODY"))
 		return parse_section(p, false);
 	if (take_before_bracket(p->args, "BODY.PEEK"))

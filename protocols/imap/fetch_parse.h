@@ -20,9 +20,11 @@ enum {
 	IMAP_FETCH_MODSEQ = 128,      /* RFC 7162 */
 	IMAP_FETCH_EMAILID = 1 << 16, /* RFC 8474 */
 	IMAP_FETCH_THREADID = 1 << 17,
-	IMAP_FETCH_SAVEDATE = 1 << 18, /* RFC 8514 */
+	IMAP_FETCH_SAVEDATE = 1 << 18,   /* RFC 8514 */
+	IMAP_FETCH_PREVIEW = 1 << 19,    /* RFC 8970 */
+	IMAP_FETCH_NO_PREVIEW = 1 << 20, /* its answer where there is none yet */
 	/* Those that need the cache of a message. */
-	IMAP_FETCH_CACHED = IMAP_FETCH_ENVELOPE | IMAP_FETCH_BODY | IMAP_FETCH_STRUCTURE,
+	IMAP_FETCH_CACHED = IMAP_FETCH_ENVELOPE | IMAP_FETCH_BODY | IMAP_FETCH_STRUCTURE | IMAP_FETCH_PREVIEW,
 };
 
 enum {
@@ -49,6 +51,7 @@ struct imap_fetch {
 	unsigned items; /* IMAP_FETCH_* */
 	struct imap_section *sections;
 	bool sets_seen;
+	bool lazy;              /* PREVIEW (LAZY): only where it costs nothing */
 	uint64_t changed_since; /* RFC 7162; 0: not asked for */
 	bool vanished;          /* what vanished since then is asked for, too */
 	struct imap_partial partial;

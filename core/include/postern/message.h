@@ -33,6 +33,10 @@ struct ps_cache {
 /* PS_E_CORRUPT when the octets are not a whole cache of this version (then derive it anew). */
 int ps_cache_open(struct ps_cache *cache, struct ps_bytes octets);
 
+/* What a reader is shown of the message before it is opened: UTF-8 on one line, at most 200 characters; empty when there is
+ * nothing to be said. RFC 8970. */
+struct ps_bytes ps_cache_preview(const struct ps_cache *cache);
+
 /* Whether the message has NUL octets, which must not be sent as they are. */
 bool ps_cache_has_nul(const struct ps_cache *cache);
 

@@ -188,6 +188,8 @@ void ps_reader_close(struct ps_reader *reader);
 /* The cache of a message, derived now if it was missing. Valid until the reader is closed or asked for
  * another. PS_E_GONE. */
 int ps_reader_cache(struct ps_reader *reader, uint32_t uid, struct ps_cache *ret_cache);
+/* The same, but PS_E_NOTFOUND if it was missing. */
+int ps_reader_cache_kept(struct ps_reader *reader, uint32_t uid, struct ps_cache *ret_cache);
 
 int ps_view_body(struct ps_view *view, uint32_t uid, struct ps_body *ret_body); /* PS_E_GONE */
 void ps_view_body_close(struct ps_view *view, struct ps_body *body);
