@@ -13,6 +13,7 @@ struct append {
 	struct ps_append *append;
 	struct imap_literal literal; /* the message that is coming */
 	uint64_t left;               /* octets of it still to come */
+	bool utf8;                   /* it stands in "UTF8 (...)" */
 	unsigned messages;
 	uint32_t replaces; /* UID, or 0 */
 };
@@ -20,6 +21,7 @@ struct append {
 struct request {
 	struct imap_flags flags;
 	int64_t date;
+	bool utf8;
 };
 
 static void finish(struct imap_cmd *cmd)
@@ -39,6 +41,17 @@ static int parse_date(struct imap_cmd *cmd, int64_t *ret_date)
 	return r < 0 ? r : imap_args_space(&cmd->args);
 }
 
+/* RFC 6855: "UTF8 (" in front of a literal8. It says nothing that the message does not, so RFC 9755 has done away with it. */
+static int parse_utf8(struct imap_args *args, struct request *request)
+{
+	if (!imap_args_take_word(args, "UTF8"))
+		return 0;
+	request->utf8 = true;
+	if (imap_args_space(args) < 0 || !imap_args_take(args, '('))
+		return ps_fail(PS_E_SYNTAX, "APPEND: UTF8 takes a literal in parentheses");
+	return 0;
+}
+
 /* SP [flag-list SP] [date-time SP], in front of a literal */
 static int parse_message(struct imap_cmd *cmd, struct request *request)
 {
@@ -53,7 +66,7 @@ static int parse_message(struct imap_cmd *cmd, struct request *request)
 		return r;
 	if (imap_args_peek(args) == '"' && (r = parse_date(cmd, &request->date)) < 0)
 		return r;
-	return imap_args_end(args);
+	return (r = parse_utf8(args, request)) < 0 ? r : imap_args_end(args);
 }
 
 /* What is wrong with a literal that is announced, for the client; NULL: nothing is. */
@@ -86,6 +99,7 @@ static int begin_message(struct imap_cmd *cmd, const struct request *request, co
 	append->messages++;
 	append->literal = *literal;
 	append->left = literal->octets;
+	append->utf8 = request->utf8;
 	if (literal->synchronising)
 		ps_buf_str(imap_output(cmd->imap), "+ Ready for the message\r\n");
 	return 0;
@@ -159,7 +173,8 @@ static enum imap_next next_message(struct imap_cmd *cmd, struct ps_bytes line, c
 	enum imap_next next;
 	int r;
 
-	cmd->args = imap_args(ps_bytes(line.ptr, line.len - literal->header));
+	cmd->args.at = line.ptr;
+	cmd->args.end = line.ptr + line.len - literal->header;
 	if (append->replaces)
 		next = imap_bad(cmd, "REPLACE takes one message");
 	else if ((r = parse_message(cmd, &request)) < 0)
@@ -177,14 +192,22 @@ static enum imap_next next_message(struct imap_cmd *cmd, struct ps_bytes line, c
 /* What stands behind a message: the command's end, or flags and date of the next. */
 static enum imap_next take_line(struct imap_cmd *cmd, struct ps_bytes line)
 {
+	struct append *append = cmd->state;
+	bool closed = !append->utf8 || (line.len > 0 && line.ptr[0] == ')');
 	struct imap_literal literal;
-	int found = imap_literal_at_end(line, &literal), r;
+	int found, r;
 
+	if (append->utf8 && closed)
+		line = ps_bytes_skip(line, 1);
+	found = imap_literal_at_end(line, &literal);
 	if (found < 0)
 		return imap_bye(cmd, "That literal is far too large");
-	if (line.len > 0 && found == 0)
+	if (!closed || (line.len > 0 && found == 0)) {
+		if (found)
+			drop_rest(cmd, &literal);
 		return imap_bad(cmd, "It ends with a message");
-	if ((r = ps_append_end(((struct append *)cmd->state)->append)) < 0) {
+	}
+	if ((r = ps_append_end(append->append)) < 0) {
 		if (found)
 			drop_rest(cmd, &literal);
 		return imap_no_target(cmd, r);

@@ -45,7 +45,7 @@ static int bad(const char *what)
 
 struct imap_args imap_args(struct ps_bytes text)
 {
-	return (struct imap_args){text.ptr, text.ptr + text.len};
+	return (struct imap_args){.at = text.ptr, .end = text.ptr + text.len};
 }
 
 bool imap_args_done(const struct imap_args *args)
@@ -128,7 +128,7 @@ static ptrdiff_t quoted_length(const struct imap_args *args, size_t *ret_escapes
 				return -1;
 			++*ret_escapes;
 		}
-		if (*p == '\r' || *p == '\n' || *p == '\0' || *p >= 0x80)
+		if (*p == '\r' || *p == '\n' || *p == '\0' || (*p >= 0x80 && !args->utf8))
 			return -1;
 	}
 	return p < args->end ? p - args->at - 1 : -1;
@@ -141,7 +141,7 @@ static int take_quoted(struct imap_args *args, struct ps_pool *pool, struct ps_b
 	const uint8_t *from = args->at + 1;
 	uint8_t *copy;
 
-	if (len < 0)
+	if (len < 0 || (args->utf8 && !ps_utf8_valid(ps_bytes(from, (size_t)len))))
 		return bad("a quoted string does not end, or has an octet it cannot have");
 	args->at += len + 2;
 	*ret_string = ps_bytes(from, (size_t)len);
@@ -160,7 +160,7 @@ static int take_quoted(struct imap_args *args, struct ps_pool *pool, struct ps_b
 int imap_literal_at_end(struct ps_bytes line, struct imap_literal *ret_literal)
 {
 	size_t end = line.len, at;
-	bool synchronising = true;
+	bool synchronising = true, binary;
 	uint64_t octets;
 
 	if (end == 0 || line.ptr[--end] != '}')
@@ -174,7 +174,8 @@ int imap_literal_at_end(struct ps_bytes line, struct imap_literal *ret_literal)
 	if (at == end || at == 0 || line.ptr[at - 1] != '{')
 		return 0;
 	/* The caller must know that a literal follows even when its length fits no number. */
-	*ret_literal = (struct imap_literal){UINT64_MAX, synchronising, line.len - at + 1};
+	binary = at >= 2 && line.ptr[at - 2] == '~';
+	*ret_literal = (struct imap_literal){UINT64_MAX, synchronising, binary, line.len - at + 1 + binary};
 	if (ps_bytes_u64(ps_bytes(line.ptr + at, end - at), &octets) < 0 || octets > INT64_MAX)
 		return ps_fail(PS_E_LIMIT, "a literal of more than 2^63 octets");
 	ret_literal->octets = octets;

@@ -16,6 +16,7 @@
 
 struct imap_args {
 	const uint8_t *at, *end;
+	bool utf8; /* quoted strings may have UTF-8 (RFC 9755); what is not UTF-8 is PS_E_SYNTAX */
 };
 
 struct imap_args imap_args(struct ps_bytes text);
@@ -43,12 +44,13 @@ int imap_args_modseq(struct imap_args *args, uint64_t *ret_modseq); /* mod-seque
 /* The characters that a sequence-set can have; what they mean is seen by ps_set_parse(). Or "$", RFC 5182. */
 int imap_args_set(struct imap_args *args, struct ps_bytes *ret_set);
 
-/* "{12}" or "{12+}" at the end of a line (without line end): 1, and what it says; 0: there is none. PS_E_LIMIT: there
+/* "{12}", "{12+}", or "~{12}" (literal8, RFC 3516) at the end of a line (without line end): 1, and what it says; 0: there is none. PS_E_LIMIT: there
  * is, with a number beyond 2^63. */
 struct imap_literal {
 	uint64_t octets;
 	bool synchronising;
-	size_t header; /* octets of "{...}" */
+	bool binary;   /* literal8: it may have NUL */
+	size_t header; /* octets of "{...}" or "~{...}" */
 };
 int imap_literal_at_end(struct ps_bytes line, struct imap_literal *ret_literal);
 

@@ -54,6 +54,7 @@ static const struct {
 	{"MULTIAPPEND", AFTER_LOGIN, NULL},           /* RFC 3502 */
 	{"REPLACE", AFTER_LOGIN, NULL},               /* RFC 8508 */
 	{"PREVIEW", AFTER_LOGIN, NULL},               /* RFC 8970 */
+	{"UTF8=ACCEPT", AFTER_LOGIN, NULL},           /* RFC 9755 */
 	{"OBJECTID", AFTER_LOGIN, NULL},              /* RFC 8474 */
 	{"SAVEDATE", AFTER_LOGIN, NULL},              /* RFC 8514 */
 	{"ESORT", AFTER_LOGIN, NULL},                 /* RFC 5267 */
@@ -79,6 +80,7 @@ static const struct {
 } extensions[] = {
 	{"CONDSTORE", IMAP_CONDSTORE},
 	{"QRESYNC", IMAP_QRESYNC | IMAP_CONDSTORE},
+	{"UTF8=ACCEPT", IMAP_UTF8},
 	{NULL, 0},
 };
 
@@ -120,6 +122,7 @@ const char *imap_enable(struct imap *imap, struct ps_bytes name)
 	for (size_t i = 0; extensions[i].name; i++) {
 		if (ps_bytes_caseeq_str(name, extensions[i].name)) {
 			imap->enabled |= extensions[i].bit;
+			imap->names.utf8 = imap->enabled & IMAP_UTF8;
 			return extensions[i].name;
 		}
 	}

@@ -180,7 +180,8 @@ static void put_identity(struct ps_buf *out, unsigned items, const struct ps_row
 	ps_buf_char(out, '"');
 }
 
-static void put_cached(struct ps_buf *out, unsigned items, const struct ps_cache *cache, bool *first)
+static void put_cached(const struct imap *imap, struct ps_buf *out, unsigned items, const struct ps_cache *cache,
+		       bool *first)
 {
 	if (items & IMAP_FETCH_ENVELOPE) {
 		PUT_NAME(out, first, "ENVELOPE ");
@@ -196,7 +197,7 @@ static void put_cached(struct ps_buf *out, unsigned items, const struct ps_cache
 	}
 	if (items & IMAP_FETCH_PREVIEW) {
 		PUT_NAME(out, first, "PREVIEW ");
-		imap_put_string(out, ps_cache_preview(cache));
+		imap_put_text(imap, out, ps_cache_preview(cache));
 	}
 }
 
@@ -254,7 +255,7 @@ static void start_message(struct imap_cmd *cmd, uint32_t seq, const struct ps_ro
 	put_row(cmd, out, items, row, &fetch->first);
 	put_identity(out, items, row, &fetch->first);
 	if (items & IMAP_FETCH_CACHED)
-		put_cached(out, items, &cache, &fetch->first);
+		put_cached(cmd->imap, out, items, &cache, &fetch->first);
 	if (items & IMAP_FETCH_NO_PREVIEW)
 		PUT_NAME(out, &fetch->first, "PREVIEW NIL");
 	fetch->in_message = true;

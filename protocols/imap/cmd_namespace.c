@@ -9,9 +9,9 @@ static enum imap_next cmd_namespace(struct imap_cmd *cmd)
 
 	if (imap_args_end(&cmd->args) < 0)
 		return imap_bad(cmd, "NAMESPACE takes no arguments");
-	ps_mutf7_encode(ps_bytes_str(imap->names.prefix), &wire);
+	imap_text_to_wire(&imap->names, imap->names.prefix, &wire);
 	ps_buf_str(out, "* NAMESPACE ((");
-	imap_put_string(out, ps_buf_view(&wire));
+	imap_put_text(imap, out, ps_buf_view(&wire));
 	ps_buf_char(out, ' ');
 	imap_put_string(out, ps_bytes(&imap->names.separator, 1));
 	ps_buf_str(out, ")) NIL NIL\r\n");

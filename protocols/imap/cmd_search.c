@@ -27,7 +27,13 @@ static int resolve(void *arg, struct ps_bytes text, bool by_uid, struct ps_set *
 int imap_search_program(struct imap_cmd *cmd, struct ps_search_node **ret_root)
 {
 	struct imap_search_parser parser = {
-		.args = &cmd->args, .pool = cmd->pool, .resolve = resolve, .arg = cmd, .charset_first = true};
+		.args = &cmd->args,
+		.pool = cmd->pool,
+		.resolve = resolve,
+		.arg = cmd,
+		.charset_first = true,
+		.utf8 = cmd->imap->enabled & IMAP_UTF8,
+	};
 	int r = imap_search_parse(&parser, ret_root);
 
 	if (r == 0 && parser.modseq)
@@ -66,7 +72,13 @@ static enum imap_next go_on(struct imap_cmd *cmd)
 
 static int begin(struct imap_cmd *cmd)
 {
-	struct imap_search_parser parser = {.args = &cmd->args, .pool = cmd->pool, .resolve = resolve, .arg = cmd};
+	struct imap_search_parser parser = {
+		.args = &cmd->args,
+		.pool = cmd->pool,
+		.resolve = resolve,
+		.arg = cmd,
+		.utf8 = cmd->imap->enabled & IMAP_UTF8,
+	};
 	struct imap_results results = {.by_uid = cmd->by_uid};
 	struct ps_search_node *root;
 	struct search *search;

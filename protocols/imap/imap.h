@@ -50,6 +50,7 @@ enum imap_next {
 enum {
 	IMAP_CONDSTORE = 1, /* RFC 7162 */
 	IMAP_QRESYNC = 2,   /* with CONDSTORE, always */
+	IMAP_UTF8 = 4,      /* UTF8=ACCEPT, RFC 9755 */
 };
 
 struct imap_command {
@@ -134,6 +135,8 @@ uint64_t imap_append_limit(const struct imap *imap);
 /* ---- strings.c */
 /* "quoted", or a literal where it must be. */
 void imap_put_string(struct ps_buf *out, struct ps_bytes text);
+/* The same, and UTF-8 is quoted to a client that has said it may be. */
+void imap_put_text(const struct imap *imap, struct ps_buf *out, struct ps_bytes text);
 /* As it is if it is an atom, else as a string. */
 void imap_put_astring(struct ps_buf *out, struct ps_bytes text);
 

@@ -16,7 +16,7 @@ void imap_put_mailbox(struct imap *imap, struct ps_buf *out, const char *name)
 	struct ps_buf wire = {0};
 
 	imap_name_to_wire(&imap->names, name, &wire);
-	imap_put_string(out, ps_buf_view(&wire));
+	imap_put_text(imap, out, ps_buf_view(&wire));
 	ps_buf_finish(&wire);
 }
 

@@ -22,10 +22,17 @@ static const char *prefix_to_match(const struct imap_names *names, struct ps_poo
 	return prefix;
 }
 
-static int decode(struct ps_bytes wire, struct ps_pool *pool, char **ret_text)
+static int from_utf8(struct ps_bytes wire, struct ps_buf *text)
+{
+	if (!ps_utf8_valid(wire))
+		return ps_fail(PS_E_INVALID, "a mailbox name that is not UTF-8");
+	return ps_buf_bytes(text, wire);
+}
+
+static int decode(const struct imap_names *names, struct ps_bytes wire, struct ps_pool *pool, char **ret_text)
 {
 	struct ps_buf text = {.limit = 8192};
-	int r = ps_mutf7_decode(wire, &text);
+	int r = names->utf8 ? from_utf8(wire, &text) : ps_mutf7_decode(wire, &text);
 
 	if (r == 0 && ps_bytes_find(ps_buf_view(&text), '\0') >= 0)
 		r = ps_fail(PS_E_INVALID, "a mailbox name with a NUL");
@@ -43,7 +50,7 @@ int imap_name_from_wire(const struct imap_names *names, struct ps_bytes wire, st
 	const char *prefix = prefix_to_match(names, pool);
 	size_t prefix_len = strlen(prefix), len;
 	char *text;
-	int r = decode(wire, pool, &text);
+	int r = decode(names, wire, pool, &text);
 
 	if (r < 0)
 		return r;
@@ -59,6 +66,14 @@ int imap_name_from_wire(const struct imap_names *names, struct ps_bytes wire, st
 	return ps_mailbox_name_normalise(ps_bytes_str(text), pool, ret_name);
 }
 
+void imap_text_to_wire(const struct imap_names *names, const char *text, struct ps_buf *out)
+{
+	if (names->utf8)
+		ps_buf_str(out, text);
+	else
+		ps_mutf7_encode(ps_bytes_str(text), out);
+}
+
 void imap_name_to_wire(const struct imap_names *names, const char *name, struct ps_buf *out)
 {
 	size_t size = strlen(name) + 1;
@@ -70,8 +85,8 @@ void imap_name_to_wire(const struct imap_names *names, const char *name, struct 
 	}
 	swapped = memcpy(ps_malloc(size), name, size);
 	swap_separators(names, swapped);
-	ps_mutf7_encode(ps_bytes_str(names->prefix), out);
-	ps_mutf7_encode(ps_bytes_str(swapped), out);
+	imap_text_to_wire(names, names->prefix, out);
+	imap_text_to_wire(names, swapped, out);
 	ps_freep(&swapped);
 }
 
@@ -98,7 +113,7 @@ int imap_pattern_to_match(const struct imap_names *names, struct ps_bytes refere
 
 	memcpy(both, reference.ptr ? reference.ptr : (const uint8_t *)"", reference.len);
 	memcpy(both + reference.len, pattern.ptr, pattern.len);
-	r = decode(ps_bytes(both, reference.len + pattern.len), pool, &text);
+	r = decode(names, ps_bytes(both, reference.len + pattern.len), pool, &text);
 	if (r < 0)
 		return r;
 	swap_separators(names, text);

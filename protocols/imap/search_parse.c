@@ -360,6 +360,8 @@ static int take_charset(struct imap_search_parser *p)
 
 	if (imap_args_astring(p->args, p->pool, &name) < 0 || imap_args_space(p->args) < 0)
 		return bad("a charset takes a name, and keys follow it");
+	if (p->utf8 && (!p->charset_first || !ps_bytes_caseeq_str(name, "UTF-8")))
+		return bad("a charset, where UTF8=ACCEPT is enabled");
 	p->charset = ps_pool_strndup(p->pool, (const char *)name.ptr, name.len);
 	r = ps_charset_to_utf8(p->charset, ps_bytes("", 0), &nothing);
 	ps_buf_finish(&nothing);

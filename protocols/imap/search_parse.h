@@ -15,6 +15,7 @@ struct imap_search_parser {
 	int (*resolve)(void *arg, struct ps_bytes text, bool by_uid, struct ps_set *ret_uids);
 	void *arg;
 	bool charset_first; /* SORT, THREAD: "x key ...", without the word */
+	bool utf8;          /* no other charset is lawful, RFC 9755 section 3 */
 	/* What was found besides the keys. */
 	bool modseq; /* MODSEQ was among the keys: RFC 7162 section 3.1.5 */
 	/* Private. */

@@ -189,6 +189,7 @@ static void begin_command(struct imap *imap)
 	cmd->imap = imap;
 	cmd->pool = ps_pool_create("imap command");
 	cmd->args = imap_args(ps_buf_view(&imap->reader.text));
+	cmd->args.utf8 = imap->names.utf8;
 }
 
 /* HTTP spoken to an IMAP port is an attack by way of somebody's browser: no word more. */
@@ -375,7 +376,8 @@ static int mail_open(struct ps_session *s)
 	open_common(imap, s, &(struct imap_reader_limits){command, command, LITERAL_MINUS});
 	imap->timeout_ms = limit_ms(s, "session_timeout");
 	imap->user = ps_session_user(s);
-	imap->names = (struct imap_names){ps_conf_str(namespace, "prefix"), ps_conf_str(namespace, "separator")[0]};
+	imap->names = (struct imap_names){.prefix = ps_conf_str(namespace, "prefix"),
+					  .separator = ps_conf_str(namespace, "separator")[0]};
 	out = imap_output(imap);
 	ps_buf_bytes(out, ps_session_blob(s)); /* the tag of LOGIN or AUTHENTICATE */
 	ps_buf_str(out, " OK [");

@@ -2,12 +2,12 @@
 /* Strings as the wire wants them. */
 #include "protocols/imap/imap.h"
 
-static bool can_be_quoted(struct ps_bytes text)
+static bool can_be_quoted(struct ps_bytes text, bool utf8)
 {
 	for (size_t i = 0; i < text.len; i++)
-		if (text.ptr[i] < ' ' || text.ptr[i] >= 0x7f)
+		if (text.ptr[i] < ' ' || text.ptr[i] == 0x7f || (text.ptr[i] > 0x7f && !utf8))
 			return false;
-	return true;
+	return !utf8 || ps_utf8_valid(text);
 }
 
 static void put_literal(struct ps_buf *out, struct ps_bytes text)
@@ -18,9 +18,9 @@ static void put_literal(struct ps_buf *out, struct ps_bytes text)
 	ps_buf_bytes(out, text);
 }
 
-void imap_put_string(struct ps_buf *out, struct ps_bytes text)
+static void put_string(struct ps_buf *out, struct ps_bytes text, bool utf8)
 {
-	if (!can_be_quoted(text)) {
+	if (!can_be_quoted(text, utf8)) {
 		put_literal(out, text);
 		return;
 	}
@@ -31,6 +31,16 @@ void imap_put_string(struct ps_buf *out, struct ps_bytes text)
 		ps_buf_char(out, (char)text.ptr[i]);
 	}
 	ps_buf_char(out, '"');
+}
+
+void imap_put_string(struct ps_buf *out, struct ps_bytes text)
+{
+	put_string(out, text, false);
+}
+
+void imap_put_text(const struct imap *imap, struct ps_buf *out, struct ps_bytes text)
+{
+	put_string(out, text, imap->names.utf8);
 }
 
 void imap_put_astring(struct ps_buf *out, struct ps_bytes text)

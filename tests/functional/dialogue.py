@@ -113,7 +113,8 @@ class Run:
         if kind == "C":
             self._send(label, self.expand(text) + "\r\n")
         elif kind == "Cx":
-            self._send(label, self.expand(text).encode("latin-1", "backslashreplace").decode("unicode_escape"), "latin-1")
+            octets = self.expand(text).encode("utf-8", "surrogateescape")
+            self._send(label, octets.decode("unicode_escape"), "latin-1")
         elif kind == "S":
             for pattern in self.expand(text).split("\r\n"):
                 self._expect(label, pattern)

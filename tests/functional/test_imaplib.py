@@ -51,6 +51,19 @@ class Imaplib(ServerTest):
         self.assertEqual(imaplib.Internaldate2tuple(head), time.localtime(time.mktime(date)))
         self.assertIn(b"RFC822.SIZE %d" % len(octets), head)
 
+    def test_utf8_in_headers_and_names(self):
+        octets = "From: Jøran <jøran@blåbær.example>\r\nSubject: Grüße\r\n\r\nGrüße\r\n".encode()
+        self.do("create", "Entw&APw-rfe")
+        self.do("append", "Entw&APw-rfe", None, None, octets)
+        self.do("unselect")
+        self.do("enable", "UTF8=ACCEPT")
+        self.assertIn('"Entwürfe"'.encode(), b"\n".join(self.do("list")))
+        self.do("select", '"Entwürfe"')
+        self.assertEqual(self.do("fetch", "1", "(BODY.PEEK[])")[0][1], octets)
+        self.assertEqual(self.do("search", None, 'FROM "jøran"'), [b"1"])
+        self.do("unselect")
+        self.do("delete", '"Entwürfe"')
+
     def test_peek_and_read(self):
         self.fill(1)
         self.do("fetch", "1", "(BODY.PEEK[TEXT])")

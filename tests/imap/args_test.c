@@ -101,6 +101,48 @@ START_TEST(a_string_that_is_cut_is_no_string)
 }
 END_TEST
 
+/* UTF-8 in quoted strings, RFC 9755 section 3: only where it was agreed on, and only if it is UTF-8. */
+static const struct {
+	const char *text;
+	bool good;
+} utf8_strings[] = {
+	{"\"\xc3\xa9\"", true},
+	{"\"a\xf0\x9f\x93\xa7\\\"\"", true},
+	{"\"\xc3\"", false},
+	{"\"\xff\"", false},
+	{"\"\xc0\xaf\"", false},
+	{"\"\xed\xa0\x80\"", false},
+	{"\"\xf5\x80\x80\x80\"", false},
+	{"\xc3\xa9", false},
+};
+
+START_TEST(a_quoted_string_may_have_utf8_where_that_is_enabled)
+{
+	struct imap_args plain = imap_args(ps_bytes_str(utf8_strings[_i].text)), enabled = plain;
+	struct ps_bytes value;
+
+	enabled.utf8 = true;
+	ck_assert_int_eq(imap_args_astring(&plain, pool, &value), PS_E_SYNTAX);
+	ck_assert_int_eq(imap_args_astring(&enabled, pool, &value), utf8_strings[_i].good ? 0 : PS_E_SYNTAX);
+}
+END_TEST
+
+START_TEST(a_literal8_is_one_that_may_have_nul)
+{
+	struct imap_literal literal;
+
+	ck_assert_int_eq(imap_literal_at_end(ps_bytes_str("a APPEND x ~{12+}"), &literal), 1);
+	ck_assert(literal.binary && !literal.synchronising);
+	ck_assert_uint_eq(literal.header, 6);
+	ck_assert_int_eq(imap_literal_at_end(ps_bytes_str("~{12}"), &literal), 1);
+	ck_assert(literal.binary && literal.synchronising);
+	ck_assert_uint_eq(literal.header, 5);
+	ck_assert_int_eq(imap_literal_at_end(ps_bytes_str("a APPEND x {12}"), &literal), 1);
+	ck_assert(!literal.binary);
+	ck_assert_uint_eq(literal.header, 4);
+}
+END_TEST
+
 static const struct {
 	const char *line;
 	int result;
@@ -201,6 +243,8 @@ int main(void)
 	tcase_add_loop_test(tc, anything_else_is_not, 0, PS_ARRAY_LEN(bad_astrings));
 	tcase_add_loop_test(tc, a_string_that_is_cut_is_no_string, 0, 2);
 	tcase_add_loop_test(tc, a_literal_is_seen_at_the_end_of_a_line, 0, PS_ARRAY_LEN(literals));
+	tcase_add_loop_test(tc, a_quoted_string_may_have_utf8_where_that_is_enabled, 0, PS_ARRAY_LEN(utf8_strings));
+	tcase_add_test(tc, a_literal8_is_one_that_may_have_nul);
 	tcase_add_test(tc, tokens_follow_each_other);
 	tcase_add_loop_test(tc, a_tag_has_no_hostile_characters, 0, PS_ARRAY_LEN(bad_tags));
 	tcase_add_loop_test(tc, a_number_has_32_bits, 0, PS_ARRAY_LEN(bad_numbers));

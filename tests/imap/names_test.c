@@ -15,7 +15,8 @@ static void teardown(void)
 	ps_pool_destroy(pool);
 }
 
-static const struct imap_names plain = {"", '/'}, dots = {"", '.'}, courier = {"INBOX.", '.'}, slashes = {"Mail/", '/'};
+static const struct imap_names plain = {"", '/', false}, dots = {"", '.', false}, courier = {"INBOX.", '.', false},
+			       slashes = {"Mail/", '/', false}, utf8 = {"Pr\xc3\xa9/", '/', true};
 
 static const struct {
 	const struct imap_names *names;
@@ -32,6 +33,9 @@ static const struct {
 	{&courier, "INBOX.Work.2026", "Work/2026"},
 	{&courier, "INBOX.INBOX.x", "INBOX/x"},
 	{&slashes, "Mail/Work", "Work"},
+	{&utf8, "Pr\xc3\xa9/\xc3\xa9t\xc3\xa9", "\xc3\xa9t\xc3\xa9"},
+	{&utf8, "Pr\xc3\xa9/R&D", "R&D"},
+	{&utf8, "Pr\xc3\xa9/&AOk-", "&AOk-"},
 };
 
 START_TEST(names_go_both_ways)
