@@ -9,6 +9,7 @@
 #include "auth/nets.h"
 #include "auth/passwdfile.h"
 #include "auth/passwords.h"
+#include "core/store/location.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
@@ -182,40 +183,6 @@ static bool has_dots(const char *path)
 	return false;
 }
 
-static int put_variable(struct ps_buf *out, char variable, const char *user, const char *home)
-{
-	const char *at = strchr(user, '@');
-
-	switch (variable) {
-	case 'u': return ps_buf_str(out, user);
-	case 'n': return ps_buf_append(out, user, at ? (size_t)(at - user) : strlen(user));
-	case 'd': return ps_buf_str(out, at ? at + 1 : "");
-	case 'h': return ps_buf_str(out, home ? home : "");
-	case '%': return ps_buf_char(out, '%');
-	default: return ps_fail(PS_E_INVALID, "mail location: %%%c is not known (%%u, %%n, %%d, %%h are)", variable);
-	}
-}
-
-/* Replaces variables and a leading "~/"; joins repeated slashes. */
-static int expand(struct line *line, const char *text, struct ps_buf *out)
-{
-	int r = 0;
-
-	if (text[0] == '~' && (text[1] == '/' || !text[1])) {
-		if (!line->home)
-			return ps_fail(PS_E_INVALID, "mail location: \"~\" without a home");
-		ps_buf_str(out, line->home);
-		text++;
-	}
-	for (; *text && r == 0; text++) {
-		if (*text == '%' && text[1])
-			r = put_variable(out, *++text, line->user->info.name, line->home);
-		else if (*text != '/' || out->len == 0 || out->ptr[out->len - 1] != '/')
-			r = ps_buf_char(out, *text);
-	}
-	return r;
-}
-
 static int set_root(struct line *line, const char *below, const char *location)
 {
 	const char *mail_root = line->defaults->mail_root;
@@ -226,7 +193,7 @@ static int set_root(struct line *line, const char *below, const char *location)
 
 	if (below)
 		ps_buf_printf(&out, "%s/", below);
-	r = expand(line, location, &out);
+	r = ps_location_expand(location, line->user->info.name, line->home, &out);
 	while (out.len > 1 && out.ptr[out.len - 1] == '/')
 		out.len--;
 	root = ps_pool_strdup(line->pool, ps_buf_cstr(&out));

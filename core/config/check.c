@@ -43,28 +43,28 @@ static void check_mail_root(const struct ps_config *config, struct conf_errors *
 }
 
 /* %u or %n must be there, or all users would share one store. */
-static void check_location(const struct ps_conf *conf, struct conf_errors *errors)
+static void check_location(const struct ps_conf *conf, const char *setting, struct conf_errors *errors)
 {
-	const char *location = ps_conf_str(conf, "mail_location");
-	int line = line_of(conf, "mail_location", PS_SET_STRING);
+	const char *location = ps_conf_str(conf, setting);
+	int line = line_of(conf, setting, PS_SET_STRING);
 	bool own = false;
 
 	for (const char *at = strchr(location, '%'); at; at = strchr(at + 2, '%')) {
 		if (!at[1] || !strchr("und%", at[1])) {
-			conf_error(errors, line, "\"mail_location\" may hold %%u, %%n, %%d and %%%%, not \"%.2s\"", at);
+			conf_error(errors, line, "\"%s\" may hold %%u, %%n, %%d and %%%%, not \"%.2s\"", setting, at);
 			return;
 		}
 		own = own || at[1] == 'u' || at[1] == 'n';
 	}
 	if (!own)
-		conf_error(errors, line, "\"mail_location\" must hold %%u or %%n: a place for each user");
+		conf_error(errors, line, "\"%s\" must hold %%u or %%n: a place for each user", setting);
 	if (location[0] == '/' || strstr(location, ".."))
-		conf_error(errors, line, "\"mail_location\" must be below mail_root: no leading / and no ..");
+		conf_error(errors, line, "\"%s\" must be below mail_root: no leading / and no ..", setting);
 }
 
 static void check_mail_location(const struct ps_config *config, struct conf_errors *errors)
 {
-	check_location(config->root, errors);
+	check_location(config->root, "mail_location", errors);
 }
 
 static void tell_no_plugin(struct conf_errors *errors, int line, enum ps_plugin_kind kind, const char *name)
@@ -115,10 +115,70 @@ static void check_domains(const struct ps_config *config, struct conf_errors *er
 
 		check_domain_name(config, i, errors);
 		if (ps_conf_str(domain, "mail_location"))
-			check_location(domain, errors);
+			check_location(domain, "mail_location", errors);
 		if (ps_conf_str(domain, "backend"))
 			check_plugin(errors, line_of(domain, "backend", PS_SET_STRING), PS_PLUGIN_BACKEND,
 				     ps_conf_str(domain, "backend"));
+	}
+}
+
+/* Two places for a user's mail must not be one, nor one within the other. */
+static bool locations_overlap(const char *a, const char *b)
+{
+	size_t len_a = strlen(a), len_b = strlen(b), len = len_a < len_b ? len_a : len_b;
+	const char *longer = len_a < len_b ? b : a;
+
+	return strncmp(a, b, len) == 0 && (longer[len] == '\0' || longer[len] == '/');
+}
+
+static void check_mount_place(const struct ps_config *config, size_t n, struct conf_errors *errors)
+{
+	const struct ps_conf *mount = ps_conf_section(config->root, "mount", n);
+	const char *location = ps_conf_str(mount, "location"), *title = ps_conf_title(mount);
+	int line = line_of(mount, "location", PS_SET_STRING);
+
+	check_location(mount, "location", errors);
+	if (locations_overlap(location, ps_conf_str(config->root, "mail_location")))
+		conf_error(errors, line, "mount \"%s\" lies where \"mail_location\" is", title);
+	for (size_t i = 0; i < n; i++) {
+		const struct ps_conf *other = ps_conf_section(config->root, "mount", i);
+		const char *there = ps_conf_str(other, "location");
+
+		if (there && locations_overlap(location, there))
+			conf_error(errors, line, "mount \"%s\" lies where mount \"%s\" is", title,
+				   ps_conf_title(other));
+		if (locations_overlap(title, ps_conf_title(other)))
+			conf_error(errors, mount->line, "mount \"%s\" is within mount \"%s\", or it in that", title,
+				   ps_conf_title(other));
+	}
+}
+
+static void check_mount_name(const struct ps_conf *mount, struct conf_errors *errors)
+{
+	const char *name = ps_conf_title(mount);
+
+	if (ps_mailbox_name_check(name) < 0)
+		conf_error(errors, mount->line, "mount \"%s\" cannot be: %s", name, ps_last_error());
+	else if (ps_strcasecmp(name, "INBOX") == 0 || strncmp(name, "INBOX/", 6) == 0)
+		conf_error(errors, mount->line, "mount \"%s\": INBOX and what is below it is in the user's own store",
+			   name);
+}
+
+static void check_mounts(const struct ps_config *config, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < ps_conf_section_count(config->root, "mount"); i++) {
+		const struct ps_conf *mount = ps_conf_section(config->root, "mount", i);
+		const char *backend = ps_conf_str(mount, "backend");
+
+		check_mount_name(mount, errors);
+		if (backend)
+			check_plugin(errors, line_of(mount, "backend", PS_SET_STRING), PS_PLUGIN_BACKEND, backend);
+		else
+			conf_error(errors, mount->line, "mount \"%s\" has no backend", ps_conf_title(mount));
+		if (ps_conf_str(mount, "location"))
+			check_mount_place(config, i, errors);
+		else
+			conf_error(errors, mount->line, "mount \"%s\" has no location", ps_conf_title(mount));
 	}
 }
 
@@ -238,8 +298,8 @@ static void check_mailboxes(const struct ps_config *config, struct conf_errors *
 }
 
 static const check_fn checks[] = {
-	check_hostname,  check_absolute, check_mail_root, check_mail_location, check_backend,
-	check_listeners, check_tls,      check_namespace, check_mailboxes,     check_domains,
+	check_hostname, check_absolute,  check_mail_root, check_mail_location, check_backend, check_listeners,
+	check_tls,      check_namespace, check_mailboxes, check_domains,       check_mounts,
 };
 
 void conf_check(const struct ps_config *config, struct conf_errors *errors)

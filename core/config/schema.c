@@ -136,6 +136,14 @@ static const struct ps_setting domain[] = {
 	{.name = NULL},
 };
 
+static const struct ps_setting mount[] = {
+	{.name = "backend", .type = PS_SET_STRING, .help = "how this store keeps its mail; must be set"},
+	{.name = "location",
+	 .type = PS_SET_STRING,
+	 .help = "where it is, below mail_root: %u whole name, %n local part, %d domain; must be set"},
+	{.name = NULL},
+};
+
 const struct ps_setting ps_core_settings[] = {
 	{.name = "hostname",
 	 .type = PS_SET_STRING,
@@ -211,6 +219,11 @@ const struct ps_setting ps_core_settings[] = {
 	 .type = PS_SET_SECTION,
 	 .section = name_space,
 	 .help = "mailbox names as clients see them"},
+	{.name = "mount",
+	 .type = PS_SET_SECTION,
+	 .section = mount,
+	 .titled = true,
+	 .help = "a second store of each user, below a mailbox name"},
 	{.name = "domain",
 	 .type = PS_SET_SECTION,
 	 .section = domain,

@@ -18,7 +18,7 @@ struct message {
 	struct ps_staged *staged;
 	struct ps_derive *derive;
 	uint64_t octets;
-	bool after_cr;
+	bool after_cr, unlimited;
 };
 
 struct ps_append {
@@ -42,7 +42,7 @@ int ps_append_open(struct ps_user *user, const char *mailbox, struct ps_append *
 	if (r < 0)
 		return r;
 	append = ps_zalloc(sizeof *append);
-	append->user = user;
+	append->user = into->user; /* a mounted one, perhaps */
 	append->mailbox = into;
 	append->pool = ps_pool_create("append");
 	*ret_append = append;
@@ -84,7 +84,7 @@ int ps_append_begin(struct ps_append *append, const struct ps_append_message *me
 
 	if (append->failed)
 		return append->failed;
-	if (append->user->message_limit && message->size_hint > append->user->message_limit)
+	if (!message->is_copy && append->user->message_limit && message->size_hint > append->user->message_limit)
 		return failed(append,
 			      ps_fail(PS_E_LIMIT, "a message of %llu octets", (unsigned long long)message->size_hint));
 	append->ops = ps_pool_grow(append->pool, append->ops, append->count, &append->cap, sizeof *append->ops);
@@ -95,8 +95,9 @@ int ps_append_begin(struct ps_append *append, const struct ps_append_message *me
 		.flags = message->flags & PS_FLAG_ALL,
 		.keywords = copy_keywords(append->pool, message->keywords),
 		.internal_date = message->internal_date == INT64_MIN ? time(NULL) : message->internal_date,
+		.email_id = message->copy_of,
 	};
-	append->message = (struct message){.derive = ps_derive_create()};
+	append->message = (struct message){.derive = ps_derive_create(), .unlimited = message->is_copy};
 	r = append->user->ops->stage(append->user->store, message->size_hint, &append->message.staged);
 	return r < 0 ? failed(append, r) : 0;
 }
@@ -108,7 +109,7 @@ static int put(struct ps_append *append, struct ps_bytes octets)
 	if (octets.len == 0)
 		return 0;
 	m->octets += octets.len;
-	if (append->user->message_limit && m->octets > append->user->message_limit)
+	if (!m->unlimited && append->user->message_limit && m->octets > append->user->message_limit)
 		return ps_fail(PS_E_LIMIT, "a message of more than %llu octets",
 			       (unsigned long long)append->user->message_limit);
 	ps_derive_feed(m->derive, octets);
@@ -214,6 +215,12 @@ static void merge_results(const struct ps_op_result *results, size_t count, stru
 	*ret_result = merged;
 }
 
+void ps_append_forget(struct ps_append *append)
+{
+	message_drop(append);
+	append->failed = 0;
+}
+
 void ps_append_replaces(struct ps_append *append, struct ps_view *view, uint32_t uid)
 {
 	append->view = view;
@@ -230,38 +237,55 @@ static int found(void *arg, const struct ps_row *row)
  * after: the one is stored, the other is not. */
 static int check_replaced(const struct ps_append *append)
 {
-	const struct ps_backend *ops = append->user->ops;
+	struct ps_user *user = append->view->mailbox->user;
+	const struct ps_backend *ops = user->ops;
 	bool there = false;
 	struct ps_read *read;
 	int r;
 
 	if (append->view->read_only)
 		return ps_fail(PS_E_ACCESS, "the mailbox is open read-only");
-	if ((r = ops->read_begin(append->user->store, &read)) < 0)
+	if ((r = ops->read_begin(user->store, &read)) < 0)
 		return r;
 	r = ops->scan(read, append->view->mailbox->mbox, append->replaced, 0, found, &there);
 	ops->read_end(read);
 	return r == 0 && !there ? ps_fail(PS_E_GONE, "what is to be replaced is no more") : r;
 }
 
-/* The batch with one operation more. */
-static void add_expunge(struct ps_append *append, struct ps_batch *batch)
+static struct ps_op expunge_replaced(const struct ps_append *append)
 {
-	append->ops = ps_pool_grow(append->pool, append->ops, append->count, &append->cap, sizeof *append->ops);
-	append->ops[append->count] = (struct ps_op){
+	return (struct ps_op){
 		.kind = PS_OP_EXPUNGE,
 		.mbox = append->view->mailbox->mbox,
 		.uids = &append->replaced,
 		.uid_count = 1,
 	};
+}
+
+/* The batch with one operation more. */
+static void add_expunge(struct ps_append *append, struct ps_batch *batch)
+{
+	append->ops = ps_pool_grow(append->pool, append->ops, append->count, &append->cap, sizeof *append->ops);
+	append->ops[append->count] = expunge_replaced(append);
 	batch->ops = append->ops;
 	batch->count++;
+}
+
+/* In another store than the new one, so that it is a batch of its own: a crash before it leaves both. */
+static int expunge_elsewhere(const struct ps_append *append)
+{
+	struct ps_op op = expunge_replaced(append);
+	struct ps_op_result result = {0};
+	struct ps_batch batch = {.ops = &op, .count = 1, .pool = append->pool, .results = &result};
+
+	return ps_commit(append->view->mailbox->user, &batch);
 }
 
 int ps_append_commit(struct ps_append *append, struct ps_pool *pool, struct ps_op_result *ret_result)
 {
 	struct ps_batch batch = {.ops = append->ops, .count = append->count, .pool = append->pool};
 	size_t messages = append->count;
+	bool elsewhere = append->view && append->view->mailbox->user != append->user;
 	int r;
 
 	if (append->failed)
@@ -271,11 +295,12 @@ int ps_append_commit(struct ps_append *append, struct ps_pool *pool, struct ps_o
 	if (append->view) {
 		if ((r = check_replaced(append)) < 0)
 			return r;
-		add_expunge(append, &batch);
+		if (!elsewhere)
+			add_expunge(append, &batch);
 	}
 	batch.results = PS_NEWV(append->pool, struct ps_op_result, batch.count);
 	append->count = 0; /* the staged messages are the backend's now */
-	if ((r = ps_commit(append->user, &batch)) < 0)
+	if ((r = ps_commit(append->user, &batch)) < 0 || (elsewhere && (r = expunge_elsewhere(append)) < 0))
 		return r;
 	merge_results(batch.results, messages, pool, ret_result);
 	ps_mailbox_refresh(append->mailbox, NULL);

@@ -3,6 +3,7 @@
  * What a session does to the messages of its view.
  */
 #include <stdlib.h>
+#include "core/store/across.h"
 #include "core/store/view.h"
 
 /* One operation as a batch; then everybody who looks at the mailbox is brought up to date. */
@@ -68,6 +69,33 @@ int ps_view_expunge(struct ps_view *view, const struct ps_set *uids)
 	return commit_one(view, &op, pool, &result);
 }
 
+static int copy_across(struct ps_view *view, const struct ps_set *uids, const char *target, bool move,
+		       struct ps_pool *pool, struct ps_op_result *ret_result)
+{
+	struct ps_append *append;
+	int r = ps_append_open(view->user, target, &append);
+
+	if (r < 0)
+		return r;
+	r = ps_copy_across(view->mailbox, append, uids, move, pool, ret_result);
+	ps_append_close(append);
+	if (move)
+		ps_mailbox_refresh(view->mailbox, view);
+	return r;
+}
+
+static int copy_within(struct ps_view *view, struct ps_mailbox *to, struct ps_op *op, struct ps_pool *pool,
+		       struct ps_op_result *ret_result)
+{
+	int r;
+
+	op->target = to->mbox;
+	r = commit_one(view, op, pool, ret_result);
+	if (r == 0 && to != view->mailbox)
+		ps_mailbox_refresh(to, view);
+	return r;
+}
+
 int ps_view_copy(struct ps_view *view, const struct ps_set *uids, const char *target, bool move, struct ps_pool *pool,
 		 struct ps_op_result *ret_result)
 {
@@ -80,12 +108,12 @@ int ps_view_copy(struct ps_view *view, const struct ps_set *uids, const char *ta
 	};
 	int r = move ? check_writable(view) : 0;
 
-	if (r < 0 || (r = ps_mailbox_open(view->mailbox->user, target, &to)) < 0)
+	if (r < 0 || (r = ps_mailbox_open(view->user, target, &to)) < 0)
 		return r;
-	op.target = to->mbox;
-	r = commit_one(view, &op, pool, ret_result);
-	if (r == 0 && to != view->mailbox)
-		ps_mailbox_refresh(to, view);
+	if (to->user == view->mailbox->user)
+		r = copy_within(view, to, &op, pool, ret_result);
+	else
+		r = copy_across(view, uids, target, move, pool, ret_result);
 	ps_mailbox_close(to);
 	return r;
 }

@@ -5,7 +5,7 @@
  * A store is new while it knows no name but INBOX, and INBOX is not subscribed. Making the defaults subscribes INBOX
  * in the same batch: so it is done once, wholly, and not again when somebody deletes them all.
  */
-#include "core/store/user.h"
+#include "core/store/mount.h"
 
 static const struct {
 	const char *word;
@@ -91,6 +91,41 @@ static int plan_configured(struct plan *plan, const struct ps_conf *conf)
 	return 0;
 }
 
+/* One that lies in a mounted store, which may have it already. */
+static int do_mounted(struct ps_user *user, struct ps_pool *pool, struct ps_op op)
+{
+	struct ps_op_result result = {0};
+	struct ps_batch batch = {.ops = &op, .count = 1, .pool = pool, .results = &result};
+	struct ps_user *store;
+	int r = ps_mount_resolve(user, op.name, &store, &op.name);
+
+	if (r < 0)
+		return r;
+	if (op.kind == PS_OP_CREATE && strcmp(op.name, "INBOX") == 0)
+		op.kind = PS_OP_ATTRIBUTES;
+	r = ps_commit(store, &batch);
+	return r == PS_E_EXISTS ? 0 : r;
+}
+
+/* Does what lies in mounted stores and takes it out of the plan. Before the rest: with that, the defaults count as made. */
+static int make_mounted(struct ps_user *user, struct plan *plan)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < plan->count; i++) {
+		int r = 0;
+
+		if (ps_mount_is_above(user, plan->ops[i].name))
+			r = do_mounted(user, plan->pool, plan->ops[i]);
+		else
+			plan->ops[kept++] = plan->ops[i];
+		if (r < 0)
+			return r;
+	}
+	plan->count = kept;
+	return 0;
+}
+
 static int make(struct ps_user *user, struct ps_pool *pool, const struct ps_conf *conf)
 {
 	struct plan plan = {.pool = pool};
@@ -104,6 +139,8 @@ static int make(struct ps_user *user, struct ps_pool *pool, const struct ps_conf
 		for (size_t i = 0; i < PS_ARRAY_LEN(built_in); i++)
 			plan_mailbox(&plan, built_in[i].name, built_in[i].attribute, true);
 	}
+	if ((r = make_mounted(user, &plan)) < 0)
+		return r;
 	plan_op(&plan, (struct ps_op){.kind = PS_OP_SUBSCRIBE, .name = "INBOX", .subscribed = true});
 	batch.ops = plan.ops;
 	batch.count = plan.count;

@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include "core/store/mailbox.h"
+#include "core/store/mount.h"
 #include "core/store/recent.h"
 
 /* A list of mailboxes, copied so that nothing is held while it is used. */
@@ -91,14 +92,45 @@ static int read_list(struct ps_user *user, struct ps_pool *pool, struct list *re
 	return 0;
 }
 
+/* What a mounted store holds, as its mount is named. */
+static int add_mounted(void *arg, const char *name, struct ps_user *mounted)
+{
+	struct list *all = arg, list;
+	int r = read_list(mounted, all->pool, &list);
+
+	for (size_t i = 0; i < list.count && r == 0; i++) {
+		struct ps_mailbox_info info = list.infos[i];
+
+		info.name =
+			strcmp(info.name, "INBOX") == 0 ? name : ps_pool_printf(all->pool, "%s/%s", name, info.name);
+		take_info(all, &info);
+	}
+	return r;
+}
+
+/* What the user's own store has below a mount, from before it was mounted, cannot be reached. */
+static void drop_hidden(struct ps_user *user, struct list *list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (!ps_mount_is_above(user, list->infos[i].name))
+			list->infos[n++] = list->infos[i];
+	list->count = n;
+}
+
 int ps_user_list(struct ps_user *user, ps_mailbox_fn fn, void *arg)
 {
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("list");
-	struct list list;
+	struct list list = {.pool = pool};
 	int r = read_list(user, pool, &list);
 
 	if (r < 0)
 		return r;
+	drop_hidden(user, &list);
+	if ((r = ps_mounts_each(user, add_mounted, &list)) < 0)
+		return r;
+	sort_list(&list);
 	add_parents(&list);
 	drop_repeated(&list);
 	for (size_t i = 0; i < list.count && r == 0; i++)
@@ -127,7 +159,7 @@ static int count_recent(const struct ps_backend *ops, struct ps_read *read, stru
 
 int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_info *ret_info)
 {
-	const struct ps_backend *ops = user->ops;
+	const struct ps_backend *ops;
 	struct ps_mailbox *mailbox;
 	struct ps_mailbox_info info;
 	struct ps_read *read;
@@ -135,6 +167,8 @@ int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_inf
 
 	if (r < 0)
 		return r;
+	user = mailbox->user;
+	ops = user->ops;
 	if ((r = ps_user_look(user, mailbox->mbox)) >= 0 && (r = ops->read_begin(user->store, &read)) == 0) {
 		if ((r = ops->info(read, mailbox->mbox, &info)) == 0)
 			r = count_recent(ops, read, mailbox->mbox, &info);
@@ -167,23 +201,26 @@ static int commit_op(struct ps_user *user, const struct ps_op *op)
 
 int ps_user_create(struct ps_user *user, const char *name, uint32_t special_use)
 {
-	struct ps_op op = {.kind = PS_OP_CREATE, .name = name, .attributes = special_use & PS_MBOX_SPECIAL_USES};
+	struct ps_op op = {.kind = PS_OP_CREATE, .attributes = special_use & PS_MBOX_SPECIAL_USES};
 	int r;
 
-	if ((r = ps_mailbox_name_check(name)) < 0 || (r = ps_user_look(user, NULL)) < 0)
+	if ((r = ps_mailbox_name_check(name)) < 0 || (r = ps_mount_resolve(user, name, &user, &op.name)) < 0 ||
+	    (r = ps_user_look(user, NULL)) < 0)
 		return r;
 	return commit_op(user, &op);
 }
 
 int ps_user_delete(struct ps_user *user, const char *name)
 {
-	struct ps_op op = {.kind = PS_OP_DELETE, .name = name};
+	struct ps_op op = {.kind = PS_OP_DELETE};
 	struct ps_mailbox *mailbox;
-	int r;
+	int r = ps_mount_resolve(user, name, &user, &op.name);
 
-	if (strcmp(name, "INBOX") == 0)
-		return ps_fail(PS_E_INVALID, "INBOX cannot be deleted");
-	if ((r = ps_mailbox_open(user, name, &mailbox)) < 0)
+	if (r < 0)
+		return r;
+	if (strcmp(op.name, "INBOX") == 0)
+		return ps_fail(PS_E_INVALID, "%s cannot be deleted", name);
+	if ((r = ps_mailbox_open(user, op.name, &mailbox)) < 0)
 		return r;
 	r = commit_op(user, &op);
 	ps_mailbox_refresh(mailbox, NULL);
@@ -193,10 +230,12 @@ int ps_user_delete(struct ps_user *user, const char *name)
 
 int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed)
 {
-	struct ps_op op = {.kind = PS_OP_SUBSCRIBE, .name = name, .subscribed = subscribed};
+	struct ps_op op = {.kind = PS_OP_SUBSCRIBE, .subscribed = subscribed};
 	int r = ps_mailbox_name_check(name);
 
-	return r < 0 ? r : commit_op(user, &op);
+	if (r < 0 || (r = ps_mount_resolve(user, name, &user, &op.name)) < 0)
+		return r;
+	return commit_op(user, &op);
 }
 
 /* ---- rename -------------------------------------------------------------------------------- */
@@ -252,7 +291,7 @@ static int add_rename(struct ps_pool *pool, const char *name, const char *from, 
 	return ps_mailbox_name_check(new_name);
 }
 
-int ps_user_rename(struct ps_user *user, const char *from, const char *to)
+static int rename_within(struct ps_user *user, const char *from, const char *to)
 {
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("rename");
 	struct list list;
@@ -260,10 +299,6 @@ int ps_user_rename(struct ps_user *user, const char *from, const char *to)
 	size_t count = 0;
 	int r;
 
-	if ((r = ps_mailbox_name_check(to)) < 0)
-		return r;
-	if (strcmp(from, "INBOX") == 0)
-		return rename_inbox(user, to);
 	if (is_at_or_below(to, from))
 		return ps_fail(strcmp(to, from) == 0 ? PS_E_EXISTS : PS_E_INVALID, "rename %s to %s", from, to);
 	if ((r = read_list(user, pool, &list)) < 0)
@@ -281,4 +316,20 @@ int ps_user_rename(struct ps_user *user, const char *from, const char *to)
 		return r;
 	ps_mailboxes_refresh(user); /* open views learn the new name */
 	return 0;
+}
+
+int ps_user_rename(struct ps_user *user, const char *from, const char *to)
+{
+	const char *from_there, *to_there;
+	struct ps_user *store, *target;
+	int r;
+
+	if ((r = ps_mailbox_name_check(to)) < 0 || (r = ps_mount_resolve(user, from, &store, &from_there)) < 0 ||
+	    (r = ps_mount_resolve(user, to, &target, &to_there)) < 0)
+		return r;
+	if (store != target || ps_mount_is_at_or_below(user, from))
+		return ps_fail(PS_E_UNSUPPORTED, "rename %s to %s: from one store to another", from, to);
+	if (strcmp(from_there, "INBOX") == 0)
+		return rename_inbox(store, to_there);
+	return rename_within(store, from_there, to_there);
 }

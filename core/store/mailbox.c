@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include "core/store/mailbox.h"
+#include "core/store/mount.h"
 #include "core/store/view.h"
 #include "postern/log.h"
 
@@ -186,9 +187,9 @@ int ps_mailbox_open(struct ps_user *user, const char *name, struct ps_mailbox **
 	struct ps_mailbox_info info;
 	struct ps_mailbox *mailbox;
 	struct ps_mbox *mbox;
-	int r = open_handle(user, name, &mbox, &info);
+	int r;
 
-	if (r < 0)
+	if ((r = ps_mount_resolve(user, name, &user, &name)) < 0 || (r = open_handle(user, name, &mbox, &info)) < 0)
 		return r;
 	pthread_mutex_lock(&user->lock);
 	mailbox = find_mailbox(user, &info);

@@ -65,7 +65,8 @@ struct ps_mailbox {
 	bool outside;
 };
 
-/* Finds the mailbox and takes a reference. PS_E_NOTFOUND. */
+/* Finds the mailbox and takes a reference. It may be that of a mounted store: the mailbox's user is that store then.
+ * PS_E_NOTFOUND. */
 int ps_mailbox_open(struct ps_user *user, const char *name, struct ps_mailbox **ret_mailbox);
 struct ps_mailbox *ps_mailbox_ref(struct ps_mailbox *mailbox);
 void ps_mailbox_close(struct ps_mailbox *mailbox); /* close(NULL) does nothing */

@@ -11,6 +11,7 @@
 #include "core/config/config.h"
 #include "core/process/plugins.h"
 #include "core/store/mailbox.h"
+#include "core/store/mount.h"
 #include "core/store/user.h"
 #include "postern/log.h"
 
@@ -203,8 +204,16 @@ static void settle(struct ps_user *user, bool open)
 		user_destroy(user);
 }
 
+/* What makes a store a user's whole mail. */
+static int furnish(struct ps_user *user, const struct ps_conf *core_conf)
+{
+	int r = ps_mounts_create(user, core_conf);
+
+	return r < 0 ? r : ps_user_make_defaults(user, core_conf);
+}
+
 static int open_store(struct ps_user *user, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
-		      const struct ps_user_info *info)
+		      const struct ps_user_info *info, bool mounted)
 {
 	struct ps_store_args args = {
 		.user = user->name, .root = info->root ? info->root : "", .conf = backend_conf, .create = true};
@@ -214,28 +223,43 @@ static int open_store(struct ps_user *user, const struct ps_conf *backend_conf, 
 		user->message_limit = (uint64_t)ps_conf_int(ps_conf_section(core_conf, "limits", 0), "message_size");
 	if ((r = user->ops->open(&args, &user->store)) < 0)
 		return r;
-	if ((r = ps_user_make_defaults(user, core_conf)) < 0)
+	if (!mounted && (r = furnish(user, core_conf)) < 0) {
+		ps_mounts_destroy(user);
 		user->ops->close(user->store);
-	else
+	}
+	if (r == 0)
 		remember_place(user, info->root);
 	return r;
 }
 
-int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
-		      const struct ps_user_info *info, struct ps_user **ret_user)
+static int open_shared(const struct ps_backend *ops, const struct ps_conf *backend_conf,
+		       const struct ps_conf *core_conf, const struct ps_user_info *info, bool mounted,
+		       struct ps_user **ret_user)
 {
 	bool created;
 	struct ps_user *user = acquire(ops, info, make_key(info->backend, info), &created);
 	int r;
 
 	if (created) {
-		r = open_store(user, backend_conf, core_conf, info);
+		r = open_store(user, backend_conf, core_conf, info, mounted);
 		settle(user, r == 0);
 		if (r < 0)
 			return r;
 	}
 	*ret_user = user;
 	return 0;
+}
+
+int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
+		      const struct ps_user_info *info, struct ps_user **ret_user)
+{
+	return open_shared(ops, backend_conf, core_conf, info, false, ret_user);
+}
+
+int ps_user_open_mounted(const struct ps_backend *ops, const struct ps_conf *backend_conf,
+			 const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user)
+{
+	return open_shared(ops, backend_conf, core_conf, info, true, ret_user);
 }
 
 int ps_user_open(const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user)
@@ -260,6 +284,7 @@ struct ps_user *ps_user_ref(struct ps_user *user)
 /* One that is PS_USER_CLOSING, without the lock. */
 static void user_close_store(struct ps_user *user)
 {
+	ps_mounts_destroy(user);
 	ps_mailboxes_destroy(user);
 	user->ops->close(user->store);
 	settle(user, false);

@@ -16,6 +16,7 @@
 #include "postern/store.h"
 
 struct ps_mailbox;
+struct ps_mount;
 
 enum ps_user_state {
 	PS_USER_OPENING,
@@ -40,6 +41,7 @@ struct ps_user {
 	char *root;             /* NULL: nowhere on disk */
 	dev_t root_dev;
 	ino_t root_ino;
+	struct ps_mount *mounts; /* other stores in this one (core/store/mount.h) */
 
 	struct ps_commit_queue commits;
 
@@ -50,6 +52,9 @@ struct ps_user {
 /* As ps_user_open(), with everything that it looks up given. `conf` may be NULL: built-in defaults. */
 int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
 		      const struct ps_user_info *info, struct ps_user **ret_user);
+/* As ps_user_open_with(), for a store that is mounted in another: it has no mounts, and gets no mailboxes made. */
+int ps_user_open_mounted(const struct ps_backend *ops, const struct ps_conf *backend_conf,
+			 const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user);
 struct ps_user *ps_user_ref(struct ps_user *user);
 
 /* Brings in what others did to the mailbox (NULL: to the list of mailboxes) if the backend says that there may be

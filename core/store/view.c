@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include "core/store/mount.h"
 #include "core/store/recent.h"
 #include "core/store/view.h"
 #include "core/store/watch.h"
@@ -39,6 +40,7 @@ int ps_view_open(struct ps_user *user, const char *name, bool read_only, void (*
 	if (r < 0)
 		return r;
 	view = ps_zalloc(sizeof *view);
+	view->user = user;
 	view->mailbox = mailbox;
 	view->read_only = read_only;
 	view->changed = changed;
@@ -63,6 +65,7 @@ void ps_view_close(struct ps_view *view)
 	ps_mailbox_close(view->mailbox);
 	ps_mailbox_state_finish(&view->shown);
 	ps_ranges_finish(&view->recent);
+	ps_buf_finish(&view->name);
 	ps_view_known_finish(view);
 	free(view);
 }
@@ -83,6 +86,8 @@ void ps_view_status(struct ps_view *view, struct ps_view_status *ret_status)
 {
 	const struct ps_mailbox_state *shown = &view->shown;
 
+	ps_buf_reset(&view->name);
+	ps_mount_put_name(view->user, view->mailbox->user, shown->name, &view->name);
 	*ret_status = (struct ps_view_status){
 		.messages = ps_snapshot_count(shown->snapshot),
 		.recent = count_recent(view),
@@ -95,7 +100,7 @@ void ps_view_status(struct ps_view *view, struct ps_view_status *ret_status)
 		.read_only = view->read_only,
 		.keywords = shown->keywords->names,
 		.keyword_count = shown->keywords->count,
-		.name = shown->name,
+		.name = ps_buf_cstr(&view->name),
 	};
 }
 

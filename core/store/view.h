@@ -20,6 +20,7 @@ struct ps_known_change {
 };
 
 struct ps_view {
+	struct ps_user *user; /* whose session it is; the mailbox may be in a store that is mounted there */
 	struct ps_mailbox *mailbox;
 	bool read_only;
 
@@ -34,6 +35,7 @@ struct ps_view {
 	struct ps_ranges recent;
 	uint32_t recent_upto; /* UIDs below were looked at */
 	struct ps_known_change *known, *last_change;
+	struct ps_buf name; /* as clients know it, since ps_view_status() */
 };
 
 /* Remembers the session's last change, in case ps_view_known() is called for it. */

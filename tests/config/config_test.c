@@ -160,6 +160,18 @@ static const struct {
 	{"domain a.test { }\ndomain A.test { }\n", "t.conf:3: domain \"A.test\" is there twice"},
 	{"domain a.test {\nmail_location = x }\n",
 	 "t.conf:3: \"mail_location\" must hold %u or %n: a place for each user"},
+	{"mount Archive { location = \"a/%u\" }\n", "t.conf:2: mount \"Archive\" has no backend"},
+	{"mount Archive { backend = x }\n", "t.conf:2: mount \"Archive\" has no location"},
+	{"mount Archive { backend = x location = \"a/%d\" }\n",
+	 "t.conf:2: \"location\" must hold %u or %n: a place for each user"},
+	{"mount Archive { backend = x location = \"%d/%n/archive\" }\n",
+	 "t.conf:2: mount \"Archive\" lies where \"mail_location\" is"},
+	{"mount A { backend = x location = \"a/%u\" }\nmount B { backend = x location = \"a/%u\" }\n",
+	 "t.conf:3: mount \"B\" lies where mount \"A\" is"},
+	{"mount A { backend = x location = \"a/%u\" }\nmount A/B { backend = x location = \"b/%u\" }\n",
+	 "t.conf:3: mount \"A/B\" is within mount \"A\", or it in that"},
+	{"mount INBOX/A { backend = x location = \"a/%u\" }\n",
+	 "t.conf:2: mount \"INBOX/A\": INBOX and what is below it is in the user's own store"},
 	{"mailbox inbox { }\n", "t.conf:2: INBOX is always there: no mailbox section may name it"},
 };
 

@@ -84,7 +84,7 @@ struct ps_view_status {
 	bool read_only;
 	const char *const *keywords; /* valid until the next sync; "" for a free bit */
 	size_t keyword_count;
-	const char *name; /* as it is now */
+	const char *name; /* as it is now; valid until asked again */
 };
 void ps_view_status(struct ps_view *view, struct ps_view_status *ret_status);
 
@@ -168,11 +168,15 @@ struct ps_append_message {
 	const char *const *keywords;
 	int64_t internal_date; /* INT64_MIN: now */
 	uint64_t size_hint;
+	bool is_copy;         /* of a message that was accepted once: no limit to its size, and */
+	struct ps_id copy_of; /* its email_id */
 };
 int ps_append_open(struct ps_user *user, const char *mailbox, struct ps_append **ret_append);
 int ps_append_begin(struct ps_append *append, const struct ps_append_message *message);
 int ps_append_write(struct ps_append *append, struct ps_bytes octets); /* any line ends; stored as CRLF */
 int ps_append_end(struct ps_append *append);
+/* The message that was begun and not ended is left out; the append goes on as if it had not been, failed or not. */
+void ps_append_forget(struct ps_append *append);
 /* In the same batch a message of the view, which stays open until the commit, is expunged. Then the commit gives PS_E_GONE
  * if it is no more, and PS_E_ACCESS if the view is read-only. */
 void ps_append_replaces(struct ps_append *append, struct ps_view *view, uint32_t uid);
@@ -294,8 +298,9 @@ int ps_thread_step(struct ps_thread *thread, bool (*slice_over)(void *arg), void
 
 /* When it is finished: a forest, whose nodes are numbers. A thread may be a hundred thousand deep: do not recurse. */
 #define PS_THREAD_NONE UINT32_MAX
-uint32_t ps_thread_first(const struct ps_thread *thread, uint32_t node); /* child; of PS_THREAD_NONE: the first thread */
-uint32_t ps_thread_next(const struct ps_thread *thread, uint32_t node);  /* sibling */
+uint32_t ps_thread_first(const struct ps_thread *thread,
+			 uint32_t node);                                /* child; of PS_THREAD_NONE: the first thread */
+uint32_t ps_thread_next(const struct ps_thread *thread, uint32_t node); /* sibling */
 uint32_t ps_thread_parent(const struct ps_thread *thread, uint32_t node);
 /* False: a dummy, that is, a parent that was not found. Only a thread's topmost node is one; it has two children at
  * least. */
