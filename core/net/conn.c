@@ -364,6 +364,7 @@ static bool read_some(struct conn *conn)
 	}
 	if (n == 0)
 		s->eof = true;
+	s->received += (uint64_t)n;
 	session_feed(s, ps_bytes(scratch, (size_t)n));
 	explicit_bzero(scratch, (size_t)n);
 	return true;

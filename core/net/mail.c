@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "core/event/workers.h"
+#include "core/net/compress.h"
 #include "core/net/linger.h"
 #include "core/net/mail.h"
 #include "core/net/session.h"
@@ -30,6 +31,8 @@ enum {
 	OUTPUT_LIMIT = 64 * 1024 * 1024, /* a protocol that writes so much between two looks at
 				      ps_session_full() is       broken; better its session than the process */
 	STOP_MS = 10 * 1000,             /* at the end, commands under way get so long */
+	INFLATE_MAX = 16 * 1024,         /* octets inflated in one step */
+	REST_MS = 5 * 1000,              /* a session that is idle for so long lets the tables of its compression go */
 	STORE_TIMER_MS = 5 * 1000,       /* stores that nobody uses are looked at so often */
 };
 
@@ -49,10 +52,12 @@ struct mail_session {
 	struct ps_timer *timer;
 	void (*job)(struct mail_session *m);
 	enum mail_state state;
-	bool opened;        /* the protocol's half was */
-	bool closed;        /* and is no more: nothing is left to do for a worker */
-	bool quick;         /* its last command came at once after the answer before */
-	const char *reason; /* why it ends, for the log */
+	bool opened;               /* the protocol's half was */
+	bool closed;               /* and is no more: nothing is left to do for a worker */
+	bool quick;                /* its last command came at once after the answer before */
+	const char *reason;        /* why it ends, for the log */
+	bool resting;              /* its compression has no tables now */
+	struct inflater *inflater; /* NULL: what comes in is not compressed */
 	struct ps_user *user;
 	char *user_name;
 	struct ps_buf blob;
@@ -135,18 +140,62 @@ static void look_for_hangup(struct mail_session *m)
 		kill_session(m, "connection lost");
 }
 
+static ssize_t receive(struct mail_session *m, uint8_t *scratch, size_t size)
+{
+	ssize_t n = stream_recv(&m->stream, scratch, size);
+
+	if (n > 0)
+		m->s.received += (uint64_t)n;
+	else if (n == 0)
+		m->s.eof = true;
+	else if (n != PS_E_AGAIN)
+		kill_session(m, "connection lost");
+	return n;
+}
+
+static void inflate_some(struct mail_session *m, uint8_t *scratch, size_t size)
+{
+	size_t room = session_room(&m->s);
+	ssize_t n;
+
+	if (room > size)
+		room = size;
+	n = inflater_take(m->inflater, scratch, room < INFLATE_MAX ? room : INFLATE_MAX);
+	if (n > 0)
+		session_feed(&m->s, ps_bytes(scratch, (size_t)n));
+	else if (n < 0)
+		kill_session(m, n == PS_E_SYNTAX ? "input is not compressed" : "no memory");
+	if (inflater_has_ended(m->inflater))
+		m->s.eof = true;
+}
+
+/* Octets have come off the socket that are not inflated yet, so no readiness of the socket will tell of them. */
+static bool holds_input(const struct mail_session *m)
+{
+	return m->inflater && inflater_has_more(m->inflater) && session_wants_input(&m->s) &&
+	       output_pending(&m->s.out) < SESSION_OUTPUT_HIGH;
+}
+
 static void take_input(struct mail_session *m, uint8_t *scratch, size_t size)
 {
 	struct ps_session *s = &m->s;
 	size_t room = session_room(s);
-	ssize_t n = stream_recv(&m->stream, scratch, room < size ? room : size);
+	ssize_t n;
 
-	if (n > 0)
+	if (m->inflater && inflater_has_more(m->inflater)) {
+		inflate_some(m, scratch, size);
+		return;
+	}
+	n = receive(m, scratch, room < size ? room : size);
+	if (n <= 0)
+		return;
+	m->resting = false;
+	if (!m->inflater)
 		session_feed(s, ps_bytes(scratch, (size_t)n));
-	else if (n == 0)
-		s->eof = true;
-	else if (n != PS_E_AGAIN)
-		kill_session(m, "connection lost");
+	else if (inflater_put(m->inflater, ps_bytes(scratch, (size_t)n)) < 0)
+		kill_session(m, "no memory");
+	else
+		inflate_some(m, scratch, size);
 }
 
 /*
@@ -159,6 +208,10 @@ static bool await_next(struct mail_session *m)
 	struct pollfd pfd = {.fd = m->stream.fd, .events = POLLIN};
 	uint8_t scratch[WORKER_READ_SIZE];
 
+	if (holds_input(m)) {
+		take_input(m, scratch, sizeof scratch);
+		return true;
+	}
 	if (!m->quick || s->wait.wakeable || !session_wants_input(s) || output_pending(&s->out) > 0 ||
 	    !ps_workers_spare(m->mail->workers))
 		return false;
@@ -204,6 +257,16 @@ static void job_run(struct mail_session *m)
 			look_for_hangup(m);
 	} while (goes_on(m));
 	if (s->dead || (s->wait.what == PS_WAIT_CLOSE && output_pending(&s->out) == 0))
+		job_close(m);
+}
+
+/* A little more of what is held, and then as ever. */
+static void job_inflate(struct mail_session *m)
+{
+	m->s.slice_end = session_clock_us() + SESSION_SLICE_US;
+	if (goes_on(m))
+		job_run(m);
+	else if (m->s.dead)
 		job_close(m);
 }
 
@@ -283,6 +346,7 @@ static void session_destroy(struct mail_session *m)
 	if (m->stream.fd >= 0)
 		linger_start(&mail->lingers, m->stream.fd, NULL, NULL);
 	opening_destroy(m->opening);
+	inflater_destroy(m->inflater);
 	session_finish(&m->s);
 	ps_buf_finish(&m->blob);
 	free(m->user_name);
@@ -299,6 +363,7 @@ static void done(void *arg)
 		return;
 	}
 	m->active = ps_loop_now(m->mail->loop);
+	m->resting = false;
 	m->state = m->s.wait.what == PS_WAIT_CLOSE ? CLOSING : PARKED;
 	advance(m);
 }
@@ -348,6 +413,8 @@ static void arm_timer(struct mail_session *m)
 		m->stall_sent = m->s.out.sent;
 	}
 	at = earlier(m->stall_until, m->state == PARKED ? m->s.wait_until : 0);
+	if (m->inflater && !m->resting && m->state == PARKED)
+		at = earlier(at, m->active + REST_MS);
 	if (at)
 		ps_timer_set(m->timer, at > now ? at - now : 0, 0);
 	else
@@ -398,6 +465,8 @@ static void advance(struct mail_session *m)
 		end(m);
 	else if (m->state == PARKED && session_ready(s))
 		submit(m, WORKING, job_run);
+	else if (m->state == PARKED && holds_input(m))
+		submit(m, WORKING, job_inflate);
 	else
 		arm(m);
 }
@@ -421,13 +490,20 @@ static void on_socket(void *arg, unsigned events)
 	if (events & PS_READABLE)
 		read_some(m);
 	if ((events & PS_WRITABLE) && output_pending(&m->s.out) > 0) {
-		if (output_file_is_next(&m->s.out) && !m->s.dead) {
-			submit(m, WORKING, flush); /* the disk may be slow */
+		if (output_is_work(&m->s.out) && !m->s.dead) {
+			submit(m, WORKING, flush); /* the disk may be slow, and compressing is */
 			return;
 		}
 		flush(m);
 	}
 	advance(m);
+}
+
+static void rest(struct mail_session *m)
+{
+	m->resting = true;
+	inflater_rest(m->inflater);
+	output_rest(&m->s.out);
 }
 
 static void on_timer(void *arg)
@@ -437,6 +513,8 @@ static void on_timer(void *arg)
 
 	if (m->state == WORKING || m->state == ENDING)
 		return; /* done() arms it again */
+	if (m->inflater && !m->resting && m->state == PARKED && now >= m->active + REST_MS)
+		rest(m);
 	if (m->stall_until && now >= m->stall_until)
 		kill_session(m, "client does not read");
 	else if (m->state == PARKED && m->s.wait_until && now >= m->s.wait_until)
@@ -500,6 +578,7 @@ static struct mail_session *session_create(struct ps_mail *mail, const struct ps
 	m->since = m->active = ps_loop_now(mail->loop);
 	m->quick = true;
 	ps_buf_bytes(&m->blob, handover->blob);
+	m->s.received = handover->unread.len;
 	session_feed(&m->s, handover->unread);
 	m->next = mail->first;
 	if (m->next)
@@ -644,6 +723,27 @@ void ps_mail_destroy(struct ps_mail *mail)
 
 /* ---- the public functions that only this half has ---------------------------------------------
  */
+
+int ps_session_compress(struct ps_session *s, int level)
+{
+	struct mail_session *m = (struct mail_session *)s;
+	struct inflater *inflater = inflater_create();
+	int r = inflater_put(inflater, ps_session_input(s));
+
+	if (r < 0) {
+		inflater_destroy(inflater);
+		return r;
+	}
+	ps_session_consume(s, ps_session_input(s).len);
+	output_compress(&s->out, level);
+	m->inflater = inflater;
+	return 0;
+}
+
+bool ps_session_is_compressed(const struct ps_session *s)
+{
+	return s->driver == &mail_driver && ((const struct mail_session *)s)->inflater;
+}
 
 struct ps_user *ps_session_user(struct ps_session *s)
 {

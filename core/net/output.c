@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
+#include "core/net/compress.h"
 #include "core/net/output.h"
 #include "postern/error.h"
 #include "postern/pool.h"
@@ -11,6 +12,8 @@
 enum {
 	FLUSH_MAX = 1024 * 1024,
 	COPY_SIZE = 16 * 1024,
+	DEFLATE_MAX = 128 * 1024,  /* octets compressed in one flush: some milliseconds */
+	DEFLATE_READY = 16 * 1024, /* so much is sent before more is compressed */
 };
 
 struct out_item {
@@ -70,6 +73,8 @@ void output_finish(struct output *out)
 	while (out->first)
 		drop_first(out);
 	out->queued = 0;
+	deflater_destroy(out->deflater);
+	out->deflater = NULL;
 	ps_buf_finish(&out->tail);
 }
 
@@ -87,14 +92,33 @@ int output_add_file(struct output *out, int fd, uint64_t offset, uint64_t length
 	return 0;
 }
 
-bool output_file_is_next(const struct output *out)
+void output_compress(struct output *out, int level)
 {
-	return out->first && !out->first->memory;
+	cut_tail(out, 0);
+	out->plain = out->queued;
+	out->deflater = deflater_create(level);
+}
+
+/* The sync that ends an answer is work, and counts as an octet. */
+static uint64_t to_be_deflated(const struct output *out)
+{
+	if (!out->deflater)
+		return 0;
+	return out->queued - out->plain + out->tail.len + deflater_is_dirty(out->deflater);
+}
+
+bool output_is_work(const struct output *out)
+{
+	return (out->first && !out->first->memory) || to_be_deflated(out) > 0;
 }
 
 uint64_t output_pending(const struct output *out)
 {
-	return out->queued + out->tail.len;
+	uint64_t pending = out->queued + out->tail.len;
+
+	if (out->deflater)
+		pending += deflater_ready(out->deflater).len + deflater_is_dirty(out->deflater);
+	return pending;
 }
 
 /* For files or sockets that sendfile() does not know, and for TLS. */
@@ -127,6 +151,25 @@ static ssize_t send_file(struct out_item *item, struct stream *stream)
 	return ps_fail(PS_E_CLOSED, "sendfile: %s", strerror(errno));
 }
 
+/* Octets of the first item have gone. */
+static void count_first(struct output *out, uint64_t n)
+{
+	struct out_item *item = out->first;
+
+	item->offset += n;
+	item->length -= n;
+	out->queued -= n;
+	out->plain -= out->plain < n ? out->plain : n;
+	if (item->length == 0)
+		drop_first(out);
+}
+
+static int shrunk(const struct out_item *item)
+{
+	/* The client was told a length and waits for it: there is no way on from here. */
+	return ps_fail(PS_E_CORRUPT, "a file is %ju octets shorter than it was", (uintmax_t)item->length);
+}
+
 static int send_first(struct output *out, struct stream *stream)
 {
 	struct out_item *item = out->first;
@@ -139,14 +182,10 @@ static int send_first(struct output *out, struct stream *stream)
 		n = send_file(item, stream);
 	if (n < 0)
 		return (int)n;
-	if (n == 0) /* the client was told a length and waits for it: there is no way on from here */
-		return ps_fail(PS_E_CORRUPT, "a file is %ju octets shorter than it was", (uintmax_t)item->length);
-	item->offset += (uint64_t)n;
-	item->length -= (uint64_t)n;
-	out->queued -= (uint64_t)n;
+	if (n == 0)
+		return shrunk(item);
 	out->sent += (uint64_t)n;
-	if (item->length == 0)
-		drop_first(out);
+	count_first(out, (uint64_t)n);
 	return 0;
 }
 
@@ -168,7 +207,7 @@ int output_write(struct output *out, struct stream *stream, struct ps_bytes data
 {
 	ssize_t n = 0;
 
-	if (!out->first && !out->tail.failed)
+	if (!out->first && !out->tail.failed && !out->deflater)
 		n = stream_send_two(stream, ps_buf_view(&out->tail), data);
 	if (n < 0 && n != PS_E_AGAIN)
 		return (int)n;
@@ -183,15 +222,86 @@ int output_write(struct output *out, struct stream *stream, struct ps_bytes data
 	return output_pending(out) > 0 ? PS_E_AGAIN : 0;
 }
 
+/* ---- compressed ----------------------------------------------------------------------------------- */
+
+/* Compresses some of the first item. Positive: so many octets. */
+static ssize_t deflate_first(struct output *out)
+{
+	struct out_item *item = out->first;
+	size_t want = item->length < COPY_SIZE ? (size_t)item->length : COPY_SIZE;
+	uint8_t copy[COPY_SIZE];
+	ssize_t n = (ssize_t)want;
+	int r;
+
+	if (!item->memory)
+		n = pread(item->fd, copy, want, (off_t)item->offset);
+	if (n < 0)
+		return ps_fail_errno("read a file to send it");
+	if (n == 0)
+		return shrunk(item);
+	r = deflater_feed(out->deflater, ps_bytes(item->memory ? item->memory + item->offset : copy, (size_t)n));
+	if (r < 0)
+		return r;
+	count_first(out, (uint64_t)n);
+	return n;
+}
+
+/* Compresses what is next, and after the last of it what makes it readable. */
+static ssize_t deflate_some(struct output *out)
+{
+	ssize_t n;
+	int r;
+
+	if (out->tail.len > COPY_SIZE)
+		cut_tail(out, 0);
+	if (out->first)
+		return deflate_first(out);
+	n = (ssize_t)out->tail.len;
+	r = n > 0 ? deflater_feed(out->deflater, ps_buf_view(&out->tail)) : deflater_sync(out->deflater);
+	if (r < 0)
+		return r;
+	out->tail.len = 0;
+	return n;
+}
+
+/* Sends what is compressed, and compresses more ahead of that where it is little. */
+static int send_deflated(struct output *out, struct stream *stream, size_t *budget)
+{
+	ssize_t n = 0;
+
+	while (*budget > 0 && to_be_deflated(out) > 0 && deflater_ready(out->deflater).len < DEFLATE_READY) {
+		n = deflate_some(out);
+		if (n < 0)
+			return (int)n;
+		*budget -= *budget < (size_t)n ? *budget : (size_t)n;
+	}
+	if (deflater_ready(out->deflater).len == 0)
+		return 0;
+	n = stream_send(stream, deflater_ready(out->deflater), false);
+	if (n < 0)
+		return (int)n;
+	out->sent += (uint64_t)n;
+	deflater_sent(out->deflater, (size_t)n);
+	return 0;
+}
+
+static int send_some(struct output *out, struct stream *stream, size_t *budget)
+{
+	if (out->deflater && out->plain == 0)
+		return send_deflated(out, stream, budget);
+	return out->first ? send_first(out, stream) : send_tail(out, stream);
+}
+
 int output_flush(struct output *out, struct stream *stream)
 {
 	uint64_t stop = out->sent + FLUSH_MAX;
+	size_t budget = DEFLATE_MAX;
 	int r = 0;
 
 	if (out->tail.failed)
 		return ps_fail(PS_E_LIMIT, "more output at once than %zu octets", out->tail.limit);
-	while (r == 0 && output_pending(out) > 0 && out->sent < stop)
-		r = out->first ? send_first(out, stream) : send_tail(out, stream);
+	while (r == 0 && output_pending(out) > 0 && out->sent < stop && budget > 0)
+		r = send_some(out, stream, &budget);
 	if (r == 0)
 		r = output_pending(out) > 0 ? PS_E_AGAIN : stream_flush(stream);
 	return r;
@@ -201,4 +311,10 @@ void output_release(struct output *out)
 {
 	if (out->tail.len == 0)
 		ps_buf_finish(&out->tail);
+}
+
+void output_rest(struct output *out)
+{
+	if (out->deflater)
+		deflater_rest(out->deflater);
 }

@@ -97,7 +97,6 @@ void session_feed(struct ps_session *s, struct ps_bytes octets)
 	if (s->secret)
 		grow_secret(&s->in, octets.len);
 	ps_buf_bytes(&s->in, octets);
-	s->received += octets.len;
 	if (s->in.failed)
 		s->dead = true; /* out of memory: this connection cannot be served */
 }

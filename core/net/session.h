@@ -42,7 +42,7 @@ struct ps_session {
 	size_t taken;
 	size_t scanned; /* octets of the unread input known to hold no LF */
 	size_t in_limit;
-	uint64_t received; /* octets, since the beginning */
+	uint64_t received; /* octets as they came in, since the beginning */
 	struct output out;
 
 	struct ps_wait wait;

@@ -22,6 +22,11 @@ static bool no_plaintext(const struct imap *imap)
 	return !ps_session_plaintext_ok(imap->session);
 }
 
+static bool compress(const struct imap *imap)
+{
+	return ps_conf_bool(ps_session_conf(imap->session), "compress") && !ps_session_is_compressed(imap->session);
+}
+
 enum {
 	BEFORE_LOGIN = 1,
 	AFTER_LOGIN = 2,
@@ -70,6 +75,7 @@ static const struct {
 	{"ESEARCH", AFTER_LOGIN, NULL},               /* RFC 4731 */
 	{"SEARCHRES", AFTER_LOGIN, NULL},             /* RFC 5182 */
 	{"PARTIAL", AFTER_LOGIN, NULL},               /* RFC 9394 */
+	{"COMPRESS=DEFLATE", AFTER_LOGIN, compress},  /* RFC 4978 */
 	{"WITHIN", AFTER_LOGIN, NULL},                /* RFC 5032 */
 };
 

@@ -27,6 +27,13 @@ static const struct ps_setting settings[] = {
 	 .def = "2m",
 	 .max = 29 * 60,
 	 .help = "while a client is in IDLE, how often it is told that the server is still there; 0: never"},
+	{.name = "compress", .type = PS_SET_BOOL, .def = "yes", .help = "COMPRESS=DEFLATE is offered, RFC 4978"},
+	{.name = "compress_level",
+	 .type = PS_SET_INT,
+	 .def = "6",
+	 .min = 1,
+	 .max = 9,
+	 .help = "how hard it is tried to make it small: 1 is quick, 9 is small"},
 	{.name = NULL},
 };
 

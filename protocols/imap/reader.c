@@ -119,6 +119,7 @@ static enum imap_read read_line(struct imap_reader *reader, struct ps_bytes in, 
 		keep_start(reader, in);
 		*ret_used = droppable(in);
 		reader->at = IMAP_SKIP_LINE;
+		reader->dropped = 0;
 		return IMAP_READ_TOO_LONG;
 	}
 	if (ps_bytes_find(line, '\0') >= 0) {
@@ -156,6 +157,7 @@ static void skip_literal(struct imap_reader *reader, struct ps_bytes in, size_t 
 {
 	*ret_used = in.len < reader->left ? in.len : (size_t)reader->left;
 	reader->left -= *ret_used;
+	reader->dropped = 0;
 	if (reader->left == 0)
 		reader->at = IMAP_SKIP_LINE;
 }
@@ -167,7 +169,8 @@ static enum imap_read skip_line(struct imap_reader *reader, struct ps_bytes in, 
 	if (find_line(in, &line, ret_used))
 		return drop_line(reader, line, IMAP_READ_MORE);
 	*ret_used = droppable(in);
-	return IMAP_READ_MORE;
+	reader->dropped += *ret_used;
+	return reader->dropped > IMAP_DROP_MAX ? IMAP_READ_HOPELESS : IMAP_READ_MORE;
 }
 
 static enum imap_read read_some(struct imap_reader *reader, struct ps_bytes in, size_t *ret_used)

@@ -40,7 +40,8 @@ struct imap_reader {
 		IMAP_SKIP_LITERAL,
 		IMAP_SKIP_LINE
 	} at;
-	uint64_t left; /* octets of the literal still to come */
+	uint64_t left;    /* octets of the literal still to come */
+	uint64_t dropped; /* of the line that is dropped */
 };
 
 enum imap_read {

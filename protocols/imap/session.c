@@ -286,7 +286,7 @@ static bool read_command(struct imap *imap)
 	case IMAP_READ_TOO_LONG: answer_unread(imap, "BAD", NULL, "That command is too long"); return true;
 	case IMAP_READ_NUL: answer_unread(imap, "BAD", NULL, "NUL is not allowed"); return true;
 	case IMAP_READ_HOPELESS:
-		imap_bye(&(struct imap_cmd){.imap = imap}, "That literal is far too large");
+		imap_bye(&(struct imap_cmd){.imap = imap}, "That is far too large");
 		return true;
 	}
 	return false;

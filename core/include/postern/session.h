@@ -125,6 +125,11 @@ void ps_session_hand_over(struct ps_session *s, struct ps_bytes blob);
 
 /* ---- mail only ------------------------------------------------------------------------------- */
 
+/* DEFLATE (RFC 1951) in both directions: of the output, all that is written from now on is compressed; of the input, all that is
+ * unread now and all that comes is inflated, in steps, never beyond the input limit. `level` 1 (quick) to 9 (small). Once. */
+int ps_session_compress(struct ps_session *s, int level);
+bool ps_session_is_compressed(const struct ps_session *s);
+
 struct ps_user;
 struct ps_user *ps_session_user(struct ps_session *s); /* the open store, postern/store.h */
 const char *ps_session_user_name(const struct ps_session *s);
