@@ -8,7 +8,7 @@ import threading
 
 import postern
 
-BACKENDS = ("maildir", "memory")
+BACKENDS = ("maildir", "lmdb", "memory")
 ORDINALS = {"second": "2", "third": "3", "fourth": "4"}
 
 

@@ -135,4 +135,28 @@ typedef int (*ps_index_token_fn)(void *arg, const struct ps_index_token *token);
 /* All, the newest first; the callback changes nothing in the index. */
 int ps_index_tokens(struct ps_index_txn *txn, ps_index_token_fn fn, void *arg);
 
+/*
+ * ---- for a backend that keeps the mail itself here ---------------------------------------------
+ *
+ * The same over one file (and `file`-lock beside it), durable at each commit. It is never begun anew: what is damaged is
+ * reported, with PS_E_CORRUPT. Databases of the backend's own are in the same transactions; it uses LMDB for them.
+ */
+struct MDB_env;
+struct MDB_txn;
+
+#define PS_INDEX_DATABASES 8
+
+struct ps_index_how {
+	const char *const *databases; /* names of the backend's own, at most PS_INDEX_DATABASES, NULL-terminated */
+	size_t map;                   /* octets of address space at first; it grows by itself */
+};
+/* Makes the file when it is missing. One file opened twice in a process gives the same handle, counted. */
+int ps_index_open_durable(const char *file, const struct ps_index_how *how, struct ps_index **ret_index);
+unsigned ps_index_database(const struct ps_index *index, size_t n); /* the MDB_dbi of databases[n] */
+struct MDB_env *ps_index_env(struct ps_index *index);
+struct MDB_txn *ps_index_lmdb(struct ps_index_txn *txn);
+int ps_index_failed(int rc, const char *what); /* says what LMDB said, as a ps_err: PS_E_AGAIN when the map is full */
+int ps_index_meta_del(struct ps_index_txn *txn, const char *name); /* absent is fine */
+int ps_index_cache_del(struct ps_index_txn *txn, uint64_t key, uint32_t uid);
+
 #endif

@@ -42,6 +42,11 @@ __attribute__((constructor)) static void read_boot_id(void)
 		close(fd);
 }
 
+int ps_index_failed(int rc, const char *what)
+{
+	return index_fail(rc, what);
+}
+
 int index_fail(int rc, const char *what)
 {
 	static const struct {
@@ -151,35 +156,44 @@ static int open_mark(const char *path, int *ret_fd)
 	return 0;
 }
 
-static int open_dbs(struct ps_index *index)
+static int open_dbs_in(struct ps_index *index, const char *const *names, unsigned txn_flags, unsigned flags)
 {
-	static const char *const names[DB_COUNT] = {"meta",    "boxes",    "names", "keywords", "rows",
-						    "changes", "vanished", "cache", "tokens",   "token_times"};
 	MDB_txn *txn;
-	int rc = mdb_txn_begin(index->env, NULL, 0, &txn);
+	int rc = mdb_txn_begin(index->env, NULL, txn_flags, &txn);
 
-	if (rc)
-		return index_fail(rc, "begin");
-	for (int db = 0; db < DB_COUNT && rc == 0; db++)
-		rc = mdb_dbi_open(txn, names[db], MDB_CREATE, &index->dbi[db]);
-	if (rc)
-		mdb_txn_abort(txn);
-	else
-		rc = mdb_txn_commit(txn);
+	for (size_t i = 0; rc == 0 && names[i]; i++)
+		if ((rc = mdb_dbi_open(txn, names[i], flags, &index->dbi[i])) != 0)
+			mdb_txn_abort(txn);
+	return rc ? rc : mdb_txn_commit(txn);
+}
+
+/* Those that are there, without waiting for another process's writer. */
+static int open_dbs(struct ps_index *index, const char *const *more)
+{
+	const char *names[DB_COUNT + PS_INDEX_DATABASES + 1] = {
+		"meta", "boxes", "names", "keywords", "rows", "changes", "vanished", "cache", "tokens", "token_times"};
+	int rc;
+
+	for (size_t i = 0; more && more[i] && i < PS_INDEX_DATABASES; i++)
+		names[DB_COUNT + i] = more[i];
+	rc = open_dbs_in(index, names, MDB_RDONLY, 0);
+	if (rc == MDB_NOTFOUND)
+		rc = open_dbs_in(index, names, 0, MDB_CREATE);
 	return rc ? index_fail(rc, "open databases") : 0;
 }
 
-static int open_env(struct ps_index *index, const char *path)
+static int open_env(struct ps_index *index, const char *path, size_t map)
 {
+	unsigned flags = MDB_NOTLS | (index->durable ? MDB_NOSUBDIR : MDB_NOSYNC | MDB_NORDAHEAD);
 	struct stat st;
 	int dead, rc, fd = -1;
 
 	if ((rc = mdb_env_create(&index->env)) != 0)
 		return index_fail(rc, "create");
-	mdb_env_set_maxdbs(index->env, DB_COUNT);
+	mdb_env_set_maxdbs(index->env, DB_COUNT + PS_INDEX_DATABASES);
 	mdb_env_set_maxreaders(index->env, MAX_READERS);
-	mdb_env_set_mapsize(index->env, FIRST_MAP);
-	rc = mdb_env_open(index->env, path, MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD, 0600);
+	mdb_env_set_mapsize(index->env, map);
+	rc = mdb_env_open(index->env, path, flags, 0600);
 	if (rc == 0)
 		rc = mdb_env_get_fd(index->env, &fd);
 	if (rc == 0 && fstat(fd, &st) < 0)
@@ -204,7 +218,25 @@ static void index_free(struct ps_index *index)
 	free(index);
 }
 
-static int index_create(const char *path, struct ps_index **ret_index)
+static int open_disposable(struct ps_index *index, const char *path)
+{
+	int r;
+
+	if ((r = open_mark(path, &index->mark_fd)) < 0 || (r = open_env(index, path, FIRST_MAP)) < 0 ||
+	    (r = index_mark_used(index)) < 0)
+		return r;
+	return open_dbs(index, NULL);
+}
+
+static int open_durable(struct ps_index *index, const char *file, const struct ps_index_how *how)
+{
+	int r = open_env(index, file, how->map);
+
+	return r == 0 ? open_dbs(index, how->databases) : r;
+}
+
+/* how NULL: a disposable one. */
+static int index_create(const char *path, const struct ps_index_how *how, struct ps_index **ret_index)
 {
 	struct ps_index *index = ps_zalloc(sizeof *index);
 	int r;
@@ -212,11 +244,11 @@ static int index_create(const char *path, struct ps_index **ret_index)
 	index->refs = 1;
 	index->pid = getpid();
 	index->mark_fd = -1;
+	index->durable = index->marked = how != NULL;
 	pthread_mutex_init(&index->writer, NULL);
 	pthread_mutex_init(&index->lock, NULL);
 	pthread_cond_init(&index->idle, NULL);
-	if ((r = open_mark(path, &index->mark_fd)) < 0 || (r = open_env(index, path)) < 0 ||
-	    (r = index_mark_used(index)) < 0 || (r = open_dbs(index)) < 0) {
+	if ((r = how ? open_durable(index, path, how) : open_disposable(index, path)) < 0) {
 		index_free(index);
 		return r;
 	}
@@ -224,11 +256,11 @@ static int index_create(const char *path, struct ps_index **ret_index)
 	return 0;
 }
 
-static bool stat_data(const char *path, struct stat *ret_st)
+static bool stat_data(const char *path, bool durable, struct stat *ret_st)
 {
 	char name[4096];
 
-	snprintf(name, sizeof name, "%s/data.mdb", path);
+	snprintf(name, sizeof name, "%s%s", path, durable ? "" : "/data.mdb");
 	return lstat(name, ret_st) == 0;
 }
 
@@ -236,16 +268,16 @@ bool ps_index_is_at(const struct ps_index *index, const char *path)
 {
 	struct stat st;
 
-	return stat_data(path, &st) && st.st_dev == index->dev && st.st_ino == index->ino;
+	return stat_data(path, index->durable, &st) && st.st_dev == index->dev && st.st_ino == index->ino;
 }
 
 /* LMDB allows one handle per environment in a process; one inherited by fork() is not ours. */
-static struct ps_index *registry_find(const char *path)
+static struct ps_index *registry_find(const char *path, bool durable)
 {
 	struct ps_index *index = registry;
 	struct stat st;
 
-	if (!stat_data(path, &st))
+	if (!stat_data(path, durable, &st))
 		return NULL;
 	while (index && !(index->dev == st.st_dev && index->ino == st.st_ino && index->pid == getpid()))
 		index = index->next;
@@ -267,33 +299,45 @@ static bool is_fresh(struct ps_index *index)
 /* What cannot be opened is begun anew, once. */
 static int create_or_anew(const char *path, struct ps_index **ret_index)
 {
-	int r = index_create(path, ret_index);
+	int r = index_create(path, NULL, ret_index);
 
 	if (r != PS_E_CORRUPT)
 		return r;
 	ps_log(PS_LOG_WARNING, "index_damaged", "path", path, "error", ps_last_error(), NULL);
 	ps_index_discard(path);
-	return index_create(path, ret_index);
+	return index_create(path, NULL, ret_index);
 }
 
-int ps_index_open(const char *path, struct ps_index **ret_index, bool *ret_fresh)
+static int open_or_ref(const char *path, const struct ps_index_how *how, struct ps_index **ret_index)
 {
 	struct ps_index *index;
 	int r = 0;
 
 	pthread_mutex_lock(&registry_lock);
-	if ((index = registry_find(path)) != NULL) {
+	if ((index = registry_find(path, how != NULL)) != NULL) {
 		index->refs++;
-	} else if ((r = create_or_anew(path, &index)) == 0) {
+	} else if ((r = how ? index_create(path, how, &index) : create_or_anew(path, &index)) == 0) {
 		index->next = registry;
 		registry = index;
 	}
 	pthread_mutex_unlock(&registry_lock);
-	if (r < 0)
-		return r;
-	*ret_fresh = is_fresh(index);
-	*ret_index = index;
-	return 0;
+	if (r == 0)
+		*ret_index = index;
+	return r;
+}
+
+int ps_index_open(const char *path, struct ps_index **ret_index, bool *ret_fresh)
+{
+	int r = open_or_ref(path, NULL, ret_index);
+
+	if (r == 0)
+		*ret_fresh = is_fresh(*ret_index);
+	return r;
+}
+
+int ps_index_open_durable(const char *file, const struct ps_index_how *how, struct ps_index **ret_index)
+{
+	return open_or_ref(file, how, ret_index);
 }
 
 struct ps_index *ps_index_ref(struct ps_index *index)
@@ -316,7 +360,7 @@ static bool drop_one_of_many(struct ps_index *index)
 /* The last user of all syncs and says so. */
 static void close_clean(struct ps_index *index)
 {
-	if (!index->marked || index->pid != getpid() || flock(index->mark_fd, LOCK_EX | LOCK_NB) < 0)
+	if (index->durable || !index->marked || index->pid != getpid() || flock(index->mark_fd, LOCK_EX | LOCK_NB) < 0)
 		return;
 	if (mdb_env_sync(index->env, 1) == 0)
 		write_mark(index->mark_fd, "clean", 0);
@@ -339,4 +383,14 @@ void ps_index_close(struct ps_index *index)
 	close_clean(index);
 	index_free(index);
 	pthread_mutex_unlock(&registry_lock);
+}
+
+unsigned ps_index_database(const struct ps_index *index, size_t n)
+{
+	return index->dbi[DB_COUNT + n];
+}
+
+struct MDB_env *ps_index_env(struct ps_index *index)
+{
+	return index->env;
 }

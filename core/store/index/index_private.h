@@ -46,7 +46,8 @@ struct ps_index {
 	dev_t dev;
 	ino_t ino; /* of data.mdb */
 	MDB_env *env;
-	MDB_dbi dbi[DB_COUNT];
+	MDB_dbi dbi[DB_COUNT + PS_INDEX_DATABASES];
+	bool durable; /* it is one file, with no mark */
 	int mark_fd;
 	bool marked; /* the mark says "in use" durably */
 	unsigned writes;

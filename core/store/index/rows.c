@@ -384,3 +384,10 @@ int ps_index_cache_put(struct ps_index_txn *txn, uint64_t key, uint32_t uid, str
 	free(record);
 	return r;
 }
+
+int ps_index_cache_del(struct ps_index_txn *txn, uint64_t key, uint32_t uid)
+{
+	struct row_key rk = row_key(key, uid);
+
+	return index_del(txn, DB_CACHE, index_val(&rk, sizeof rk));
+}

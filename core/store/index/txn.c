@@ -149,6 +149,11 @@ void ps_index_end(struct ps_index_txn *txn)
 	txn_free(txn);
 }
 
+struct MDB_txn *ps_index_lmdb(struct ps_index_txn *txn)
+{
+	return txn->txn;
+}
+
 uint64_t ps_index_txn_id(const struct ps_index_txn *txn)
 {
 	return mdb_txn_id(txn->txn);
@@ -215,6 +220,11 @@ int ps_index_meta(struct ps_index_txn *txn, const char *name, struct ps_bytes *r
 int ps_index_meta_put(struct ps_index_txn *txn, const char *name, struct ps_bytes value)
 {
 	return index_put(txn, DB_META, index_val(name, strlen(name)), index_val(value.ptr, value.len));
+}
+
+int ps_index_meta_del(struct ps_index_txn *txn, const char *name)
+{
+	return index_del(txn, DB_META, index_val(name, strlen(name)));
 }
 
 uint64_t ps_index_number(struct ps_index_txn *txn, const char *name)

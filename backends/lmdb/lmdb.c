@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#include "backends/lmdb/lmdb_private.h"
+#include "postern/plugin.h"
+
+static const struct ps_backend lmdb_backend = {
+	.open = lmdb_open,
+	.close = lmdb_close,
+	.mailbox_open = lmdb_mailbox_open,
+	.mailbox_close = lmdb_mailbox_close,
+	.stale = lmdb_stale,
+	.sync = lmdb_sync,
+	.read_begin = lmdb_read_begin,
+	.read_end = lmdb_read_end,
+	.list = lmdb_list,
+	.info = lmdb_info,
+	.keywords = lmdb_keywords,
+	.scan = lmdb_scan,
+	.vanished = lmdb_vanished,
+	.cache = lmdb_cache,
+	.cache_put = lmdb_cache_put,
+	.body = lmdb_body,
+	.body_close = lmdb_body_close,
+	.body_rest = lmdb_body_rest,
+	.stage = lmdb_stage,
+	.stage_write = lmdb_stage_write,
+	.stage_finish = lmdb_stage_finish,
+	.stage_drop = lmdb_stage_drop,
+	.commit = lmdb_commit,
+	.generation = lmdb_generation,
+	.set_generation = lmdb_set_generation,
+	.compact = lmdb_compact,
+};
+
+static const struct ps_setting lmdb_settings[] = {
+	{.name = "compression",
+	 .type = PS_SET_CHOICE,
+	 .def = "none",
+	 .choices = "none zstd",
+	 .help = "how messages are stored from now on; those that are there are read either way"},
+	{.name = NULL},
+};
+
+PS_PLUGIN_EXPORT = {
+	.abi = PS_ABI,
+	.size = sizeof(struct ps_plugin),
+	.kind = PS_PLUGIN_BACKEND,
+	.ops_size = sizeof(struct ps_backend),
+	.name = "lmdb",
+	.summary = "one LMDB environment per user, with messages and all that is known of them",
+	.ops = &lmdb_backend,
+	.settings = lmdb_settings,
+};
