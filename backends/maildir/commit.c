@@ -29,12 +29,66 @@ static void plan_finish(struct plan *plan)
 	ps_pool_destroy(plan->pool);
 }
 
+static bool removes(const struct ps_batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++) {
+		enum ps_op_kind kind = batch->ops[i].kind;
+
+		if (kind == PS_OP_EXPUNGE || kind == PS_OP_MOVE || kind == PS_OP_DELETE)
+			return true;
+	}
+	return false;
+}
+
+/* Looks whether a batch has come before, and chooses where its token goes. 1: it has. A time given from outside says
+ * nothing of when a name may be forgotten. */
+static int begin_token(struct plan *plan, const struct ps_batch *batch)
+{
+	plan->named = NULL;
+	if (batch->token.len == 0)
+		return 0;
+	plan->token = token_id(batch->token);
+	if (!plan->removes && batch->count > 0 && batch->ops[0].kind == PS_OP_APPEND && batch->ops[0].save_date == 0)
+		plan->named = &batch->ops[0];
+	return token_find(&plan->w, &plan->token);
+}
+
+static int end_token(struct plan *plan)
+{
+	int64_t now = time_now();
+	struct ps_buf line = {0}, refused = {0};
+	struct step *step;
+	uint32_t dir;
+
+	if (plan->batch->token.len == 0)
+		return 0;
+	if (!plan->named) {
+		dir = steps_dir(&plan->steps, "postern-control", NULL, PLACE_CUR);
+		step = steps_add(&plan->steps, STEP_LINES, dir, NULL, dir, TOKENS_FILE);
+		token_line(&line, &plan->token, now, false);
+		token_line(&refused, &plan->token, now, true);
+		step->data = ps_bytes(ps_pool_memdup(plan->pool, line.ptr, line.len), line.len);
+		step->old = ps_bytes(ps_pool_memdup(plan->pool, refused.ptr, refused.len), refused.len);
+		ps_buf_finish(&line);
+		ps_buf_finish(&refused);
+	}
+	return token_put(&plan->w, &plan->token, now, plan->named != NULL);
+}
+
 static int plan_batch(struct plan *plan, struct ps_batch *batch)
 {
-	int r = 0;
+	int r;
 
 	plan->batch = batch;
 	plan->modseq = 0;
+	batch->repeated = false;
+	if (batch->token.len > PS_TOKEN_MAX || batch->modseq > INT64_MAX)
+		return ps_fail(PS_E_INVALID, "a batch with a token of %zu octets, or a modseq too high",
+			       batch->token.len);
+	if ((r = begin_token(plan, batch)) != 0) {
+		batch->repeated = r > 0;
+		return r < 0 ? r : 0;
+	}
 	for (size_t i = 0; i < batch->count && r == 0; i++) {
 		const struct ps_op *op = &batch->ops[i];
 
@@ -45,7 +99,9 @@ static int plan_batch(struct plan *plan, struct ps_batch *batch)
 		else
 			r = plan_mailbox_op(plan, op, &batch->results[i]);
 	}
-	return r == 0 ? plan_subscriptions(plan) : r;
+	if (r == 0)
+		r = plan_subscriptions(plan);
+	return r == 0 ? end_token(plan) : r;
 }
 
 struct group {
@@ -83,7 +139,7 @@ static int look_again(struct group *group)
 static void index_failed(struct group *group)
 {
 	ps_log(PS_LOG_WARNING, "index_commit_failed", "user", group->store->user, "error", ps_last_error(), NULL);
-	if (look_again(group) < 0)
+	if (tokens_load(group->store) < 0 || look_again(group) < 0)
 		store_drop_index(group->store);
 }
 
@@ -122,6 +178,25 @@ static int run(struct group *group, struct plan *plan, bool atomic)
 	return 0;
 }
 
+/* Before anything is planned. Expunging must work where there is no room for a line; the index still knows then. */
+static int keep_tokens(struct group *group, struct plan *plan)
+{
+	bool tokens = false;
+	int r = 0;
+
+	for (size_t i = 0; i < group->count; i++) {
+		if (group->batches[i]->err != PENDING)
+			continue;
+		tokens = tokens || group->batches[i]->token.len > 0;
+		plan->removes = plan->removes || removes(group->batches[i]);
+	}
+	if (plan->removes)
+		r = tokens_to_file(&plan->w);
+	if (r == 0 && (plan->removes || tokens))
+		r = tokens_shorten(&plan->w);
+	return ps_no_room(r) ? 0 : r;
+}
+
 /* One attempt at all pending batches. */
 static int attempt(struct group *group)
 {
@@ -131,6 +206,8 @@ static int attempt(struct group *group)
 
 	group->failed = group->count;
 	steps_init(&plan.steps, group->store, plan.pool);
+	if (r == 0)
+		r = keep_tokens(group, &plan);
 	for (size_t i = 0; i < group->count && r == 0; i++) {
 		size_t before = plan.steps.count;
 

@@ -25,6 +25,8 @@ static const struct ps_backend maildir_backend = {
 	.stage_finish = stage_finish,
 	.stage_drop = stage_drop,
 	.commit = maildir_commit,
+	.generation = maildir_generation,
+	.set_generation = maildir_set_generation,
 	.watch = maildir_watch,
 	.unwatch = maildir_unwatch,
 };

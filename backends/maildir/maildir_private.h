@@ -41,6 +41,11 @@ int layout_create(struct plan *plan, const char *aside, const char *dir);
 int layout_rename(struct plan *plan, const char *from, const char *to);
 int layout_delete(struct plan *plan, const char *dir, const char *aside);
 
+/* What stands for the token of a batch. */
+struct token_id {
+	uint8_t octets[12];
+};
+
 /* ---- msgname.c: names of message files ------------------------------------------------------- */
 
 /* What a file's name says. Slices point into it. */
@@ -49,12 +54,13 @@ struct msg_name {
 	struct ps_bytes unique; /* the base without the keys that follow commas */
 	struct ps_bytes info;   /* the letters behind ":2," */
 	int64_t time;           /* the leading number; 0 when there is none */
-	bool has_wire, has_date, has_email_id, has_uid;
+	bool has_wire, has_date, has_email_id, has_uid, has_token;
 	uint64_t wire;         /* W= */
 	int64_t date;          /* D= */
 	struct ps_id email_id; /* G= */
 	uint32_t uid_validity; /* P= */
 	uint32_t uid;
+	struct token_id token; /* T= */
 };
 void msg_name_parse(struct ps_bytes name, struct msg_name *ret_name);
 /* Flags and keyword letters (bit 0: 'a') of a parsed name. */
@@ -69,6 +75,7 @@ struct msg_facts {
 	int64_t internal_date, save_date;
 	struct ps_id email_id; /* zero: the name's own; *ret_email_id tells it */
 	uint32_t uid_validity, uid, flags, letters;
+	const struct token_id *token; /* NULL: none */
 };
 /* A new name that says all of this. */
 int msg_name_build(const char *host, const struct msg_facts *facts, char ret_name[NAME_SIZE],
@@ -95,6 +102,7 @@ struct store_state {
 	uint64_t modseq_reserved;
 	uint32_t uid_validity_high; /* the highest ever given to any mailbox */
 	uint32_t spare;
+	uint64_t generation; /* 0, as in files from before it: 1 */
 };
 /* Of a mailbox: postern-mailbox in its directory. */
 struct mailbox_state {
@@ -117,6 +125,16 @@ enum {
 int keywords_read(int dirfd, struct ps_keyword_table *ret_table); /* postern-keywords; PS_E_NOTFOUND, PS_E_CORRUPT */
 int keywords_write(int dirfd, const struct ps_keyword_table *table);
 
+/* ---- lines.c: files of lines, each with its checksum -------------------------------------------- */
+
+/* The next line, without its checksum; `whole`: which is right. False at the end. */
+bool lines_take(struct ps_bytes *text, struct ps_bytes *ret_line, bool *ret_whole);
+struct ps_bytes lines_word(struct ps_bytes *line); /* the next word; the blank behind it goes too */
+bool lines_hex(struct ps_bytes text, uint64_t *ret_n);
+void lines_put(struct ps_buf *out, struct ps_bytes text);
+/* Durable when it returns. `left`: it failed, and some may have stayed behind. */
+int lines_append(int dirfd, const char *file, struct ps_bytes lines, bool *ret_left);
+
 /* ---- uidlist.c: what names cannot say --------------------------------------------------------- */
 
 /* postern-uidlist: a line per message that others delivered, or that has keywords beyond the letters. */
@@ -136,6 +154,7 @@ struct uid_list {
 	size_t slot_count, count, lines; /* lines read, the dead ones too */
 	bool damaged;                    /* something could not be read */
 };
+#define UIDLIST_FILE "postern-uidlist"
 int uidlist_read(int dirfd, struct uid_list *ret_list);
 void uidlist_finish(struct uid_list *list);
 struct uid_record *uidlist_find(const struct uid_list *list, struct ps_bytes base);
@@ -165,7 +184,9 @@ struct ps_store {
 	int root_fd, control_fd, aside_fd, tmp_fd, lock_fd;
 	pthread_mutex_t writer;   /* taken with the file lock */
 	struct store_state state; /* as on disk, with the lock held */
+	uint64_t generation;      /* that this handle was opened under; with the lock held */
 	bool intent_pending;      /* a batch stopped half-way: recover before anything else */
+	off_t tokens_size;        /* of the file of tokens, when it was last made shorter */
 
 	pthread_mutex_t mutex; /* guards what follows */
 	struct ps_index *index;
@@ -183,7 +204,7 @@ struct ps_mbox {
 };
 
 /* Takes the lock between processes and makes everything fit to be written: recovers what a process that died left,
- * and makes the index again if it is gone. PS_E_BUSY. */
+ * and makes the index again if it is gone. PS_E_BUSY, PS_E_MOVED. */
 int store_lock(struct ps_store *store);
 void store_unlock(struct ps_store *store);
 /* From here on a death leaves files and index at odds (until store_settled()). */
@@ -193,6 +214,8 @@ struct ps_index *store_index(struct ps_store *store); /* a reference; close it *
 /* The index cannot be trusted or written: remove it. The next store_lock() makes it again. */
 void store_drop_index(struct ps_store *store);
 int store_open(const struct ps_store_args *args, struct ps_store **ret_store);
+int maildir_generation(struct ps_store *store, uint64_t *ret_generation);
+int maildir_set_generation(struct ps_store *store, uint64_t generation);
 void store_close(struct ps_store *store);
 int64_t time_now(void);
 
@@ -253,6 +276,21 @@ struct ps_id new_id(void);
 /* The index's key for a mailbox: part of its id, so that handles outlive an index. */
 uint64_t key_of_id(const struct ps_id *id);
 
+/* ---- tokens.c: deliveries that are not made twice ------------------------------------------------- */
+
+#define TOKENS_FILE "tokens" /* in postern-control */
+struct token_id token_id(struct ps_bytes token);
+bool token_parse(struct ps_bytes hex, struct token_id *ret_id);
+void token_line(struct ps_buf *out, const struct token_id *id, int64_t time, bool refused);
+int token_find(struct write *w, const struct token_id *id); /* 1: it has come before */
+/* `named`: it is in the name of a message, else in the file. One that is there already stays. */
+int token_put(struct write *w, const struct token_id *id, int64_t time, bool named);
+/* Before messages are removed: what is in names only is copied to the file. */
+int tokens_to_file(struct write *w);
+/* Makes a file that has become long as short as it may be. Not after the plan has put tokens that are not true yet. */
+int tokens_shorten(struct write *w);
+int tokens_load(struct ps_store *store); /* what the file says and the index does not */
+
 /* ---- mailboxes.c: the list of mailboxes and subscriptions ------------------------------------- */
 
 int mailboxes_stale(struct ps_store *store); /* by directory times */
@@ -300,9 +338,15 @@ enum step_kind {
 struct step {
 	enum step_kind kind;
 	uint32_t from_dir, to_dir; /* in steps.dirs */
-	const char *from, *to;
-	struct ps_bytes data; /* STATE: the new one; LINES: to append */
-	struct ps_bytes old;  /* STATE: what it was */
+	const char *from, *to;     /* LINES: to is the file, "" the UID list */
+	struct ps_bytes data;      /* STATE: special uses, or an identity; LINES: to append */
+	struct ps_bytes old;       /* the same, to undo it */
+};
+/* What PS_OP_IDENTITY sets. */
+struct identity {
+	struct ps_id id;
+	uint32_t uid_validity;
+	uint32_t uid_reserved; /* raised to this */
 };
 struct step_dir {
 	const char *path; /* below the root */
@@ -319,6 +363,7 @@ struct steps {
 	struct step_dir *dirs;
 	size_t dir_count, dir_cap;
 	size_t stopped_at; /* the step that failed */
+	bool left;         /* and may yet be done */
 };
 void steps_init(struct steps *steps, struct ps_store *store, struct ps_pool *pool);
 void steps_finish(struct steps *steps); /* closes its directories */
@@ -327,7 +372,7 @@ struct step *steps_add(struct steps *steps, enum step_kind kind, uint32_t from_d
 		       const char *to);
 /* Does all of them or none, durably. `atomic`: a crash must not tear them apart either. On failure: undone, or (the pending mark set) to be completed by steps_recover(). */
 int steps_run(struct steps *steps, bool atomic);
-/* Completes what an intent record says was begun. With the lock. */
+/* Completes what an intent record says was begun. With the lock. 1: it did, and the index does not know. */
 int steps_recover(struct ps_store *store);
 
 /* ---- plan.c, plan_mailbox.c, commit.c --------------------------------------------------------- */
@@ -337,7 +382,10 @@ struct plan {
 	struct steps steps;
 	struct ps_pool *pool; /* of this attempt */
 	struct ps_batch *batch;
-	uint64_t modseq; /* of the batch; 0: none given yet */
+	uint64_t modseq;           /* of the batch; 0: none given yet */
+	bool removes;              /* some batch of this attempt removes messages */
+	const struct ps_op *named; /* the append whose name gets the batch's token; NULL: none */
+	struct token_id token;
 	bool subscriptions_loaded, subscriptions_changed;
 	struct ps_buf subscriptions;
 	const char **removals; /* directories moved aside, to be removed when all is done */

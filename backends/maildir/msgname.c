@@ -2,10 +2,10 @@
 /*
  * The name is the record. A message that this server delivers is named
  *
- *   SEC.MusecPpidQn.host,S=disk-size,W=wire-size[,D=internal-date][,G=email-id],P=uidvalidity.uid:2,FLAGS
+ *   SEC.MusecPpidQn.host,S=disk-size,W=wire-size[,D=internal-date][,G=email-id],P=uidvalidity.uid[,T=token]:2,FLAGS
  *
  * SEC is the save date; D= stands where the internal date is another, G= where the email id is not the one that the
- * part before the first comma gives. Flags are those of Maildir, in ASCII order; keywords are the letters a..z.
+ * part before the first comma gives, T= where the message came with a token (tokens.c). Flags are those of Maildir, in ASCII order; keywords are the letters a..z.
  */
 #include "config.h"
 
@@ -79,6 +79,7 @@ static void parse_key(struct ps_bytes key, struct msg_name *name)
 	case 'D': name->has_date = parse_i64(value, &name->date); break;
 	case 'G': name->has_email_id = parse_id(value, &name->email_id); break;
 	case 'P': name->has_uid = parse_uid(value, &name->uid_validity, &name->uid); break;
+	case 'T': name->has_token = token_parse(value, &name->token); break;
 	default: break;
 	}
 }
@@ -235,6 +236,10 @@ int msg_name_build(const char *host, const struct msg_facts *facts, char ret_nam
 		ps_hex_encode(&base, ps_bytes(id.octets, sizeof id.octets));
 	}
 	ps_buf_printf(&base, ",P=%u.%u", facts->uid_validity, facts->uid);
+	if (facts->token) {
+		ps_buf_str(&base, ",T=");
+		ps_hex_encode(&base, ps_bytes(facts->token->octets, sizeof facts->token->octets));
+	}
 	len = put_info(info, facts->flags, 0, facts->letters);
 	r = base.failed ? ps_fail(PS_E_LIMIT, "a file name that is too long")
 			: join_name(ps_buf_view(&base), info, len, ret_name);

@@ -12,8 +12,12 @@
 
 int plan_modseq(struct plan *plan, uint64_t *ret_modseq)
 {
-	if (plan->modseq == 0)
-		plan->modseq = ++plan->w.modseq;
+	if (plan->modseq == 0) {
+		plan->modseq = plan->w.modseq + 1;
+		if (plan->batch->modseq > plan->modseq)
+			plan->modseq = plan->batch->modseq;
+		plan->w.modseq = plan->modseq;
+	}
 	*ret_modseq = plan->modseq;
 	return 0;
 }
@@ -173,9 +177,29 @@ static int put_row(struct plan *plan, struct edit *edit, const struct ps_row *ro
 
 /* ---- append ---------------------------------------------------------------------------------- */
 
+/* A message of another store may bring its own modseq along. */
+static int row_modseq(struct plan *plan, struct edit *edit, uint64_t own, uint64_t *ret_modseq)
+{
+	uint64_t modseq;
+
+	plan_modseq(plan, &modseq);
+	if (own > modseq)
+		return ps_fail(PS_E_INVALID, "a modseq above the batch's");
+	if (modseq > edit->box.highest_modseq)
+		edit->box.highest_modseq = modseq;
+	*ret_modseq = own ? own : modseq;
+	return 0;
+}
+
+/* What an operation may say of a new message's row; 0: what comes next. */
+struct wish {
+	uint32_t uid;
+	uint64_t modseq;
+};
+
 /* A new message's row and name. The caller adds the step that brings its file there. */
-static int new_message(struct plan *plan, struct edit *edit, struct msg_facts *facts, uint64_t keywords, uint32_t uid,
-		       struct ps_row *ret_row, struct msg_where *ret_where)
+static int new_message(struct plan *plan, struct edit *edit, struct msg_facts *facts, uint64_t keywords,
+		       struct wish wish, struct ps_row *ret_row, struct msg_where *ret_where)
 {
 	struct ps_row row = {.flags = facts->flags,
 			     .keywords = keywords,
@@ -183,9 +207,9 @@ static int new_message(struct plan *plan, struct edit *edit, struct msg_facts *f
 			     .internal_date = facts->internal_date};
 	int r;
 
-	if (uid != 0 && uid < edit->box.uid_next)
-		return ps_fail(PS_E_INVALID, "UID %u is below UIDNEXT", uid);
-	row.uid = uid ? uid : edit->box.uid_next;
+	if (wish.uid != 0 && wish.uid < edit->box.uid_next)
+		return ps_fail(PS_E_INVALID, "UID %u is below UIDNEXT", wish.uid);
+	row.uid = wish.uid ? wish.uid : edit->box.uid_next;
 	if (row.uid >= UINT32_MAX)
 		return ps_fail(PS_E_LIMIT, "no UIDs are left in %s", edit->box.name);
 	row.save_date = facts->save_date != 0 ? facts->save_date : time_now();
@@ -194,9 +218,9 @@ static int new_message(struct plan *plan, struct edit *edit, struct msg_facts *f
 	facts->uid = row.uid;
 	facts->letters = (uint32_t)(keywords & LETTERS_MASK);
 	ret_where->place = PLACE_CUR;
-	if ((r = msg_name_build(plan->w.store->host, facts, ret_where->name, &row.email_id)) < 0)
+	if ((r = msg_name_build(plan->w.store->host, facts, ret_where->name, &row.email_id)) < 0 ||
+	    (r = row_modseq(plan, edit, wish.modseq, &row.modseq)) < 0)
 		return r;
-	plan_modseq(plan, &row.modseq);
 	edit->box.uid_next = row.uid + 1;
 	if (keywords & ~LETTERS_MASK)
 		note_keywords(plan, edit, ret_where->name, keywords, 0);
@@ -218,7 +242,8 @@ static int plan_append(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	struct msg_facts facts = {.flags = op->flags & PS_FLAG_ALL,
 				  .internal_date = op->internal_date,
 				  .save_date = op->save_date,
-				  .email_id = op->email_id};
+				  .email_id = op->email_id,
+				  .token = op == plan->named ? &plan->token : NULL};
 	struct msg_where where;
 	struct edit *edit;
 	struct ps_row row;
@@ -231,13 +256,13 @@ static int plan_append(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	facts.wire_size = staged->wire_size;
 	if ((r = write_edit(&plan->w, op->mbox->key, &edit)) < 0 ||
 	    (r = keyword_mask(plan, edit, op->keywords, true, &keywords)) < 0 ||
-	    (r = new_message(plan, edit, &facts, keywords, op->uid, &row, &where)) < 0)
+	    (r = new_message(plan, edit, &facts, keywords, (struct wish){op->uid, op->modseq}, &row, &where)) < 0)
 		return r;
 	set_time(plan->w.store->tmp_fd, staged->name, op->internal_date);
 	steps_add(&plan->steps, STEP_RENAME, tmp_dir(plan), staged->name, dir_for(plan, edit, PLACE_CUR), where.name);
 	add_uid(plan->batch->pool, &result->new_uids, &result->new_count, row.uid);
 	result->uid_validity = edit->box.uid_validity;
-	result->modseq = row.modseq;
+	result->modseq = plan->modseq;
 	return op->cache.len ? ps_index_cache_put(plan->w.txn, edit->box.key, row.uid, op->cache) : 0;
 }
 
@@ -271,16 +296,13 @@ static int change_one(struct plan *plan, struct edit *edit, const struct picked 
 
 static int plan_flags(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
 {
+	bool have_keywords = false;
+	uint64_t keywords = 0;
 	struct edit *edit;
 	struct pick pick;
-	uint64_t keywords;
 	int r = write_edit(&plan->w, op->mbox->key, &edit);
 
 	if (r < 0 || (r = pick_rows(plan, op->mbox->key, op, &pick)) < 0)
-		return r;
-	if (pick.count == 0)
-		return 0;
-	if ((r = keyword_mask(plan, edit, op->keywords, op->flag_mode != PS_FLAGS_REMOVE, &keywords)) < 0)
 		return r;
 	for (size_t i = 0; i < pick.count && r == 0; i++) {
 		const struct picked *old = &pick.rows[i];
@@ -290,6 +312,11 @@ static int plan_flags(struct plan *plan, const struct ps_op *op, struct ps_op_re
 			add_uid(plan->batch->pool, &result->modified, &result->modified_count, row.uid);
 			continue;
 		}
+		/* Not before there is a message that gets them: a keyword that none has needs no bit. */
+		if (!have_keywords &&
+		    (r = keyword_mask(plan, edit, op->keywords, op->flag_mode != PS_FLAGS_REMOVE, &keywords)) < 0)
+			return r;
+		have_keywords = true;
 		row.flags = (uint32_t)combine(op->flag_mode, row.flags, op->flags & PS_FLAG_ALL);
 		row.keywords = combine(op->flag_mode, row.keywords, keywords);
 		if (row.flags == old->row.flags && row.keywords == old->row.keywords)
@@ -370,7 +397,7 @@ static int copy_one(struct plan *plan, struct edit *from, struct edit *to, const
 	if (fstatat(folder_fd(from->folder, old->where.place), old->where.name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		facts.disk_size = (uint64_t)st.st_size; /* else the step will find out */
 	if ((r = target_keywords(plan, from, to, old->row.keywords, &keywords)) < 0 ||
-	    (r = new_message(plan, to, &facts, keywords, 0, &row, &where)) < 0)
+	    (r = new_message(plan, to, &facts, keywords, (struct wish){0}, &row, &where)) < 0)
 		return r;
 	steps_add(&plan->steps, move ? STEP_RENAME : STEP_LINK, dir_for(plan, from, old->where.place), old->where.name,
 		  dir_for(plan, to, PLACE_CUR), where.name);

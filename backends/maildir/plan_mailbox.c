@@ -5,7 +5,9 @@
  */
 #include "config.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include "backends/maildir/maildir_private.h"
 
 #define ASIDE_PATH "postern-control/aside"
@@ -76,16 +78,43 @@ static int free_name(struct plan *plan, const char *name, char ret_dir[NAME_SIZE
 	return r == PS_E_NOTFOUND ? 0 : r;
 }
 
+static bool is_none(const struct ps_id *id)
+{
+	static const struct ps_id none;
+
+	return memcmp(id, &none, sizeof none) == 0;
+}
+
+/* No mailbox but `mine` (0: none) has it. */
+static int free_id(struct plan *plan, const struct ps_id *id, uint64_t mine)
+{
+	uint64_t key = key_of_id(id);
+	struct ps_index_box box;
+	int r;
+
+	if (is_none(id) || key == mine)
+		return 0;
+	for (struct edit *edit = plan->w.edits; edit; edit = edit->next)
+		if (!edit->removed && edit->box.key == key)
+			return ps_fail(PS_E_EXISTS, "another mailbox has that id");
+	r = ps_index_box(plan->w.txn, key, &box);
+	if (r == 0)
+		return ps_fail(PS_E_EXISTS, "another mailbox has that id");
+	return r == PS_E_NOTFOUND ? 0 : r;
+}
+
 static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
 {
-	struct mailbox_state state = {
-		.id = new_id(), .uid_reserved = 1, .special_uses = op->attributes & PS_MBOX_SPECIAL_USES};
+	struct mailbox_state state = {.id = is_none(&op->mailbox_id) ? new_id() : op->mailbox_id,
+				      .uid_reserved = 1,
+				      .special_uses = op->attributes & PS_MBOX_SPECIAL_USES};
 	struct ps_index_box box = {.attributes = PS_MBOX_EXISTS | state.special_uses, .uid_next = 1};
 	char dir[NAME_SIZE];
 	const char *aside;
 	int r = free_name(plan, op->name, dir);
 
-	if (r < 0 || (r = write_uid_validity(&plan->w, op->uid_validity, &state.uid_validity)) < 0)
+	if (r < 0 || (r = free_id(plan, &op->mailbox_id, 0)) < 0 ||
+	    (r = write_uid_validity(&plan->w, op->uid_validity, &state.uid_validity)) < 0)
 		return r;
 	aside = aside_name(plan);
 	if ((r = folder_make(plan->w.store, aside, &state)) < 0)
@@ -171,6 +200,75 @@ static int plan_attributes(struct plan *plan, const struct ps_op *op, struct ps_
 	return 0;
 }
 
+static struct identity *add_identity(struct plan *plan, const struct mailbox_state *state)
+{
+	struct identity *identity = PS_NEW(plan->pool, struct identity);
+
+	identity->id = state->id;
+	identity->uid_validity = state->uid_validity;
+	return identity;
+}
+
+/* The mailbox is empty. The index knows it under another key then, and nothing of what was kept under the old one. */
+static int change_key(struct plan *plan, struct edit *edit, const struct identity *identity)
+{
+	uint64_t key = key_of_id(&identity->id);
+	struct stat st;
+	int r;
+
+	/* UIDs of removed messages, which would be another's now. */
+	if (fstatat(edit->folder->dir_fd, UIDLIST_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (r = uidlist_replace(edit->folder->dir_fd, ps_bytes("", 0))) < 0)
+		return r;
+	if (key != edit->box.key && (r = ps_index_box_remove(plan->w.txn, edit->box.key)) < 0)
+		return r;
+	edit->keywords.changed = edit->keywords.changed || key != edit->box.key;
+	edit->box.key = key;
+	edit->box.id = identity->id;
+	edit->box.uid_validity = identity->uid_validity;
+	return 0;
+}
+
+static int plan_identity(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
+{
+	struct identity *now, *old;
+	struct ps_index_box box;
+	char dir[NAME_SIZE];
+	struct edit *edit;
+	struct step *step;
+	uint32_t n, seen;
+	bool same;
+	int r;
+
+	if ((r = find_box(plan, op->name, &box)) < 0 || (r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0 ||
+	    (r = free_id(plan, &op->mailbox_id, box.key)) < 0 || (r = write_edit_box(&plan->w, &box, &edit)) < 0)
+		return r;
+	old = add_identity(plan, &edit->state);
+	now = add_identity(plan, &edit->state);
+	if (!is_none(&op->mailbox_id))
+		now->id = op->mailbox_id;
+	if (op->uid_validity)
+		now->uid_validity = op->uid_validity;
+	same = memcmp(now, old, sizeof *now) == 0;
+	if (!same && edit->box.messages > 0)
+		return ps_fail(PS_E_INVALID, "mailbox %s is not empty", op->name);
+	if ((r = write_uid_validity(&plan->w, now->uid_validity, &seen)) < 0 ||
+	    (!same && (r = change_key(plan, edit, now)) < 0))
+		return r;
+	if (op->uid_next > edit->box.uid_next)
+		edit->box.uid_next = op->uid_next;
+	now->uid_reserved = edit->box.uid_next;
+	n = steps_dir(&plan->steps, dir, NULL, PLACE_CUR);
+	step = steps_add(&plan->steps, STEP_STATE, n, NULL, n, NULL);
+	step->data = ps_bytes(now, sizeof *now);
+	step->old = ps_bytes(old, sizeof *old);
+	plan_modseq(plan, &result->modseq);
+	result->uid_validity = edit->box.uid_validity;
+	if ((r = ps_index_vanished_forget(plan->w.txn, &edit->box, result->modseq)) < 0)
+		return r;
+	return ps_index_box_put(plan->w.txn, &edit->box); /* the next operation may look for the id */
+}
+
 /* ---- subscriptions --------------------------------------------------------------------------- */
 
 static void drop_name(struct ps_buf *names, const char *name)
@@ -236,8 +334,9 @@ int plan_subscriptions(struct plan *plan)
 int plan_mailbox_op(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
 {
 	static int (*const ops[])(struct plan *, const struct ps_op *, struct ps_op_result *) = {
-		[PS_OP_CREATE] = plan_create,       [PS_OP_RENAME] = plan_rename,         [PS_OP_DELETE] = plan_delete,
-		[PS_OP_SUBSCRIBE] = plan_subscribe, [PS_OP_ATTRIBUTES] = plan_attributes,
+		[PS_OP_CREATE] = plan_create,         [PS_OP_RENAME] = plan_rename,
+		[PS_OP_DELETE] = plan_delete,         [PS_OP_SUBSCRIBE] = plan_subscribe,
+		[PS_OP_ATTRIBUTES] = plan_attributes, [PS_OP_IDENTITY] = plan_identity,
 	};
 
 	return ops[op->kind](plan, op, result);

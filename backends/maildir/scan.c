@@ -469,6 +469,9 @@ static int add_by_name(struct scan *scan, const struct msg_where *where, const s
 	row.internal_date = name->has_date ? name->date : name->time;
 	rec = uidlist_find(&scan->uids, name->base);
 	row.keywords = rec && rec->has_keywords ? rec->keywords & ps_keyword_table_known(&scan->edit->keywords) : 0;
+	if (name->has_token && name->time > time_now() - PS_TOKEN_SECONDS &&
+	    (r = token_put(&scan->w, &name->token, name->time, true)) < 0)
+		return r;
 	return put_new(scan, &row, where, ps_bytes(NULL, 0));
 }
 
@@ -592,13 +595,19 @@ static int apply(struct scan *scan)
 	struct ps_index_txn *txn = scan->w.txn;
 	struct ps_index_box *box = &scan->edit->box;
 	uint8_t locator[NAME_SIZE + 1];
+	bool gone = false;
 	int r = 0;
 
 	for (size_t i = 0; i < scan->change_count && r == 0; i++)
 		r = ps_index_row_put(txn, box, &scan->changes[i].row, where_encode(&scan->changes[i].where, locator));
-	for (size_t i = 0; i < scan->missing_count && r == 0; i++)
-		if (!scan->missing[i].back)
-			r = ps_index_row_vanish(txn, box, scan->missing[i].row.uid, scan_modseq(scan));
+	for (size_t i = 0; i < scan->missing_count && r == 0; i++) {
+		if (scan->missing[i].back)
+			continue;
+		r = ps_index_row_vanish(txn, box, scan->missing[i].row.uid, scan_modseq(scan));
+		gone = true;
+	}
+	if (r == 0 && gone && (r = tokens_to_file(&scan->w)) < 0 && ps_no_room(r))
+		r = 0; /* the index still knows */
 	return r;
 }
 

@@ -185,14 +185,31 @@ static int redo_replace(struct steps *steps, const struct step *step, int from, 
 	return ps_fail_errno("replace %s", step->to);
 }
 
-static int write_uses(int dirfd, struct ps_bytes uses)
+/* UIDs may have been reserved since the step was planned: what is reserved stays so. */
+static void take_identity(struct mailbox_state *state, struct ps_bytes data)
+{
+	struct identity identity;
+
+	memcpy(&identity, data.ptr, sizeof identity);
+	state->id = identity.id;
+	state->uid_validity = identity.uid_validity;
+	if (identity.uid_reserved > state->uid_reserved)
+		state->uid_reserved = identity.uid_reserved;
+}
+
+static int write_state(int dirfd, struct ps_bytes data)
 {
 	struct mailbox_state state;
 	int r = ps_state_read(dirfd, MAILBOX_STATE, &state, sizeof state);
 
-	if (r < 0 || uses.len != sizeof state.special_uses)
-		return r < 0 ? r : PS_E_CORRUPT;
-	memcpy(&state.special_uses, uses.ptr, uses.len);
+	if (r < 0)
+		return r;
+	if (data.len == sizeof state.special_uses)
+		memcpy(&state.special_uses, data.ptr, data.len);
+	else if (data.len == sizeof(struct identity))
+		take_identity(&state, data);
+	else
+		return PS_E_CORRUPT;
 	return ps_state_write(dirfd, MAILBOX_STATE, &state, sizeof state);
 }
 
@@ -200,28 +217,31 @@ static int do_state(struct steps *steps, const struct step *step, int from, int 
 {
 	(void)steps;
 	(void)from;
-	return write_uses(to, step->data);
+	return write_state(to, step->data);
 }
 
 static int undo_state(struct steps *steps, const struct step *step, int from, int to)
 {
 	(void)steps;
 	(void)from;
-	return write_uses(to, step->old);
+	return write_state(to, step->old);
+}
+
+static const char *lines_file(const struct step *step)
+{
+	return step->to && *step->to ? step->to : UIDLIST_FILE;
 }
 
 static int do_lines(struct steps *steps, const struct step *step, int from, int to)
 {
-	(void)steps;
 	(void)from;
-	return uidlist_append(to, step->data);
+	return lines_append(to, lines_file(step), step->data, &steps->left);
 }
 
 static int undo_lines(struct steps *steps, const struct step *step, int from, int to)
 {
-	(void)steps;
 	(void)from;
-	return uidlist_append(to, step->old);
+	return lines_append(to, lines_file(step), step->old, &steps->left);
 }
 
 /* The name in a directory that others gave to a message; false when it is not there. */
@@ -488,7 +508,7 @@ static int run_round(struct steps *steps, bool unlinks, bool *done)
 			r = sync_changed(steps);
 		if (r == 0)
 			r = apply(steps, step, kinds[step->kind].run);
-		done[i] = r == 0;
+		done[i] = r == 0 || steps->left;
 		if (r < 0)
 			steps->stopped_at = i;
 	}
@@ -516,7 +536,8 @@ int steps_run(struct steps *steps, bool atomic)
 
 	if (steps->count == 0)
 		return 0;
-	if ((r = arm(steps, atomic, &intent)) < 0 || (r = store_unsettled(steps->store)) < 0)
+	/* In this order: a record that says ARMED is for the next one who takes the lock, not for some later one. */
+	if ((r = store_unsettled(steps->store)) < 0 || (r = arm(steps, atomic, &intent)) < 0)
 		return r;
 	if ((r = run_round(steps, false, done)) == 0)
 		r = run_round(steps, true, done);
@@ -575,12 +596,14 @@ int steps_recover(struct ps_store *store)
 	struct ps_pool *pool = ps_pool_create("recover");
 	struct ps_buf text = {0};
 	struct steps steps;
+	bool begun = false;
 	int r = ps_io_read_file(store->control_fd, "intent", INTENT_MAX + sizeof(struct intent_head), &text);
 
 	steps_init(&steps, store, pool);
 	if (r == 0 && parse_intent(ps_buf_view(&text), &steps)) {
 		PS_CLEANUP(ps_closep) int fd = open_intent(store, 0);
 
+		begun = true;
 		ps_log(PS_LOG_INFO, "maildir_batch_completed", "user", store->user, "steps",
 		       ps_num((long long)steps.count), NULL);
 		r = fd < 0 ? ps_fail_errno("open the intent record") : redo_all(&steps);
@@ -590,5 +613,7 @@ int steps_recover(struct ps_store *store)
 	steps_finish(&steps);
 	ps_buf_finish(&text);
 	ps_pool_destroy(pool);
-	return r == PS_E_NOTFOUND ? 0 : r;
+	if (r < 0 && r != PS_E_NOTFOUND)
+		return r;
+	return begun;
 }

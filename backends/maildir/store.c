@@ -130,7 +130,7 @@ static int rebuild(struct ps_store *store)
 {
 	int r;
 
-	if ((r = start_modseq(store)) < 0 || (r = mailboxes_sync(store, true)) < 0)
+	if ((r = start_modseq(store)) < 0 || (r = tokens_load(store)) < 0 || (r = mailboxes_sync(store, true)) < 0)
 		return r;
 	return say_complete(store);
 }
@@ -159,18 +159,18 @@ static int open_index(struct ps_store *store)
 
 /* ---- what outlives it ------------------------------------------------------------------------ */
 
-static uint64_t index_modseq(struct ps_store *store)
+static uint64_t index_number(struct ps_store *store, const char *name)
 {
 	struct ps_index *index = store_index(store);
 	struct ps_index_txn *txn;
-	uint64_t modseq = 0;
+	uint64_t n = 0;
 
 	if (index && ps_index_read(index, &txn) == 0) {
-		modseq = ps_index_number(txn, "modseq");
+		n = ps_index_number(txn, name);
 		ps_index_end(txn);
 	}
 	ps_index_close(index);
-	return modseq;
+	return n;
 }
 
 /* A store that had a state and lost it goes on above all it can have told: a modseq from the clock. */
@@ -181,8 +181,9 @@ static int make_state(struct ps_store *store, bool lost)
 	if (lost) {
 		ps_log(PS_LOG_WARNING, "maildir_state_lost", "user", store->user, NULL);
 		state.modseq_reserved = (uint64_t)time_now() * MODSEQ_PER_SECOND;
-		if (index_modseq(store) > state.modseq_reserved)
-			state.modseq_reserved = index_modseq(store) + MODSEQ_PER_SECOND;
+		if (index_number(store, "modseq") > state.modseq_reserved)
+			state.modseq_reserved = index_number(store, "modseq") + MODSEQ_PER_SECOND;
+		state.generation = index_number(store, "generation");
 	}
 	store->state = state;
 	return ps_state_write(store->control_fd, STORE_STATE, &state, sizeof state);
@@ -205,10 +206,10 @@ static int recover(struct ps_store *store)
 {
 	int r = steps_recover(store);
 
-	if (r < 0)
-		return r;
-	if (!index_is_there(store))
-		r = open_index(store);
+	if (r >= 0)
+		r = index_is_there(store) ? 0 : open_index(store);
+	if (r == 0)
+		r = tokens_load(store);
 	if (r == 0)
 		r = mailboxes_sync(store, false);
 	if (r == 0)
@@ -220,19 +221,33 @@ static int recover(struct ps_store *store)
 	return r;
 }
 
+static uint64_t generation_of(const struct store_state *state)
+{
+	return state->generation ? state->generation : 1;
+}
+
+/* Who is shut out changes nothing, not even to recover. */
+static int check_generation(const struct ps_store *store)
+{
+	if (store->generation == 0 || store->generation == generation_of(&store->state))
+		return 0;
+	return ps_fail(PS_E_MOVED, "the store of %s has generation %llu, not %llu", store->user,
+		       (unsigned long long)generation_of(&store->state), (unsigned long long)store->generation);
+}
+
 static int prepare(struct ps_store *store)
 {
 	int r = read_state(store);
 
-	if (r < 0)
+	if (r < 0 || (r = check_generation(store)) < 0)
 		return r;
 	if (is_busy(store) || store->intent_pending) {
 		r = recover(store);
 	} else if (!index_is_there(store)) {
 		/* The machine may have gone down with an intent on disk. */
 		r = steps_recover(store);
-		if (r == 0)
-			r = open_index(store);
+		if (r >= 0)
+			r = r > 0 ? recover(store) : open_index(store);
 	}
 	if (r != PS_E_CORRUPT)
 		return r;
@@ -260,6 +275,59 @@ void store_unlock(struct ps_store *store)
 {
 	flock(store->lock_fd, LOCK_UN);
 	pthread_mutex_unlock(&store->writer);
+}
+
+/* ---- generations ----------------------------------------------------------------------------- */
+
+int maildir_generation(struct ps_store *store, uint64_t *ret_generation)
+{
+	struct store_state state;
+	int r = ps_state_read(store->control_fd, STORE_STATE, &state, sizeof state);
+
+	if (r == 0)
+		*ret_generation = generation_of(&state);
+	return r;
+}
+
+/* For the day when the state file is lost. */
+static void note_generation(struct ps_store *store, uint64_t generation)
+{
+	struct write w;
+
+	if (write_begin(store, &w) < 0)
+		return;
+	if (ps_index_number_put(w.txn, "generation", generation) < 0)
+		write_abort(&w);
+	else
+		write_commit(&w);
+}
+
+static int set_generation(struct ps_store *store, uint64_t generation)
+{
+	struct store_state state = store->state;
+	int r;
+
+	if (generation <= generation_of(&state))
+		return ps_fail(PS_E_INVALID, "generation %llu is not above the present one",
+			       (unsigned long long)generation);
+	state.generation = generation;
+	if ((r = ps_state_write(store->control_fd, STORE_STATE, &state, sizeof state)) < 0)
+		return r;
+	store->state = state;
+	store->generation = generation;
+	note_generation(store, generation);
+	return 0;
+}
+
+int maildir_set_generation(struct ps_store *store, uint64_t generation)
+{
+	int r = store_lock(store);
+
+	if (r < 0)
+		return r;
+	r = set_generation(store, generation);
+	store_unlock(store);
+	return r;
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */
@@ -390,12 +458,17 @@ int store_open(const struct ps_store_args *args, struct ps_store **ret_store)
 	if (args->root[0] != '/')
 		return ps_fail(PS_E_INVALID, "the mail location of %s is not absolute", args->user);
 	store = store_create(args);
-	r = open_root(store, args->create);
+	store->generation = args->generation;
+	/* A store with a later generation is not made but found. */
+	r = open_root(store, args->create && args->generation <= 1);
+	if (r == PS_E_NOTFOUND && args->generation > 1)
+		r = ps_fail(PS_E_MOVED, "the store of %s is not at %s", args->user, args->root);
 	if (r == 0)
 		r = open_dirs(store);
 	if (r == 0)
 		r = store_lock(store);
 	if (r == 0) {
+		store->generation = generation_of(&store->state);
 		r = open_locked(store);
 		store_unlock(store);
 	}

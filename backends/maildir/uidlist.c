@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * postern-uidlist: appended to and synced, a line at a time; the last line about a name counts.
+ * postern-uidlist (lines.c): the last line about a name counts.
  *
  *   CRC U uid wire-size save-date base      a message that others delivered
  *   CRC K keywords base                     keyword bits beyond the letters, hexadecimal
- *
- * CRC is over the rest of the line. A line cut short by a crash was never built on, and is passed over.
  */
 #include "config.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include "backends/maildir/maildir_private.h"
-
-#define FILE_NAME "postern-uidlist"
 
 enum {
 	FILE_MAX = 1 << 30,
@@ -77,28 +69,6 @@ static struct uid_record *find_or_add(struct uid_list *list, struct ps_bytes bas
 	return rec;
 }
 
-/* The next word and the blank behind it. */
-static struct ps_bytes take_word(struct ps_bytes *line)
-{
-	ptrdiff_t blank = ps_bytes_find(*line, ' ');
-	size_t len = blank < 0 ? line->len : (size_t)blank;
-	struct ps_bytes word = ps_bytes(line->ptr, len);
-
-	*line = ps_bytes_skip(*line, blank < 0 ? len : len + 1);
-	return word;
-}
-
-static bool parse_hex(struct ps_bytes text, uint64_t *ret_n)
-{
-	char copy[17] = "", *end;
-
-	if (text.len == 0 || text.len >= sizeof copy)
-		return false;
-	memcpy(copy, text.ptr, text.len);
-	*ret_n = strtoull(copy, &end, 16);
-	return *end == '\0';
-}
-
 /* Names may hold any octet; those that would end a line or a word are written as %XX. */
 static bool decode_base(struct ps_bytes text, char out[NAME_SIZE], size_t *ret_len)
 {
@@ -110,7 +80,7 @@ static bool decode_base(struct ps_bytes text, char out[NAME_SIZE], size_t *ret_l
 		if (len == NAME_SIZE - 1)
 			return false;
 		if (c == '%') {
-			if (text.len - i < 3 || !parse_hex(ps_bytes(text.ptr + i + 1, 2), &c))
+			if (text.len - i < 3 || !lines_hex(ps_bytes(text.ptr + i + 1, 2), &c))
 				return false;
 			i += 2;
 		}
@@ -140,8 +110,8 @@ static bool parse_uid(struct ps_bytes line, struct uid_list *list)
 	struct uid_record *rec;
 	size_t len;
 
-	if (ps_bytes_u32(take_word(&line), &uid) < 0 || uid == 0 || uid == UINT32_MAX ||
-	    ps_bytes_u64(take_word(&line), &wire) < 0 || ps_bytes_u64(take_word(&line), &saved) < 0 ||
+	if (ps_bytes_u32(lines_word(&line), &uid) < 0 || uid == 0 || uid == UINT32_MAX ||
+	    ps_bytes_u64(lines_word(&line), &wire) < 0 || ps_bytes_u64(lines_word(&line), &saved) < 0 ||
 	    saved > INT64_MAX || !decode_base(line, base, &len))
 		return false;
 	rec = find_or_add(list, ps_bytes(base, len));
@@ -159,7 +129,7 @@ static bool parse_keywords(struct ps_bytes line, struct uid_list *list)
 	struct uid_record *rec;
 	size_t len;
 
-	if (!parse_hex(take_word(&line), &keywords) || !decode_base(line, base, &len))
+	if (!lines_hex(lines_word(&line), &keywords) || !decode_base(line, base, &len))
 		return false;
 	rec = find_or_add(list, ps_bytes(base, len));
 	rec->has_keywords = true;
@@ -169,12 +139,8 @@ static bool parse_keywords(struct ps_bytes line, struct uid_list *list)
 
 static bool parse_line(struct ps_bytes line, struct uid_list *list)
 {
-	struct ps_bytes crc = take_word(&line), kind;
-	uint64_t sum;
+	struct ps_bytes kind = lines_word(&line);
 
-	if (crc.len != 8 || !parse_hex(crc, &sum) || sum != ps_crc32c(0, line.ptr, line.len))
-		return false;
-	kind = take_word(&line);
 	if (ps_bytes_eq_str(kind, "U"))
 		return parse_uid(line, list);
 	return ps_bytes_eq_str(kind, "K") && parse_keywords(line, list);
@@ -182,23 +148,20 @@ static bool parse_line(struct ps_bytes line, struct uid_list *list)
 
 static void parse(struct ps_bytes text, struct uid_list *list)
 {
-	while (text.len > 0) {
-		ptrdiff_t end = ps_bytes_find(text, '\n');
-		size_t len = end < 0 ? text.len : (size_t)end;
+	struct ps_bytes line;
+	bool whole;
 
-		if (len > 0) {
-			list->lines++;
-			if (!parse_line(ps_bytes(text.ptr, len), list))
-				list->damaged = true;
-		}
-		text = ps_bytes_skip(text, end < 0 ? len : len + 1);
+	while (lines_take(&text, &line, &whole)) {
+		list->lines++;
+		if (!whole || !parse_line(line, list))
+			list->damaged = true;
 	}
 }
 
 int uidlist_read(int dirfd, struct uid_list *ret_list)
 {
 	struct ps_buf text = {0};
-	int r = ps_io_read_file(dirfd, FILE_NAME, FILE_MAX, &text);
+	int r = ps_io_read_file(dirfd, UIDLIST_FILE, FILE_MAX, &text);
 
 	if (r == 0 || r == PS_E_NOTFOUND) {
 		*ret_list = (struct uid_list){.pool = ps_pool_create("uidlist")};
@@ -218,9 +181,7 @@ void uidlist_finish(struct uid_list *list)
 
 static void put_line(struct ps_buf *out, struct ps_buf *line)
 {
-	ps_buf_printf(out, "%08x ", ps_crc32c(0, line->ptr, line->len));
-	ps_buf_bytes(out, ps_buf_view(line));
-	ps_buf_char(out, '\n');
+	lines_put(out, ps_buf_view(line));
 	ps_buf_finish(line);
 }
 
@@ -243,40 +204,14 @@ void uidlist_line_keywords(struct ps_buf *out, struct ps_bytes base, uint64_t ke
 	put_line(out, &line);
 }
 
-/* Ends a line that a crash cut short, so that it does not swallow the next one. */
-static int append_lines(int fd, off_t size, struct ps_bytes lines)
-{
-	char last = '\n';
-	int r = 0;
-
-	if (size > 0 && ps_io.pread(fd, &last, 1, size - 1) != 1)
-		return ps_fail_errno("read " FILE_NAME);
-	if (last != '\n')
-		r = ps_io_write_all(fd, ps_bytes("\n", 1));
-	return r == 0 ? ps_io_write_all(fd, lines) : r;
-}
-
 int uidlist_append(int dirfd, struct ps_bytes lines)
 {
-	PS_CLEANUP(ps_closep) int fd = ps_io.open(dirfd, FILE_NAME, O_RDWR | O_APPEND | O_NONBLOCK, 0);
-	struct stat st;
-	int r;
+	bool left; /* names UIDs that were not given, and is overruled by a later line */
 
-	if (lines.len == 0)
-		return 0;
-	if (fd < 0)
-		return errno == ENOENT ? ps_io_replace(dirfd, FILE_NAME, lines) : ps_fail_errno("open " FILE_NAME);
-	if (fstat(fd, &st) < 0)
-		return ps_fail_errno("stat " FILE_NAME);
-	r = append_lines(fd, st.st_size, lines);
-	if (r == 0 && ps_io.fdatasync(fd) < 0)
-		r = ps_fail_errno("sync " FILE_NAME);
-	if (r < 0 && ps_io.truncate(fd, st.st_size) < 0)
-		return r; /* what stays behind names UIDs that were not given, and is overruled by a later line */
-	return r;
+	return lines_append(dirfd, UIDLIST_FILE, lines, &left);
 }
 
 int uidlist_replace(int dirfd, struct ps_bytes lines)
 {
-	return ps_io_replace(dirfd, FILE_NAME, lines);
+	return ps_io_replace(dirfd, UIDLIST_FILE, lines);
 }

@@ -91,6 +91,18 @@ static void commit_apart(struct ps_store *store, struct ps_batch *batch)
 	}
 }
 
+/* Keeps the token of a batch whatever becomes of it. True when it had come before. */
+static bool token_is_kept(struct ps_store *store, struct ps_batch *batch)
+{
+	struct ps_batch alone = {.pool = batch->pool, .token = batch->token}, *list = &alone;
+
+	sound()->commit(store, &list, 1);
+	if (batch->token.len <= PS_TOKEN_MAX)
+		batch->token.len = 0;
+	batch->repeated = alone.repeated;
+	return alone.repeated;
+}
+
 static void commit_changed(struct ps_store *store, struct ps_batch *batch)
 {
 	struct ps_op *ops = PS_NEWV(batch->pool, struct ps_op, batch->count);
@@ -104,14 +116,43 @@ static void commit_changed(struct ps_store *store, struct ps_batch *batch)
 			ops[i].only_deleted = false;
 		if (fault("condition"))
 			ops[i].unchanged_since = UINT64_MAX;
+		if (fault("identity") && ops[i].kind == PS_OP_IDENTITY)
+			ops[i].uid_next = 0;
+		if (fault("own-modseq"))
+			ops[i].modseq = 0;
 	}
 	batch->ops = ops;
-	sound()->commit(store, &batch, 1);
+	if (fault("batch-modseq"))
+		batch->modseq = 0;
+	if (fault("token"))
+		batch->token.len = 0;
+	if (!fault("token-kept") || !token_is_kept(store, batch))
+		sound()->commit(store, &batch, 1);
 	batch->ops = given;
+}
+
+/* Lets in who was shut out. */
+static void follow(struct ps_store *store)
+{
+	pthread_mutex_lock(&store->mail->commit_lock);
+	store->generation = store->mail->generation;
+	pthread_mutex_unlock(&store->mail->commit_lock);
+}
+
+static int broken_sync(struct ps_store *store, struct ps_mbox *mbox)
+{
+	return fault("moved-sync") ? 0 : sound()->sync(store, mbox);
+}
+
+static int broken_set_generation(struct ps_store *store, uint64_t generation)
+{
+	return fault("generation") ? 0 : sound()->set_generation(store, generation);
 }
 
 static int broken_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count)
 {
+	if (fault("moved"))
+		follow(store);
 	for (size_t i = 0; i < count; i++) {
 		if (fault("batch"))
 			commit_apart(store, batches[i]);
@@ -132,6 +173,8 @@ __attribute__((constructor)) static void borrow(void)
 	broken.body = broken_body;
 	broken.list = broken_list;
 	broken.commit = broken_commit;
+	broken.sync = broken_sync;
+	broken.set_generation = broken_set_generation;
 }
 
 PS_PLUGIN_EXPORT = {

@@ -22,9 +22,9 @@ enum {
 };
 
 static const struct group *const groups[] = {
-	&group_uids,      &group_modseq,    &group_flags,   &group_vanished, &group_append,
-	&group_copy,      &group_mailboxes, &group_reading, &group_threads,  &group_reopen,
-	&group_processes, &group_index,     &group_full,    &group_crash,    &group_history,
+	&group_uids,      &group_modseq,  &group_flags,   &group_vanished, &group_append,     &group_copy,
+	&group_mailboxes, &group_reading, &group_threads, &group_reopen,   &group_processes,  &group_index,
+	&group_full,      &group_crash,   &group_history, &group_token,    &group_generation, &group_identity,
 };
 
 struct options {

@@ -42,7 +42,7 @@ struct group {
 
 extern const struct group group_uids, group_modseq, group_flags, group_vanished, group_append, group_copy,
 	group_mailboxes, group_reading, group_threads, group_reopen, group_processes, group_index, group_full,
-	group_crash, group_history;
+	group_crash, group_history, group_token, group_generation, group_identity;
 
 /* ---- verdicts ------------------------------------------------------------------------------ */
 
@@ -72,6 +72,8 @@ _Noreturn void skip(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 struct ps_store *kit_open(struct kit *kit);
 void kit_close(struct kit *kit, struct ps_store *store);
+/* Removes what may be deleted, while nobody has the store open. */
+void kit_remove_index(struct kit *kit);
 /* A handle that lives as long as the store; for checks that do not care. */
 struct ps_mbox *kit_mbox(struct kit *kit, struct ps_store *store, const char *name);
 

@@ -122,6 +122,14 @@ static int remove_index(const char *path, const struct stat *st, int type, struc
 	return 0;
 }
 
+void kit_remove_index(struct kit *kit)
+{
+	index_pattern = kit->index;
+	index_root = kit->root;
+	nftw(kit->root, remove_index, 16, FTW_PHYS | FTW_DEPTH);
+	must(index_removed > 0, "nothing below the root matches %s", kit->index);
+}
+
 static void without_index(struct kit *kit)
 {
 	struct ps_store *store;
@@ -133,10 +141,7 @@ static void without_index(struct kit *kit)
 	furnish(kit, store);
 	before = state_of(kit, store);
 	kit_close(kit, store);
-	index_pattern = kit->index;
-	index_root = kit->root;
-	nftw(kit->root, remove_index, 16, FTW_PHYS | FTW_DEPTH);
-	must(index_removed > 0, "nothing below the root matches %s", kit->index);
+	kit_remove_index(kit);
 	store = kit_open(kit);
 	for (size_t i = 0; i < before.names.count; i++)
 		if (before.names.infos[i].attributes & PS_MBOX_EXISTS)

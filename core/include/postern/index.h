@@ -130,7 +130,8 @@ struct ps_index_token {
 int ps_index_token(struct ps_index_txn *txn, struct ps_bytes token,
 		   struct ps_index_token *ret_token); /* PS_E_NOTFOUND */
 int ps_index_token_put(struct ps_index_txn *txn,
-		       const struct ps_index_token *token); /* in the place of an earlier one */
+		       const struct ps_index_token *token);                 /* in the place of an earlier one */
+int ps_index_token_remove(struct ps_index_txn *txn, struct ps_bytes token); /* absent is fine */
 typedef int (*ps_index_token_fn)(void *arg, const struct ps_index_token *token);
 /* All, the newest first; the callback changes nothing in the index. */
 int ps_index_tokens(struct ps_index_txn *txn, ps_index_token_fn fn, void *arg);

@@ -46,7 +46,8 @@ int ps_io_sync_dir(int dirfd, const char *what);
 int ps_io_open_dir(int dirfd, const char *path, int *ret_fd);
 
 /* Small files of fixed size (at most 64 octets) that must survive anything, in two copies with checksums. read():
- * PS_E_NOTFOUND when there is none, PS_E_CORRUPT when neither copy is whole. write(): durable when it returns; makes the
+ * PS_E_NOTFOUND when there is none, PS_E_CORRUPT when neither copy is whole; one that was shorter when it was written is filled with zeros.
+ * write(): durable when it returns; makes the
  * file if it is missing, else writes in place, so that it needs no room on a full disk. */
 int ps_state_read(int dirfd, const char *file, void *ret_state, size_t size);
 int ps_state_write(int dirfd, const char *file, const void *state, size_t size);

@@ -34,7 +34,7 @@ static uint32_t copy_crc(const struct copy *copy)
 
 static bool copy_is_whole(const struct copy *copy, size_t size)
 {
-	return memcmp(copy->magic, magic, sizeof magic) == 0 && copy->crc == copy_crc(copy) && copy->size == size;
+	return memcmp(copy->magic, magic, sizeof magic) == 0 && copy->crc == copy_crc(copy) && copy->size <= size;
 }
 
 /* The newest whole copy, or NULL. */
@@ -72,9 +72,11 @@ int ps_state_read(int dirfd, const char *file, void *ret_state, size_t size)
 
 	if (fd < 0)
 		return ps_fail_errno("open %s", file);
-	if ((r = read_copies(fd, size, &copy)) == 0)
-		memcpy(ret_state, copy.payload, size);
-	return r;
+	if ((r = read_copies(fd, size, &copy)) < 0)
+		return r;
+	memset(ret_state, 0, size);
+	memcpy(ret_state, copy.payload, copy.size);
+	return 0;
 }
 
 static int write_copies(int fd, struct copy *copy)

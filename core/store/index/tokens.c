@@ -113,6 +113,15 @@ int ps_index_token_put(struct ps_index_txn *txn, const struct ps_index_token *to
 	return index_put(txn, DB_TOKEN_TIMES, time_key(&buf, token->time, token->octets), index_val("", 0));
 }
 
+int ps_index_token_remove(struct ps_index_txn *txn, struct ps_bytes token)
+{
+	struct ps_index_token old;
+	int r = ps_index_token(txn, token, &old);
+
+	old.octets = token;
+	return r == 0 ? forget(txn, &old) : r == PS_E_NOTFOUND ? 0 : r;
+}
+
 int ps_index_tokens(struct ps_index_txn *txn, ps_index_token_fn fn, void *arg)
 {
 	struct ps_index_token token;

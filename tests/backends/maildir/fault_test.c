@@ -21,7 +21,8 @@ enum {
 
 enum {
 	DIED = 42,
-	REFUSED = 43
+	REFUSED = 43,
+	COPIED = 12345 /* a UIDVALIDITY */
 };
 
 static struct ps_io real;
@@ -114,18 +115,23 @@ static const struct ps_io failing = {
 static struct kit kit;
 static struct ps_mbox *archive;
 
-static int one(struct ps_op op)
-{
-	return kit_do(&kit, &op, NULL);
-}
+static struct ps_bytes token; /* of each batch; empty: none */
+static bool repeated;
 
 static int run_batch(struct ps_op *ops, size_t count)
 {
 	struct ps_op_result results[4] = {0};
-	struct ps_batch batch = {.ops = ops, .count = count, .pool = kit.pool, .results = results};
+	struct ps_batch batch = {.ops = ops, .count = count, .pool = kit.pool, .results = results, .token = token};
 	struct ps_batch *batches[] = {&batch};
+	int r = be->commit(kit.store, batches, 1);
 
-	return be->commit(kit.store, batches, 1);
+	repeated = batch.repeated;
+	return r;
+}
+
+static int one(struct ps_op op)
+{
+	return run_batch(&op, 1);
 }
 
 static struct ps_range all = {1, UINT32_MAX};
@@ -133,6 +139,25 @@ static struct ps_range all = {1, UINT32_MAX};
 static int do_append(void)
 {
 	return kit_append(&kit, kit.inbox, MESSAGE, PS_FLAG_SEEN, NULL);
+}
+
+/* An append as core makes it, in one step, and one of another store's message, which is dated. */
+static int append_dated(int64_t save_date)
+{
+	struct ps_op op = {.kind = PS_OP_APPEND, .mbox = kit.inbox, .save_date = save_date};
+	int r = kit_stage(&kit, MESSAGE, &op.staged);
+
+	return r < 0 ? r : one(op);
+}
+
+static int do_append_one(void)
+{
+	return append_dated(0);
+}
+
+static int do_append_old(void)
+{
+	return append_dated(1000000000);
 }
 
 static int do_append_two(void)
@@ -222,6 +247,20 @@ static int do_attributes(void)
 	return one((struct ps_op){.kind = PS_OP_ATTRIBUTES, .name = "Archive", .attributes = PS_MBOX_JUNK});
 }
 
+static int do_identity(void)
+{
+	struct ps_op ops[2] = {
+		{.kind = PS_OP_IDENTITY,
+		 .name = "Old",
+		 .uid_validity = COPIED,
+		 .uid_next = 77,
+		 .mailbox_id = {{1, 2, 3}}},
+		{.kind = PS_OP_SUBSCRIBE, .name = "Old", .subscribed = true},
+	};
+
+	return run_batch(ops, 2);
+}
+
 static int do_sync(void)
 {
 	kit_deliver(&kit, "", "1700000000.x", "Subject: x\n\nx\n");
@@ -233,19 +272,13 @@ static const struct {
 	int (*run)(void);
 	bool arrives; /* what is not taken in at once is taken in later */
 } operations[] = {
-	{"append", do_append, false},
-	{"append two", do_append_two, false},
-	{"flags", do_flags, false},
-	{"expunge", do_expunge, false},
-	{"copy", do_copy, false},
-	{"move", do_move, false},
-	{"mixed", do_mixed, false},
-	{"create", do_create, false},
-	{"rename", do_rename, false},
-	{"delete", do_delete, false},
-	{"subscribe", do_subscribe, false},
-	{"attributes", do_attributes, false},
-	{"sync", do_sync, true},
+	{"append", do_append, false},       {"append two", do_append_two, false},
+	{"flags", do_flags, false},         {"expunge", do_expunge, false},
+	{"copy", do_copy, false},           {"move", do_move, false},
+	{"mixed", do_mixed, false},         {"create", do_create, false},
+	{"rename", do_rename, false},       {"delete", do_delete, false},
+	{"subscribe", do_subscribe, false}, {"attributes", do_attributes, false},
+	{"identity", do_identity, false},   {"sync", do_sync, true},
 };
 
 static const int failures[] = {EIO, ENOSPC, EDQUOT, EMFILE, SHORT};
@@ -266,6 +299,21 @@ static void furnish(void)
 	kit_sync(&kit, archive);
 }
 
+/* All three of it, or nothing. */
+static const char *old_identity(void)
+{
+	struct ps_mailbox_info info;
+	struct ps_mbox *old;
+
+	if (be->mailbox_open(kit.store, "Old", &old) < 0)
+		return "gone";
+	info = kit_info(&kit, old);
+	be->mailbox_close(old);
+	if (info.uid_validity != COPIED)
+		return info.id.octets[0] == 1 && info.id.octets[1] == 2 ? "half a copy" : "its own";
+	return info.uid_next >= 77 && info.id.octets[2] == 3 ? "a copy" : "half a copy";
+}
+
 /* All that a client can see, but for modseqs and the UIDs that a refused attempt used up. */
 static const char *picture(void)
 {
@@ -279,8 +327,8 @@ static const char *picture(void)
 	if (be->stale(kit.store, NULL))
 		ck_assert_ok(be->sync(kit.store, NULL));
 	info = kit_info(&kit, archive);
-	snprintf(text, sizeof texts[0], "%s | %s | %s | %x | %u", kit_list(&kit), kit_rows(&kit, kit.inbox),
-		 kit_rows(&kit, archive), info.attributes, kit_info(&kit, kit.inbox).messages);
+	snprintf(text, sizeof texts[0], "%s | %s | %s | %x | %u | %s", kit_list(&kit), kit_rows(&kit, kit.inbox),
+		 kit_rows(&kit, archive), info.attributes, kit_info(&kit, kit.inbox).messages, old_identity());
 	return text;
 }
 
@@ -413,6 +461,110 @@ START_TEST(a_death_leaves_whole_batches)
 }
 END_TEST
 
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+static int (*const deliveries[])(void) = {do_append_one, do_append_old, do_append_two, do_copy, do_move, do_mixed};
+
+static const char *counts(void)
+{
+	static char texts[4][64];
+	static unsigned next;
+	char *text = texts[next++ % 4];
+
+	kit_sync(&kit, kit.inbox);
+	kit_sync(&kit, archive);
+	snprintf(text, sizeof texts[0], "%u in INBOX, %u in Archive", kit_info(&kit, kit.inbox).messages,
+		 kit_info(&kit, archive).messages);
+	return text;
+}
+
+/* Whatever became of the first try, after the second it is there once; and it stays so. */
+static void try_again(size_t delivery, bool done, unsigned n, const char *after)
+{
+	if (n % 3 > 0)
+		open_again(n % 3 == 1);
+	ck_assert_ok(deliveries[delivery]());
+	ck_assert_msg(repeated || !done, "call %u, %d: done before, and again", n, fail_with);
+	ck_assert_msg(strcmp(counts(), after) == 0, "call %u, %d: %s, not %s", n, fail_with, counts(), after);
+	ck_assert_ok(kit_append(&kit, kit.inbox, MESSAGE, 0, NULL));
+	ck_assert_ok(kit_expunge(&kit, kit.inbox, kit_info(&kit, kit.inbox).uid_next - 1));
+	open_again(n % 2);
+	ck_assert_ok(deliveries[delivery]());
+	ck_assert(repeated);
+	ck_assert_str_eq(counts(), after);
+	close_all();
+	kit_remove(&kit);
+}
+
+static void prepare_delivery(size_t delivery, char after[64])
+{
+	ps_log_set_level(PS_LOG_ERROR);
+	if (!real.open)
+		real = ps_io;
+	ps_io = failing;
+	token = ps_bytes_str("delivery");
+	furnish();
+	ck_assert_ok(deliveries[delivery]());
+	snprintf(after, 64, "%s", counts());
+	close_all();
+	kit_remove(&kit);
+}
+
+START_TEST(a_refused_delivery_can_be_tried_again)
+{
+	size_t delivery = (size_t)_i / PS_ARRAY_LEN(failures);
+	char after[64];
+	int r;
+
+	prepare_delivery(delivery, after);
+	fail_with = failures[(size_t)_i % PS_ARRAY_LEN(failures)];
+	for (trying = 1;; trying++) {
+		furnish();
+		calls = 0;
+		fail_at = trying;
+		r = deliveries[delivery]();
+		fail_at = 0;
+		if (calls < trying)
+			break;
+		try_again(delivery, r == 0, trying, after);
+	}
+	ck_assert_uint_gt(trying, 3);
+	close_all();
+	kit_remove(&kit);
+}
+END_TEST
+
+START_TEST(a_delivery_that_died_can_be_tried_again)
+{
+	char after[64];
+	int status = DIED << 8;
+
+	prepare_delivery((size_t)_i, after);
+	for (trying = 1; WEXITSTATUS(status) == DIED; trying++) {
+		pid_t child;
+
+		furnish();
+		close_all();
+		if ((child = fork()) == 0) {
+			kit_again(&kit);
+			archive = kit_mailbox(&kit, "Archive");
+			fail_with = DEATH;
+			calls = 0;
+			fail_at = trying;
+			_exit(deliveries[_i]() == 0 ? 0 : REFUSED);
+		}
+		ck_assert_int_eq(waitpid(child, &status, 0), child);
+		ck_assert(WIFEXITED(status) && WEXITSTATUS(status) != REFUSED);
+		if (trying % 2)
+			kit_drop_index(&kit);
+		kit_again(&kit);
+		archive = kit_mailbox(&kit, "Archive");
+		try_again((size_t)_i, WEXITSTATUS(status) == 0, trying, after);
+	}
+	ck_assert_uint_gt(trying, 3);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("maildir");
@@ -424,6 +576,9 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, a_failing_call_is_a_refusal, 0, PS_ARRAY_LEN(operations) * PS_ARRAY_LEN(failures));
 	tcase_add_loop_test(tc, a_death_leaves_whole_batches, 0, PS_ARRAY_LEN(operations));
+	tcase_add_loop_test(tc, a_refused_delivery_can_be_tried_again, 0,
+			    PS_ARRAY_LEN(deliveries) * PS_ARRAY_LEN(failures));
+	tcase_add_loop_test(tc, a_delivery_that_died_can_be_tried_again, 0, PS_ARRAY_LEN(deliveries));
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }

@@ -212,6 +212,11 @@ START_TEST(tokens_are_kept_in_the_order_of_time)
 	ck_assert_ok(ps_index_token(txn, ps_bytes_str("b"), &found));
 	ck_assert_int_eq(found.time, 1700);
 	ck_assert_int_eq(ps_index_token(txn, ps_bytes_str("c"), &found), PS_E_NOTFOUND);
+	ck_assert_ok(ps_index_token_remove(txn, ps_bytes_str("b")));
+	ck_assert_ok(ps_index_token_remove(txn, ps_bytes_str("c")));
+	ps_buf_reset(&out);
+	ck_assert_ok(ps_index_tokens(txn, list_token, &out));
+	ck_assert_str_eq(ps_buf_cstr(&out), "a:0 ab:0 ");
 	ps_index_end(txn);
 	ps_buf_finish(&out);
 }
