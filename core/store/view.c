@@ -288,3 +288,26 @@ int ps_view_sync(struct ps_view *view, unsigned how, const struct ps_view_events
 	ps_mailbox_state_finish(&old);
 	return 0;
 }
+
+static void take_gone(void *arg, const struct ps_row *before, uint32_t seq_before, const struct ps_row *after,
+		      uint32_t seq_after)
+{
+	(void)seq_before;
+	(void)seq_after;
+	if (!after)
+		ps_ranges_add(arg, (struct ps_range){before->uid, before->uid});
+}
+
+int ps_view_gone(struct ps_view *view, struct ps_pool *pool, struct ps_set *ret_uids)
+{
+	struct ps_mailbox_state now;
+	struct ps_ranges gone = {0};
+	int r = ps_mailbox_state(view->mailbox, &now);
+
+	if (r < 0)
+		return r;
+	ps_snapshot_diff(view->shown.snapshot, now.snapshot, take_gone, &gone);
+	ps_mailbox_state_finish(&now);
+	*ret_uids = ps_ranges_to_set(&gone, pool);
+	return 0;
+}

@@ -24,7 +24,7 @@ static int resolve(void *arg, struct ps_bytes text, bool by_uid, struct ps_set *
 	return imap_resolve(cmd->imap, text, by_uid, cmd->pool, ret_uids);
 }
 
-int imap_search_program(struct imap_cmd *cmd, struct ps_search_node **ret_root)
+int imap_search_program(struct imap_cmd *cmd, struct ps_search_node **ret_root, bool *ret_modseq)
 {
 	struct imap_search_parser parser = {
 		.args = &cmd->args,
@@ -38,6 +38,7 @@ int imap_search_program(struct imap_cmd *cmd, struct ps_search_node **ret_root)
 
 	if (r == 0 && parser.modseq)
 		imap_enable_condstore(cmd);
+	*ret_modseq = parser.modseq;
 	return r;
 }
 

@@ -91,7 +91,7 @@ static int begin(struct imap_cmd *cmd)
 	if ((r = imap_args_space(&cmd->args)) < 0 || (r = imap_results_parse(&cmd->args, &state->results)) < 0 ||
 	    (r = parse_criteria(&cmd->args, state)) < 0 || (r = imap_args_space(&cmd->args)) < 0)
 		return r;
-	if ((r = imap_search_program(cmd, &root)) < 0) {
+	if ((r = imap_search_program(cmd, &root, &state->results.tells_modseq)) < 0) {
 		if (r != PS_E_SYNTAX)
 			imap_results_fail(cmd, &state->results);
 		return r;

@@ -4,6 +4,7 @@
 struct store {
 	struct imap_walk walk; /* over the messages whose flags are still to be told */
 	bool silent;           /* only their mod-sequences are */
+	bool lost;             /* some that were asked for by number are expunged */
 	const char *code;
 };
 
@@ -52,6 +53,15 @@ static int parse(struct imap_cmd *cmd, struct request *request)
 	return imap_args_end(args);
 }
 
+/* RFC 7162 section 3.1.3, example 11, and RFC 2180 section 4.2. */
+static enum imap_next answer(struct imap_cmd *cmd, const struct store *store)
+{
+	if (store->lost)
+		return imap_no(cmd, store->code ? store->code : "EXPUNGEISSUED",
+			       "Some of the messages no longer exist");
+	return imap_ok_code(cmd, store->code, store->code ? "Some messages were changed before" : "STORE completed");
+}
+
 static enum imap_next tell_flags(struct imap_cmd *cmd)
 {
 	struct store *store = cmd->state;
@@ -67,7 +77,7 @@ static enum imap_next tell_flags(struct imap_cmd *cmd)
 		if (imap_should_yield(cmd))
 			return IMAP_WAIT;
 	}
-	return imap_ok_code(cmd, store->code, store->code ? "Some messages were changed before" : "STORE completed");
+	return answer(cmd, store);
 }
 
 /* "MODIFIED 7,9": what failed the test, in the numbers that the command used. */
@@ -91,26 +101,52 @@ static const char *modified_code(struct imap_cmd *cmd, const struct ps_set *uids
 	return text;
 }
 
+static bool have_common(const struct ps_set *a, const struct ps_set *b)
+{
+	for (size_t i = 0, n = 0; i < a->count && n < b->count;) {
+		if (a->ranges[i].first <= b->ranges[n].last && b->ranges[n].first <= a->ranges[i].last)
+			return true;
+		if (a->ranges[i].last < b->ranges[n].last)
+			i++;
+		else
+			n++;
+	}
+	return false;
+}
+
+static struct ps_set without(struct imap_cmd *cmd, const struct ps_set *uids, const struct ps_set *others)
+{
+	struct ps_ranges left = {0};
+
+	ps_ranges_add_difference(&left, uids, others);
+	return ps_ranges_to_set(&left, cmd->pool);
+}
+
 /*
- * Notes what is to be told: all that were asked for and passed the test; of a silent STORE, those with a new
+ * Notes what is to be told: all that were asked for, are there, and passed the test; of a silent STORE, those with a new
  * mod-sequence, to a client that counts them.
  */
-static void note_changed(struct imap_cmd *cmd, const struct request *request, const struct ps_op_result *result)
+static int note_changed(struct imap_cmd *cmd, const struct request *request, const struct ps_op_result *result)
 {
 	struct store *store = cmd->state = PS_NEW(cmd->pool, struct store);
-	struct ps_ranges modified = {0}, changed = {0};
-	struct ps_set failed;
+	struct ps_ranges modified = {0};
+	struct ps_set failed, gone;
+	int r = ps_view_gone(cmd->imap->view, cmd->pool, &gone);
 
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < result->modified_count; i++)
 		ps_ranges_add(&modified, result->modified[i]);
 	ps_ranges_sort(&modified);
 	failed = ps_ranges_to_set(&modified, cmd->pool);
-	ps_ranges_add_difference(&changed, &request->uids, &failed);
-	store->walk.uids = ps_ranges_to_set(&changed, cmd->pool);
+	store->walk.uids = without(cmd, &request->uids, &failed);
+	store->walk.uids = without(cmd, &store->walk.uids, &gone);
+	store->lost = !cmd->by_uid && have_common(&request->uids, &gone);
 	store->silent = request->silent;
 	store->code = modified_code(cmd, &failed);
 	if (request->silent && request->unchanged_since == UINT64_MAX)
 		store->walk.changed_since = result->modseq ? result->modseq - 1 : UINT64_MAX;
+	return 0;
 }
 
 /* STORE (RFC 3501, 6.4.6; RFC 7162, 3.1.3):
@@ -138,10 +174,12 @@ static enum imap_next cmd_store(struct imap_cmd *cmd)
 	/* The client knows what it did; what it wants told is told below, changed or not. */
 	if (result.modseq)
 		ps_view_known(cmd->imap->view, request.uids.ranges, request.uids.count, result.modseq);
+	if (!request.silent || (cmd->imap->enabled & IMAP_CONDSTORE))
+		imap_sync(cmd, 0);
+	if ((r = note_changed(cmd, &request, &result)) < 0)
+		return imap_no_err(cmd, r);
 	if (request.silent && !(cmd->imap->enabled & IMAP_CONDSTORE))
-		return imap_ok(cmd, "STORE completed");
-	imap_sync(cmd, 0);
-	note_changed(cmd, &request, &result);
+		return answer(cmd, cmd->state);
 	return tell_flags(cmd);
 }
 

@@ -49,10 +49,11 @@ static int begin(struct imap_cmd *cmd)
 	enum ps_thread_algorithm algorithm;
 	struct ps_search_node *root;
 	struct state *state;
+	bool modseq;
 	int r;
 
 	if ((r = imap_args_space(&cmd->args)) < 0 || (r = parse_algorithm(&cmd->args, &algorithm)) < 0 ||
-	    (r = imap_args_space(&cmd->args)) < 0 || (r = imap_search_program(cmd, &root)) < 0)
+	    (r = imap_args_space(&cmd->args)) < 0 || (r = imap_search_program(cmd, &root, &modseq)) < 0)
 		return r;
 	state = PS_NEW(cmd->pool, struct state);
 	state->thread = ps_thread_create(cmd->imap->view, cmd->pool, root, algorithm);

@@ -29,6 +29,6 @@ int imap_search_parse(struct imap_search_parser *parser, struct ps_search_node *
 
 struct imap_cmd;
 /* The rest of a SORT or THREAD, "x key ...", about the selected mailbox. */
-int imap_search_program(struct imap_cmd *cmd, struct ps_search_node **ret_root);
+int imap_search_program(struct imap_cmd *cmd, struct ps_search_node **ret_root, bool *ret_modseq);
 
 #endif

@@ -17,6 +17,7 @@
 
 struct ps_user;
 struct ps_view;
+struct ps_set;
 struct ps_append;
 
 /* What the user database says of a user. */
@@ -112,6 +113,8 @@ struct ps_view_events {
 	void (*keywords)(void *arg); /* the table has changed; told before flags */
 };
 int ps_view_sync(struct ps_view *view, unsigned how, const struct ps_view_events *events, void *arg);
+/* Those that the view still shows and that are known to be expunged. */
+int ps_view_gone(struct ps_view *view, struct ps_pool *pool, struct ps_set *ret_uids);
 /* This view's own STORE .SILENT: what these UIDs become with `modseq` is known to the session and is not told. */
 void ps_view_known(struct ps_view *view, const struct ps_range *uids, size_t count, uint64_t modseq);
 
