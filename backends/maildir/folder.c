@@ -48,7 +48,8 @@ static struct folder *find(struct ps_store *store, uint64_t key)
 	return folder;
 }
 
-int folder_get(struct ps_store *store, const struct ps_index_box *box, struct folder **ret_folder)
+/* `lies`: where the directory lies now; NULL: where its name says. */
+static int get(struct ps_store *store, const struct ps_index_box *box, const char *lies, struct folder **ret_folder)
 {
 	char dir[NAME_SIZE];
 	struct folder *folder;
@@ -61,7 +62,7 @@ int folder_get(struct ps_store *store, const struct ps_index_box *box, struct fo
 		folder->refs++;
 		if (strcmp(folder->dir, dir) != 0) /* renamed since */
 			memcpy(folder->dir, dir, sizeof dir);
-	} else if ((r = open_folder_dirs(store, dir, fds)) == 0) {
+	} else if ((r = open_folder_dirs(store, lies ? lies : dir, fds)) == 0) {
 		folder = ps_zalloc(sizeof *folder);
 		*folder = (struct folder){.next = store->folders,
 					  .store = store,
@@ -79,6 +80,17 @@ int folder_get(struct ps_store *store, const struct ps_index_box *box, struct fo
 	if (r == 0)
 		*ret_folder = folder;
 	return r;
+}
+
+int folder_get(struct ps_store *store, const struct ps_index_box *box, struct folder **ret_folder)
+{
+	return get(store, box, NULL, ret_folder);
+}
+
+int folder_get_aside(struct ps_store *store, const struct ps_index_box *box, const char *lies,
+		     struct folder **ret_folder)
+{
+	return get(store, box, lies, ret_folder);
 }
 
 void folder_put(struct folder *folder)

@@ -164,11 +164,45 @@ static int make_parents(struct plan *plan, const char *path)
 	return 0;
 }
 
+static const char *step_path(struct plan *plan, uint32_t dir, const char *leaf)
+{
+	const char *path = plan->steps.dirs[dir].path;
+
+	return strcmp(path, ".") == 0 ? leaf : ps_pool_printf(plan->pool, "%s/%s", path, leaf);
+}
+
+static bool is_at_or_below(const char *path, const char *top)
+{
+	size_t len = strlen(top);
+
+	return strncmp(path, top, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
+/* Where on disk now lies what the steps planned so far will bring to `path`; NULL: they take it away. */
+static const char *lies_at(struct plan *plan, const char *path)
+{
+	for (size_t i = plan->steps.count; i-- > 0;) {
+		const struct step *step = &plan->steps.steps[i];
+		const char *from, *to;
+
+		if (step->kind != STEP_RENAME)
+			continue;
+		from = step_path(plan, step->from_dir, step->from);
+		to = step_path(plan, step->to_dir, step->to);
+		if (is_at_or_below(path, to))
+			path = ps_pool_printf(plan->pool, "%s%s", from, path + strlen(to));
+		else if (is_at_or_below(path, from))
+			return NULL;
+	}
+	return path;
+}
+
 static bool is_there(struct plan *plan, const char *path)
 {
 	struct stat st;
 
-	return fstatat(plan->w.store->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	path = lies_at(plan, path);
+	return path && fstatat(plan->w.store->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static const char *aside_path(struct plan *plan, const char *aside)
@@ -176,10 +210,11 @@ static const char *aside_path(struct plan *plan, const char *aside)
 	return ps_pool_printf(plan->pool, ASIDE_PATH "/%s", aside);
 }
 
+/* What folder_make() makes. cur comes last: without it, it is no mailbox. */
+static const char *const new_parts[] = {MAILBOX_STATE, "maildirfolder", "tmp", "new", "cur"};
+
 int layout_create(struct plan *plan, const char *aside, const char *dir)
 {
-	/* cur comes last: without it, it is no mailbox. */
-	static const char *const parts[] = {MAILBOX_STATE, "maildirfolder", "tmp", "new", "cur"};
 	const char *leaf;
 	uint32_t from, to;
 	int r = make_parents(plan, dir);
@@ -194,48 +229,8 @@ int layout_create(struct plan *plan, const char *aside, const char *dir)
 	}
 	from = steps_dir(&plan->steps, aside_path(plan, aside), NULL, PLACE_CUR);
 	to = steps_dir(&plan->steps, dir, NULL, PLACE_CUR);
-	for (size_t i = 0; i < PS_ARRAY_LEN(parts); i++)
-		steps_add(&plan->steps, STEP_RENAME, from, parts[i], to, parts[i]);
-	return 0;
-}
-
-/* It moves with a mailbox above it that the same batch renames. */
-static bool moves_anyway(const struct plan *plan, const char *from, const char *to)
-{
-	bool tree = plan->w.store->tree;
-	char above[NAME_SIZE], above_to[NAME_SIZE];
-
-	for (size_t i = 0; i < plan->batch->count && tree; i++) {
-		const struct ps_op *op = &plan->batch->ops[i];
-		size_t len, to_len;
-
-		if (op->kind != PS_OP_RENAME || dir_of_name(tree, op->name, above) < 0 ||
-		    dir_of_name(tree, op->new_name, above_to) < 0)
-			continue;
-		len = strlen(above);
-		to_len = strlen(above_to);
-		if (strncmp(from, above, len) == 0 && from[len] == '/' && strncmp(to, above_to, to_len) == 0 &&
-		    strcmp(from + len, to + to_len) == 0)
-			return true;
-	}
-	return false;
-}
-
-int layout_rename(struct plan *plan, const char *from, const char *to)
-{
-	const char *leaf, *new_leaf;
-	uint32_t in, new_in;
-	int r;
-
-	if (plan->w.store->tree && strncmp(to, from, strlen(from)) == 0 && to[strlen(from)] == '/')
-		return ps_fail(PS_E_INVALID, "a mailbox cannot be moved into itself");
-	if (moves_anyway(plan, from, to))
-		return 0;
-	if ((r = make_parents(plan, to)) < 0)
-		return r;
-	in = parent_of(plan, from, &leaf);
-	new_in = parent_of(plan, to, &new_leaf);
-	steps_add(&plan->steps, STEP_RENAME, in, leaf, new_in, new_leaf);
+	for (size_t i = 0; i < PS_ARRAY_LEN(new_parts); i++)
+		steps_add(&plan->steps, STEP_RENAME, from, new_parts[i], to, new_parts[i]);
 	return 0;
 }
 
@@ -253,16 +248,14 @@ static int has_others(DIR *dir)
 	return errno ? ps_fail_errno("list a directory") : 0;
 }
 
-/* Takes its own parts and files out of a directory that others are in. */
-static int delete_parts(struct plan *plan, DIR *dir, const char *path, const char *aside)
+/* Takes a mailbox's own parts and files to another directory, and leaves those of others where they are. */
+static int move_parts(struct plan *plan, DIR *dir, const char *path, const char *new_path)
 {
-	uint32_t from = steps_dir(&plan->steps, path, NULL, PLACE_CUR), to;
+	uint32_t from = steps_dir(&plan->steps, path, NULL, PLACE_CUR);
+	uint32_t to = steps_dir(&plan->steps, new_path, NULL, PLACE_CUR);
 	struct dirent *entry;
 	struct stat st;
 
-	if (ps_io.mkdir(plan->w.store->aside_fd, aside, 0700) < 0)
-		return ps_fail_errno("create directory %s", aside);
-	to = steps_dir(&plan->steps, aside_path(plan, aside), NULL, PLACE_CUR);
 	rewinddir(dir);
 	while ((errno = 0, entry = readdir(dir)) != NULL)
 		if (is_part(entry->d_name) ||
@@ -272,16 +265,70 @@ static int delete_parts(struct plan *plan, DIR *dir, const char *path, const cha
 	return errno ? ps_fail_errno("list %s", path) : 0;
 }
 
-int layout_delete(struct plan *plan, const char *path, const char *aside)
+static int open_planned(struct plan *plan, const char *path, DIR **ret_dir)
 {
 	PS_CLEANUP(ps_closep) int fd = -1;
+	const char *lies = lies_at(plan, path);
+	int r = lies ? ps_io_open_dir(plan->w.store->root_fd, lies, &fd) : ps_fail(PS_E_NOTFOUND, "no %s", path);
+
+	return r < 0 ? r : open_listing(fd, ret_dir);
+}
+
+static int rename_parts(struct plan *plan, const char *from, const char *to)
+{
+	DIR *dir;
+	int r = open_planned(plan, from, &dir);
+
+	if (r < 0)
+		return r;
+	r = move_parts(plan, dir, from, to);
+	closedir(dir);
+	return r;
+}
+
+/* It has moved with a mailbox above it that the same batch renames. */
+static bool moves_anyway(struct plan *plan, const char *from, const char *to)
+{
+	return plan->w.store->tree && !lies_at(plan, from) && is_there(plan, to);
+}
+
+int layout_rename(struct plan *plan, const char *from, const char *to)
+{
+	const char *leaf, *new_leaf;
+	uint32_t in, new_in;
+	int r;
+
+	if (plan->w.store->tree && strcmp(from, to) != 0 && is_at_or_below(to, from))
+		return ps_fail(PS_E_INVALID, "a mailbox cannot be moved into itself");
+	if (moves_anyway(plan, from, to))
+		return 0;
+	if ((r = make_parents(plan, to)) < 0)
+		return r;
+	/* There is a directory already, for mailboxes below it. */
+	if (plan->w.store->tree && is_there(plan, to))
+		return rename_parts(plan, from, to);
+	in = parent_of(plan, from, &leaf);
+	new_in = parent_of(plan, to, &new_leaf);
+	steps_add(&plan->steps, STEP_RENAME, in, leaf, new_in, new_leaf);
+	return 0;
+}
+
+static int delete_parts(struct plan *plan, DIR *dir, const char *path, const char *aside)
+{
+	if (ps_io.mkdir(plan->w.store->aside_fd, aside, 0700) < 0)
+		return ps_fail_errno("create directory %s", aside);
+	return move_parts(plan, dir, path, aside_path(plan, aside));
+}
+
+int layout_delete(struct plan *plan, const char *path, const char *aside)
+{
 	const char *leaf;
 	uint32_t from;
 	DIR *dir;
 	int r = 0;
 
 	if (plan->w.store->tree) {
-		if ((r = ps_io_open_dir(plan->w.store->root_fd, path, &fd)) < 0 || (r = open_listing(fd, &dir)) < 0)
+		if ((r = open_planned(plan, path, &dir)) < 0)
 			return r;
 		if ((r = has_others(dir)) == 1 && (r = delete_parts(plan, dir, path, aside)) == 0)
 			r = 1;

@@ -221,6 +221,9 @@ int64_t time_now(void);
 
 /* The folder of a mailbox, opened if nobody has it open. PS_E_GONE when its directory is not there. */
 int folder_get(struct ps_store *store, const struct ps_index_box *box, struct folder **ret_folder);
+/* Of one that has not got its name yet, and lies elsewhere below the root. */
+int folder_get_aside(struct ps_store *store, const struct ps_index_box *box, const char *lies,
+		     struct folder **ret_folder);
 void folder_put(struct folder *folder);
 int folder_fd(const struct folder *folder, enum place place);
 /* Directory times in ns, 0 for one too fresh to tell a later change apart. */
@@ -263,6 +266,8 @@ int write_begin(struct ps_store *store, struct write *ret_write);
 /* The edit of a mailbox, begun at its first use. PS_E_GONE. */
 int write_edit(struct write *w, uint64_t key, struct edit **ret_edit);
 int write_edit_box(struct write *w, const struct ps_index_box *box, struct edit **ret_edit);
+/* Of a mailbox that is being made: its directory lies aside, and is had by its name only when the steps were run. */
+int write_edit_made(struct write *w, const struct ps_index_box *box, const char *lies);
 /* Makes durable what UIDs, modseqs and keywords rest on. Before any file gets its name. */
 int write_reserve(struct write *w);
 /* Ends it either way. */

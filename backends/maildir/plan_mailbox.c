@@ -129,7 +129,10 @@ static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_r
 		return r;
 	result->uid_validity = box.uid_validity;
 	result->modseq = box.highest_modseq;
-	return ps_index_box_put(plan->w.txn, &box);
+	if ((r = ps_index_box_put(plan->w.txn, &box)) < 0)
+		return r;
+	/* A later operation of the commit may rename it, or change its uses. */
+	return write_edit_made(&plan->w, &box, ps_pool_printf(plan->pool, ASIDE_PATH "/%s", aside));
 }
 
 static int plan_rename(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)

@@ -87,9 +87,28 @@ static int edit_state(struct write *w, struct edit *edit)
 	return 0;
 }
 
+/* Takes the folder over. */
+static int add_edit(struct write *w, const struct ps_index_box *box, struct folder *folder, struct edit **ret_edit)
+{
+	struct edit *edit = PS_NEW(w->pool, struct edit);
+	int r;
+
+	edit->box = *box;
+	edit->folder = folder;
+	if ((r = edit_state(w, edit)) < 0 || (r = ps_keyword_table_load(w->txn, box->key, &edit->keywords)) < 0) {
+		folder_put(folder);
+		return r;
+	}
+	edit->next = w->edits;
+	w->edits = edit;
+	*ret_edit = edit;
+	return 0;
+}
+
 int write_edit_box(struct write *w, const struct ps_index_box *box, struct edit **ret_edit)
 {
 	struct edit *edit = w->edits;
+	struct folder *folder;
 	int r;
 
 	while (edit && edit->box.key != box->key)
@@ -98,18 +117,17 @@ int write_edit_box(struct write *w, const struct ps_index_box *box, struct edit 
 		*ret_edit = edit;
 		return edit->removed ? ps_fail(PS_E_GONE, "the mailbox was deleted") : 0;
 	}
-	edit = PS_NEW(w->pool, struct edit);
-	edit->box = *box;
-	if ((r = folder_get(w->store, box, &edit->folder)) < 0)
-		return r;
-	if ((r = edit_state(w, edit)) < 0 || (r = ps_keyword_table_load(w->txn, box->key, &edit->keywords)) < 0) {
-		folder_put(edit->folder);
-		return r;
-	}
-	edit->next = w->edits;
-	w->edits = edit;
-	*ret_edit = edit;
-	return 0;
+	r = folder_get(w->store, box, &folder);
+	return r < 0 ? r : add_edit(w, box, folder, ret_edit);
+}
+
+int write_edit_made(struct write *w, const struct ps_index_box *box, const char *lies)
+{
+	struct folder *folder;
+	struct edit *edit;
+	int r = folder_get_aside(w->store, box, lies, &folder);
+
+	return r < 0 ? r : add_edit(w, box, folder, &edit);
 }
 
 int write_edit(struct write *w, uint64_t key, struct edit **ret_edit)

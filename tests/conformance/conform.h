@@ -3,7 +3,8 @@
  * tests/conformance/conform.h - checks that a backend keeps the laws of postern/backend.h.
  *
  * A check is a function that runs in a process of its own, with a store that nobody has opened yet. It ends by
- * returning, by must(), which tells what was expected, or by skip(). `postern-conform --help` tells the rest.
+ * returning, by must(), which tells what was expected, or by skip(). With a table of rows it is one case for each. Its
+ * name says the law, or the sentence of backend.h, that a failure breaks. `postern-conform --help` tells the rest.
  */
 #ifndef TESTS_CONFORMANCE_CONFORM_H
 #define TESTS_CONFORMANCE_CONFORM_H
@@ -13,6 +14,9 @@
 #include <string.h>
 #include "postern/backend.h"
 
+/* Rows of tables leave out what they do not need. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 /* The backend under test, and where. */
 struct kit {
 	const struct ps_backend *ops;
@@ -21,15 +25,42 @@ struct kit {
 	const char *root;    /* of this check; does not exist yet */
 	const char *index;   /* below root, what may be deleted: a shell pattern; NULL: not told */
 	const char *small;   /* a folder on a file system that is soon full; NULL: there is none */
+	const char *outside; /* what other programs write, a row of outside.c; NULL: not told */
 	bool volatile_store; /* what is stored ends with the process */
-	unsigned seed, rounds;
+	bool thorough;
+	unsigned seed, rounds, steps;
+	size_t row;           /* of the check's rows */
 	struct ps_pool *pool; /* for results; never reset */
+
+	/* What kit_begin() opened, for checks that need no more. */
+	struct ps_store *store;
+	struct ps_mbox *inbox;
+};
+
+/* What a check cannot do without; it is skipped, with the reason, where that is missing. */
+enum need {
+	NEEDS_DISK = 1,     /* mail that outlives the process */
+	NEEDS_INDEX = 2,    /* --index */
+	NEEDS_SMALL = 4,    /* --small; the store is made there */
+	NEEDS_CALLS = 8,    /* that its system calls can be watched, calls.h; and NEEDS_DISK */
+	NEEDS_OUTSIDE = 16, /* --outside */
+};
+
+enum {
+	ROW_NAME = 200
 };
 
 struct check {
 	const char *name; /* says the law */
 	void (*run)(struct kit *kit);
+	unsigned needs;
+	/* A case for each row of a table, whose structs begin with a name; or, without a table, as `row_name` calls it. */
+	const void *table;
+	size_t row_count, row_size;
+	void (*row_name)(size_t row, char name[ROW_NAME]);
 };
+#define ROWS(rows)            .table = (rows), .row_count = PS_ARRAY_LEN(rows), .row_size = sizeof(rows)[0]
+#define ROWS_NAMED(count, fn) .row_count = (count), .row_name = (fn)
 
 struct group {
 	const char *name;
@@ -38,11 +69,11 @@ struct group {
 	size_t count;
 };
 
-#define GROUP(word, text, table) const struct group group_##word = {#word, text, table, PS_ARRAY_LEN(table)}
+#define GROUP(word, text, list) const struct group group_##word = {#word, text, list, PS_ARRAY_LEN(list)}
 
 extern const struct group group_uids, group_modseq, group_flags, group_vanished, group_append, group_copy,
-	group_mailboxes, group_reading, group_threads, group_reopen, group_processes, group_index, group_full,
-	group_crash, group_history, group_token, group_generation, group_identity;
+	group_mailboxes, group_names, group_reading, group_threads, group_reopen, group_processes, group_index,
+	group_full, group_crash, group_large, group_history, group_token, group_generation, group_identity;
 
 /* ---- verdicts ------------------------------------------------------------------------------ */
 
@@ -69,6 +100,11 @@ _Noreturn void skip(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 	} while (0)
 
 /* ---- stores and mailboxes ------------------------------------------------------------------ */
+
+/* Opens kit->store and kit->inbox; `n` messages as of kit_fill(), with UIDs 1 to n, are in it. */
+void kit_begin(struct kit *kit, unsigned n);
+void kit_again(struct kit *kit); /* closes both and opens them */
+void kit_end(struct kit *kit);
 
 struct ps_store *kit_open(struct kit *kit);
 void kit_close(struct kit *kit, struct ps_store *store);
@@ -109,7 +145,12 @@ struct ps_op_result kit_copy(struct kit *kit, struct ps_store *store, struct ps_
 			     struct ps_mbox *target, bool move);
 int kit_create(struct kit *kit, struct ps_store *store, const char *name);
 int kit_delete(struct kit *kit, struct ps_store *store, const char *name);
+int kit_subscribe(struct kit *kit, struct ps_store *store, const char *name, bool subscribed);
 int kit_rename(struct kit *kit, struct ps_store *store, const char *name, const char *new_name);
+
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define UIDS(a, b) ((struct ps_range){(a), (b)})
+#define ALL        UIDS(1, UINT32_MAX)
 
 /* ---- pictures ------------------------------------------------------------------------------ */
 
@@ -136,12 +177,17 @@ void kit_catch_up(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox,
 int kit_body(struct kit *kit, struct ps_mbox *mbox, uint32_t uid, struct ps_bytes *ret_octets);
 void kit_body_must_be(struct kit *kit, struct ps_mbox *mbox, uint32_t uid, struct ps_bytes octets);
 
+/* The first message; fails when there is none. */
+const struct ps_row *kit_first(struct kit *kit);
+uint64_t kit_highest(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox);
+
 /* All mailboxes, by name. */
 struct names {
 	struct ps_mailbox_info *infos;
 	size_t count;
 };
 struct names kit_list(struct kit *kit, struct ps_store *store);
+uint32_t kit_attributes(struct kit *kit, struct ps_store *store, const char *name); /* 0: not listed */
 const struct ps_mailbox_info *names_find(const struct names *names, const char *name);
 
 /* ---- chance -------------------------------------------------------------------------------- */

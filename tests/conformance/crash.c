@@ -268,8 +268,6 @@ static void killed(struct kit *kit)
 	static struct ledger ledger = {.next = 1};
 	struct ps_store *store;
 
-	if (kit->volatile_store)
-		skip("its mail ends with the process");
 	store = kit_open(kit);
 	must_ok(kit_create(kit, store, "Other"));
 	kit_close(kit, store);
@@ -279,6 +277,6 @@ static void killed(struct kit *kit)
 }
 
 static const struct check checks[] = {
-	{"after kill -9 what was acknowledged is there, and each batch is whole or absent", killed},
+	{"law 4: after kill -9 what was acknowledged is there, and each batch is whole or absent", killed, NEEDS_DISK},
 };
 GROUP(crash, "laws 1, 2 and 4: durable on return", checks);

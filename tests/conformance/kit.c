@@ -20,8 +20,8 @@ uint32_t pick(struct kit *kit, uint32_t below)
 static struct {
 	struct ps_store *store;
 	struct ps_mbox *mbox;
-} handles[4096];
-static size_t handle_count;
+} * handles;
+static size_t handle_count, handle_cap;
 
 struct ps_store *kit_open(struct kit *kit)
 {
@@ -43,6 +43,11 @@ void kit_close(struct kit *kit, struct ps_store *store)
 			handles[n++] = handles[i];
 	}
 	handle_count = n;
+	if (n == 0) {
+		free(handles);
+		handles = NULL;
+		handle_cap = 0;
+	}
 	kit->ops->close(store);
 }
 
@@ -50,11 +55,32 @@ struct ps_mbox *kit_mbox(struct kit *kit, struct ps_store *store, const char *na
 {
 	struct ps_mbox *mbox;
 
-	must(handle_count < PS_ARRAY_LEN(handles), "the check opens too many mailboxes");
 	must_ok(kit->ops->mailbox_open(store, name, &mbox));
+	if (handle_count == handle_cap) {
+		handle_cap = handle_cap ? handle_cap * 2 : 64;
+		handles = ps_realloc(handles, handle_cap * sizeof *handles);
+	}
 	handles[handle_count].store = store;
 	handles[handle_count++].mbox = mbox;
 	return mbox;
+}
+
+void kit_begin(struct kit *kit, unsigned n)
+{
+	kit->store = kit_open(kit);
+	kit->inbox = kit_mbox(kit, kit->store, "INBOX");
+	kit_fill(kit, kit->store, kit->inbox, n);
+}
+
+void kit_end(struct kit *kit)
+{
+	kit_close(kit, kit->store);
+}
+
+void kit_again(struct kit *kit)
+{
+	kit_end(kit);
+	kit_begin(kit, 0);
 }
 
 /* ---- changes ------------------------------------------------------------------------------- */
@@ -197,6 +223,13 @@ int kit_rename(struct kit *kit, struct ps_store *store, const char *name, const 
 	return kit_try(kit, store, &(struct ps_op){.kind = PS_OP_RENAME, .name = name, .new_name = new_name}, NULL);
 }
 
+int kit_subscribe(struct kit *kit, struct ps_store *store, const char *name, bool subscribed)
+{
+	struct ps_op op = {.kind = PS_OP_SUBSCRIBE, .name = name, .subscribed = subscribed};
+
+	return kit_try(kit, store, &op, NULL);
+}
+
 /* ---- bodies -------------------------------------------------------------------------------- */
 
 static struct ps_bytes read_pieces(struct kit *kit, const struct ps_body *body)
@@ -314,4 +347,12 @@ const struct ps_mailbox_info *names_find(const struct names *names, const char *
 		if (strcmp(names->infos[i].name, name) == 0)
 			return &names->infos[i];
 	return NULL;
+}
+
+uint32_t kit_attributes(struct kit *kit, struct ps_store *store, const char *name)
+{
+	struct names names = kit_list(kit, store);
+	const struct ps_mailbox_info *info = names_find(&names, name);
+
+	return info ? info->attributes : 0;
 }

@@ -91,6 +91,19 @@ const struct ps_row *picture_row(const struct picture *picture, uint32_t uid)
 	return NULL;
 }
 
+const struct ps_row *kit_first(struct kit *kit)
+{
+	struct picture p = kit_picture(kit, kit->store, kit->inbox);
+
+	must(p.count > 0, "INBOX is empty");
+	return &p.rows[0];
+}
+
+uint64_t kit_highest(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox)
+{
+	return kit_picture(kit, store, mbox).info.highest_modseq;
+}
+
 static int by_text(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);

@@ -131,9 +131,9 @@ static void nothing_to_sync(struct kit *kit)
 }
 
 static const struct check checks[] = {
-	{"a read sees one moment, and nobody waits for it", one_moment},
-	{"walks keep to their range and end when told", walks},
-	{"two handles of a mailbox show the same", several_handles},
-	{"a sync without news changes nothing", nothing_to_sync},
+	{"read_begin: a read sees one moment, and nobody waits for it", one_moment},
+	{"scan, list: walks keep to their range and end when told", walks},
+	{"mailbox_open: two handles of a mailbox show the same", several_handles},
+	{"sync: a sync without news changes nothing", nothing_to_sync},
 };
 GROUP(reading, "reading: one moment of the store, without hindering anybody", checks);

@@ -6,8 +6,6 @@
 #include <unistd.h>
 #include "tests/conformance/conform.h"
 
-#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
-
 /* Something of everything. */
 static void furnish(struct kit *kit, struct ps_store *store)
 {
@@ -100,7 +98,7 @@ static void all_is_there(struct kit *kit)
 }
 
 static const struct check reopen_checks[] = {
-	{"everything is there after reopening", all_is_there},
+	{"law 4: everything is there after reopening", all_is_there},
 };
 const struct group group_reopen = {"reopen", "law 4: what was said is stored", reopen_checks, 1};
 
@@ -135,8 +133,6 @@ static void without_index(struct kit *kit)
 	struct ps_store *store;
 	struct state before, after;
 
-	if (!kit->index)
-		skip("--index was not given");
 	store = kit_open(kit);
 	furnish(kit, store);
 	before = state_of(kit, store);
@@ -154,7 +150,7 @@ static void without_index(struct kit *kit)
 }
 
 static const struct check index_checks[] = {
-	{"without its index the store is what it was", without_index},
+	{"law 7: without its index the store is what it was", without_index, NEEDS_INDEX | NEEDS_DISK},
 };
 const struct group group_index = {"index", "law 7: the index is disposable", index_checks, 1};
 
@@ -192,8 +188,6 @@ static void full_disk(struct kit *kit)
 	struct ps_mbox *inbox;
 	unsigned n;
 
-	if (!kit->small)
-		skip("--small was not given");
 	memset(body, 'x', sizeof body);
 	store = kit_open(kit);
 	inbox = kit_mbox(kit, store, "INBOX");
@@ -217,6 +211,6 @@ static void full_disk(struct kit *kit)
 }
 
 static const struct check full_checks[] = {
-	{"a full disk refuses, loses nothing, and can be emptied", full_disk},
+	{"law 6: a full disk refuses, loses nothing, and can be emptied", full_disk, NEEDS_SMALL},
 };
 const struct group group_full = {"full", "law 6: a full disk refuses with a clear error", full_checks, 1};

@@ -168,7 +168,7 @@ static void staging_side_by_side(struct kit *kit)
 }
 
 static const struct check checks[] = {
-	{"readers beside writers see whole messages and whole states", readers_and_writers},
-	{"messages are staged side by side", staging_side_by_side},
+	{"law 5: readers beside writers see whole messages and whole states", readers_and_writers},
+	{"stage: messages are staged side by side", staging_side_by_side},
 };
 GROUP(threads, "law 5, within a process: no torn read", checks);

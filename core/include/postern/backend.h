@@ -147,8 +147,9 @@ enum ps_op_kind {
 	 * had for the name), mailbox_id (zero: a new one). Parents are not made: a backend must be able to
 	 * hold a mailbox whose parent does not exist. PS_E_EXISTS. */
 	PS_OP_CREATE,
-	/* name, new_name: this one mailbox only; core adds a row per mailbox below it. INBOX: its messages
-	 * move to the new mailbox and INBOX stays, RFC 9051 section 6.3.6 (core does it by CREATE and MOVE). */
+	/* name, new_name: this one mailbox; core adds a row per mailbox below it, to the same batch, and never renames one to
+	 * below itself. INBOX: its messages move to the new mailbox and INBOX stays, RFC 9051 section 6.3.6 (core does it by
+	 * CREATE and MOVE). */
 	PS_OP_RENAME,
 	PS_OP_DELETE, /* name: the mailbox and its messages; those below it stay. PS_E_NOTFOUND. */
 	/* name, subscribed: the name need not exist (RFC 9051 section 6.3.7). A subscription is of the name: renaming
