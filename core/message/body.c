@@ -17,8 +17,9 @@ struct ps_body_stream {
 	uint64_t skip;    /* wire octets to pass over */
 	uint64_t left;    /* wire octets to give */
 	bool convert;     /* bare LFs are to be found */
-	bool cr;          /* the last raw octet was CR */
-	size_t piece;     /* of raw octets, at most */
+	bool keep_nul;
+	bool cr;       /* the last raw octet was CR */
+	size_t piece;  /* of raw octets, at most */
 	uint8_t *room; /* for two pieces: what is read from a file goes into the second half; NULL: none was needed */
 	struct ps_span span;
 	uint64_t from;
@@ -84,7 +85,7 @@ static struct ps_bytes without_nul(struct ps_body_stream *r, struct ps_bytes wir
 {
 	uint8_t *ours, *nul;
 
-	if (!memchr(wire.ptr, 0, wire.len))
+	if (r->keep_nul || !memchr(wire.ptr, 0, wire.len))
 		return wire;
 	ours = room(r);
 	if (wire.ptr < ours || wire.ptr >= ours + 2 * r->piece)
@@ -213,6 +214,11 @@ void ps_body_stream_destroy(struct ps_body_stream *r)
 		return;
 	free(r->room);
 	free(r);
+}
+
+void ps_body_stream_keep_nul(struct ps_body_stream *r)
+{
+	r->keep_nul = true;
 }
 
 int ps_body_stream_next(struct ps_body_stream *r, struct ps_bytes *ret_octets)

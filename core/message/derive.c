@@ -11,53 +11,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "core/message/cache.h"
+#include "core/message/derive.h"
 #include "core/message/param.h"
 #include "core/message/preview.h"
-#include "core/message/tree.h"
 
 enum {
-	BOUNDARY_MAX = 1000,          /* RFC 2046 allows 70 */
-	PROBE_MAX = BOUNDARY_MAX + 8, /* with "--" on both sides, and to spare */
 	PIECE = 128 * 1024,
-};
-
-enum line_state {
-	LINE_START,
-	LINE_PROBE, /* may be a delimiter: kept until that is known */
-	LINE_REST,
-	LINE_DELIMITER, /* the rest of one */
-};
-
-struct boundary {
-	uint32_t entity;
-	size_t at, len; /* in boundary_text */
-};
-
-struct ps_derive {
-	struct tree tree;
-	struct header header;
-	struct cache_head known; /* what the cache's head gets from here */
-	struct preview *preview;
-	uint32_t previewed; /* the entity that the preview is reading; 0 is the message, too */
-	struct ps_buf boundary_text;
-	struct boundary boundaries[TREE_DEPTH_MAX]; /* of the open multiparts, outermost first */
-	unsigned boundary_count;
-	unsigned depth; /* of the open entity, in multiparts and messages */
-	uint32_t open;  /* the innermost open entity; those round it are open too */
-	bool in_header;
-	bool full; /* no more entities: delimiters are no longer heeded */
-
-	enum line_state state;
-	struct mark at;     /* what was taken so far */
-	struct mark line;   /* where the line being probed starts */
-	struct mark before; /* the same without the line end ahead of it, which belongs to a
-			       delimiter */
-	bool last_bare;     /* the last line ended without CR */
-	bool cr;            /* the last octet taken was a CR of the line in progress */
-	bool part_ahead;    /* behind the delimiter a part starts */
-	struct ps_buf probe;
-	struct ps_buf cache;
 };
 
 /* The header ahead is that of a new entity below the open one. */
@@ -195,6 +154,8 @@ static void header_done(struct ps_derive *d, struct mark body)
 	d->boundary_text.limit = at + BOUNDARY_MAX;
 	entity_describe(tree, entity, &d->header, in_digest,
 			d->depth == TREE_DEPTH_MAX || tree->count == TREE_PARTS_MAX, &d->boundary_text);
+	d->described = d->open;
+	d->headers++;
 	if (d->open == 0)
 		take_root_header(d);
 	if (entity->kind == ENTITY_LEAF) {
@@ -309,6 +270,7 @@ static void probe_done(struct ps_derive *d, struct ps_bytes line)
 	close_below(d, b->entity);
 	pop_boundaries(d, (unsigned)found + !closing);
 	d->part_ahead = !closing;
+	d->delimiter = true;
 	d->state = LINE_DELIMITER;
 }
 
@@ -425,6 +387,7 @@ static void take_body(struct ps_derive *d, struct ps_bytes *in)
 static void take_start(struct ps_derive *d, const struct ps_bytes *in)
 {
 	d->cr = false;
+	d->delimiter = false;
 	d->state = LINE_REST;
 	if (in->ptr[0] != '-' || d->boundary_count == 0 || d->full)
 		return;

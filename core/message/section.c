@@ -91,6 +91,16 @@ int ps_cache_section(const struct ps_cache *cache, const uint32_t *part, size_t 
 	return 0;
 }
 
+int ps_cache_encoding(const struct ps_cache *cache, const uint32_t *part, size_t depth, struct ps_bytes *ret_encoding)
+{
+	struct place place;
+
+	if (find_place(cache, part, depth, &place) < 0)
+		return ps_fail(PS_E_NOTFOUND, "the message has no such part");
+	*ret_encoding = depth && place.entity.kind == ENTITY_LEAF ? place.entity.encoding : ps_bytes("", 0);
+	return 0;
+}
+
 /* ---- leaves -------------------------------------------------------------------------------- */
 
 struct leaves {

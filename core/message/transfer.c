@@ -106,6 +106,13 @@ static void quoted_plain(struct transfer *t, uint8_t c, struct ps_buf *out)
 	ps_buf_char(out, (char)c);
 }
 
+/* Blanks ahead of '=' are not at the end of a line, even if one ends right behind it. */
+static void quoted_soft_end(struct transfer *t, struct ps_buf *out)
+{
+	t->held_len = 0;
+	quoted_blanks(t, out);
+}
+
 /* Behind '=': two digits, or a line end (blanks may be ahead of it), which both go. Anything else stays as it is. */
 static bool quoted_held(struct transfer *t, uint8_t c, struct ps_buf *out)
 {
@@ -116,7 +123,7 @@ static bool quoted_held(struct transfer *t, uint8_t c, struct ps_buf *out)
 		return true;
 	}
 	if (t->held_len == 1 && c == '\n') {
-		t->held_len = 0;
+		quoted_soft_end(t, out);
 		return true;
 	}
 	if (hex_value(first) >= 0 && hex_value(c) >= 0) {
@@ -130,7 +137,7 @@ static bool quoted_held(struct transfer *t, uint8_t c, struct ps_buf *out)
 		return true;
 	}
 	if (first && hex_value(first) < 0 && c == '\n') {
-		t->held_len = 0;
+		quoted_soft_end(t, out);
 		return true;
 	}
 	return false;

@@ -17,6 +17,7 @@ enum {
 struct message {
 	struct ps_staged *staged;
 	struct ps_derive *derive;
+	struct ps_unbinary *unbinary; /* NULL: there is no need */
 	uint64_t octets;
 	bool after_cr, unlimited;
 };
@@ -53,6 +54,7 @@ static void message_drop(struct ps_append *append)
 {
 	append->user->ops->stage_drop(append->message.staged);
 	ps_derive_destroy(append->message.derive);
+	ps_unbinary_destroy(append->message.unbinary);
 	append->message = (struct message){0};
 }
 
@@ -75,31 +77,6 @@ static const char *const *copy_keywords(struct ps_pool *pool, const char *const 
 	for (size_t i = 0; i < n; i++)
 		copy[i] = ps_pool_strdup(pool, keywords[i]);
 	return copy;
-}
-
-int ps_append_begin(struct ps_append *append, const struct ps_append_message *message)
-{
-	struct ps_op *op;
-	int r;
-
-	if (append->failed)
-		return append->failed;
-	if (!message->is_copy && append->user->message_limit && message->size_hint > append->user->message_limit)
-		return failed(append,
-			      ps_fail(PS_E_LIMIT, "a message of %llu octets", (unsigned long long)message->size_hint));
-	append->ops = ps_pool_grow(append->pool, append->ops, append->count, &append->cap, sizeof *append->ops);
-	op = &append->ops[append->count];
-	*op = (struct ps_op){
-		.kind = PS_OP_APPEND,
-		.mbox = append->mailbox->mbox,
-		.flags = message->flags & PS_FLAG_ALL,
-		.keywords = copy_keywords(append->pool, message->keywords),
-		.internal_date = message->internal_date == INT64_MIN ? time(NULL) : message->internal_date,
-		.email_id = message->copy_of,
-	};
-	append->message = (struct message){.derive = ps_derive_create(), .unlimited = message->is_copy};
-	r = append->user->ops->stage(append->user->store, message->size_hint, &append->message.staged);
-	return r < 0 ? failed(append, r) : 0;
 }
 
 static int put(struct ps_append *append, struct ps_bytes octets)
@@ -154,16 +131,14 @@ static int put_mended(struct ps_append *append, struct ps_bytes octets, bool aft
 	return put(append, ps_bytes(gathered, n));
 }
 
-int ps_append_write(struct ps_append *append, struct ps_bytes octets)
+/* Octets of text: line ends become CRLF. */
+static int put_text(void *arg, struct ps_bytes octets)
 {
+	struct ps_append *append = arg;
 	struct message *m = &append->message;
 	size_t whole;
 	int r;
 
-	if (append->failed)
-		return append->failed;
-	if (!m->staged)
-		return ps_fail(PS_E_INVALID, "append: no message was begun");
 	if (octets.len == 0)
 		return 0;
 	whole = find_bare_lf(octets, m->after_cr);
@@ -171,6 +146,48 @@ int ps_append_write(struct ps_append *append, struct ps_bytes octets)
 	if (r == 0 && whole < octets.len)
 		r = put_mended(append, ps_bytes_skip(octets, whole), false);
 	m->after_cr = octets.ptr[octets.len - 1] == '\r';
+	return r;
+}
+
+int ps_append_begin(struct ps_append *append, const struct ps_append_message *message)
+{
+	struct ps_op *op;
+	int r;
+
+	if (append->failed)
+		return append->failed;
+	if (!message->is_copy && append->user->message_limit && message->size_hint > append->user->message_limit)
+		return failed(append,
+			      ps_fail(PS_E_LIMIT, "a message of %llu octets", (unsigned long long)message->size_hint));
+	append->ops = ps_pool_grow(append->pool, append->ops, append->count, &append->cap, sizeof *append->ops);
+	op = &append->ops[append->count];
+	*op = (struct ps_op){
+		.kind = PS_OP_APPEND,
+		.mbox = append->mailbox->mbox,
+		.flags = message->flags & PS_FLAG_ALL,
+		.keywords = copy_keywords(append->pool, message->keywords),
+		.internal_date = message->internal_date == INT64_MIN ? time(NULL) : message->internal_date,
+		.email_id = message->copy_of,
+	};
+	append->message = (struct message){
+		.derive = ps_derive_create(),
+		.unbinary = message->binary ? ps_unbinary_create(put_text, append) : NULL,
+		.unlimited = message->is_copy,
+	};
+	r = append->user->ops->stage(append->user->store, message->size_hint, &append->message.staged);
+	return r < 0 ? failed(append, r) : 0;
+}
+
+int ps_append_write(struct ps_append *append, struct ps_bytes octets)
+{
+	struct message *m = &append->message;
+	int r;
+
+	if (append->failed)
+		return append->failed;
+	if (!m->staged)
+		return ps_fail(PS_E_INVALID, "append: no message was begun");
+	r = m->unbinary ? ps_unbinary_feed(m->unbinary, octets) : put_text(append, octets);
 	return r < 0 ? failed(append, r) : 0;
 }
 
@@ -185,7 +202,8 @@ int ps_append_end(struct ps_append *append)
 		return append->failed;
 	if (!m->staged)
 		return ps_fail(PS_E_INVALID, "append: no message was begun");
-	if ((r = append->user->ops->stage_finish(m->staged)) < 0)
+	if ((m->unbinary && (r = ps_unbinary_finish(m->unbinary)) < 0) ||
+	    (r = append->user->ops->stage_finish(m->staged)) < 0)
 		return failed(append, r);
 	op = &append->ops[append->count];
 	ps_derive_finish(m->derive, &op->size, &cache);

@@ -89,6 +89,7 @@ static int begin_message(struct imap_cmd *cmd, const struct request *request, co
 		.keywords = request->flags.keywords,
 		.internal_date = request->date,
 		.size_hint = literal->octets,
+		.binary = literal->binary,
 	};
 	int r;
 

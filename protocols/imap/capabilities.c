@@ -59,6 +59,7 @@ static const struct {
 	{"MULTIAPPEND", AFTER_LOGIN, NULL},           /* RFC 3502 */
 	{"REPLACE", AFTER_LOGIN, NULL},               /* RFC 8508 */
 	{"PREVIEW", AFTER_LOGIN, NULL},               /* RFC 8970 */
+	{"BINARY", AFTER_LOGIN, NULL},                /* RFC 3516 */
 	{"UTF8=ACCEPT", AFTER_LOGIN, NULL},           /* RFC 9755 */
 	{"OBJECTID", AFTER_LOGIN, NULL},              /* RFC 8474 */
 	{"SAVEDATE", AFTER_LOGIN, NULL},              /* RFC 8514 */

@@ -17,6 +17,7 @@ struct fetch {
 	bool in_message;                  /* its sections are being sent */
 	bool first;                       /* nothing but sections is in its response */
 	bool gone;                        /* of some messages, only what is in memory was there to tell */
+	bool unknown_encoding;            /* of some, a part cannot be decoded */
 	int err;                          /* what else hindered one */
 	uint32_t seen_until;              /* up to this UID, \Seen is set already */
 	struct ps_range seen[SEEN_BATCH]; /* what got it last, one message each */
@@ -224,8 +225,9 @@ static void prepare(struct imap_cmd *cmd, uint32_t uid, unsigned *items, struct 
 	if (r == 0)
 		return;
 	*items &= ~(unsigned)IMAP_FETCH_CACHED;
-	if (r == PS_E_GONE) {
-		fetch->gone = true;
+	if (r == PS_E_GONE || r == PS_E_UNSUPPORTED) {
+		fetch->gone |= r == PS_E_GONE;
+		fetch->unknown_encoding |= r == PS_E_UNSUPPORTED;
 		return;
 	}
 	ps_logf(PS_LOG_ERROR, "fetch_failed", ps_session_sid(cmd->imap->session), "uid %u: %s: %s", uid, ps_err_name(r),
@@ -283,6 +285,8 @@ static enum imap_next answer(struct imap_cmd *cmd)
 
 	if (fetch->err)
 		return imap_no_err(cmd, fetch->err);
+	if (fetch->unknown_encoding)
+		return imap_no(cmd, "UNKNOWN-CTE", "Some of the parts have a transfer encoding that is not known here");
 	if (fetch->gone)
 		return imap_no(cmd, "EXPUNGEISSUED", "Some of the messages no longer exist");
 	return imap_ok(cmd, "FETCH completed");

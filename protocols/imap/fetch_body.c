@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "postern/error.h"
+#include "protocols/imap/fetch_binary.h"
 #include "protocols/imap/fetch_body.h"
 
 enum {
@@ -14,6 +15,8 @@ struct imap_found {
 		FOUND_TEXT,
 		FOUND_SPAN,
 		FOUND_FILE,
+		FOUND_SIZE,
+		FOUND_DECODED, /* `span` is what is to be decoded; its encoding is at `offset` */
 	} where;
 	struct ps_span span;     /* of the message */
 	size_t offset, length;   /* of sections->text */
@@ -33,6 +36,8 @@ void imap_sections_leave(struct imap_sections *sections)
 {
 	ps_body_stream_destroy(sections->stream);
 	sections->stream = NULL;
+	imap_binary_destroy(sections->binary);
+	sections->binary = NULL;
 	sections->at = NULL;
 	if (sections->view)
 		ps_view_body_close(sections->view, &sections->body);
@@ -120,6 +125,30 @@ static int find_fields(struct imap_sections *sections, const struct imap_section
 	return r;
 }
 
+/* Most parts need no decoding: 0, what is sent is what lies there. */
+static int find_encoding(struct imap_sections *sections, const struct imap_section *section, struct imap_found *found,
+			 const struct ps_cache *cache)
+{
+	struct ps_bytes encoding;
+	int r = ps_cache_encoding(cache, section->part, section->depth, &encoding);
+
+	if (r < 0)
+		return r;
+	if (!imap_binary_knows(encoding))
+		return ps_fail(PS_E_UNSUPPORTED, "an unknown transfer encoding");
+	if (!imap_binary_decodes(encoding) && section->size_only) {
+		found->where = FOUND_SIZE;
+		return 1;
+	}
+	if (!imap_binary_decodes(encoding) && !ps_cache_has_nul(cache))
+		return 0;
+	found->where = FOUND_DECODED;
+	found->offset = sections->text.len;
+	ps_buf_bytes(&sections->text, encoding);
+	ps_buf_char(&sections->text, '\0');
+	return 1;
+}
+
 static int find_section(struct imap_sections *sections, const struct imap_section *section, struct imap_found *found,
 			const struct ps_cache *cache, struct ps_view *view, uint32_t uid)
 {
@@ -133,6 +162,8 @@ static int find_section(struct imap_sections *sections, const struct imap_sectio
 		return r;
 	if (section->fields)
 		return find_fields(sections, section, found, cache, view, uid);
+	if (section->decoded && (r = find_encoding(sections, section, found, cache)) != 0)
+		return r < 0 ? r : open_body(sections, view, uid);
 	found->where = FOUND_SPAN;
 	clip(section, found->span.length, &found->from, &found->size);
 	if ((r = open_body(sections, view, uid)) < 0)
@@ -179,7 +210,15 @@ static int start_section(struct imap_sections *sections, struct imap_cmd *cmd)
 
 	ps_buf_bytes(out, section->label);
 	switch (found->where) {
-	case FOUND_NOTHING: ps_buf_str(out, " NIL"); break;
+	case FOUND_NOTHING: ps_buf_str(out, section->size_only ? " 0" : " NIL"); break;
+	case FOUND_SIZE:
+		ps_buf_char(out, ' ');
+		ps_buf_u64(out, found->span.length);
+		break;
+	case FOUND_DECODED:
+		sections->binary = imap_binary_create(&sections->body, &found->span,
+						      (const char *)sections->text.ptr + found->offset, section);
+		break;
 	case FOUND_TEXT:
 		clip(section, found->length, &from, &length);
 		put_literal_start(out, length);
@@ -217,15 +256,19 @@ int imap_sections_send(struct imap_sections *sections, struct imap_cmd *cmd, boo
 	while (sections->at) {
 		int r = 0;
 
-		if (!sections->stream) {
+		if (!sections->stream && !sections->binary) {
 			if (!first || sections->at != sections->wanted)
 				ps_buf_char(imap_output(cmd->imap), ' ');
 			r = start_section(sections, cmd);
 		}
 		if (r == 0)
-			r = sections->stream ? send_stream(sections, cmd) : 1;
+			r = sections->binary   ? imap_binary_send(sections->binary, cmd)
+			    : sections->stream ? send_stream(sections, cmd)
+					       : 1;
 		if (r <= 0)
 			return r;
+		imap_binary_destroy(sections->binary);
+		sections->binary = NULL;
 		sections->at = sections->at->next;
 		sections->at_found++;
 	}

@@ -8,6 +8,7 @@
 #include "protocols/imap/fetch_parse.h"
 #include "protocols/imap/imap.h"
 
+struct imap_binary;
 struct imap_found;
 
 /* Belongs to a FETCH; holds one message at a time. */
@@ -21,11 +22,13 @@ struct imap_sections {
 	const struct imap_section *at;
 	struct imap_found *at_found;
 	struct ps_body_stream *stream;
+	struct imap_binary *binary; /* in place of a stream */
 };
 
 void imap_sections_init(struct imap_sections *sections, const struct imap_section *wanted, struct ps_pool *pool);
 void imap_sections_finish(struct imap_sections *sections);
-/* Finds the sections of a message, and opens its body if it is needed. PS_E_GONE: it was expunged. */
+/* Finds the sections of a message, and opens its body if it is needed. PS_E_GONE: it was expunged; PS_E_UNSUPPORTED: a part
+ * that is to be decoded has an encoding that is not known. */
 int imap_sections_find(struct imap_sections *sections, struct ps_view *view, uint32_t uid,
 		       const struct ps_cache *cache);
 /* Sends what was found, each with a blank before it unless it is the first item of its response. 1: all is sent;

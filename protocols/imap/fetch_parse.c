@@ -172,7 +172,7 @@ static void make_label(struct parser *p, struct imap_section *section)
 {
 	struct ps_buf label = {0};
 
-	ps_buf_str(&label, "BODY[");
+	ps_buf_str(&label, section->size_only ? "BINARY.SIZE[" : section->decoded ? "BINARY[" : "BODY[");
 	for (size_t i = 0; i < section->depth; i++) {
 		if (i > 0)
 			ps_buf_char(&label, '.');
@@ -213,6 +213,28 @@ static int parse_section(struct parser *p, bool peek)
 	if (!imap_args_take(p->args, ']'))
 		return bad("a section does not end");
 	if ((r = parse_partial(p, section)) < 0)
+		return r;
+	make_label(p, section);
+	note_seen(p, section);
+	return 0;
+}
+
+/* What follows "BINARY", RFC 3516: only part numbers. */
+static int parse_binary(struct parser *p, bool peek, bool size_only)
+{
+	struct imap_section *section = add_section(p);
+	int r;
+
+	imap_args_take(p->args, '[');
+	section->decoded = true;
+	section->size_only = size_only;
+	section->peek = peek;
+	section->what = PS_SECTION_ALL;
+	if ((r = parse_part(p, section)) < 0)
+		return r;
+	if (!imap_args_take(p->args, ']'))
+		return bad("a section of BINARY is a part number");
+	if (!size_only && (r = parse_partial(p, section)) < 0)
 		return r;
 	make_label(p, section);
 	note_seen(p, section);
@@ -278,6 +300,12 @@ static int parse_item(struct parser *p, bool listed)
 		return parse_section(p, false);
 	if (take_before_bracket(p->args, "BODY.PEEK"))
 		return parse_section(p, true);
+	if (take_before_bracket(p->args, "BINARY"))
+		return parse_binary(p, false, false);
+	if (take_before_bracket(p->args, "BINARY.PEEK"))
+		return parse_binary(p, true, false);
+	if (take_before_bracket(p->args, "BINARY.SIZE"))
+		return parse_binary(p, true, true);
 	for (size_t i = 0; i < PS_ARRAY_LEN(names); i++) {
 		if ((names[i].alone && listed) || !imap_args_take_word(p->args, names[i].name))
 			continue;

@@ -34,6 +34,8 @@ enum {
 /* BODY[...], RFC822 and their like. */
 struct imap_section {
 	struct imap_section *next;
+	bool decoded;   /* BINARY, RFC 3516 */
+	bool size_only; /* BINARY.SIZE; with `decoded` */
 	const uint32_t *part;
 	size_t depth;
 	enum ps_section what;

@@ -11,6 +11,7 @@ ranges; and held against the octets of the whole and the sizes of BODYSTRUCTURE.
 """
 
 import argparse
+import binascii
 import collections
 import concurrent.futures
 import hashlib
@@ -180,7 +181,54 @@ def check_sections(client, name, found):
         ensure(mime + body in whole, "%s: part %s and its header are not in the whole", name, dotted)
         bodies[dotted] = body
     check_ranges(client, name, uid, bodies)
+    check_binary(client, name, uid, {".".join(map(str, number)): fields[5].lower() for number, kind, fields in known
+                                     if kind == "leaf" and fields[5].lower() in DECODED}, bodies)
     return len(asked)
+
+
+def decode_base64(body):
+    return binascii.a2b_base64(body.replace(b"\r\n", b""), strict_mode=True)
+
+
+def decode_quoted(body):
+    if re.search(rb"=(?![0-9A-Fa-f]{2}|\r\n)|[ \t]\r\n|[ \t]$", body):
+        raise ValueError("not as it should be")
+    return re.sub(rb"=\r\n|=(..)", lambda match: bytes.fromhex(match.group(1).decode()) if match.group(1) else b"", body)
+
+
+DECODED = {"base64": decode_base64, "quoted-printable": decode_quoted, "7bit": bytes, "8bit": bytes, "binary": bytes}
+
+
+def parse_binary(text, at):
+    """A literal8, and then it has NUL; or a string, which has none."""
+    match = re.compile(r"~\{(\d+)\}\r\n").match(text, at)
+    if not match:
+        value, at = corpus_test.parse(text, at)
+        return value.encode("latin-1"), at
+    end = match.end() + int(match.group(1))
+    ensure("\0" in text[match.end():end], "a literal8 without NUL")
+    return text[match.end():end].encode("latin-1"), end
+
+
+def check_binary(client, name, uid, encodings, bodies):
+    """BINARY (RFC 3516) is what decoding gives where nothing is wrong with the encoding; and has the size it says everywhere."""
+    if not encodings:
+        return
+    response = next(line for line in client.ok("UID FETCH %d (%s)" % (uid, " ".join(
+        "BINARY.SIZE[%s] BINARY.PEEK[%s]" % (section, section) for section in encodings))) if b"BINARY" in line)
+    text = response.decode("latin-1")
+    at = text.index("(") + 1
+    for section, encoding in encodings.items():
+        at = text.index("BINARY.SIZE[%s] " % section, at)
+        size, at = corpus_test.parse(text, text.index(" ", at) + 1)
+        at = text.index("BINARY[%s] " % section, at)
+        value, at = parse_binary(text, text.index(" ", at) + 1)
+        ensure(len(value) == size, "%s: BINARY.SIZE[%s] is %d, BINARY has %d", name, section, size, len(value))
+        try:
+            ensure(value.replace(b"\0", b"\x80") == DECODED[encoding](bodies[section]).replace(b"\0", b"\x80"),
+                   "%s: BINARY[%s]", name, section)
+        except ValueError:
+            pass
 
 
 def check_ranges(client, name, uid, bodies):

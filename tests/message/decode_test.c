@@ -89,6 +89,7 @@ static const struct {
 	{"Quoted-Printable", NULL, "a=3Db=3d=C3=A9", "a=b=\xc3\xa9"},
 	{"quoted-printable", NULL, "soft=\r\n break=\n and= \t\r\nblanks", "soft break andblanks"},
 	{"quoted-printable", NULL, "blanks \t \r\nat the end ", "blanks\r\nat the end"},
+	{"quoted-printable", NULL, "kept =\r\n\r\nkept \t=\nkept = \r\n\r\n", "kept \r\nkept \tkept \r\n"},
 	{"quoted-printable", NULL, "=3G =G3 == =\rx =", "=3G =G3 == =\rx ="},
 	{"quoted-printable", "iso-8859-1", "=E9=\r\n=E9", "\xc3\xa9\xc3\xa9"},
 };

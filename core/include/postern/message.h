@@ -57,6 +57,10 @@ enum ps_section {
 int ps_cache_section(const struct ps_cache *cache, const uint32_t *part, size_t depth, enum ps_section what,
 		     struct ps_span *ret_span);
 
+/* How a part is encoded, in lower case; empty for one that has parts itself, and for the whole message. Valid as long as the cache.
+ * PS_E_NOTFOUND. */
+int ps_cache_encoding(const struct ps_cache *cache, const uint32_t *part, size_t depth, struct ps_bytes *ret_encoding);
+
 /* What a leaf is, for BINARY, search and preview. Strings in the pool, lower case where case is not significant. */
 struct ps_part_info {
 	const char *type, *subtype; /* "text", "plain" */
@@ -114,6 +118,17 @@ void ps_decode_destroy(struct ps_decode *d);
 int ps_decode_feed(struct ps_decode *d, struct ps_bytes in, struct ps_buf *out);
 int ps_decode_finish(struct ps_decode *d, struct ps_buf *out);
 
+/*
+ * BINARYMIME (RFC 3030) made into what every program can keep and send: leaves whose Content-Transfer-Encoding is "binary"
+ * become base64, and multiparts and messages round them 8bit. All else passes as it is. A header is held until it is whole, up to
+ * 1 MiB; what is in a part with a longer one passes as it is, too. What `write` returns, if not 0, is passed on.
+ */
+struct ps_unbinary;
+struct ps_unbinary *ps_unbinary_create(int (*write)(void *arg, struct ps_bytes octets), void *arg);
+void ps_unbinary_destroy(struct ps_unbinary *u); /* destroy(NULL) does nothing */
+int ps_unbinary_feed(struct ps_unbinary *u, struct ps_bytes in);
+int ps_unbinary_finish(struct ps_unbinary *u);
+
 /* i;unicode-casemap (RFC 5051): appends the folded form of UTF-8 text. */
 int ps_casefold(struct ps_bytes utf8, struct ps_buf *out);
 /* Converts text in `charset` to UTF-8; PS_E_UNSUPPORTED for a charset unknown to iconv, PS_E_SYNTAX for octets it
@@ -144,6 +159,8 @@ bool ps_body_lies_as_sent(const struct ps_body *body, const struct ps_cache *cac
 struct ps_body_stream;
 struct ps_body_stream *ps_body_stream_create(const struct ps_body *body, const struct ps_span *span, uint64_t from,
 					     uint64_t len);
+/* From now on NUL octets come as they are: for those who have a way to send them. */
+void ps_body_stream_keep_nul(struct ps_body_stream *stream);
 int ps_body_stream_next(struct ps_body_stream *stream, struct ps_bytes *ret_octets);
 void ps_body_stream_destroy(struct ps_body_stream *stream); /* destroy(NULL) does nothing */
 

@@ -170,6 +170,7 @@ struct ps_append_message {
 	uint32_t flags;
 	const char *const *keywords;
 	int64_t internal_date; /* INT64_MIN: now */
+	bool binary;           /* it may be BINARYMIME: what ps_unbinary does is done to it */
 	uint64_t size_hint;
 	bool is_copy;         /* of a message that was accepted once: no limit to its size, and */
 	struct ps_id copy_of; /* its email_id */
