@@ -253,15 +253,15 @@ int imap_args_number(struct imap_args *args, uint32_t *ret_number)
 	return 0;
 }
 
-int imap_args_modseq(struct imap_args *args, uint64_t *ret_modseq)
+int imap_args_number64(struct imap_args *args, uint64_t *ret_number)
 {
 	struct ps_bytes text = digits(args);
-	uint64_t modseq;
+	uint64_t number;
 
-	if (ps_bytes_u64(text, &modseq) < 0 || modseq > INT64_MAX)
-		return bad("a mod-sequence is missing or too large");
+	if (ps_bytes_u64(text, &number) < 0 || number > INT64_MAX)
+		return bad("a number is missing or too large");
 	args->at += text.len;
-	*ret_modseq = modseq;
+	*ret_number = number;
 	return 0;
 }
 

@@ -40,7 +40,8 @@ int imap_args_nstring(struct imap_args *args, struct ps_pool *pool, struct ps_by
 /* list-mailbox: as astring, with wildcards in the atom. */
 int imap_args_pattern(struct imap_args *args, struct ps_pool *pool, struct ps_bytes *ret_pattern);
 int imap_args_number(struct imap_args *args, uint32_t *ret_number);
-int imap_args_modseq(struct imap_args *args, uint64_t *ret_modseq); /* mod-sequence-valzer: up to 2^63 - 1 */
+/* RFC 9051 section 9, and mod-sequence-valzer of RFC 7162: up to 2^63 - 1. */
+int imap_args_number64(struct imap_args *args, uint64_t *ret_number);
 /* The characters that a sequence-set can have; what they mean is seen by ps_set_parse(). Or "$", RFC 5182. */
 int imap_args_set(struct imap_args *args, struct ps_bytes *ret_set);
 

@@ -39,6 +39,7 @@ static const struct {
 	bool (*offered)(const struct imap *imap); /* NULL: yes */
 } capabilities[] = {
 	{"IMAP4rev1", ALWAYS, NULL},
+	{"IMAP4rev2", ALWAYS, NULL},        /* RFC 9051: by ENABLE */
 	{"LITERAL+", ALWAYS, literal_plus}, /* RFC 7888: never both */
 	{"LITERAL-", ALWAYS, literal_minus},
 	{"SASL-IR", BEFORE_LOGIN, NULL}, /* RFC 4959 */
@@ -88,6 +89,7 @@ static const struct {
 	{"CONDSTORE", IMAP_CONDSTORE},
 	{"QRESYNC", IMAP_QRESYNC | IMAP_CONDSTORE},
 	{"UTF8=ACCEPT", IMAP_UTF8},
+	{"IMAP4rev2", IMAP_REV2},
 	{NULL, 0},
 };
 
@@ -129,7 +131,7 @@ const char *imap_enable(struct imap *imap, struct ps_bytes name)
 	for (size_t i = 0; extensions[i].name; i++) {
 		if (ps_bytes_caseeq_str(name, extensions[i].name)) {
 			imap->enabled |= extensions[i].bit;
-			imap->names.utf8 = imap->enabled & IMAP_UTF8;
+			imap->names.utf8 = imap->enabled & (IMAP_UTF8 | IMAP_REV2);
 			return extensions[i].name;
 		}
 	}

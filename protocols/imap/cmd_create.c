@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "postern/error.h"
 #include "protocols/imap/commands.h"
+#include "protocols/imap/list.h"
 #include "protocols/imap/object_id.h"
 #include "protocols/imap/special_use.h"
 
@@ -22,13 +23,15 @@ static int parse_parameters(struct imap_args *args, uint32_t *special_use)
 	return r;
 }
 
-/* The mailbox is made, whether or not its id can be told. */
+/* The mailbox is made, whether or not its name and id can be told. */
 static enum imap_next answer(struct imap_cmd *cmd, const char *name)
 {
 	struct ps_mailbox_info info;
 	struct ps_buf id = {0};
 	const char *code;
 
+	if (cmd->denormalised)
+		imap_put_list_of(cmd, name);
 	if (ps_user_status(cmd->imap->user, name, &info) < 0)
 		return imap_ok(cmd, "CREATE completed");
 	imap_put_object_id(&id, IMAP_MAILBOX_ID, &info.id);

@@ -243,7 +243,7 @@ static void start_message(struct imap_cmd *cmd, uint32_t seq, const struct ps_ro
 	struct ps_cache cache;
 
 	if (got_seen(fetch, row->uid))
-		items |= IMAP_FETCH_FLAGS | (cmd->imap->enabled & IMAP_QRESYNC ? IMAP_FETCH_UID : 0);
+		items |= IMAP_FETCH_FLAGS | (cmd->imap->enabled & (IMAP_QRESYNC | IMAP_REV2) ? IMAP_FETCH_UID : 0);
 	if ((items & IMAP_FETCH_FLAGS) && (cmd->imap->enabled & IMAP_CONDSTORE))
 		items |= IMAP_FETCH_MODSEQ;
 	if ((items & IMAP_FETCH_CACHED) || fetch->what.sections)

@@ -67,9 +67,7 @@ static const char *attributes(struct imap_cmd *cmd, const struct imap_list_entry
 	bool subscribed = (request->select | request->returns) & IMAP_LIST_SUBSCRIBED;
 	const char *missing = request->extended ? "\\NonExistent " : "\\Noselect ";
 
-	return ps_pool_printf(cmd->pool, "%s%s%s", entry->attributes & PS_MBOX_EXISTS ? "" : missing,
-			      subscribed && (entry->attributes & PS_MBOX_SUBSCRIBED) ? "\\Subscribed " : "",
-			      entry->below & PS_MBOX_EXISTS ? "\\HasChildren" : "\\HasNoChildren");
+	return imap_list_attributes(cmd, entry, missing, subscribed);
 }
 
 static void put_child_info(struct imap_cmd *cmd)

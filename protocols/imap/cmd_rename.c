@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 #include "protocols/imap/commands.h"
+#include "protocols/imap/list.h"
 
 static bool is_below(const char *name, const char *parent)
 {
@@ -23,7 +24,11 @@ static enum imap_next cmd_rename(struct imap_cmd *cmd)
 	if (is_below(to, from) && strcmp(from, "INBOX") != 0)
 		return imap_no(cmd, "CANNOT", "A mailbox cannot move into itself");
 	r = ps_user_rename(cmd->imap->user, from, to);
-	return r < 0 ? imap_no_err(cmd, r) : imap_ok(cmd, "RENAME completed");
+	if (r < 0)
+		return imap_no_err(cmd, r);
+	if (cmd->denormalised)
+		imap_put_list_of(cmd, to);
+	return imap_ok(cmd, "RENAME completed");
 }
 
 const struct imap_command imap_cmd_rename = {

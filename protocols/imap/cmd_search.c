@@ -94,6 +94,9 @@ static int begin(struct imap_cmd *cmd)
 	}
 	search = PS_NEW(cmd->pool, struct search);
 	search->results = results;
+	/* RFC 9051 section 6.4.4: ESEARCH always. */
+	if (results.asked == 0 && (cmd->imap->enabled & IMAP_REV2))
+		search->results.asked = IMAP_RETURN_ALL;
 	search->results.tells_modseq = parser.modseq;
 	if (parser.modseq)
 		imap_enable_condstore(cmd);

@@ -36,7 +36,7 @@ static int parse_modifier(struct imap_args *args, struct request *request)
 	if (!imap_args_take(args, '('))
 		return 0;
 	if (!imap_args_take_word(args, "UNCHANGEDSINCE") || imap_args_space(args) < 0 ||
-	    imap_args_modseq(args, &request->unchanged_since) < 0 || !imap_args_take(args, ')'))
+	    imap_args_number64(args, &request->unchanged_since) < 0 || !imap_args_take(args, ')'))
 		return ps_fail(PS_E_SYNTAX, "STORE: no such modifier");
 	return imap_args_space(args);
 }

@@ -143,8 +143,8 @@ static int parse_partial(struct parser *p, struct imap_section *section)
 {
 	if (!imap_args_take(p->args, '<'))
 		return 0;
-	if (imap_args_number(p->args, &section->from) < 0 || !imap_args_take(p->args, '.') ||
-	    imap_args_number(p->args, &section->length) < 0 || section->length == 0 || !imap_args_take(p->args, '>'))
+	if (imap_args_number64(p->args, &section->from) < 0 || !imap_args_take(p->args, '.') ||
+	    imap_args_number64(p->args, &section->length) < 0 || section->length == 0 || !imap_args_take(p->args, '>'))
 		return bad("a partial range is not <offset.octets>");
 	section->partial = true;
 	return 0;
@@ -319,7 +319,7 @@ static int parse_item(struct parser *p, bool listed)
 
 static int parse_changed_since(struct parser *p)
 {
-	if (imap_args_space(p->args) < 0 || imap_args_modseq(p->args, &p->fetch->changed_since) < 0)
+	if (imap_args_space(p->args) < 0 || imap_args_number64(p->args, &p->fetch->changed_since) < 0)
 		return bad("CHANGEDSINCE takes a mod-sequence");
 	p->fetch->items |= IMAP_FETCH_MODSEQ;
 	return 0;

@@ -45,7 +45,7 @@ struct imap_section {
 	size_t name_count;
 	bool peek;
 	bool partial;
-	uint32_t from, length;
+	uint64_t from, length;
 	struct ps_bytes label; /* as it is answered: "BODY[HEADER]<0>" */
 };
 

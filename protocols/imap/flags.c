@@ -90,7 +90,7 @@ void imap_put_flags(const struct imap *imap, struct ps_buf *out, uint32_t system
 	for (size_t i = 0; i < PS_ARRAY_LEN(system_flags); i++)
 		if (system & system_flags[i].flag)
 			put_word(out, system_flags[i].name, &first);
-	if (recent)
+	if (recent && !(imap->enabled & IMAP_REV2))
 		put_word(out, "\\Recent", &first);
 	for (size_t i = 0; keywords && i < imap->mailbox.keyword_count; i++, keywords >>= 1)
 		if ((keywords & 1) && imap->mailbox.keywords[i][0])

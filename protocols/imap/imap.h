@@ -51,6 +51,7 @@ enum {
 	IMAP_CONDSTORE = 1, /* RFC 7162 */
 	IMAP_QRESYNC = 2,   /* with CONDSTORE, always */
 	IMAP_UTF8 = 4,      /* UTF8=ACCEPT, RFC 9755 */
+	IMAP_REV2 = 8,      /* IMAP4rev2, RFC 9051 */
 };
 
 struct imap_command {
@@ -68,7 +69,9 @@ struct imap_cmd {
 	struct imap *imap;
 	const struct imap_command *command; /* NULL: none is */
 	struct ps_bytes tag;
-	struct imap_args args; /* what follows the name */
+	struct imap_args args;    /* what follows the name */
+	struct ps_bytes supplied; /* the first mailbox name, as the client wrote it */
+	bool denormalised;        /* a mailbox name has another form than Net-Unicode; see imap_put_old_name() */
 	bool by_uid;
 	const struct imap_literal *literal; /* for those that stream: the literal that comes next; NULL: none does */
 	bool literal_taken;                 /* else it is dropped, where the client sends it without waiting */
@@ -179,6 +182,8 @@ enum imap_next imap_ok_expunged(struct imap_cmd *cmd, const char *text);
 /* A mailbox name: astring, translated. PS_E_SYNTAX, PS_E_INVALID. */
 int imap_mailbox_arg(struct imap_cmd *cmd, const char **ret_name);
 void imap_put_mailbox(struct imap *imap, struct ps_buf *out, const char *name);
+/* RFC 9051 section 6.3.9.7: behind a LIST response for a mailbox, what the client called it. */
+void imap_put_old_name(struct imap_cmd *cmd);
 /* A sequence-set as imap_args_set() gives it, or "$", as UIDs. PS_E_SYNTAX also for a number beyond the mailbox. */
 int imap_resolve(const struct imap *imap, struct ps_bytes text, bool by_uid, struct ps_pool *pool,
 		 struct ps_set *ret_uids);

@@ -116,3 +116,29 @@ void imap_put_list(struct imap_cmd *cmd, const char *response, const struct imap
 	ps_buf_str(out, "\" ");
 	imap_put_mailbox(cmd->imap, out, entry->name);
 }
+
+const char *imap_list_attributes(struct imap_cmd *cmd, const struct imap_list_entry *entry, const char *missing,
+				 bool subscribed)
+{
+	return ps_pool_printf(cmd->pool, "%s%s%s", entry->attributes & PS_MBOX_EXISTS ? "" : missing,
+			      subscribed && (entry->attributes & PS_MBOX_SUBSCRIBED) ? "\\Subscribed " : "",
+			      entry->below & PS_MBOX_EXISTS ? "\\HasChildren" : "\\HasNoChildren");
+}
+
+int imap_put_list_of(struct imap_cmd *cmd, const char *name)
+{
+	struct imap_list_entry alone = {.name = name}, *entry = &alone;
+	struct imap_list list;
+	int r = imap_list_read(cmd, PS_MBOX_EXISTS, &list);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < list.count; i++)
+		if (strcmp(list.entries[i].name, name) == 0)
+			entry = &list.entries[i];
+	imap_put_list(cmd, "LIST", entry, imap_list_attributes(cmd, entry, "\\NonExistent ", true));
+	if (cmd->denormalised)
+		imap_put_old_name(cmd);
+	ps_buf_str(imap_output(cmd->imap), "\r\n");
+	return 0;
+}

@@ -3,12 +3,41 @@
 #include "postern/error.h"
 #include "protocols/imap/imap.h"
 
+/* INBOX in small letters and a separator at the end are something else. */
+static bool is_denormalised(struct imap_cmd *cmd, struct ps_bytes wire, const char *name)
+{
+	struct ps_buf normal = {0};
+	bool differs;
+
+	imap_name_to_wire(&cmd->imap->names, name, &normal);
+	if (wire.len > 1 && wire.ptr[wire.len - 1] == (uint8_t)cmd->imap->names.separator)
+		wire.len--;
+	differs = strcmp(name, "INBOX") != 0 && !ps_bytes_eq(wire, ps_buf_view(&normal)) &&
+		  !ps_bytes_caseeq_str(wire, ps_buf_cstr(&normal));
+	ps_buf_finish(&normal);
+	return differs;
+}
+
 int imap_mailbox_arg(struct imap_cmd *cmd, const char **ret_name)
 {
 	struct ps_bytes wire;
 	int r = imap_args_astring(&cmd->args, cmd->pool, &wire);
 
-	return r < 0 ? r : imap_name_from_wire(&cmd->imap->names, wire, cmd->pool, ret_name);
+	if (r < 0 || (r = imap_name_from_wire(&cmd->imap->names, wire, cmd->pool, ret_name)) < 0)
+		return r;
+	if (!cmd->supplied.ptr)
+		cmd->supplied = wire;
+	cmd->denormalised |= (cmd->imap->enabled & IMAP_REV2) && is_denormalised(cmd, wire, *ret_name);
+	return 0;
+}
+
+void imap_put_old_name(struct imap_cmd *cmd)
+{
+	struct ps_buf *out = imap_output(cmd->imap);
+
+	ps_buf_str(out, " (\"OLDNAME\" (");
+	imap_put_text(cmd->imap, out, cmd->supplied);
+	ps_buf_str(out, "))");
 }
 
 void imap_put_mailbox(struct imap *imap, struct ps_buf *out, const char *name)

@@ -152,12 +152,7 @@ static int parse_day(struct imap_search_parser *p, struct ps_search_node *node)
 
 static int parse_number(struct imap_search_parser *p, struct ps_search_node *node)
 {
-	uint32_t number;
-
-	if (imap_args_number(p->args, &number) < 0)
-		return bad("a number is missing");
-	node->number = number;
-	return 0;
+	return imap_args_number64(p->args, &node->number) < 0 ? bad("a number is missing") : 0;
 }
 
 /* So many seconds before now, RFC 5032. */
@@ -203,7 +198,7 @@ static int parse_modseq(struct imap_search_parser *p, struct ps_search_node *nod
 			return bad("no such entry");
 	}
 	p->modseq = true;
-	return imap_args_modseq(p->args, &node->number) < 0 ? bad("a mod-sequence is missing") : 0;
+	return imap_args_number64(p->args, &node->number) < 0 ? bad("a mod-sequence is missing") : 0;
 }
 
 static int parse_keys(struct imap_search_parser *p, int count, struct ps_search_node *node)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "postern/error.h"
+#include "protocols/imap/list.h"
 #include "protocols/imap/object_id.h"
 #include "protocols/imap/select.h"
 
@@ -27,19 +28,25 @@ static void put_mailbox_id(struct ps_buf *out, const struct ps_id *id)
 	ps_buf_str(out, ")] Object id\r\n");
 }
 
-static void put_mailbox(struct imap *imap)
+/* RFC 9051 takes RECENT and UNSEEN away and asks for a LIST response instead. */
+static int put_mailbox(struct imap_cmd *cmd, const char *name)
 {
+	struct imap *imap = cmd->imap;
 	const struct ps_view_status *mailbox = &imap->mailbox;
 	struct ps_buf *out = imap_output(imap);
+	bool rev2 = imap->enabled & IMAP_REV2;
 
 	imap_put_mailbox_flags(imap, out);
-	ps_session_printf(imap->session, "* %u EXISTS\r\n* %u RECENT\r\n", mailbox->messages, mailbox->recent);
-	if (mailbox->first_unseen > 0)
+	ps_session_printf(imap->session, "* %u EXISTS\r\n", mailbox->messages);
+	if (!rev2)
+		ps_session_printf(imap->session, "* %u RECENT\r\n", mailbox->recent);
+	if (!rev2 && mailbox->first_unseen > 0)
 		put_code_number(out, "UNSEEN", mailbox->first_unseen, "First unseen message");
 	put_code_number(out, "UIDVALIDITY", mailbox->uid_validity, "UIDs valid");
 	put_code_number(out, "UIDNEXT", mailbox->uid_next, "Predicted next UID");
 	put_mailbox_id(out, &mailbox->id);
 	imap_put_highest_modseq(imap);
+	return rev2 ? imap_put_list_of(cmd, name) : 0;
 }
 
 struct select {
@@ -94,7 +101,7 @@ static int parse_qresync(struct imap_cmd *cmd, struct select *select)
 		return bad("QRESYNC has not been enabled");
 	if (select->resync || imap_args_space(args) < 0 || !imap_args_take(args, '(') ||
 	    imap_args_number(args, &select->uid_validity) < 0 || imap_args_space(args) < 0 ||
-	    imap_args_modseq(args, &select->modseq) < 0)
+	    imap_args_number64(args, &select->modseq) < 0)
 		return bad("QRESYNC takes a UIDVALIDITY and a mod-sequence");
 	select->resync = true;
 	select->known.ranges = PS_NEW(cmd->pool, struct ps_range);
@@ -230,10 +237,10 @@ static int open_mailbox(struct imap_cmd *cmd, struct select *select, bool read_o
 		return r;
 	}
 	ps_view_status(imap->view, &imap->mailbox);
-	put_mailbox(imap);
-	if (!select->resync || select->uid_validity != imap->mailbox.uid_validity)
+	r = put_mailbox(cmd, select->name);
+	if (r == 0 && (!select->resync || select->uid_validity != imap->mailbox.uid_validity))
 		return 0;
-	if ((r = tell_vanished(cmd, select)) < 0) {
+	if (r < 0 || (r = tell_vanished(cmd, select)) < 0) {
 		imap_unselect(imap);
 		return r;
 	}

@@ -34,6 +34,11 @@ static uint64_t highest_modseq(const struct ps_mailbox_info *info)
 	return info->highest_modseq;
 }
 
+static uint64_t deleted(const struct ps_mailbox_info *info)
+{
+	return info->deleted;
+}
+
 /* RFC 8438: no less than the sum of what RFC822.SIZE says. */
 static uint64_t size(const struct ps_mailbox_info *info)
 {
@@ -67,6 +72,7 @@ static const struct {
 	{"UNSEEN", unseen, NULL},
 	{"HIGHESTMODSEQ", highest_modseq, NULL},
 	{"SIZE", size, NULL},
+	{"DELETED", deleted, NULL},              /* RFC 9051 */
 	{"MAILBOXID", NULL, put_mailbox_id},     /* RFC 8474 */
 	{"APPENDLIMIT", NULL, put_append_limit}, /* RFC 7889 */
 };

@@ -50,7 +50,8 @@ static void on_exists(void *arg, uint32_t messages, uint32_t recent)
 
 	tell_vanished(telling);
 	put_number_response(telling->cmd, messages, " EXISTS\r\n");
-	put_number_response(telling->cmd, recent, " RECENT\r\n");
+	if (!(telling->cmd->imap->enabled & IMAP_REV2))
+		put_number_response(telling->cmd, recent, " RECENT\r\n");
 }
 
 static void on_keywords(void *arg)
@@ -67,7 +68,7 @@ static void put_fetch(struct imap_cmd *cmd, struct ps_buf *out, uint32_t seq, ui
 	ps_buf_str(out, "* ");
 	ps_buf_u64(out, seq);
 	ps_buf_str(out, " FETCH (");
-	if (!cmd->by_uid && !(cmd->imap->enabled & IMAP_QRESYNC))
+	if (!cmd->by_uid && !(cmd->imap->enabled & (IMAP_QRESYNC | IMAP_REV2)))
 		return;
 	ps_buf_str(out, "UID ");
 	ps_buf_u64(out, uid);

@@ -130,7 +130,7 @@ static const char *const bad[] = {
 	"BODY[]<0.0>",
 	"BODY[]<0.1",
 	"BODY[]<-1.1>",
-	"BODY[]<0.4294967296>",
+	"BODY[]<0.9223372036854775808>",
 	"BODY[TEXT].1",
 	"RFC822[]",
 	"BODY []",

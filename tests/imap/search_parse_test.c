@@ -168,7 +168,7 @@ static const char *const bad[] = {
 	"UID x",
 	"LARGER x",
 	"LARGER -1",
-	"LARGER 4294967296",
+	"LARGER 9223372036854775808",
 	"SINCE 32-Jan-2020",
 	"SINCE 1-Foo-2020",
 	"SINCE 2020-01-01",
