@@ -31,6 +31,13 @@ enum cli_option_id {
 	CLI_OPT_MAILBOX,
 	CLI_OPT_DRY_RUN,
 	CLI_OPT_ALL,
+	CLI_OPT_ADD,
+	CLI_OPT_TWO_WAY,
+	CLI_OPT_FORCE,
+	CLI_OPT_VERIFY,
+	CLI_OPT_THROTTLE,
+	CLI_OPT_UID,
+	CLI_OPT_SKIP_BROKEN,
 	CLI_OPT_COUNT,
 };
 #define CLI_TAKES(option) (1u << (option))
@@ -79,6 +86,8 @@ int cli_find_user(struct cli *cli, const char *name, struct ps_user_info *ret_in
 const char *cli_passwd_file(struct cli *cli);
 /* The uid and gid that mail belongs to: the setting user_mail when run as root, else our own. Negative: told. */
 int cli_mail_ids(struct cli *cli, uid_t *ret_uid, gid_t *ret_gid);
+/* Whether there is a configuration file, or one was asked for. */
+bool cli_has_config(const struct cli *cli);
 /* Makes this process act as the user for good. Does nothing unless it is root's. */
 int cli_become(const struct ps_user_info *info);
 /* Runs work() in a process that acts as the user, so that what it makes belongs to them; gives its exit code. Without
@@ -110,6 +119,7 @@ int cli_user_remove(struct cli *cli);
 int cli_mailbox_list(struct cli *cli);
 int cli_mailbox_status(struct cli *cli);
 int cli_import(struct cli *cli);
+int cli_sync(struct cli *cli);
 int cli_config_check(struct cli *cli);
 int cli_config_show(struct cli *cli);
 int cli_who(struct cli *cli);

@@ -40,6 +40,11 @@ const char *cli_config_path(const struct cli *cli)
 	return path && *path ? path : PS_SYSCONFDIR "/postern/postern.conf";
 }
 
+bool cli_has_config(const struct cli *cli)
+{
+	return cli->option[CLI_OPT_CONFIG] || getenv("POSTERN_CONFIG") || access(cli_config_path(cli), F_OK) == 0;
+}
+
 int cli_load_plugins(void)
 {
 	int r = ps_plugins_load_all(NULL, PS_PLUGIN_BACKEND);

@@ -29,6 +29,13 @@ const struct cli_command cli_commands[] = {
 	 "PATH is a Maildir (with the folders of Maildir++, or others nested in it), a folder of files with one message each\n"
 	 "(folders within it become mailboxes), or one such file. Flags and dates are kept. What the user has already, with\n"
 	 "the same date and the same octets, is passed over, so an import that was interrupted can be run again."},
+	{NULL, "sync", "FROM TO", "make one place hold the mail of another",
+	 JSON | CLI_TAKES(CLI_OPT_ADD) | CLI_TAKES(CLI_OPT_TWO_WAY) | CLI_TAKES(CLI_OPT_FORCE) | CLI_TAKES(CLI_OPT_VERIFY) |
+		 CLI_TAKES(CLI_OPT_THROTTLE) | CLI_TAKES(CLI_OPT_MAILBOX) | CLI_TAKES(CLI_OPT_UID) |
+		 CLI_TAKES(CLI_OPT_DRY_RUN) | CLI_TAKES(CLI_OPT_SKIP_BROKEN), 2, 2, cli_sync,
+	 "FROM and TO are a user, or BACKEND:PATH, such as maildir:/backup/alice. TO becomes what FROM is, with UIDs, flags, dates,\n"
+	 "subscriptions and all; the next time, only what has changed is copied. What was interrupted can be run again. With --mailbox\n"
+	 "or --uid messages are only added to TO."},
 	{NULL, "who", "", "list the sessions of the running server", JSON, 0, 0, cli_who, NULL},
 	{"config", "check", "", "check the configuration file and the files it names", JSON, 0, 0, cli_config_check, NULL},
 	{"config", "show", "", "print the settings in force", JSON | CLI_TAKES(CLI_OPT_ALL), 0, 0, cli_config_show,

@@ -18,9 +18,16 @@ static const struct {
 	[CLI_OPT_SCHEME] = {"scheme", 's', "SCHEME", "how to hash the password (default: the best that is there)"},
 	[CLI_OPT_YES] = {"yes", 'y', NULL, "do not ask"},
 	[CLI_OPT_MAIL] = {"mail", 'm', NULL, "remove the user's mail too"},
-	[CLI_OPT_MAILBOX] = {"mailbox", 'm', "NAME", "put all messages into this mailbox"},
+	[CLI_OPT_MAILBOX] = {"mailbox", 'm', "NAME", "this mailbox only; import: put all messages into it"},
 	[CLI_OPT_DRY_RUN] = {"dry-run", 'n', NULL, "only tell what would be done"},
 	[CLI_OPT_ALL] = {"all", 'a', NULL, "print defaults too, with what each setting is for"},
+	[CLI_OPT_ADD] = {"add", 'A', NULL, "add what the target lacks; change and remove nothing there"},
+	[CLI_OPT_TWO_WAY] = {"two-way", '2', NULL, "bring the changes of either end to the other"},
+	[CLI_OPT_FORCE] = {"force", 'f', NULL, "go on where what is in the target will be lost"},
+	[CLI_OPT_VERIFY] = {"verify", 'V', NULL, "then read both ends and compare them"},
+	[CLI_OPT_THROTTLE] = {"throttle", 't', "RATE", "octets a second (500K, 5M), or messages a second (20msg)"},
+	[CLI_OPT_UID] = {"uid", 'u', "SET", "of the mailbox, the messages with these UIDs only, as in 3,7:9"},
+	[CLI_OPT_SKIP_BROKEN] = {"skip-broken", 'k', NULL, "leave out messages that cannot be read"},
 };
 
 /* Fills getopt's tables with the options that are taken; `short_names` starts with '+' where parsing is to stop at

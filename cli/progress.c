@@ -44,10 +44,16 @@ static void show(const struct cli_progress *p, uint64_t now)
 
 void cli_progress_step(struct cli_progress *progress)
 {
+	cli_progress_at(progress, progress->done + 1, progress->total);
+}
+
+void cli_progress_at(struct cli_progress *progress, uint64_t done, uint64_t total)
+{
 	uint64_t now = now_ms();
 	uint64_t every = progress->on_terminal ? TERMINAL_MS : LOG_MS;
 
-	progress->done++;
+	progress->done = done;
+	progress->total = total;
 	if (progress->done == progress->total && progress->shown)
 		every = 0;
 	if (now - progress->started_ms < QUIET_MS || now - progress->shown_ms < every)

@@ -19,6 +19,8 @@ struct cli_progress {
 
 void cli_progress_start(struct cli_progress *progress, const char *what, uint64_t total);
 void cli_progress_step(struct cli_progress *progress);
+/* So many are done, of so many. */
+void cli_progress_at(struct cli_progress *progress, uint64_t done, uint64_t total);
 /* Ends the line on a terminal, so that other output begins on its own. Progress may go on after it. */
 void cli_progress_break(struct cli_progress *progress);
 

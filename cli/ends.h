@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cli/ends.h - places that hold mail, as the command line names them: a user, or BACKEND:PATH.
+ */
+#ifndef CLI_ENDS_H
+#define CLI_ENDS_H
+
+#include "cli/cli.h"
+#include "postern/sync.h"
+
+struct cli_end {
+	struct ps_sync_end end;
+	struct ps_store_args args; /* root: where it lies */
+	bool is_user;
+};
+/* Finds out what the text means; opens nothing. Negative: told already. */
+int cli_end_find(struct cli *cli, const char *text, struct cli_end *ret_end);
+/* `create`: make it if it is not there. */
+int cli_end_open(struct cli_end *end, bool create);
+void cli_end_close(struct cli_end *end);
+
+#endif
