@@ -34,11 +34,27 @@ struct ps_append {
 	struct ps_range replaced;
 };
 
+/* What was staged in a store that turns out to have moved is lost to the client, so it is asked beforehand. */
+static int open_present(struct ps_user *user, const char *name, struct ps_mailbox **ret_mailbox)
+{
+	struct ps_mailbox *mailbox;
+	int r = ps_mailbox_open(user, name, &mailbox);
+
+	if (r < 0)
+		return r;
+	if (!ps_user_check_moved(mailbox->user)) {
+		*ret_mailbox = mailbox;
+		return 0;
+	}
+	ps_mailbox_close(mailbox);
+	return ps_mailbox_open(user, name, ret_mailbox);
+}
+
 int ps_append_open(struct ps_user *user, const char *mailbox, struct ps_append **ret_append)
 {
 	struct ps_mailbox *into;
 	struct ps_append *append;
-	int r = ps_mailbox_open(user, mailbox, &into);
+	int r = open_present(user, mailbox, &into);
 
 	if (r < 0)
 		return r;
@@ -303,11 +319,14 @@ int ps_append_commit(struct ps_append *append, struct ps_pool *pool, struct ps_o
 {
 	struct ps_batch batch = {.ops = append->ops, .count = append->count, .pool = append->pool};
 	size_t messages = append->count;
-	bool elsewhere = append->view && append->view->mailbox->user != append->user;
+	bool elsewhere;
 	int r;
 
 	if (append->failed)
 		return append->failed;
+	if (append->view && (r = ps_view_here(append->view)) < 0)
+		return r;
+	elsewhere = append->view && append->view->mailbox->user != append->user;
 	if (messages == 0)
 		return ps_fail(PS_E_INVALID, "append: there is no message");
 	if (append->view) {

@@ -6,14 +6,27 @@
 #include "core/store/across.h"
 #include "core/store/view.h"
 
-/* One operation as a batch; then everybody who looks at the mailbox is brought up to date. */
-static int commit_one(struct ps_view *view, const struct ps_op *op, struct ps_pool *pool,
-		      struct ps_op_result *ret_result)
+/* One operation on the view's mailbox as a batch. */
+static int try_one(struct ps_view *view, struct ps_op *op, struct ps_pool *pool, struct ps_op_result *ret_result)
 {
-	struct ps_op_result result = {0};
-	struct ps_batch batch = {.ops = op, .count = 1, .pool = pool, .results = &result};
-	int r = ps_commit(view->mailbox->user, &batch);
+	struct ps_batch batch = {.ops = op, .count = 1, .pool = pool, .results = ret_result};
 
+	*ret_result = (struct ps_op_result){0};
+	op->mbox = view->mailbox->mbox;
+	return ps_commit(view->mailbox->user, &batch);
+}
+
+/* The same, where the store is by now; then everybody who looks at the mailbox is brought up to date. A target is not looked for
+ * again. */
+static int commit_one(struct ps_view *view, struct ps_op *op, struct ps_pool *pool, struct ps_op_result *ret_result)
+{
+	struct ps_op_result result;
+	int r = op->target ? 0 : ps_view_here(view);
+
+	if (r == 0)
+		r = try_one(view, op, pool, &result);
+	if (r == PS_E_MOVED && !op->target && (r = ps_view_here(view)) == 0)
+		r = try_one(view, op, pool, &result);
 	if (r < 0)
 		return r;
 	ps_mailbox_refresh(view->mailbox, view);
@@ -31,7 +44,6 @@ int ps_view_change_flags(struct ps_view *view, const struct ps_set *uids, const 
 {
 	struct ps_op op = {
 		.kind = PS_OP_FLAGS,
-		.mbox = view->mailbox->mbox,
 		.uids = uids->ranges,
 		.uid_count = uids->count,
 		.flag_mode = change->mode,
@@ -54,7 +66,6 @@ int ps_view_expunge(struct ps_view *view, const struct ps_set *uids)
 	struct ps_range all = {1, ps_snapshot_last_uid(view->shown.snapshot)};
 	struct ps_op op = {
 		.kind = PS_OP_EXPUNGE,
-		.mbox = view->mailbox->mbox,
 		.uids = uids ? uids->ranges : &all,
 		.uid_count = uids ? uids->count : 1,
 		.only_deleted = true,
@@ -96,26 +107,38 @@ static int copy_within(struct ps_view *view, struct ps_mailbox *to, struct ps_op
 	return r;
 }
 
-int ps_view_copy(struct ps_view *view, const struct ps_set *uids, const char *target, bool move, struct ps_pool *pool,
-		 struct ps_op_result *ret_result)
+static int copy_once(struct ps_view *view, const struct ps_set *uids, const char *target, bool move,
+		     struct ps_pool *pool, struct ps_op_result *ret_result, bool *ret_across)
 {
 	struct ps_mailbox *to;
 	struct ps_op op = {
 		.kind = move ? PS_OP_MOVE : PS_OP_COPY,
-		.mbox = view->mailbox->mbox,
 		.uids = uids->ranges,
 		.uid_count = uids->count,
 	};
-	int r = move ? check_writable(view) : 0;
+	int r;
 
-	if (r < 0 || (r = ps_mailbox_open(view->user, target, &to)) < 0)
+	if ((r = ps_view_here(view)) < 0 || (r = ps_mailbox_open(view->user, target, &to)) < 0)
 		return r;
-	if (to->user == view->mailbox->user)
+	*ret_across = to->user != view->mailbox->user;
+	if (!*ret_across)
 		r = copy_within(view, to, &op, pool, ret_result);
 	else
 		r = copy_across(view, uids, target, move, pool, ret_result);
 	ps_mailbox_close(to);
 	return r;
+}
+
+/* From one store to another it is several batches, so that a part may be done already when one of them has moved. */
+int ps_view_copy(struct ps_view *view, const struct ps_set *uids, const char *target, bool move, struct ps_pool *pool,
+		 struct ps_op_result *ret_result)
+{
+	bool across = false;
+	int r = move ? check_writable(view) : 0;
+
+	if (r == 0)
+		r = copy_once(view, uids, target, move, pool, ret_result, &across);
+	return r == PS_E_MOVED && !across ? copy_once(view, uids, target, move, pool, ret_result, &across) : r;
 }
 
 /* ---- what the client knows of its own changes ---------------------------------------------- */

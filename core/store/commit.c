@@ -90,6 +90,8 @@ int ps_commit(struct ps_user *user, struct ps_batch *batch)
 			lead(user);
 	}
 	pthread_mutex_unlock(&queue->lock);
+	if (entry.result == PS_E_MOVED)
+		return ps_user_move(user);
 	return entry.result ? ps_fail(entry.result, "%s", entry.error) : 0;
 }
 
@@ -109,7 +111,7 @@ int ps_commit_sync(struct ps_user *user, struct ps_mbox *mbox)
 	queue->busy = queue->syncing = false;
 	pthread_cond_broadcast(&queue->turn);
 	pthread_mutex_unlock(&queue->lock);
-	return r;
+	return r == PS_E_MOVED ? ps_user_move(user) : r;
 }
 
 void ps_commit_wait_sync(struct ps_user *user, struct ps_mbox *mbox)

@@ -27,7 +27,8 @@ struct ps_commit_queue {
 void ps_commit_queue_init(struct ps_commit_queue *queue);
 void ps_commit_queue_finish(struct ps_commit_queue *queue);
 
-/* Waits until the batch is durable or refused. Callbacks and other mailboxes are the caller's matter. */
+/* Waits until the batch is durable or refused. Callbacks and other mailboxes are the caller's matter. PS_E_MOVED: the store
+ * is open now where it moved to, and the caller may try again there (core/store/user.h). */
 int ps_commit(struct ps_user *user, struct ps_batch *batch);
 /* The backend's sync(), never at the same time as a commit. */
 int ps_commit_sync(struct ps_user *user, struct ps_mbox *mbox);

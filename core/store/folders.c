@@ -119,20 +119,29 @@ static void drop_hidden(struct ps_user *user, struct list *list)
 	list->count = n;
 }
 
+static int gather_list(struct ps_user *user, struct list *list)
+{
+	int r = read_list(user, list->pool, list);
+
+	if (r < 0)
+		return r;
+	drop_hidden(user, list);
+	if ((r = ps_mounts_each(user, add_mounted, list)) < 0)
+		return r;
+	sort_list(list);
+	add_parents(list);
+	drop_repeated(list);
+	return 0;
+}
+
 int ps_user_list(struct ps_user *user, ps_mailbox_fn fn, void *arg)
 {
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("list");
 	struct list list = {.pool = pool};
-	int r = read_list(user, pool, &list);
+	int r = gather_list(ps_user_now(user), &list);
 
-	if (r < 0)
-		return r;
-	drop_hidden(user, &list);
-	if ((r = ps_mounts_each(user, add_mounted, &list)) < 0)
-		return r;
-	sort_list(&list);
-	add_parents(&list);
-	drop_repeated(&list);
+	if (r == PS_E_MOVED)
+		r = gather_list(ps_user_now(user), &list);
 	for (size_t i = 0; i < list.count && r == 0; i++)
 		r = fn(arg, &list.infos[i]);
 	return r;
@@ -157,7 +166,7 @@ static int count_recent(const struct ps_backend *ops, struct ps_read *read, stru
 	return ops->scan(read, mbox, uids, 0, count_row, &info->recent);
 }
 
-int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_info *ret_info)
+static int status_once(struct ps_user *user, const char *name, struct ps_mailbox_info *ret_info)
 {
 	const struct ps_backend *ops;
 	struct ps_mailbox *mailbox;
@@ -184,6 +193,13 @@ int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_inf
 	return 0;
 }
 
+int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_info *ret_info)
+{
+	int r = status_once(user, name, ret_info);
+
+	return r == PS_E_MOVED ? status_once(user, name, ret_info) : r;
+}
+
 static int commit_ops(struct ps_user *user, struct ps_pool *pool, const struct ps_op *ops, size_t count)
 {
 	struct ps_batch batch = {
@@ -199,7 +215,7 @@ static int commit_op(struct ps_user *user, const struct ps_op *op)
 	return commit_ops(user, pool, op, 1);
 }
 
-int ps_user_create(struct ps_user *user, const char *name, uint32_t special_use)
+static int create_once(struct ps_user *user, const char *name, uint32_t special_use)
 {
 	struct ps_op op = {.kind = PS_OP_CREATE, .attributes = special_use & PS_MBOX_SPECIAL_USES};
 	int r;
@@ -210,7 +226,14 @@ int ps_user_create(struct ps_user *user, const char *name, uint32_t special_use)
 	return commit_op(user, &op);
 }
 
-int ps_user_delete(struct ps_user *user, const char *name)
+int ps_user_create(struct ps_user *user, const char *name, uint32_t special_use)
+{
+	int r = create_once(user, name, special_use);
+
+	return r == PS_E_MOVED ? create_once(user, name, special_use) : r;
+}
+
+static int delete_once(struct ps_user *user, const char *name)
 {
 	struct ps_op op = {.kind = PS_OP_DELETE};
 	struct ps_mailbox *mailbox;
@@ -228,7 +251,14 @@ int ps_user_delete(struct ps_user *user, const char *name)
 	return r;
 }
 
-int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed)
+int ps_user_delete(struct ps_user *user, const char *name)
+{
+	int r = delete_once(user, name);
+
+	return r == PS_E_MOVED ? delete_once(user, name) : r;
+}
+
+static int subscribe_once(struct ps_user *user, const char *name, bool subscribed)
 {
 	struct ps_op op = {.kind = PS_OP_SUBSCRIBE, .subscribed = subscribed};
 	int r = ps_mailbox_name_check(name);
@@ -236,6 +266,13 @@ int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed)
 	if (r < 0 || (r = ps_mount_resolve(user, name, &user, &op.name)) < 0)
 		return r;
 	return commit_op(user, &op);
+}
+
+int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed)
+{
+	int r = subscribe_once(user, name, subscribed);
+
+	return r == PS_E_MOVED ? subscribe_once(user, name, subscribed) : r;
 }
 
 /* ---- rename -------------------------------------------------------------------------------- */
@@ -318,7 +355,7 @@ static int rename_within(struct ps_user *user, const char *from, const char *to)
 	return 0;
 }
 
-int ps_user_rename(struct ps_user *user, const char *from, const char *to)
+static int rename_once(struct ps_user *user, const char *from, const char *to)
 {
 	const char *from_there, *to_there;
 	struct ps_user *store, *target;
@@ -327,9 +364,18 @@ int ps_user_rename(struct ps_user *user, const char *from, const char *to)
 	if ((r = ps_mailbox_name_check(to)) < 0 || (r = ps_mount_resolve(user, from, &store, &from_there)) < 0 ||
 	    (r = ps_mount_resolve(user, to, &target, &to_there)) < 0)
 		return r;
-	if (store != target || ps_mount_is_at_or_below(user, from))
+	if (store != target || ps_mount_is_at_or_below(ps_user_now(user), from))
 		return ps_fail(PS_E_UNSUPPORTED, "rename %s to %s: from one store to another", from, to);
-	if (strcmp(from_there, "INBOX") == 0)
-		return rename_inbox(store, to_there);
+	if (strcmp(from_there, "INBOX") == 0) {
+		r = rename_inbox(store, to_there);
+		return r == PS_E_MOVED ? PS_E_BUSY : r; /* a part may be done: the client shall look first */
+	}
 	return rename_within(store, from_there, to_there);
+}
+
+int ps_user_rename(struct ps_user *user, const char *from, const char *to)
+{
+	int r = rename_once(user, from, to);
+
+	return r == PS_E_MOVED ? rename_once(user, from, to) : r;
 }

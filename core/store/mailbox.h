@@ -83,6 +83,9 @@ void ps_mailboxes_refresh(struct ps_user *user);
 int ps_mailbox_state(struct ps_mailbox *mailbox, struct ps_mailbox_state *ret_state);
 void ps_mailbox_state_finish(struct ps_mailbox_state *state);
 
+/* Calls the views but `except`. */
+void ps_mailbox_notify(struct ps_mailbox *mailbox, const struct ps_view *except);
+
 /* Views that want to be told (core/store/view.c). */
 void ps_mailbox_add_view(struct ps_mailbox *mailbox, struct ps_view *view);
 void ps_mailbox_remove_view(struct ps_mailbox *mailbox, struct ps_view *view);

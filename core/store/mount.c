@@ -88,7 +88,7 @@ static int mount_open(struct ps_user *user, struct ps_mount *mount, struct ps_us
 	pthread_mutex_lock(&mount->lock);
 	if (!mount->store)
 		r = ps_user_open_mounted(mount->ops, mount->backend_conf, mount->core_conf, &info, &mount->store);
-	*ret_store = mount->store;
+	*ret_store = mount->store ? ps_user_now(mount->store) : NULL;
 	pthread_mutex_unlock(&mount->lock);
 	return r;
 }
@@ -105,9 +105,11 @@ static const char *below(const char *name, const char *top)
 
 int ps_mount_resolve(struct ps_user *user, const char *name, struct ps_user **ret_user, const char **ret_name)
 {
-	struct ps_mount *mount = user->mounts;
+	struct ps_mount *mount;
 	const char *rest = NULL;
 
+	user = ps_user_now(user);
+	mount = user->mounts;
 	while (mount && !(rest = below(name, mount->name)))
 		mount = mount->next;
 	if (!mount) {
@@ -154,7 +156,7 @@ void ps_mount_put_name(const struct ps_user *user, const struct ps_user *mounted
 {
 	const struct ps_mount *mount = user->mounts;
 
-	while (mount && mount->store != mounted)
+	while (mount && (!mount->store || ps_user_now(mount->store) != mounted))
 		mount = mount->next;
 	if (!mount)
 		ps_buf_str(out, name);

@@ -163,7 +163,7 @@ static bool mark_gone(struct ps_mailbox *mailbox)
 	return first;
 }
 
-static void notify(struct ps_mailbox *mailbox, const struct ps_view *except)
+void ps_mailbox_notify(struct ps_mailbox *mailbox, const struct ps_view *except)
 {
 	pthread_mutex_lock(&mailbox->notify_lock);
 	for (struct ps_view *view = mailbox->views; view; view = view->next)
@@ -182,6 +182,6 @@ int ps_mailbox_pull(struct ps_mailbox *mailbox, const struct ps_view *except)
 	news = r == PS_E_GONE ? mark_gone(mailbox) : r > 0;
 	pthread_mutex_unlock(&mailbox->pull_lock);
 	if (news)
-		notify(mailbox, except);
+		ps_mailbox_notify(mailbox, except);
 	return r < 0 ? r : 0;
 }

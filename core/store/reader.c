@@ -4,16 +4,16 @@
 #include "postern/log.h"
 
 struct ps_reader {
-	struct ps_view *view;
-	struct ps_read *read;     /* NULL until something is asked */
-	struct ps_derive *derive; /* holds a cache that was missing */
+	struct ps_mailbox *mailbox; /* the view's when it was opened; the view may follow a store that moves */
+	struct ps_read *read;       /* NULL until something is asked */
+	struct ps_derive *derive;   /* holds a cache that was missing */
 };
 
 int ps_reader_open(struct ps_view *view, struct ps_reader **ret_reader)
 {
 	struct ps_reader *reader = ps_zalloc(sizeof *reader);
 
-	reader->view = view;
+	reader->mailbox = ps_mailbox_ref(view->mailbox);
 	*ret_reader = reader;
 	return 0;
 }
@@ -21,7 +21,7 @@ int ps_reader_open(struct ps_view *view, struct ps_reader **ret_reader)
 static void end_read(struct ps_reader *reader)
 {
 	if (reader->read)
-		reader->view->mailbox->user->ops->read_end(reader->read);
+		reader->mailbox->user->ops->read_end(reader->read);
 	reader->read = NULL;
 }
 
@@ -31,6 +31,7 @@ void ps_reader_close(struct ps_reader *reader)
 		return;
 	end_read(reader);
 	ps_derive_destroy(reader->derive);
+	ps_mailbox_close(reader->mailbox);
 	free(reader);
 }
 
@@ -56,7 +57,7 @@ int ps_derive_body(const struct ps_body *body, struct ps_derive **ret_derive, ui
 
 static int derive_now(struct ps_reader *reader, uint32_t uid, struct ps_bytes *ret_cache)
 {
-	struct ps_mailbox *mailbox = reader->view->mailbox;
+	struct ps_mailbox *mailbox = reader->mailbox;
 	const struct ps_backend *ops = mailbox->user->ops;
 	struct ps_body body;
 	uint64_t size;
@@ -76,7 +77,7 @@ static int derive_now(struct ps_reader *reader, uint32_t uid, struct ps_bytes *r
 
 static int cached(struct ps_reader *reader, uint32_t uid, struct ps_cache *ret_cache)
 {
-	struct ps_mailbox *mailbox = reader->view->mailbox;
+	struct ps_mailbox *mailbox = reader->mailbox;
 	const struct ps_backend *ops = mailbox->user->ops;
 	struct ps_bytes octets;
 	int r;
@@ -112,11 +113,15 @@ int ps_reader_cache(struct ps_reader *reader, uint32_t uid, struct ps_cache *ret
 
 int ps_view_body(struct ps_view *view, uint32_t uid, struct ps_body *ret_body)
 {
-	return view->mailbox->user->ops->body(view->mailbox->mbox, uid, ret_body);
+	int r = view->mailbox->user->ops->body(view->mailbox->mbox, uid, ret_body);
+
+	view->bodies += r == 0;
+	return r;
 }
 
 void ps_view_body_close(struct ps_view *view, struct ps_body *body)
 {
+	view->bodies--;
 	view->mailbox->user->ops->body_close(body);
 }
 

@@ -12,6 +12,7 @@
 #include "core/process/plugins.h"
 #include "core/store/mailbox.h"
 #include "core/store/mount.h"
+#include "core/store/place.h"
 #include "core/store/user.h"
 #include "postern/log.h"
 
@@ -52,6 +53,33 @@ static char *make_key(const char *backend, const struct ps_user_info *info)
 	return (char *)text;
 }
 
+static char *copy(const char *text)
+{
+	return text ? ps_strdup(text) : NULL;
+}
+
+static void origin_init(struct ps_origin *origin, const struct ps_user_info *info, const struct ps_conf *core_conf,
+			const struct ps_conf *backend_conf, bool mounted)
+{
+	*origin = (struct ps_origin){.name = copy(info->name),
+				     .home = copy(info->home),
+				     .backend = copy(info->backend),
+				     .root = copy(info->root),
+				     .uid = info->uid,
+				     .gid = info->gid,
+				     .core_conf = core_conf,
+				     .backend_conf = backend_conf,
+				     .mounted = mounted};
+}
+
+static void origin_finish(struct ps_origin *origin)
+{
+	free(origin->name);
+	free(origin->home);
+	free(origin->backend);
+	free(origin->root);
+}
+
 static struct ps_user *user_create(const struct ps_backend *ops, const struct ps_user_info *info, char *key)
 {
 	struct ps_user *user = ps_zalloc(sizeof *user);
@@ -69,6 +97,7 @@ static void user_destroy(struct ps_user *user)
 {
 	pthread_mutex_destroy(&user->lock);
 	ps_commit_queue_finish(&user->commits);
+	origin_finish(&user->origin);
 	free(user->root);
 	free(user->name);
 	free(user->key);
@@ -79,6 +108,8 @@ static void unlink_user(struct ps_user *user)
 {
 	struct ps_user **at = slot_of(user->key);
 
+	if (user->moved)
+		return;
 	while (*at != user)
 		at = &(*at)->next;
 	*at = user->next;
@@ -212,36 +243,50 @@ static int furnish(struct ps_user *user, const struct ps_conf *core_conf)
 	return r < 0 ? r : ps_user_make_defaults(user, core_conf);
 }
 
-static int open_store(struct ps_user *user, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
-		      const struct ps_user_info *info, bool mounted)
+/* A place of a store, and what to open it with. */
+struct opening {
+	const struct ps_backend *ops;
+	const struct ps_conf *backend_conf, *core_conf;
+	const struct ps_user_info *info;
+	uint64_t generation;
+	bool mounted;
+};
+
+static int open_store(struct ps_user *user, const struct opening *o)
 {
-	struct ps_store_args args = {
-		.user = user->name, .root = info->root ? info->root : "", .conf = backend_conf, .create = true};
+	struct ps_store_args args = {.user = user->name,
+				     .root = o->info->root ? o->info->root : "",
+				     .conf = o->backend_conf,
+				     .create = true,
+				     .generation = o->generation};
 	int r;
 
-	if (core_conf)
-		user->message_limit = (uint64_t)ps_conf_int(ps_conf_section(core_conf, "limits", 0), "message_size");
+	if (o->core_conf)
+		user->message_limit = (uint64_t)ps_conf_int(ps_conf_section(o->core_conf, "limits", 0), "message_size");
 	if ((r = user->ops->open(&args, &user->store)) < 0)
 		return r;
-	if (!mounted && (r = furnish(user, core_conf)) < 0) {
+	if (user->ops->generation)
+		r = user->ops->generation(user->store, &user->generation);
+	if (r == 0 && !o->mounted)
+		r = furnish(user, o->core_conf);
+	if (r < 0) {
 		ps_mounts_destroy(user);
 		user->ops->close(user->store);
+		return r;
 	}
-	if (r == 0)
-		remember_place(user, info->root);
-	return r;
+	remember_place(user, o->info->root);
+	return 0;
 }
 
-static int open_shared(const struct ps_backend *ops, const struct ps_conf *backend_conf,
-		       const struct ps_conf *core_conf, const struct ps_user_info *info, bool mounted,
-		       struct ps_user **ret_user)
+static int open_shared(const struct opening *o, struct ps_user **ret_user)
 {
 	bool created;
-	struct ps_user *user = acquire(ops, info, make_key(info->backend, info), &created);
+	struct ps_user *user = acquire(o->ops, o->info, make_key(o->info->backend, o->info), &created);
 	int r;
 
 	if (created) {
-		r = open_store(user, backend_conf, core_conf, info, mounted);
+		origin_init(&user->origin, o->info, o->core_conf, o->backend_conf, o->mounted);
+		r = open_store(user, o);
 		settle(user, r == 0);
 		if (r < 0)
 			return r;
@@ -253,22 +298,128 @@ static int open_shared(const struct ps_backend *ops, const struct ps_conf *backe
 int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
 		      const struct ps_user_info *info, struct ps_user **ret_user)
 {
-	return open_shared(ops, backend_conf, core_conf, info, false, ret_user);
+	struct opening o = {.ops = ops, .backend_conf = backend_conf, .core_conf = core_conf, .info = info};
+
+	return open_shared(&o, ret_user);
 }
 
 int ps_user_open_mounted(const struct ps_backend *ops, const struct ps_conf *backend_conf,
 			 const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user)
 {
-	return open_shared(ops, backend_conf, core_conf, info, true, ret_user);
+	struct opening o = {
+		.ops = ops, .backend_conf = backend_conf, .core_conf = core_conf, .info = info, .mounted = true};
+
+	return open_shared(&o, ret_user);
+}
+
+/* Opens the store where ps_place_find() says it is. */
+static int open_place(const struct opening *from, struct ps_user **ret_user)
+{
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("place");
+	struct ps_user_info info = *from->info;
+	struct opening o = *from;
+	struct ps_place place;
+	int r = ps_place_find(o.core_conf, &info, pool, &place);
+
+	if (r < 0)
+		return r;
+	if (!o.ops || strcmp(place.backend, info.backend) != 0) {
+		o.ops = ps_backend_find(place.backend);
+		o.backend_conf = ps_conf_plugin(o.core_conf, "backend", place.backend);
+	}
+	if (!o.ops)
+		return ps_fail(PS_E_NOTFOUND, "user %s: no backend %s is loaded", info.name, place.backend);
+	info.backend = place.backend;
+	info.root = place.root;
+	o.info = &info;
+	o.generation = place.generation;
+	return open_shared(&o, ret_user);
 }
 
 int ps_user_open(const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user)
 {
-	const struct ps_backend *ops = ps_backend_find(info->backend);
+	struct opening o = {.core_conf = core_conf, .info = info};
+	int r = open_place(&o, ret_user);
 
-	if (!ops)
-		return ps_fail(PS_E_NOTFOUND, "user %s: no backend %s is loaded", info->name, info->backend);
-	return ps_user_open_with(ops, ps_conf_plugin(core_conf, "backend", info->backend), core_conf, info, ret_user);
+	return r == PS_E_MOVED ? open_place(&o, ret_user) : r; /* it moved just then */
+}
+
+/* ---- stores that move ------------------------------------------------------------------------ */
+
+struct ps_user *ps_user_now(struct ps_user *user)
+{
+	struct ps_user *next;
+
+	while ((next = atomic_load(&user->moved_to)) != NULL)
+		user = next;
+	return user;
+}
+
+/* True: the caller is to open it where it is now. */
+static bool begin_move(struct ps_user *user)
+{
+	bool mine;
+
+	pthread_mutex_lock(&registry.lock);
+	while (user->moving)
+		pthread_cond_wait(&registry.settled, &registry.lock);
+	mine = user->state == PS_USER_OPEN && !atomic_load(&user->moved_to);
+	if (mine) {
+		unlink_user(user);
+		user->moving = user->moved = true;
+	}
+	pthread_mutex_unlock(&registry.lock);
+	return mine;
+}
+
+static void end_move(struct ps_user *user, struct ps_user *to)
+{
+	pthread_mutex_lock(&registry.lock);
+	user->moving = false;
+	if (to)
+		atomic_store(&user->moved_to, to);
+	pthread_cond_broadcast(&registry.settled);
+	pthread_mutex_unlock(&registry.lock);
+}
+
+int ps_user_move(struct ps_user *user)
+{
+	const struct ps_origin *origin = &user->origin;
+	struct ps_user_info info = {.name = origin->name,
+				    .uid = origin->uid,
+				    .gid = origin->gid,
+				    .home = origin->home,
+				    .backend = origin->backend,
+				    .root = origin->root};
+	struct opening o = {.ops = user->ops,
+			    .core_conf = origin->core_conf,
+			    .backend_conf = origin->backend_conf,
+			    .info = &info,
+			    .mounted = origin->mounted};
+	struct ps_user *to = NULL;
+	int r = PS_E_MOVED;
+
+	if (begin_move(user)) {
+		r = open_place(&o, &to);
+		end_move(user, to);
+		ps_log(r == 0 ? PS_LOG_INFO : PS_LOG_ERROR, r == 0 ? "store_moved" : "store_lost", "user", user->name,
+		       "to", to ? to->key : "", "error", r == 0 ? "" : ps_last_error(), NULL);
+	}
+	if (!atomic_load(&user->moved_to))
+		return r == PS_E_MOVED ? ps_fail(PS_E_BUSY, "the store of %s is being moved", user->name) : r;
+	return ps_fail(PS_E_MOVED, "the store of %s has moved", user->name);
+}
+
+bool ps_user_check_moved(struct ps_user *user)
+{
+	uint64_t generation = user->generation;
+
+	if (atomic_load(&user->moved_to))
+		return true;
+	if (!user->ops->generation || user->ops->generation(user->store, &generation) < 0 ||
+	    generation == user->generation)
+		return false;
+	return ps_user_move(user) == PS_E_MOVED;
 }
 
 struct ps_user *ps_user_ref(struct ps_user *user)
@@ -284,10 +435,13 @@ struct ps_user *ps_user_ref(struct ps_user *user)
 /* One that is PS_USER_CLOSING, without the lock. */
 static void user_close_store(struct ps_user *user)
 {
+	struct ps_user *next = atomic_load(&user->moved_to);
+
 	ps_mounts_destroy(user);
 	ps_mailboxes_destroy(user);
 	user->ops->close(user->store);
 	settle(user, false);
+	ps_user_close(next);
 }
 
 static void close_expired(bool all)
@@ -305,12 +459,20 @@ static void close_expired(bool all)
 
 void ps_user_close(struct ps_user *user)
 {
+	bool last, outlived;
+
 	if (!user)
 		return;
 	pthread_mutex_lock(&registry.lock);
-	if (--user->refs == 0)
+	last = --user->refs == 0;
+	outlived = last && user->moved;
+	if (outlived)
+		user->state = PS_USER_CLOSING;
+	else if (last)
 		keep(user);
 	pthread_mutex_unlock(&registry.lock);
+	if (outlived)
+		user_close_store(user);
 	close_expired(false);
 }
 

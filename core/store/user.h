@@ -18,6 +18,15 @@
 struct ps_mailbox;
 struct ps_mount;
 
+/* What it takes to open a user's store again where it is then. */
+struct ps_origin {
+	char *name, *home, *backend, *root; /* what the user database said */
+	uid_t uid;
+	gid_t gid;
+	const struct ps_conf *core_conf, *backend_conf;
+	bool mounted;
+};
+
 enum ps_user_state {
 	PS_USER_OPENING,
 	PS_USER_OPEN,
@@ -32,9 +41,16 @@ struct ps_user {
 	enum ps_user_state state;
 	TAILQ_ENTRY(ps_user) kept; /* while refs is 0 */
 	int64_t left_at;           /* when it became so; CLOCK_MONOTONIC, seconds */
+	bool moving;               /* somebody is opening it where it is now */
+	bool moved;                /* it is not in the registry any more: who opens the store gets another */
+
+	/* Where the store is now, once it has moved; set once, with a reference. NULL: here. */
+	_Atomic(struct ps_user *) moved_to;
 
 	/* Set once. */
+	struct ps_origin origin;
 	char *name;
+	uint64_t generation; /* when it was opened; 0: the backend knows of none */
 	const struct ps_backend *ops;
 	struct ps_store *store;
 	uint64_t message_limit; /* octets; 0: none */
@@ -56,6 +72,20 @@ int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backen
 int ps_user_open_mounted(const struct ps_backend *ops, const struct ps_conf *backend_conf,
 			 const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user);
 struct ps_user *ps_user_ref(struct ps_user *user);
+
+/*
+ * Stores that move. A session keeps the ps_user it was given; the functions that it calls work on ps_user_now(), which is
+ * the same, or where the store is by now. The one it was opened as stays, closed to changes, for as long as somebody
+ * reads there.
+ *
+ * ps_commit() and ps_commit_sync() that meet PS_E_MOVED call ps_user_move(); so who gets that code may try again, once, with
+ * what ps_user_now() and ps_view_here() say then.
+ */
+struct ps_user *ps_user_now(struct ps_user *user);
+/* PS_E_MOVED: it was opened where it is now. Another code: that did not work. */
+int ps_user_move(struct ps_user *user);
+/* Moves it if its generation says so: a store that has moved is silent. True: it has moved. */
+bool ps_user_check_moved(struct ps_user *user);
 
 /* Brings in what others did to the mailbox (NULL: to the list of mailboxes) if the backend says that there may be
  * something. */

@@ -18,20 +18,28 @@ static void take_recent(struct ps_view *view)
 	view->recent_upto = uid_next;
 }
 
-static int view_load(struct ps_view *view)
+static int look(struct ps_view *view)
 {
 	struct ps_mailbox *mailbox = view->mailbox;
-	int r;
+	int r = ps_user_look(mailbox->user, mailbox->mbox);
 
-	if ((r = ps_user_look(mailbox->user, mailbox->mbox)) < 0 || (r = ps_mailbox_pull(mailbox, view)) < 0 ||
-	    (r = ps_mailbox_state(mailbox, &view->shown)) < 0)
+	return r < 0 ? r : ps_mailbox_pull(mailbox, view);
+}
+
+static int view_load(struct ps_view *view)
+{
+	int r = look(view);
+
+	if (r == 0)
+		r = ps_mailbox_state(view->mailbox, &view->shown);
+	if (r < 0)
 		return r;
 	take_recent(view);
 	return 0;
 }
 
-int ps_view_open(struct ps_user *user, const char *name, bool read_only, void (*changed)(void *arg), void *arg,
-		 struct ps_view **ret_view)
+static int open_view(struct ps_user *user, const char *name, bool read_only, void (*changed)(void *arg), void *arg,
+		     struct ps_view **ret_view)
 {
 	struct ps_view *view;
 	struct ps_mailbox *mailbox;
@@ -53,6 +61,58 @@ int ps_view_open(struct ps_user *user, const char *name, bool read_only, void (*
 		return r == PS_E_GONE ? PS_E_NOTFOUND : r;
 	}
 	*ret_view = view;
+	return 0;
+}
+
+int ps_view_open(struct ps_user *user, const char *name, bool read_only, void (*changed)(void *arg), void *arg,
+		 struct ps_view **ret_view)
+{
+	int r = open_view(user, name, read_only, changed, arg, ret_view);
+
+	return r == PS_E_MOVED ? open_view(user, name, read_only, changed, arg, ret_view) : r;
+}
+
+/* ---- following a store that moves ------------------------------------------------------------ */
+
+/* The mailbox where its store is now, read, if it is the same one. */
+static int find_again(const struct ps_mailbox *old, const struct ps_view *view, struct ps_mailbox **ret_mailbox)
+{
+	struct ps_mailbox_state state;
+	struct ps_mailbox *mailbox;
+	int r = ps_mailbox_state((struct ps_mailbox *)(uintptr_t)old, &state);
+
+	if (r < 0)
+		return r;
+	r = ps_mailbox_open(ps_user_now(old->user), state.name, &mailbox);
+	ps_mailbox_state_finish(&state);
+	if (r < 0)
+		return r == PS_E_NOTFOUND ? PS_E_GONE : r;
+	if (memcmp(&mailbox->id, &old->id, sizeof old->id) != 0 || mailbox->uid_validity != old->uid_validity)
+		r = ps_fail(PS_E_GONE, "the mailbox is another where the store moved to");
+	else
+		r = ps_mailbox_pull(mailbox, view);
+	if (r < 0)
+		ps_mailbox_close(mailbox);
+	else
+		*ret_mailbox = mailbox;
+	return r;
+}
+
+int ps_view_here(struct ps_view *view)
+{
+	struct ps_mailbox *old = view->mailbox, *mailbox;
+	int r;
+
+	if (view->bodies > 0 || ps_user_now(old->user) == old->user)
+		return 0;
+	if ((r = find_again(old, view, &mailbox)) < 0)
+		return r;
+	ps_watch_remove(old);
+	ps_mailbox_remove_view(old, view);
+	view->mailbox = mailbox;
+	ps_mailbox_add_view(mailbox, view);
+	ps_watch_add(mailbox);
+	ps_mailbox_close(old);
 	return 0;
 }
 
@@ -87,7 +147,7 @@ void ps_view_status(struct ps_view *view, struct ps_view_status *ret_status)
 	const struct ps_mailbox_state *shown = &view->shown;
 
 	ps_buf_reset(&view->name);
-	ps_mount_put_name(view->user, view->mailbox->user, shown->name, &view->name);
+	ps_mount_put_name(ps_user_now(view->user), view->mailbox->user, shown->name, &view->name);
 	*ret_status = (struct ps_view_status){
 		.messages = ps_snapshot_count(shown->snapshot),
 		.recent = count_recent(view),
@@ -264,16 +324,16 @@ static void tell(struct ps_view *view, const struct differences *d, bool keyword
 int ps_view_sync(struct ps_view *view, unsigned how, const struct ps_view_events *events, void *arg)
 {
 	static const struct ps_view_events silence = {0};
-	struct ps_mailbox *mailbox = view->mailbox;
 	struct ps_mailbox_state next, old = view->shown;
 	struct differences d = {0};
 	bool keywords;
-	int r = 0;
+	int r = ps_view_here(view);
 
-	if ((how & PS_SYNC_LOOK) &&
-	    ((r = ps_user_look(mailbox->user, mailbox->mbox)) < 0 || (r = ps_mailbox_pull(mailbox, view)) < 0))
+	if (r < 0)
 		return r;
-	if ((r = ps_mailbox_state(mailbox, &next)) < 0)
+	if ((how & PS_SYNC_LOOK) && (r = look(view)) == PS_E_MOVED && (r = ps_view_here(view)) == 0)
+		r = look(view);
+	if (r < 0 || (r = ps_mailbox_state(view->mailbox, &next)) < 0)
 		return r;
 	find_differences(&d, view, &next, how & PS_SYNC_EXPUNGE);
 	keywords = !ps_keywords_eq(old.keywords, next.keywords->names, next.keywords->count);

@@ -23,6 +23,7 @@ struct ps_view {
 	struct ps_user *user; /* whose session it is; the mailbox may be in a store that is mounted there */
 	struct ps_mailbox *mailbox;
 	bool read_only;
+	unsigned bodies; /* open; the view does not follow its store while there are any */
 
 	/* Under mailbox->notify_lock. */
 	struct ps_view *next;
@@ -38,6 +39,8 @@ struct ps_view {
 	struct ps_buf name; /* as clients know it, since ps_view_status() */
 };
 
+/* If the store of its mailbox has moved, looks at the same mailbox where it is now. PS_E_GONE: it is not there, or is another. */
+int ps_view_here(struct ps_view *view);
 /* Remembers the session's last change, in case ps_view_known() is called for it. */
 void ps_view_note_change(struct ps_view *view, const struct ps_flag_change *change, uint64_t modseq);
 void ps_view_known_finish(struct ps_view *view);

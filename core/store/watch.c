@@ -8,7 +8,8 @@
 #include "postern/log.h"
 
 enum {
-	LOOK_EVERY_SECONDS = 2
+	LOOK_EVERY_SECONDS = 2,
+	LOOK_AT_ALL_EVERY = 5 /* turns: a store that has moved does not call */
 };
 
 static struct {
@@ -34,6 +35,7 @@ static void init_once(void)
 struct turn {
 	struct ps_mailbox **mailboxes;
 	size_t count, cap;
+	unsigned number; /* of those that were not called for */
 };
 
 static void turn_add(struct turn *turn, struct ps_mailbox *mailbox)
@@ -49,9 +51,11 @@ static void turn_add(struct turn *turn, struct ps_mailbox *mailbox)
 /* With the lock. `all`: the two seconds are over. */
 static void turn_gather(struct turn *turn, bool all)
 {
+	bool watched = all && ++turn->number % LOOK_AT_ALL_EVERY == 0;
+
 	turn->count = 0;
 	for (struct ps_mailbox *m = watcher.mailboxes; m; m = m->watch_next) {
-		if (m->outside || (all && !m->watch))
+		if (m->outside || (all && !m->watch) || watched)
 			turn_add(turn, m);
 		m->outside = false;
 	}
@@ -66,11 +70,14 @@ static bool somebody_called(void)
 	return false;
 }
 
+/* A view follows its store in its own thread. */
 static void look(struct ps_mailbox *mailbox)
 {
-	int r = ps_user_look(mailbox->user, mailbox->mbox);
+	int r = ps_user_check_moved(mailbox->user) ? PS_E_MOVED : ps_user_look(mailbox->user, mailbox->mbox);
 
-	if (r < 0 && r != PS_E_GONE)
+	if (r == PS_E_MOVED)
+		ps_mailbox_notify(mailbox, NULL);
+	else if (r < 0 && r != PS_E_GONE)
 		ps_log(PS_LOG_WARNING, "mailbox_look_failed", "user", mailbox->user->name, "error", ps_last_error(),
 		       NULL);
 	else

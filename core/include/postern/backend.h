@@ -305,7 +305,7 @@ struct ps_backend {
 	/* A store has a generation, 1 when it is made. Setting it, durably, shuts out all who opened the store before, in this
 	 * process and in others, but for `store` itself: what they commit() or sync() afterwards gives PS_E_MOVED and changes nothing
 	 * (batches that were being committed are finished first). Reading and staging go on as before. `generation` must be above
-	 * the present one: PS_E_INVALID. generation() gives the present one, also to who is shut out. */
+	 * the present one: PS_E_INVALID; who is shut out cannot set it: PS_E_MOVED. generation() gives the present one, also to who is shut out. */
 	int (*generation)(struct ps_store *store, uint64_t *ret_generation);
 	int (*set_generation)(struct ps_store *store, uint64_t generation);
 
