@@ -142,9 +142,10 @@ static int note_changed(struct imap_cmd *cmd, const struct request *request, con
 	store->walk.uids = without(cmd, &request->uids, &failed);
 	store->walk.uids = without(cmd, &store->walk.uids, &gone);
 	store->lost = !cmd->by_uid && have_common(&request->uids, &gone);
-	store->silent = request->silent;
+	/* After NO, the client does not know what has been done to the others. */
+	store->silent = request->silent && !store->lost;
 	store->code = modified_code(cmd, &failed);
-	if (request->silent && request->unchanged_since == UINT64_MAX)
+	if (store->silent && request->unchanged_since == UINT64_MAX)
 		store->walk.changed_since = result->modseq ? result->modseq - 1 : UINT64_MAX;
 	return 0;
 }
@@ -174,12 +175,11 @@ static enum imap_next cmd_store(struct imap_cmd *cmd)
 	/* The client knows what it did; what it wants told is told below, changed or not. */
 	if (result.modseq)
 		ps_view_known(cmd->imap->view, request.uids.ranges, request.uids.count, result.modseq);
-	if (!request.silent || (cmd->imap->enabled & IMAP_CONDSTORE))
-		imap_sync(cmd, 0);
 	if ((r = note_changed(cmd, &request, &result)) < 0)
 		return imap_no_err(cmd, r);
-	if (request.silent && !(cmd->imap->enabled & IMAP_CONDSTORE))
+	if (((struct store *)cmd->state)->silent && !(cmd->imap->enabled & IMAP_CONDSTORE))
 		return answer(cmd, cmd->state);
+	imap_sync(cmd, 0);
 	return tell_flags(cmd);
 }
 

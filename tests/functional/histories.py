@@ -111,7 +111,10 @@ class Session:
         self.client = self.world.server.connect(tls=True)
         self.client.greeting()
         self.client.ok("LOGIN alice " + postern.PASSWORD)
-        self.qresync = False
+        self.qresync = self.rev2 = False
+        if self.chance.random() < 0.4:
+            self.client.ok("ENABLE IMAP4rev2")
+            self.rev2 = True
         if b"QRESYNC" in self.client.ok("CAPABILITY")[0] and self.chance.random() < 0.5:
             self.client.ok("ENABLE QRESYNC")
             self.qresync = True
@@ -132,7 +135,7 @@ class Session:
                 self.world.event(self.name, line)
                 if line.startswith(b"t%d " % tag):
                     break
-                self.take(line, numbers)
+                self.take(line, numbers, any("FETCH" in command for command in (text,) + more))
                 lines.append(line)
             status = line.split(b" ", 2)[1]
             ensure(status in (b"OK", b"NO"), "%s was answered %r", text, line)
@@ -142,7 +145,7 @@ class Session:
 
     # ---- the view
 
-    def take(self, line, may_expunge):
+    def take(self, line, may_expunge, fetches=False):
         ensure(line.startswith(b"* "), "%r is not an untagged response", line)
         match = re.match(rb"\* (\d+) (EXISTS|EXPUNGE|FETCH|RECENT)\b", line)
         if match:
@@ -151,11 +154,13 @@ class Session:
                 ensure(number >= len(self.rows), "EXISTS %d when there were %d", number, len(self.rows))
                 self.rows += [Row(self.uidnext) for _ in range(number - len(self.rows))]
             elif what == b"RECENT":
+                ensure(not self.rev2, "RECENT after ENABLE IMAP4rev2")
                 ensure(number <= len(self.rows), "RECENT %d of %d", number, len(self.rows))
             else:
                 ensure(1 <= number <= len(self.rows), "%s of %d of %d", what.decode(), number, len(self.rows))
                 if what == b"FETCH":
                     self.take_fetch(self.rows[number - 1], number, line)
+                    ensure(not self.rev2 or fetches or b"(UID " in line, "FETCH without UID after ENABLE IMAP4rev2")
                 else:
                     ensure(may_expunge, "EXPUNGE where none may be")
                     ensure(not self.qresync, "EXPUNGE after ENABLE QRESYNC")
@@ -190,7 +195,9 @@ class Session:
             self.take_uid(row, number, int(uid.group(1)))
         flags = re.search(rb"[ (]FLAGS \(([^)]*)\)", line)
         if flags:
-            row.flags = set(flags.group(1).decode().split()) - {"\\Recent"}
+            row.flags = set(flags.group(1).decode().split())
+            ensure(not self.rev2 or "\\Recent" not in row.flags, "\\Recent after ENABLE IMAP4rev2")
+            row.flags.discard("\\Recent")
             self.check_mine(row)
         subject = re.search(rb"\r\nSubject: (\S+)\r\n", line)
         if subject and row.uid and "BODY[HEADER.FIELDS" in line.decode("utf-8", "replace"):
@@ -364,7 +371,11 @@ class Session:
         have = {uid for uid, row in before.items() if self.mine.get((self.mailbox, self.validity, uid))}
         numbers = [row.uid for row in self.rows]
         _, lines = self.command("%sSEARCH KEYWORD %s" % ("UID " if uids else "", self.keyword))
-        found = [int(word) for line in lines if line.startswith(b"* SEARCH") for word in line.split()[2:]]
+        if self.rev2:
+            found = [number for line in lines for told in re.findall(rb"\* ESEARCH .* ALL (\S+)\r", line)
+                     for number in sorted(uid_set(told))]
+        else:
+            found = [int(word) for line in lines if line.startswith(b"* SEARCH") for word in line.split()[2:]]
         ensure(len(found) == len(set(found)), "SEARCH gave twice %s", found)
         if not uids:
             ensure(all(1 <= number <= len(numbers) for number in found), "SEARCH gave %s of %d", found, len(numbers))

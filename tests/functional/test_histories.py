@@ -23,3 +23,6 @@ class Histories(unittest.TestCase):
 
     def test_memory(self):
         self.history("memory", 2)
+
+    def test_lmdb(self):
+        self.history("lmdb", 3)

@@ -5,10 +5,12 @@ import unittest
 
 import postern
 import realmail
+from server_test import for_each_backend
 
 EVERY = 10
 
 
+@for_each_backend
 class RealMail(unittest.TestCase):
 
     @classmethod
@@ -17,7 +19,7 @@ class RealMail(unittest.TestCase):
         if not path:
             raise unittest.SkipTest("no corpus: set POSTERN_CORPUS")
         cls.corpus = realmail.Corpus(path)
-        cls.server = postern.Instance(users=("alice",)).start()
+        cls.server = postern.Instance(backend=cls.backend, users=("alice",)).start()
         cls.addClassCleanup(cls.server.stop)
 
     def test_appended(self):
