@@ -73,6 +73,7 @@ struct deflater {
 	int level;
 	bool working; /* z is set up */
 	bool dirty;
+	bool ended;
 	struct ps_buf ready;
 	size_t sent; /* of ready */
 };
@@ -151,6 +152,23 @@ int deflater_sync(struct deflater *deflater)
 	return r;
 }
 
+int deflater_end(struct deflater *deflater)
+{
+	int r = work(deflater);
+
+	deflater->z.avail_in = 0;
+	if (r == 0)
+		r = deflate_all(deflater, Z_FINISH);
+	deflater->dirty = false;
+	deflater->ended = true;
+	return r;
+}
+
+bool deflater_has_ended(const struct deflater *deflater)
+{
+	return deflater->ended;
+}
+
 bool deflater_is_dirty(const struct deflater *deflater)
 {
 	return deflater->dirty;
@@ -187,6 +205,8 @@ struct inflater {
 	bool working; /* z is set up */
 	bool pending; /* it holds octets that had no room */
 	bool ended;
+	bool stuck;            /* nothing moved */
+	bool marked;           /* the last block was empty, and ended with an octet */
 	struct ps_buf raw;     /* not inflated yet */
 	struct ps_buf history; /* while resting */
 };
@@ -217,9 +237,28 @@ int inflater_put(struct inflater *inflater, struct ps_bytes octets)
 	return ps_buf_bytes(&inflater->raw, octets) < 0 ? no_memory("inflate") : 0;
 }
 
+/* zlib.h, inflate(): in data_type, the bits left of the last octet; 64 in the last block; 128 between two blocks. */
+static bool between_blocks(const z_stream *z)
+{
+	return z->data_type & 128;
+}
+
+static bool in_last_block(const z_stream *z)
+{
+	return z->data_type & 64;
+}
+
+static bool between_octets(const z_stream *z)
+{
+	return (z->data_type & 63) == 0;
+}
+
 bool inflater_has_more(const struct inflater *inflater)
 {
-	return !inflater->ended && (inflater->pending || inflater->raw.len > 0);
+	/* The end of the last block is one step, and the end of the stream another. */
+	bool last = between_blocks(&inflater->z) && in_last_block(&inflater->z);
+
+	return !inflater->ended && (inflater->pending || inflater->raw.len > 0 || last);
 }
 
 bool inflater_has_ended(const struct inflater *inflater)
@@ -245,38 +284,40 @@ static int wake(struct inflater *inflater)
 	return 0;
 }
 
-ssize_t inflater_take(struct inflater *inflater, void *ret_octets, size_t len)
+/* Up to the end of a block, and not beyond: the stream may end with it (inflater_end()). Negative: a ps_err. */
+static ssize_t inflate_block(struct inflater *inflater, void *ret_octets, size_t len)
 {
 	z_stream *z = &inflater->z;
-	size_t taken;
-	int r = wake(inflater);
+	size_t had = inflater->raw.len;
+	int r;
 
-	if (r < 0)
-		return r;
-	if (inflater->ended)
-		return 0;
 	z->next_in = inflater->raw.ptr;
-	z->avail_in = (uInt)inflater->raw.len;
+	z->avail_in = (uInt)had;
 	z->next_out = ret_octets;
 	z->avail_out = (uInt)len;
-	r = inflate(z, Z_SYNC_FLUSH);
-	taken = len - z->avail_out;
-	ps_buf_consume(&inflater->raw, inflater->raw.len - z->avail_in);
+	r = inflate(z, Z_BLOCK);
+	ps_buf_consume(&inflater->raw, had - z->avail_in);
 	if (inflater->raw.len == 0)
 		ps_buf_finish(&inflater->raw);
-	inflater->pending = z->avail_out == 0;
+	inflater->pending = z->avail_out == 0 && !between_blocks(z);
 	inflater->ended = r == Z_STREAM_END;
+	inflater->stuck = inflater->raw.len == had && z->avail_out == len;
+	inflater->marked = !inflater->stuck && z->avail_out == len && between_blocks(z) && between_octets(z);
 	if (r == Z_MEM_ERROR)
 		return no_memory("inflate");
 	if (r != Z_OK && r != Z_STREAM_END && r != Z_BUF_ERROR)
 		return ps_fail(PS_E_SYNTAX, "inflate: %s", z->msg ? z->msg : "not DEFLATE");
-	return (ssize_t)taken;
+	return (ssize_t)(len - z->avail_out);
 }
 
-/* zlib.h, inflate(): in data_type, the bits left of the last octet; 64 in the last block; 128 between two blocks. */
-static bool between_blocks(const z_stream *z)
+ssize_t inflater_take(struct inflater *inflater, void *ret_octets, size_t len)
 {
-	return (z->data_type & (128 | 64 | 63)) == 128;
+	ssize_t n = wake(inflater);
+
+	inflater->stuck = false;
+	while (n == 0 && inflater_has_more(inflater) && !inflater->stuck)
+		n = inflate_block(inflater, ret_octets, len);
+	return n;
 }
 
 void inflater_rest(struct inflater *inflater)
@@ -284,7 +325,8 @@ void inflater_rest(struct inflater *inflater)
 	uInt len = HISTORY_MAX;
 	uint8_t *history;
 
-	if (!inflater->working || inflater_has_more(inflater) || !between_blocks(&inflater->z))
+	if (!inflater->working || inflater_has_more(inflater) || !between_blocks(&inflater->z) ||
+	    !between_octets(&inflater->z))
 		return;
 	history = ps_malloc(HISTORY_MAX);
 	if (inflateGetDictionary(&inflater->z, history, &len) == Z_OK &&
@@ -292,4 +334,28 @@ void inflater_rest(struct inflater *inflater)
 		stop(inflater);
 	explicit_bzero(history, HISTORY_MAX);
 	free(history);
+}
+
+int inflater_end(struct inflater *inflater, struct ps_bytes *ret_rest)
+{
+	uint8_t octet;
+	ssize_t n = wake(inflater);
+
+	inflater->stuck = false;
+	while (n == 0 && inflater_has_more(inflater) && !inflater->marked && !inflater->stuck) {
+		/* Between two octets, the empty block that is to come starts with a zero, and no line of text does. */
+		if (between_blocks(&inflater->z) && between_octets(&inflater->z) && inflater->raw.len > 0 &&
+		    inflater->raw.ptr[0] != 0)
+			inflater->marked = true;
+		else
+			n = inflate_block(inflater, &octet, 1);
+	}
+	if (n < 0)
+		return (int)n;
+	if (n > 0)
+		return ps_fail(PS_E_SYNTAX, "inflate: the stream goes on");
+	if (!inflater->ended && !inflater->marked)
+		return 0;
+	*ret_rest = ps_buf_view(&inflater->raw);
+	return 1;
 }

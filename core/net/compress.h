@@ -23,6 +23,9 @@ void deflater_destroy(struct deflater *deflater); /* destroy(NULL) does nothing 
 int deflater_feed(struct deflater *deflater, struct ps_bytes octets);
 /* Makes all that was fed readable for the other side, up to a whole octet. */
 int deflater_sync(struct deflater *deflater);
+/* The same, and it is the end of the stream: nothing is fed after it. */
+int deflater_end(struct deflater *deflater);
+bool deflater_has_ended(const struct deflater *deflater);
 /* Fed, and not readable for the other side yet. */
 bool deflater_is_dirty(const struct deflater *deflater);
 struct ps_bytes deflater_ready(const struct deflater *deflater);
@@ -45,5 +48,11 @@ bool inflater_has_ended(const struct inflater *inflater);
  * memory. */
 ssize_t inflater_take(struct inflater *inflater, void *ret_octets, size_t len);
 void inflater_rest(struct inflater *inflater);
+/*
+ * The other side's stream is over with what was taken last: what is put after its end is not compressed. Takes the end off: what
+ * makes the last octets readable (RFC 1951 has no one way: an end, or an empty block up to a whole octet). 1: the rest is in *ret_rest;
+ * 0: more must be put; PS_E_SYNTAX: there is more in the stream.
+ */
+int inflater_end(struct inflater *inflater, struct ps_bytes *ret_rest);
 
 #endif

@@ -66,6 +66,7 @@ static void finish_session(struct conn *conn)
 void conn_destroy(struct conn *conn)
 {
 	finish_session(conn);
+	away_destroy(conn->away);
 	pump_destroy(conn->pump);
 	ps_watch_close(conn->watch);
 	ps_timer_close(conn->timer);
@@ -190,7 +191,7 @@ static void open_half(struct conn *conn)
 		conn->opened = true;
 }
 
-static void begin_session(struct conn *conn)
+void conn_begin_session(struct conn *conn)
 {
 	enter(conn, CONN_SESSION, conn->login_deadline);
 	open_half(conn);
@@ -211,7 +212,7 @@ static void handshake_step(struct conn *conn)
 	ps_log(PS_LOG_DEBUG, "tls", "sid", conn->s.sid, "with", tls_describe(conn->stream.tls), NULL);
 	conn->s.is_tls = true;
 	conn->replied = true;
-	begin_session(conn);
+	conn_begin_session(conn);
 }
 
 /* ---- hand-over ---------------------------------------------------------------------------------- */
@@ -243,10 +244,20 @@ static int duplicate(struct ps_front *front, int fd, int *ret_copy)
 static int send_over(struct conn *conn, int fd)
 {
 	const struct ps_front_hooks *hooks = &conn->front->hooks;
-	struct ps_bytes ticket = conn->auth ? ps_buf_view(&conn->auth->ticket) : ps_bytes("", 0);
+	struct ps_front_handover what = {
+		.number = conn->number,
+		.protocol = conn->listener->args.protocol_name,
+		.ticket = conn->auth ? ps_buf_view(&conn->auth->ticket) : ps_bytes("", 0),
+		.fd = fd,
+		.unread = ps_session_input(&conn->s),
+		.blob = ps_buf_view(&conn->blob),
+	};
+	uint32_t holder = 0;
+	int r = hooks->hand_over(hooks->arg, &conn->s, &what, &holder);
 
-	return hooks->hand_over(hooks->arg, &conn->s, conn->listener->args.protocol_name, ticket, fd,
-				ps_session_input(&conn->s), ps_buf_view(&conn->blob));
+	if (r == 0)
+		away_start(conn, holder);
+	return r;
 }
 
 /* The socket itself goes; it must not be shut down here. */
@@ -258,7 +269,9 @@ static int hand_over_plain(struct conn *conn)
 		return r;
 	leave(conn);
 	stream_close(&conn->stream);
-	destroy_later(conn);
+	enter(conn, CONN_AWAY, 0);
+	if (conn->front->stopping) /* nobody waits for it */
+		conn_stop(conn);
 	return 0;
 }
 
@@ -402,7 +415,7 @@ static void over_step(struct conn *conn)
 
 static void (*const steps[])(struct conn *conn) = {
 	[CONN_HANDSHAKE] = handshake_step, [CONN_SESSION] = session_step, [CONN_FLUSHING] = flushing_step,
-	[CONN_PUMP] = pump_step,           [CONN_OVER] = over_step,
+	[CONN_PUMP] = pump_step,           [CONN_AWAY] = over_step,       [CONN_OVER] = over_step,
 };
 
 void conn_arm_timer(struct conn *conn, uint64_t at)
@@ -423,7 +436,8 @@ static void arm(struct conn *conn)
 	unsigned events = 0;
 
 	switch (conn->state) {
-	case CONN_OVER: return;
+	case CONN_OVER:
+	case CONN_AWAY: return;
 	case CONN_PUMP: pump_arm(conn); return;
 	case CONN_HANDSHAKE: events = tls_wants_write(conn->stream.tls) ? PS_WRITABLE : PS_READABLE; break;
 	case CONN_FLUSHING: events = PS_WRITABLE; break;
@@ -500,6 +514,7 @@ static void on_timer(void *arg)
 			conn->s.timed_out = true;
 		break;
 	case CONN_PUMP: pump_on_timer(conn); break;
+	case CONN_AWAY:
 	case CONN_OVER: break;
 	}
 	conn_step(conn);
@@ -520,6 +535,25 @@ static void make_sid(char ret_sid[SID_LENGTH + 1])
 	ret_sid[SID_LENGTH] = '\0';
 }
 
+void conn_init_session(struct conn *conn, const char *sid, const char *remote, const char *local)
+{
+	const struct listener *listener = conn->listener;
+
+	session_init(&conn->s, &(struct session_args){
+				       .driver = &front_driver,
+				       .protocol = listener->args.protocol,
+				       .half = listener->args.protocol->front,
+				       .conf = listener->args.protocol_conf,
+				       .core_conf = conn->front->conf,
+				       .loop = conn->front->loop,
+				       .sid = sid,
+				       .remote = remote,
+				       .local = local,
+				       .secret = true,
+			       });
+	conn->s.out.tail.limit = OUTPUT_LIMIT;
+}
+
 static struct conn *conn_create(struct listener *listener, int fd, const struct address *address, const char *remote,
 				const char *local)
 {
@@ -528,22 +562,10 @@ static struct conn *conn_create(struct listener *listener, int fd, const struct 
 	char sid[SID_LENGTH + 1];
 
 	make_sid(sid);
-	session_init(&conn->s, &(struct session_args){
-				       .driver = &front_driver,
-				       .protocol = listener->args.protocol,
-				       .half = listener->args.protocol->front,
-				       .conf = listener->args.protocol_conf,
-				       .core_conf = front->conf,
-				       .loop = front->loop,
-				       .sid = sid,
-				       .remote = remote,
-				       .local = local,
-				       .secret = true,
-			       });
-	conn->s.out.tail.limit = OUTPUT_LIMIT;
 	conn->front = front;
 	conn->listener = listener;
 	listener->refs++;
+	conn_init_session(conn, sid, remote, local);
 	conn->address = *address;
 	conn->stream = (struct stream){.fd = fd};
 	conn->since = ps_loop_now(front->loop);
@@ -554,6 +576,17 @@ static struct conn *conn_create(struct listener *listener, int fd, const struct 
 	return conn;
 }
 
+int conn_open_watch(struct conn *conn)
+{
+	struct ps_loop *loop = conn->front->loop;
+
+	if (ps_watch_open(loop, conn->stream.fd, on_socket, conn, &conn->watch) == 0 &&
+	    ps_timer_open(loop, on_timer, conn, &conn->timer) == 0)
+		return 0;
+	ps_logf(PS_LOG_ERROR, "connect_failed", conn->s.sid, "%s", ps_last_error());
+	return PS_E_INTERNAL;
+}
+
 void conn_start(struct listener *listener, int fd, const struct address *address, const char *remote, const char *local)
 {
 	struct conn *conn = conn_create(listener, fd, address, remote, local);
@@ -561,14 +594,12 @@ void conn_start(struct listener *listener, int fd, const struct address *address
 
 	ps_log(PS_LOG_DEBUG, "connect", "sid", conn->s.sid, "remote", remote, "local", local, "listener",
 	       listener->args.name, NULL);
-	if (ps_watch_open(front->loop, fd, on_socket, conn, &conn->watch) < 0 ||
-	    ps_timer_open(front->loop, on_timer, conn, &conn->timer) < 0) {
-		ps_logf(PS_LOG_ERROR, "connect_failed", conn->s.sid, "%s", ps_last_error());
+	if (conn_open_watch(conn) < 0) {
 		conn_destroy(conn);
 		return;
 	}
 	if (!listener->args.implicit_tls) {
-		begin_session(conn);
+		conn_begin_session(conn);
 	} else if (tls_context_has_certificate(front->tls)) {
 		start_tls(conn);
 	} else {
@@ -584,6 +615,10 @@ void conn_stop(struct conn *conn)
 
 	if (conn->state == CONN_HANDSHAKE)
 		conn_end(conn, "server stops");
+	if (conn->state == CONN_AWAY) {
+		conn->state = CONN_OVER;
+		destroy_later(conn);
+	}
 	if (conn->state != CONN_SESSION)
 		return; /* it ends soon, or somebody who has logged in uses it */
 	if (text)
@@ -620,6 +655,11 @@ void ps_session_starttls(struct ps_session *s)
 	ps_session_consume(s, more);
 	conn->starttls = true;
 	cancel_auth(conn);
+}
+
+bool ps_session_is_back(const struct ps_session *s)
+{
+	return s->driver == &front_driver && ((const struct conn *)s)->back;
 }
 
 bool ps_session_plaintext_ok(const struct ps_session *s)

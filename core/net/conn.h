@@ -5,14 +5,19 @@
  * THREADS. All of it belongs to the loop.
  *
  *   HANDSHAKE (implicit TLS) -> SESSION -> FLUSHING -> HANDSHAKE (STARTTLS) -> SESSION -> ...
- *                                       -> FLUSHING -> PUMP (TLS, logged in) -> OVER
- *                                       -> FLUSHING -> OVER (closed, or the plain socket handed over)
+ *                                       -> FLUSHING -> PUMP (TLS, logged in) -> OVER, or SESSION again
+ *                                       -> FLUSHING -> AWAY (plain, logged in) -> OVER, or SESSION again
+ *                                       -> FLUSHING -> OVER
+ *
+ * The way back is taken when the process that serves the user hands the session back. Of a connection that is AWAY there is nothing
+ * here but its place: it counts.
  *
  * A connection that is OVER is freed by a post, so after everything that was posted for it.
  */
 #ifndef CORE_NET_CONN_H
 #define CORE_NET_CONN_H
 
+#include <sys/socket.h>
 #include "core/net/front.h"
 #include "core/net/linger.h"
 #include "core/net/session.h"
@@ -22,6 +27,7 @@
 enum {
 	SCRATCH_SIZE = 16 * 1024, /* a TLS record */
 	RESERVED_FDS = 3,         /* what a hand-over needs */
+	ADDRESS_NAME_SIZE = 64,   /* INET6_ADDRSTRLEN and a port */
 };
 
 /* An address as it is counted: IPv4 whole, IPv6 by its /64. */
@@ -44,6 +50,7 @@ enum conn_state {
 	CONN_SESSION,
 	CONN_FLUSHING,
 	CONN_PUMP,
+	CONN_AWAY,
 	CONN_OVER
 };
 
@@ -52,6 +59,12 @@ struct conn_auth {
 	bool pending; /* an answer is awaited */
 	enum ps_auth_status status;
 	struct ps_buf data, ticket;
+};
+
+/* A session that another process has: what it takes to go on with it here. */
+struct away {
+	uint32_t holder;
+	char *sid, *remote, *local;
 };
 
 struct pump;
@@ -75,13 +88,15 @@ struct conn {
 	struct ps_buf blob;
 	const char *reason; /* why it ends, for the log */
 	struct pump *pump;
-	bool opened;   /* the protocol's half was */
-	bool running;  /* we are in its run() */
-	bool replied;  /* what PS_WAIT_REPLY waits for has come */
-	bool starttls; /* the protocol asked for it */
-	bool handing;  /* and for the hand-over */
-	bool injected; /* the client sent more after STARTTLS */
-	bool posted;   /* a step was posted */
+	struct away *away; /* while another process has the session */
+	bool back;         /* it was there before */
+	bool opened;       /* the protocol's half was */
+	bool running;      /* we are in its run() */
+	bool replied;      /* what PS_WAIT_REPLY waits for has come */
+	bool starttls;     /* the protocol asked for it */
+	bool handing;      /* and for the hand-over */
+	bool injected;     /* the client sent more after STARTTLS */
+	bool posted;       /* a step was posted */
 	bool stepping;
 };
 
@@ -116,6 +131,9 @@ struct ps_front {
 };
 
 /* listen.c */
+/* Text for people ("192.0.2.1:49152"), and the address as it is counted. */
+void address_describe(const struct sockaddr_storage *address, char ret_name[ADDRESS_NAME_SIZE],
+		      struct address *ret_address);
 void listener_unref(struct listener *listener);
 void front_accept_stop(struct ps_front *front);   /* on all listeners, for good */
 void front_accept_resume(struct ps_front *front); /* descriptors have become free */
@@ -140,15 +158,31 @@ void conn_again(struct conn *conn);
 /* Sets the timer to the earliest of the connection's times and `at` (0: none). */
 void conn_arm_timer(struct conn *conn, uint64_t at);
 
+/* For away.c. The names are copied. */
+void conn_init_session(struct conn *conn, const char *sid, const char *remote, const char *local);
+int conn_open_watch(struct conn *conn);
+void conn_begin_session(struct conn *conn);
+
+/* away.c */
+/* Remembers what conn->s is, before it is finished. */
+void away_start(struct conn *conn, uint32_t holder);
+void away_destroy(struct away *away); /* destroy(NULL) does nothing */
+/* The connection's session goes on here, with this input first. */
+void away_end(struct conn *conn, struct ps_bytes unread);
+
 /* pump.c */
 /* Takes over fd, our end of the pair. */
 int pump_start(struct conn *conn, int fd);
 void pump_step(struct conn *conn);
 void pump_arm(struct conn *conn);
 void pump_on_timer(struct conn *conn);
+/* When all that mail has said is with the client, the session goes on here; fd is mail's end of the pair, and is taken
+ * over. */
+void pump_come_back(struct conn *conn, int fd, struct ps_bytes unread);
 void pump_destroy(struct pump *pump);
 
 /* front.c: the slots. */
+struct conn *front_find(struct ps_front *front, uint64_t number);
 void front_add(struct ps_front *front, struct conn *conn);
 void front_remove(struct ps_front *front, struct conn *conn);
 

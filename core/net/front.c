@@ -222,7 +222,7 @@ void front_remove(struct ps_front *front, struct conn *conn)
 	maybe_empty(front);
 }
 
-static struct conn *find_conn(struct ps_front *front, uint64_t number)
+struct conn *front_find(struct ps_front *front, uint64_t number)
 {
 	uint32_t slot = (uint32_t)number;
 	struct conn *conn = slot < front->slot_count ? front->slots[slot] : NULL;
@@ -233,7 +233,7 @@ static struct conn *find_conn(struct ps_front *front, uint64_t number)
 void ps_front_auth_answer(struct ps_front *front, uint64_t number, enum ps_auth_status status, struct ps_bytes data,
 			  struct ps_bytes ticket)
 {
-	struct conn *conn = find_conn(front, number);
+	struct conn *conn = front_find(front, number);
 
 	/* The client may have gone, or taken back what it asked, meanwhile. */
 	if (!conn || !conn->auth || !conn->auth->pending)

@@ -14,6 +14,14 @@
 
 struct ps_front; /* one per front process */
 
+struct ps_front_handover {
+	uint64_t number; /* by which the session may come back */
+	const char *protocol;
+	struct ps_bytes ticket; /* what auth gave */
+	int fd;                 /* the plain socket, or our end's partner of the TLS pump's socketpair; taken over */
+	struct ps_bytes unread, blob;
+};
+
 struct ps_front_hooks {
 	/* Begin or go on with an authentication for the session numbered `number`; the answer comes by
 	 * ps_front_auth_answer(), later. */
@@ -23,10 +31,9 @@ struct ps_front_hooks {
 	void (*auth_cancel)(void *arg, uint64_t number);
 	/* Mechanisms for this session, blank-separated. */
 	const char *(*mechanisms)(void *arg, struct ps_session *s);
-	/* Sends the connection to the user's mail process. `fd` (plain socket, or our end's partner of the TLS pump's
-	 * socketpair) is taken over. `ticket` is what auth gave. Negative: could not; the session is told and closed. */
-	int (*hand_over)(void *arg, struct ps_session *s, const char *protocol, struct ps_bytes ticket, int fd,
-			 struct ps_bytes unread, struct ps_bytes blob);
+	/* Sends the connection to the user's mail process; *ret_holder is a number by which we will know that process.
+	 * Negative: could not; the session is told and closed. */
+	int (*hand_over)(void *arg, struct ps_session *s, const struct ps_front_handover *what, uint32_t *ret_holder);
 	/* Signs with the private key of the certificate (another process has it); blocks. `algorithm` is a
 	 * gnutls_sign_algorithm_t; `data` is hashed already where `is_hash`. */
 	int (*sign)(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struct ps_bytes data,
@@ -56,6 +63,16 @@ void ps_front_unlisten(struct ps_front *front, const char *name);
 int ps_front_set_certificate(struct ps_front *front, uint32_t key, struct ps_bytes pem);
 void ps_front_auth_answer(struct ps_front *front, uint64_t number, enum ps_auth_status status, struct ps_bytes data,
 			  struct ps_bytes ticket);
+/*
+ * A session comes back from the process that has it: whoever logged in has logged out. `fd` is what was handed over, and is
+ * taken over. One whose client has gone meanwhile is nothing wrong; PS_E_ACCESS: this process was not given it, or the
+ * socket is another.
+ */
+int ps_front_hand_back(struct ps_front *front, uint32_t holder, uint64_t number, int fd, struct ps_bytes unread);
+/* The process that has it says that it is over. */
+void ps_front_over(struct ps_front *front, uint32_t holder, uint64_t number);
+/* That process has gone, and with it what it had. */
+void ps_front_holder_gone(struct ps_front *front, uint32_t holder);
 /* Stops accepting. drain: sessions before log-in get the busy text; pumps of logged-in TLS sessions go on.
  * `empty` is called when no connection is left. */
 void ps_front_stop(struct ps_front *front, void (*empty)(void *arg), void *arg);

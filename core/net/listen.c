@@ -21,7 +21,6 @@ enum {
 	ACCEPT_PAUSE_MS = 500,
 	PAUSE_LOG_MS = 60 * 1000,
 	BUCKETS = 4096,
-	NAME_SIZE = INET6_ADDRSTRLEN + 16,
 };
 
 /* ---- how many connections an address has ------------------------------------------------------ */
@@ -167,8 +166,8 @@ static void pause_accepting(struct ps_front *front, int error)
 	ps_timer_set(front->accept_timer, ACCEPT_PAUSE_MS, 0);
 }
 
-/* Text for people ("192.0.2.1:49152") and the address as it is counted. */
-static void describe(const struct sockaddr_storage *address, char *ret_name, struct address *ret_address)
+void address_describe(const struct sockaddr_storage *address, char ret_name[ADDRESS_NAME_SIZE],
+		      struct address *ret_address)
 {
 	const struct sockaddr_in *in4 = (const struct sockaddr_in *)address;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
@@ -177,17 +176,17 @@ static void describe(const struct sockaddr_storage *address, char *ret_name, str
 	*ret_address = (struct address){.counted = true};
 	if (address->ss_family == AF_INET) {
 		inet_ntop(AF_INET, &in4->sin_addr, text, sizeof text);
-		snprintf(ret_name, NAME_SIZE, "%s:%u", text, ntohs(in4->sin_port));
+		snprintf(ret_name, ADDRESS_NAME_SIZE, "%s:%u", text, ntohs(in4->sin_port));
 		memcpy(ret_address->octets, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
 		memcpy(ret_address->octets + 12, &in4->sin_addr, 4);
 	} else if (address->ss_family == AF_INET6) {
 		bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
 
 		inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof text);
-		snprintf(ret_name, NAME_SIZE, "[%s]:%u", text, ntohs(in6->sin6_port));
+		snprintf(ret_name, ADDRESS_NAME_SIZE, "[%s]:%u", text, ntohs(in6->sin6_port));
 		memcpy(ret_address->octets, &in6->sin6_addr, mapped ? 16 : 8);
 	} else {
-		snprintf(ret_name, NAME_SIZE, "unix");
+		snprintf(ret_name, ADDRESS_NAME_SIZE, "unix");
 		ret_address->counted = false;
 	}
 }
@@ -209,12 +208,12 @@ static void welcome(struct listener *listener, int fd, const struct sockaddr_sto
 	struct ps_front *front = listener->front;
 	struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
 	socklen_t own_size = sizeof own;
-	char remote[NAME_SIZE], local[NAME_SIZE];
+	char remote[ADDRESS_NAME_SIZE], local[ADDRESS_NAME_SIZE];
 	struct address address, own_address;
 
-	describe(peer, remote, &address);
+	address_describe(peer, remote, &address);
 	getsockname(fd, (struct sockaddr *)&own, &own_size);
-	describe(&own, local, &own_address);
+	address_describe(&own, local, &own_address);
 	if (front->count >= front->limits.connections) {
 		refuse(listener, fd, remote, "too many connections");
 		return;

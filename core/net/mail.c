@@ -36,6 +36,8 @@ enum {
 	STORE_TIMER_MS = 5 * 1000,       /* stores that nobody uses are looked at so often */
 };
 
+static const uint32_t NOWHERE = UINT32_MAX; /* no process has this number */
+
 enum mail_state {
 	WORKING,
 	PARKED,
@@ -57,6 +59,10 @@ struct mail_session {
 	bool quick;                /* its last command came at once after the answer before */
 	const char *reason;        /* why it ends, for the log */
 	bool resting;              /* its compression has no tables now */
+	bool handing;              /* it goes back where it came from */
+	bool ending;               /* and the client's end of compression is awaited */
+	uint32_t from;             /* whence */
+	uint64_t number;           /* and what it is there */
 	struct inflater *inflater; /* NULL: what comes in is not compressed */
 	struct ps_user *user;
 	char *user_name;
@@ -80,6 +86,7 @@ struct ps_mail {
 	struct ps_loop *loop;
 	struct ps_workers *workers;
 	const struct ps_conf *conf;
+	struct ps_mail_hooks hooks;
 	uint64_t output_ms; /* a client that takes nothing for so long is dropped */
 	struct mail_session *first;
 	unsigned count;
@@ -244,6 +251,12 @@ static void job_close(struct mail_session *m)
 	m->closed = true;
 }
 
+/* run() is not called any more. */
+static bool is_leaving(const struct mail_session *m)
+{
+	return m->s.wait.what == PS_WAIT_CLOSE || m->s.wait.what == PS_WAIT_GONE;
+}
+
 /* Goes on with the next command until the slice is over. */
 static void job_run(struct mail_session *m)
 {
@@ -252,11 +265,13 @@ static void job_run(struct mail_session *m)
 	s->slice_end = session_clock_us() + SESSION_SLICE_US;
 	do {
 		session_run(s, session_clock_us() / 1000);
+		if (s->wait.what == PS_WAIT_GONE)
+			output_compress_end(&s->out);
 		flush(m);
 		if (s->wait.what == PS_WAIT_TURN)
 			look_for_hangup(m);
 	} while (goes_on(m));
-	if (s->dead || (s->wait.what == PS_WAIT_CLOSE && output_pending(&s->out) == 0))
+	if (s->dead || (is_leaving(m) && output_pending(&s->out) == 0))
 		job_close(m);
 }
 
@@ -334,6 +349,9 @@ static void session_destroy(struct mail_session *m)
 {
 	struct ps_mail *mail = m->mail;
 
+	if (mail->hooks.over && m->from != NOWHERE && !m->s.is_tls) /* of TLS, the pump's end tells it */
+		mail->hooks.over(mail->hooks.arg, m->from, m->number);
+
 	if (m->prev)
 		m->prev->next = m->next;
 	else
@@ -364,7 +382,7 @@ static void done(void *arg)
 	}
 	m->active = ps_loop_now(m->mail->loop);
 	m->resting = false;
-	m->state = m->s.wait.what == PS_WAIT_CLOSE ? CLOSING : PARKED;
+	m->state = is_leaving(m) ? CLOSING : PARKED;
 	advance(m);
 }
 
@@ -375,17 +393,21 @@ static void submit(struct mail_session *m, enum mail_state state, void (*job)(st
 	ps_workers_run(m->mail->workers, work, done, m);
 }
 
-static void end(struct mail_session *m)
+static void log_end(struct mail_session *m, const char *event, const char *reason)
 {
-	struct ps_session *s = &m->s;
+	const struct ps_session *s = &m->s;
 	uint64_t age = ps_loop_now(m->mail->loop) - m->since;
 
-	ps_log(PS_LOG_INFO, "disconnect", "sid", s->sid, "user", m->user_name, "reason",
-	       m->reason ? m->reason
-	       : s->eof  ? "client closed"
-			 : "closed",
-	       "seconds", ps_num((long long)(age / 1000)), "received", ps_num((long long)s->received), "sent",
+	ps_log(PS_LOG_INFO, event, "sid", s->sid, "user", m->user_name, "reason", reason, "seconds",
+	       ps_num((long long)(age / 1000)), "received", ps_num((long long)s->received), "sent",
 	       ps_num((long long)s->out.sent), NULL);
+}
+
+static void end(struct mail_session *m)
+{
+	const char *how = m->s.eof ? "client closed" : "closed";
+
+	log_end(m, "disconnect", m->reason ? m->reason : how);
 	ps_watch_close(m->watch);
 	m->watch = NULL;
 	ps_timer_stop(m->timer);
@@ -412,7 +434,7 @@ static void arm_timer(struct mail_session *m)
 		m->stall_until = now + m->mail->output_ms;
 		m->stall_sent = m->s.out.sent;
 	}
-	at = earlier(m->stall_until, m->state == PARKED ? m->s.wait_until : 0);
+	at = earlier(m->stall_until, m->state == PARKED || m->ending ? m->s.wait_until : 0);
 	if (m->inflater && !m->resting && m->state == PARKED)
 		at = earlier(at, m->active + REST_MS);
 	if (at)
@@ -430,6 +452,8 @@ static void arm(struct mail_session *m)
 	if (output_pending(&s->out) > 0)
 		events |= PS_WRITABLE;
 	if (m->state == PARKED && session_wants_input(s) && output_pending(&s->out) < SESSION_OUTPUT_HIGH)
+		events |= PS_READABLE;
+	if (m->ending)
 		events |= PS_READABLE;
 	ps_watch_set(m->watch, events);
 	session_release(s);
@@ -452,6 +476,61 @@ static void say_bye(struct mail_session *m)
 	m->state = CLOSING;
 }
 
+/* What the client sends from now on is not compressed: where does that begin? As inflater_end(). */
+static int end_of_compression(struct mail_session *m, struct ps_bytes *ret_rest)
+{
+	int r = inflater_end(m->inflater, ret_rest);
+
+	if (r < 0 || (r > 0 && ret_rest->len > PS_HAND_BACK_MAX))
+		kill_session(m, "more than the end of compression");
+	if (r == 0 && !m->ending) {
+		m->ending = true;
+		m->s.wait_until = ps_loop_now(m->mail->loop) + STOP_MS;
+	}
+	return m->s.dead ? PS_E_SYNTAX : r;
+}
+
+/* All is said, and the store is closed. */
+static void hand_back(struct mail_session *m)
+{
+	const struct ps_mail_hooks *hooks = &m->mail->hooks;
+	struct ps_bytes unread = ps_session_input(&m->s);
+	uint32_t from = m->from;
+	int fd = m->stream.fd;
+
+	if (m->inflater && end_of_compression(m, &unread) <= 0) {
+		if (m->s.dead)
+			end(m);
+		else
+			arm(m);
+		return;
+	}
+	if (!hooks->hand_back || from == NOWHERE) {
+		m->reason = "there is nobody to go back to";
+		end(m);
+		return;
+	}
+	log_end(m, "unauthenticate", "asked for");
+	ps_watch_close(m->watch);
+	m->watch = NULL;
+	m->stream.fd = -1;
+	m->from = NOWHERE; /* it is not over */
+	if (hooks->hand_back(hooks->arg, from, m->number, fd, unread) < 0)
+		ps_logf(PS_LOG_ERROR, "hand_back_failed", m->s.sid, "%s", ps_last_error());
+	session_destroy(m);
+}
+
+/* Nothing is left to be sent. */
+static void leave(struct mail_session *m)
+{
+	if (!m->handing || m->s.wait.what != PS_WAIT_GONE)
+		end(m);
+	else if (!m->closed)
+		submit(m, WORKING, job_close);
+	else
+		hand_back(m);
+}
+
 /* Decides what is next for a session that the loop owns. */
 static void advance(struct mail_session *m)
 {
@@ -461,8 +540,10 @@ static void advance(struct mail_session *m)
 		kill_session(m, "server stops");
 	if (m->state == PARKED && m->mail->stopping && may_be_interrupted(m))
 		say_bye(m);
-	if (s->dead || (m->state == CLOSING && output_pending(&s->out) == 0))
+	if (s->dead)
 		end(m);
+	else if (m->state == CLOSING && output_pending(&s->out) == 0)
+		leave(m);
 	else if (m->state == PARKED && session_ready(s))
 		submit(m, WORKING, job_run);
 	else if (m->state == PARKED && holds_input(m))
@@ -473,6 +554,13 @@ static void advance(struct mail_session *m)
 
 static void read_some(struct mail_session *m)
 {
+	if (m->ending) {
+		ssize_t n = receive(m, m->mail->scratch, PS_HAND_BACK_MAX);
+
+		if (n == 0 || (n > 0 && inflater_put(m->inflater, ps_bytes(m->mail->scratch, (size_t)n)) < 0))
+			kill_session(m, "client closed");
+		return;
+	}
 	if (m->state != PARKED || !session_wants_input(&m->s))
 		return;
 	m->quick = ps_loop_now(m->mail->loop) - m->active <= AWAIT_MS;
@@ -517,6 +605,8 @@ static void on_timer(void *arg)
 		rest(m);
 	if (m->stall_until && now >= m->stall_until)
 		kill_session(m, "client does not read");
+	else if (m->ending && now >= m->s.wait_until)
+		kill_session(m, "compression is not ended");
 	else if (m->state == PARKED && m->s.wait_until && now >= m->s.wait_until)
 		m->s.timed_out = true;
 	advance(m);
@@ -572,6 +662,8 @@ static struct mail_session *session_create(struct ps_mail *mail, const struct ps
 			    });
 	m->mail = mail;
 	m->stream = (struct stream){.fd = handover->fd};
+	m->from = handover->from;
+	m->number = handover->number;
 	m->user_name = ps_strdup(handover->user.name);
 	m->opening = opening_create(&handover->user, m->user_name);
 	m->s.out.tail.limit = OUTPUT_LIMIT;
@@ -651,6 +743,18 @@ int ps_mail_create(struct ps_loop *loop, const struct ps_conf *conf, unsigned wo
 	ps_timer_set(mail->store_timer, STORE_TIMER_MS, STORE_TIMER_MS);
 	*ret_mail = mail;
 	return 0;
+}
+
+void ps_mail_set_hooks(struct ps_mail *mail, const struct ps_mail_hooks *hooks)
+{
+	mail->hooks = *hooks;
+}
+
+void ps_mail_from_gone(struct ps_mail *mail, uint32_t from)
+{
+	for (struct mail_session *m = mail->first; m; m = m->next)
+		if (m->from == from)
+			m->from = NOWHERE;
 }
 
 void ps_mail_reconfigure(struct ps_mail *mail, const struct ps_conf *conf)
@@ -743,6 +847,16 @@ int ps_session_compress(struct ps_session *s, int level)
 bool ps_session_is_compressed(const struct ps_session *s)
 {
 	return s->driver == &mail_driver && ((const struct mail_session *)s)->inflater;
+}
+
+int ps_session_hand_back(struct ps_session *s)
+{
+	struct mail_session *m = (struct mail_session *)s;
+
+	if (ps_session_input(s).len > (m->inflater ? 0 : PS_HAND_BACK_MAX))
+		return ps_fail(PS_E_LIMIT, "%zu octets are unread", ps_session_input(s).len);
+	m->handing = true;
+	return 0;
 }
 
 struct ps_user *ps_session_user(struct ps_session *s)

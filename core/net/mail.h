@@ -12,8 +12,21 @@
 
 struct ps_mail; /* one per mail process */
 
+/* Where sessions came from: a process and its number of the session. Called on the loop. */
+struct ps_mail_hooks {
+	/* The session goes back. `fd` is taken over. */
+	int (*hand_back)(void *arg, uint32_t from, uint64_t number, int fd, struct ps_bytes unread);
+	/* It is over: whoever handed it over need not count it any more. */
+	void (*over)(void *arg, uint32_t from, uint64_t number);
+	void *arg;
+};
+
 /* workers: threads; conf: the root. */
 int ps_mail_create(struct ps_loop *loop, const struct ps_conf *conf, unsigned workers, struct ps_mail **ret_mail);
+/* Without, nobody hears of it. */
+void ps_mail_set_hooks(struct ps_mail *mail, const struct ps_mail_hooks *hooks);
+/* That process has gone: its sessions cannot go back. */
+void ps_mail_from_gone(struct ps_mail *mail, uint32_t from);
 void ps_mail_reconfigure(struct ps_mail *mail, const struct ps_conf *conf);
 
 /* What a hand-over carries. Pointers are copied from during the call only. */
@@ -23,6 +36,8 @@ struct ps_handover {
 	const char *sid, *remote, *local;
 	bool is_tls;
 	int fd; /* taken over */
+	uint32_t from;
+	uint64_t number;
 	struct ps_user_info user;
 	struct ps_bytes unread, blob;
 };

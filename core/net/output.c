@@ -99,12 +99,23 @@ void output_compress(struct output *out, int level)
 	out->deflater = deflater_create(level);
 }
 
+void output_compress_end(struct output *out)
+{
+	out->ending = out->deflater != NULL;
+}
+
+/* What makes it readable is to be added. */
+static bool to_be_synced(const struct output *out)
+{
+	return deflater_is_dirty(out->deflater) || (out->ending && !deflater_has_ended(out->deflater));
+}
+
 /* The sync that ends an answer is work, and counts as an octet. */
 static uint64_t to_be_deflated(const struct output *out)
 {
 	if (!out->deflater)
 		return 0;
-	return out->queued - out->plain + out->tail.len + deflater_is_dirty(out->deflater);
+	return out->queued - out->plain + out->tail.len + to_be_synced(out);
 }
 
 bool output_is_work(const struct output *out)
@@ -117,7 +128,7 @@ uint64_t output_pending(const struct output *out)
 	uint64_t pending = out->queued + out->tail.len;
 
 	if (out->deflater)
-		pending += deflater_ready(out->deflater).len + deflater_is_dirty(out->deflater);
+		pending += deflater_ready(out->deflater).len + to_be_synced(out);
 	return pending;
 }
 
@@ -257,7 +268,10 @@ static ssize_t deflate_some(struct output *out)
 	if (out->first)
 		return deflate_first(out);
 	n = (ssize_t)out->tail.len;
-	r = n > 0 ? deflater_feed(out->deflater, ps_buf_view(&out->tail)) : deflater_sync(out->deflater);
+	if (n > 0)
+		r = deflater_feed(out->deflater, ps_buf_view(&out->tail));
+	else
+		r = out->ending ? deflater_end(out->deflater) : deflater_sync(out->deflater);
 	if (r < 0)
 		return r;
 	out->tail.len = 0;

@@ -22,6 +22,7 @@ struct output {
 	uint64_t sent;             /* octets as they go out, since the beginning */
 	uint64_t plain;            /* of those queued, octets that were there before compression began */
 	struct deflater *deflater; /* NULL: nothing is compressed */
+	bool ending;               /* what is written is the last that is compressed */
 };
 
 void output_finish(struct output *out);
@@ -31,6 +32,8 @@ int output_add_file(struct output *out, int fd, uint64_t offset, uint64_t length
 int output_write(struct output *out, struct stream *stream, struct ps_bytes data);
 /* What is written from now on is compressed. */
 void output_compress(struct output *out, int level);
+/* Compression ends with what is written. */
+void output_compress_end(struct output *out);
 /* Sending is more than a system call that does not block: a file is next, or something must be compressed. */
 bool output_is_work(const struct output *out);
 /* Octets to be sent; of those not compressed yet, how many they are now. */

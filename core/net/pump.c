@@ -34,6 +34,8 @@ struct pump {
 	bool up_ended;          /* mail was told of the end of up */
 	uint64_t stall_until;   /* 0: nothing waits for the client */
 	uint64_t stall_moved;   /* down.moved when that was set */
+	struct ahead *back;     /* mail has handed the session back: what comes before the client's next octets */
+	struct ps_buf unread;   /* and what comes before that */
 };
 
 static void on_mail(void *arg, unsigned events)
@@ -66,6 +68,8 @@ void pump_destroy(struct pump *pump)
 	stream_close(&pump->mail);
 	ps_buf_wipe(&pump->up.kept);
 	ps_buf_wipe(&pump->down.kept);
+	ahead_destroy(pump->back);
+	ps_buf_wipe(&pump->unread);
 	free(pump);
 }
 
@@ -142,11 +146,62 @@ static bool move_both(struct conn *conn, bool *ret_more)
 	return true;
 }
 
+/* ---- the way back --------------------------------------------------------------------------------- */
+
+void pump_come_back(struct conn *conn, int fd, struct ps_bytes unread)
+{
+	struct pump *pump = conn->pump;
+	struct ahead *back = ps_zalloc(sizeof *back);
+
+	back->fd = fd;
+	back->octets = pump->up.kept;
+	pump->up.kept = (struct ps_buf){0};
+	back->eof = pump->up.eof;
+	pump->back = back;
+	ps_buf_bytes(&pump->unread, unread);
+}
+
+/* All that mail has said is in the pair: it says no more. */
+static void come_back(struct conn *conn)
+{
+	struct pump *pump = conn->pump;
+	struct ps_buf unread = pump->unread;
+
+	pump->back->next = conn->stream.ahead;
+	conn->stream.ahead = pump->back;
+	pump->back = NULL;
+	pump->unread = (struct ps_buf){0};
+	conn->pump = NULL;
+	pump_destroy(pump);
+	away_end(conn, ps_buf_view(&unread));
+	ps_buf_wipe(&unread);
+}
+
+static void return_step(struct conn *conn)
+{
+	struct pump *pump = conn->pump;
+	int r = 1;
+
+	for (int i = 0; i < ROUNDS_MAX && r > 0; i++)
+		r = move(conn, &pump->mail, &conn->stream, &pump->down);
+	if (r < 0)
+		conn_end(conn, NULL);
+	else if (r > 0)
+		conn_again(conn);
+	else if (pump->down.kept.len == 0)
+		come_back(conn);
+}
+
 void pump_step(struct conn *conn)
 {
 	const struct pump *pump = conn->pump;
 	bool more = false;
 	int r = 0;
+
+	if (pump->back) {
+		return_step(conn);
+		return;
+	}
 
 	if (!move_both(conn, &more)) {
 		conn_end(conn, NULL);
@@ -190,7 +245,7 @@ void pump_arm(struct conn *conn)
 		mail |= PS_READABLE;
 	if (pump->up.kept.len > 0)
 		mail |= PS_WRITABLE;
-	else if (!pump->up.eof)
+	else if (!pump->up.eof && !pump->back)
 		client |= PS_READABLE;
 	ps_watch_set(conn->watch, client);
 	ps_watch_set(pump->watch, mail);

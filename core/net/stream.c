@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "core/net/stream.h"
@@ -14,10 +15,53 @@ static int socket_error(const char *what)
 	return ps_fail(PS_E_CLOSED, "%s: %s", what, strerror(errno));
 }
 
+void ahead_destroy(struct ahead *ahead)
+{
+	while (ahead) {
+		struct ahead *next = ahead->next;
+
+		if (ahead->fd >= 0)
+			close(ahead->fd);
+		ps_buf_wipe(&ahead->octets);
+		free(ahead);
+		ahead = next;
+	}
+}
+
+/* PS_E_AGAIN: there is nothing in it any more. */
+static ssize_t recv_ahead(struct ahead *ahead, void *ret_data, size_t len)
+{
+	ssize_t n;
+
+	if (ahead->fd >= 0) {
+		n = recv(ahead->fd, ret_data, len, MSG_DONTWAIT);
+		if (n > 0)
+			return n;
+		close(ahead->fd); /* nobody else writes to it */
+		ahead->fd = -1;
+	}
+	if (ahead->octets.len == 0)
+		return ahead->eof && !ahead->next ? 0 : PS_E_AGAIN;
+	n = (ssize_t)(ahead->octets.len < len ? ahead->octets.len : len);
+	memcpy(ret_data, ahead->octets.ptr, (size_t)n);
+	ps_buf_consume(&ahead->octets, (size_t)n);
+	return n;
+}
+
 ssize_t stream_recv(struct stream *stream, void *ret_data, size_t len)
 {
 	ssize_t n;
 
+	while (stream->ahead) {
+		struct ahead *ahead = stream->ahead;
+
+		n = recv_ahead(ahead, ret_data, len);
+		if (n != PS_E_AGAIN)
+			return n;
+		stream->ahead = ahead->next;
+		ahead->next = NULL;
+		ahead_destroy(ahead);
+	}
 	if (stream->tls)
 		return tls_recv(stream->tls, ret_data, len);
 	n = recv(stream->fd, ret_data, len, MSG_DONTWAIT);
@@ -61,13 +105,15 @@ void stream_shutdown(struct stream *stream)
 
 bool stream_has_more(const struct stream *stream)
 {
-	return stream->tls && tls_has_more(stream->tls);
+	return stream->ahead || (stream->tls && tls_has_more(stream->tls));
 }
 
 void stream_close(struct stream *stream)
 {
 	tls_destroy(stream->tls);
 	stream->tls = NULL;
+	ahead_destroy(stream->ahead);
+	stream->ahead = NULL;
 	if (stream->fd >= 0)
 		close(stream->fd);
 	stream->fd = -1;

@@ -14,9 +14,19 @@
 
 struct tls;
 
+/* Input that comes before what the socket has: of a session that came back from another process. */
+struct ahead {
+	int fd;               /* first what is in this one; -1: none */
+	struct ps_buf octets; /* then these */
+	bool eof;             /* and then nothing comes any more */
+	struct ahead *next;   /* or this */
+};
+void ahead_destroy(struct ahead *ahead); /* destroy(NULL) does nothing */
+
 struct stream {
 	int fd;
-	struct tls *tls; /* NULL: plain */
+	struct tls *tls;     /* NULL: plain */
+	struct ahead *ahead; /* NULL: nothing is */
 };
 
 /* At most `len` octets, at least one; 0: the other side has sent its last. */

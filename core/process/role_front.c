@@ -168,33 +168,54 @@ static void on_auth_answer(void *arg, struct ps_channel *from, union ps_message 
 
 /* ---- hand-over and signatures ----------------------------------------------------------------------- */
 
-static int hand_over(void *arg, struct ps_session *s, const char *protocol, struct ps_bytes ticket, int fd,
-		     struct ps_bytes unread, struct ps_bytes blob)
+static int hand_over(void *arg, struct ps_session *s, const struct ps_front_handover *what, uint32_t *ret_holder)
 {
 	struct front *front = arg;
 	struct ps_channel *mail;
 	uint32_t index = UINT32_MAX;
 	struct ps_msg_hand_over message = {
-		.protocol = protocol,
+		.number = what->number,
+		.protocol = what->protocol,
 		.sid = ps_session_sid(s),
 		.remote = ps_session_remote(s),
 		.local = ps_session_local(s),
 		.is_tls = ps_session_is_tls(s),
-		.unread = unread,
-		.blob = blob,
-		.connection = fd,
+		.unread = what->unread,
+		.blob = what->blob,
+		.connection = what->fd,
 	};
 
-	if (ticket.len > sizeof index) {
-		memcpy(&index, ticket.ptr, sizeof index);
-		message.ticket = ps_bytes_skip(ticket, sizeof index);
+	if (what->ticket.len > sizeof index) {
+		memcpy(&index, what->ticket.ptr, sizeof index);
+		message.ticket = ps_bytes_skip(what->ticket, sizeof index);
 	}
+	*ret_holder = index;
 	mail = ps_role_peer(front->role, PS_ROLE_MAIL, index);
 	if (!mail) {
-		close(fd);
+		close(what->fd);
 		return ps_fail(PS_E_CLOSED, "mail process %u is not there", index);
 	}
 	return ps_channel_send(mail, PS_MSG_HAND_OVER, &message);
+}
+
+static void on_hand_back(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct front *front = role->state;
+	struct ps_msg_hand_back *back = &message->hand_back;
+
+	if (ps_front_hand_back(front->front, ps_channel_index(from), back->number, ps_take_fd(&back->connection),
+			       back->unread) < 0)
+		ps_log(PS_LOG_ERROR, "hand_back_refused", "mail", ps_num(ps_channel_index(from)), "msg",
+		       ps_last_error(), NULL);
+}
+
+static void on_session_over(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct front *front = role->state;
+
+	ps_front_over(front->front, ps_channel_index(from), message->session_over.number);
 }
 
 static int receive_signature(struct front *front, uint64_t number, struct ps_buf *out)
@@ -359,9 +380,12 @@ static bool take_peer(struct ps_role *role, struct ps_msg_peer *peer)
 
 static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
 {
-	(void)index;
+	struct front *front = role->state;
+
 	if (peer == PS_ROLE_AUTH)
-		fail_all(role->state);
+		fail_all(front);
+	if (peer == PS_ROLE_MAIL)
+		ps_front_holder_gone(front->front, index);
 }
 
 static int start(struct ps_role *role)
@@ -418,6 +442,8 @@ static const struct ps_handler from_master[] = {
 static const struct ps_handler from_peers[] = {
 	{PS_MSG_AUTH_ANSWER, on_auth_answer},
 	{PS_MSG_CERTIFICATE, on_certificate},
+	{PS_MSG_HAND_BACK, on_hand_back},
+	{PS_MSG_SESSION_OVER, on_session_over},
 	{0, NULL},
 };
 

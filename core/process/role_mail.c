@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "core/net/mail.h"
 #include "core/process/plugins.h"
 #include "core/process/role.h"
@@ -33,7 +34,7 @@ static void on_ticket_key(void *arg, struct ps_channel *from, union ps_message *
 
 /* ---- hand-over -------------------------------------------------------------------------------------- */
 
-static int take(struct ps_role *role, struct ps_msg_hand_over *message)
+static int take(struct ps_role *role, uint32_t from, struct ps_msg_hand_over *message)
 {
 	struct mail *mail = role->state;
 	const struct ps_protocol *protocol = ps_protocol_find(message->protocol);
@@ -55,6 +56,8 @@ static int take(struct ps_role *role, struct ps_msg_hand_over *message)
 		.local = message->local,
 		.is_tls = message->is_tls,
 		.fd = ps_take_fd(&message->connection),
+		.from = from,
+		.number = message->number,
 		.user = {.name = ticket.user,
 			 .uid = ticket.uid,
 			 .gid = ticket.gid,
@@ -71,9 +74,40 @@ static void on_hand_over(void *arg, struct ps_channel *from, union ps_message *m
 {
 	struct ps_msg_hand_over *hand_over = &message->hand_over;
 
-	(void)from;
-	if (take(arg, hand_over) < 0)
-		ps_log(PS_LOG_ERROR, "hand_over_refused", "sid", hand_over->sid, "msg", ps_last_error(), NULL);
+	struct ps_msg_session_over over = {.number = hand_over->number};
+
+	if (take(arg, ps_channel_index(from), hand_over) == 0)
+		return;
+	ps_log(PS_LOG_ERROR, "hand_over_refused", "sid", hand_over->sid, "msg", ps_last_error(), NULL);
+	ps_channel_send(from, PS_MSG_SESSION_OVER, &over);
+}
+
+static int hand_back(void *arg, uint32_t from, uint64_t number, int fd, struct ps_bytes unread)
+{
+	struct ps_channel *front = ps_role_peer(arg, PS_ROLE_FRONT, from);
+	struct ps_msg_hand_back message = {.number = number, .unread = unread, .connection = fd};
+
+	if (front)
+		return ps_channel_send(front, PS_MSG_HAND_BACK, &message);
+	close(fd);
+	return ps_fail(PS_E_CLOSED, "front process %u is not there", from);
+}
+
+static void session_over(void *arg, uint32_t from, uint64_t number)
+{
+	struct ps_channel *front = ps_role_peer(arg, PS_ROLE_FRONT, from);
+	struct ps_msg_session_over message = {.number = number};
+
+	if (front)
+		ps_channel_send(front, PS_MSG_SESSION_OVER, &message);
+}
+
+static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
+{
+	struct mail *mail = role->state;
+
+	if (peer == PS_ROLE_FRONT)
+		ps_mail_from_gone(mail->mail, index);
 }
 
 /* ---- who ------------------------------------------------------------------------------------------ */
@@ -116,9 +150,13 @@ static void on_who(void *arg, struct ps_channel *from, union ps_message *message
 static int start(struct ps_role *role)
 {
 	struct mail *mail = ps_zalloc(sizeof *mail);
+	int r;
 
 	role->state = mail;
-	return ps_mail_create(role->loop, role->conf, (unsigned)ps_conf_int(role->conf, "worker_threads"), &mail->mail);
+	r = ps_mail_create(role->loop, role->conf, (unsigned)ps_conf_int(role->conf, "worker_threads"), &mail->mail);
+	if (r == 0)
+		ps_mail_set_hooks(mail->mail, &(struct ps_mail_hooks){hand_back, session_over, role});
+	return r;
 }
 
 static int serve(struct ps_role *role)
@@ -165,5 +203,6 @@ const struct ps_role_ops ps_role_mail = {
 	.start = start,
 	.serve = serve,
 	.reconfigure = reconfigure,
+	.peer_went = peer_went,
 	.stop = stop,
 };

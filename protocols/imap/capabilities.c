@@ -27,6 +27,11 @@ static bool compress(const struct imap *imap)
 	return ps_conf_bool(ps_session_conf(imap->session), "compress") && !ps_session_is_compressed(imap->session);
 }
 
+static bool goes_back(const struct imap *imap)
+{
+	return ps_conf_bool(ps_session_conf(imap->session), "unauthenticate");
+}
+
 enum {
 	BEFORE_LOGIN = 1,
 	AFTER_LOGIN = 2,
@@ -78,6 +83,7 @@ static const struct {
 	{"SEARCHRES", AFTER_LOGIN, NULL},             /* RFC 5182 */
 	{"PARTIAL", AFTER_LOGIN, NULL},               /* RFC 9394 */
 	{"COMPRESS=DEFLATE", AFTER_LOGIN, compress},  /* RFC 4978 */
+	{"UNAUTHENTICATE", AFTER_LOGIN, goes_back},   /* RFC 8437 */
 	{"WITHIN", AFTER_LOGIN, NULL},                /* RFC 5032 */
 };
 

@@ -91,6 +91,7 @@ struct imap {
 	struct imap_cmd cmd;
 	unsigned bad_commands; /* in a row */
 	bool closing;          /* after the output is sent */
+	bool gone;             /* the session has been handed back */
 	unsigned enabled;      /* IMAP_CONDSTORE... */
 	uint32_t timeout_ms;   /* how long a command may be waited for */
 	bool literal_plus;

@@ -285,9 +285,7 @@ static bool read_command(struct imap *imap)
 	case IMAP_READ_TOO_BIG: answer_unread(imap, "NO", "TOOBIG", "That literal is too large"); return true;
 	case IMAP_READ_TOO_LONG: answer_unread(imap, "BAD", NULL, "That command is too long"); return true;
 	case IMAP_READ_NUL: answer_unread(imap, "BAD", NULL, "NUL is not allowed"); return true;
-	case IMAP_READ_HOPELESS:
-		imap_bye(&(struct imap_cmd){.imap = imap}, "That is far too large");
-		return true;
+	case IMAP_READ_HOPELESS: imap_bye(&(struct imap_cmd){.imap = imap}, "That is far too large"); return true;
 	}
 	return false;
 }
@@ -300,6 +298,8 @@ static struct ps_wait run(struct ps_session *s)
 		if (imap->cmd.command) {
 			if (!run_command(&imap->cmd))
 				return imap->cmd.wait;
+			if (imap->gone)
+				return (struct ps_wait){.what = PS_WAIT_GONE};
 		} else if (!read_command(imap)) {
 			return wait_for_more(imap);
 		}
@@ -354,6 +354,8 @@ static int front_open(struct ps_session *s)
 
 	open_common(imap, s, &(struct imap_reader_limits){FRONT_COMMAND, literal, literal});
 	imap->timeout_ms = limit_ms(s, "preauth_timeout");
+	if (ps_session_is_back(s))
+		return 0;
 	out = imap_output(imap);
 	ps_buf_str(out, "* OK [");
 	imap_put_capabilities(imap, out);

@@ -92,9 +92,11 @@ static void deflate_text(struct ps_bytes text, int level, int flush, struct ps_b
 static const struct {
 	int level, flush;
 	bool ends;
+	bool whole; /* it comes to the end of an octet */
 } streams[] = {
-	{0, Z_SYNC_FLUSH, false}, {1, Z_SYNC_FLUSH, false}, {9, Z_SYNC_FLUSH, false}, {6, Z_PARTIAL_FLUSH, false},
-	{6, Z_FULL_FLUSH, false}, {6, Z_BLOCK, false},      {6, Z_FINISH, true},
+	{0, Z_SYNC_FLUSH, false, true}, {1, Z_SYNC_FLUSH, false, true},     {9, Z_SYNC_FLUSH, false, true},
+	{6, Z_FULL_FLUSH, false, true}, {6, Z_PARTIAL_FLUSH, false, false}, {6, Z_BLOCK, false, false},
+	{6, Z_FINISH, true, true},
 };
 
 START_TEST(input_is_inflated_however_it_is_cut)
@@ -123,6 +125,83 @@ START_TEST(input_is_inflated_however_it_is_cut)
 	}
 	ps_buf_finish(&text);
 	ps_buf_finish(&wire);
+}
+END_TEST
+
+/* The line, its end, and what is not compressed behind it, cut at every octet. */
+START_TEST(a_stream_ends_where_it_ends)
+{
+	static const char line[] = "a UNAUTHENTICATE\r\n", plain[] = "b LOGIN x y\r\n";
+	struct ps_buf wire = {0};
+	size_t end;
+
+	if (!streams[_i].whole)
+		return;
+	deflate_text(ps_bytes_str(line), streams[_i].level, streams[_i].flush, &wire);
+	end = wire.len;
+	ps_buf_str(&wire, plain);
+	for (size_t cut = 0; cut <= wire.len; cut++) {
+		struct inflater *inflater = inflater_create();
+		struct ps_bytes rest = {0};
+		uint8_t room[100];
+		size_t had = 0;
+		ssize_t n;
+		int r;
+
+		/* As a session does: no more than the line. */
+		ck_assert_ok(inflater_put(inflater, ps_bytes(wire.ptr, cut)));
+		while (had < strlen(line) && (n = inflater_take(inflater, room + had, sizeof room - had)) > 0)
+			had += (size_t)n;
+		r = had == strlen(line) ? inflater_end(inflater, &rest) : 0;
+		ck_assert_int_eq(r, cut >= end);
+		ck_assert_ok(inflater_put(inflater, ps_bytes(wire.ptr + cut, wire.len - cut)));
+		while (had < strlen(line) && (n = inflater_take(inflater, room + had, sizeof room - had)) > 0)
+			had += (size_t)n;
+		ck_assert_mem_eq(room, line, strlen(line));
+		ck_assert_int_eq(inflater_end(inflater, &rest), 1);
+		ck_assert_bytes_eq(rest, plain);
+		inflater_destroy(inflater);
+	}
+	ps_buf_finish(&wire);
+}
+END_TEST
+
+START_TEST(a_stream_that_goes_on_has_no_end)
+{
+	struct inflater *inflater = inflater_create();
+	struct ps_buf wire = {0};
+	struct ps_bytes rest;
+	uint8_t room[3];
+
+	deflate_text(ps_bytes_str("a\r\nb\r\n"), 6, Z_SYNC_FLUSH, &wire);
+	ck_assert_ok(inflater_put(inflater, ps_buf_view(&wire)));
+	ck_assert_int_eq(inflater_take(inflater, room, sizeof room), 3);
+	ck_assert_int_eq(inflater_end(inflater, &rest), PS_E_SYNTAX);
+	inflater_destroy(inflater);
+	ps_buf_finish(&wire);
+}
+END_TEST
+
+START_TEST(what_is_sent_ends_with_an_end)
+{
+	struct deflater *deflater = deflater_create(6);
+	struct inflater *inflater = inflater_create();
+	struct ps_buf wire = {0}, got = {0};
+
+	ck_assert_ok(deflater_feed(deflater, ps_bytes_str("u OK\r\n")));
+	ck_assert(!deflater_has_ended(deflater));
+	ck_assert_ok(deflater_end(deflater));
+	ck_assert(deflater_has_ended(deflater));
+	ck_assert(!deflater_is_dirty(deflater));
+	move_ready(deflater, &wire);
+	ck_assert_ok(inflater_put(inflater, ps_buf_view(&wire)));
+	ck_assert_ok(take_all(inflater, 100, &got));
+	ck_assert(inflater_has_ended(inflater));
+	ck_assert_bytes_eq(ps_buf_view(&got), "u OK\r\n");
+	ps_buf_finish(&wire);
+	ps_buf_finish(&got);
+	deflater_destroy(deflater);
+	inflater_destroy(inflater);
 }
 END_TEST
 
@@ -175,6 +254,9 @@ int main(void)
 
 	tcase_add_test(tc, what_was_fed_can_be_read_after_a_sync_and_a_rest);
 	tcase_add_loop_test(tc, input_is_inflated_however_it_is_cut, 0, PS_ARRAY_LEN(streams));
+	tcase_add_loop_test(tc, a_stream_ends_where_it_ends, 0, PS_ARRAY_LEN(streams));
+	tcase_add_test(tc, a_stream_that_goes_on_has_no_end);
+	tcase_add_test(tc, what_is_sent_ends_with_an_end);
 	tcase_add_test(tc, a_bomb_comes_out_in_steps);
 	tcase_add_loop_test(tc, what_is_not_deflate_is_refused, 0, PS_ARRAY_LEN(no_streams));
 	suite_add_tcase(suite, tc);

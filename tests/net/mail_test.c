@@ -136,6 +136,13 @@ static struct ps_wait toy_pieces(struct ps_session *s, struct ps_bytes arg)
 	return for_line(0);
 }
 
+static struct ps_wait toy_back(struct ps_session *s, struct ps_bytes arg)
+{
+	(void)arg;
+	ps_session_printf(s, "going\n");
+	return (struct ps_wait){.what = PS_WAIT_GONE};
+}
+
 /* Says that there is more in the file than there is. */
 static struct ps_wait toy_short(struct ps_session *s, struct ps_bytes arg)
 {
@@ -224,7 +231,7 @@ static const struct {
 	{"echo", toy_echo},   {"idle", toy_idle},         {"big", toy_big},       {"file", toy_file},
 	{"turns", toy_turns}, {"exact", toy_exact},       {"limit", toy_limit},   {"slice", toy_slice},
 	{"gate", toy_gate},   {"timeout", toy_timeout},   {"pause", toy_pause},   {"quit", toy_quit},
-	{"short", toy_short}, {"selfwake", toy_selfwake}, {"pieces", toy_pieces},
+	{"short", toy_short}, {"selfwake", toy_selfwake}, {"pieces", toy_pieces}, {"back", toy_back},
 };
 
 static struct ps_wait toy_command(struct ps_session *s, struct ps_bytes line)
@@ -299,6 +306,8 @@ static struct ps_wait toy_run(struct ps_session *s)
 	toy->idling = false;
 	wait = toy_command(s, ps_bytes(in.ptr, (size_t)lf));
 	ps_session_consume(s, (size_t)lf + 1);
+	if (wait.what == PS_WAIT_GONE && ps_session_hand_back(s) < 0)
+		return (struct ps_wait){.what = PS_WAIT_CLOSE};
 	return wait;
 }
 
@@ -306,6 +315,43 @@ static const struct ps_half toy_half = {
 	.state_size = sizeof(struct toy), .open = toy_open, .run = toy_run, .close = toy_close};
 static const struct ps_protocol toy_protocol = {
 	.service = "toy", .mail = &toy_half, .busy_text = "busy\n", .bye_text = "bye\n"};
+
+/* ---- where sessions come from ----------------------------------------------------------------- */
+
+static struct {
+	atomic_int backs, overs;
+	uint32_t from;
+	uint64_t number;
+	int fd;
+	char unread[64];
+} origin = {.fd = -1};
+
+static int hand_back(void *arg, uint32_t from, uint64_t number, int fd, struct ps_bytes unread)
+{
+	(void)arg;
+	origin.from = from;
+	origin.number = number;
+	origin.fd = fd;
+	snprintf(origin.unread, sizeof origin.unread, "%.*s", (int)unread.len, (const char *)unread.ptr);
+	ck_assert_int_eq(atomic_load(&users), 0); /* the store is closed before */
+	atomic_fetch_add(&origin.backs, 1);
+	return 0;
+}
+
+static void session_over(void *arg, uint32_t from, uint64_t number)
+{
+	(void)arg;
+	ck_assert_uint_eq(from, 3);
+	ck_assert_uint_eq(number, 77);
+	atomic_fetch_add(&origin.overs, 1);
+}
+
+static void await(const atomic_int *count, int want)
+{
+	for (int i = 0; i < PATIENCE_MS && atomic_load(count) != want; i++)
+		usleep(1000);
+	ck_assert_int_eq(atomic_load(count), want);
+}
 
 /* ---- the fixture ------------------------------------------------------------------------------ */
 
@@ -317,6 +363,8 @@ static void take(void *unread)
 		.remote = "192.0.2.1:1",
 		.local = "192.0.2.2:2",
 		.fd = server,
+		.from = 3,
+		.number = 77,
 		.user = {.name = "alice@example.test", .home = "/home/alice", .backend = "b", .root = "/mail/alice"},
 		.unread = ps_bytes_str(unread),
 		.blob = ps_bytes_str("blob"),
@@ -341,6 +389,7 @@ static void setup_with(const char *settings)
 	ck_assert_ok(ps_loop_create(&fake.loop));
 	config = fake_config(settings);
 	ck_assert_ok(ps_mail_create(fake.loop, ps_config_root(config), 2, &mail));
+	ps_mail_set_hooks(mail, &(struct ps_mail_hooks){hand_back, session_over, NULL});
 	fake_loop_start(&fake);
 	connect_with("");
 	client_expect(client, "hello alice@example.test SID1 blob\n");
@@ -597,6 +646,65 @@ START_TEST(a_file_goes_out_whole_and_in_its_place)
 }
 END_TEST
 
+START_TEST(a_session_goes_back_with_its_unread_input)
+{
+	client_say(client, "echo 1\nback\necho 2\nec");
+	client_expect(client, "echo 1\ngoing\n");
+	await(&origin.backs, 1);
+	ck_assert_uint_eq(origin.from, 3);
+	ck_assert_uint_eq(origin.number, 77);
+	ck_assert_str_eq(origin.unread, "echo 2\nec");
+	client_say(origin.fd, "from elsewhere\n"); /* and the socket was not shut down */
+	client_expect(client, "from elsewhere\n");
+	ck_assert_int_eq(atomic_load(&origin.overs), 0);
+	ck_assert_int_eq(atomic_load(&closed), 1);
+	close(origin.fd);
+}
+END_TEST
+
+START_TEST(a_session_that_ends_is_told_to_be_over)
+{
+	client_say(client, "quit\n");
+	client_expect(client, "good bye\n");
+	await(&origin.overs, 1);
+	ck_assert_int_eq(atomic_load(&origin.backs), 0);
+}
+END_TEST
+
+static void from_gone(void *arg)
+{
+	(void)arg;
+	ps_mail_from_gone(mail, 3);
+}
+
+START_TEST(without_a_front_there_is_no_way_back)
+{
+	fake_on_loop(&fake, from_gone, NULL);
+	client_say(client, "echo on\nback\n");
+	client_expect(client, "echo on\ngoing\n");
+	client_expect_end(client);
+	ck_assert_int_eq(atomic_load(&origin.backs), 0);
+	ck_assert_int_eq(atomic_load(&origin.overs), 0);
+}
+END_TEST
+
+START_TEST(too_much_unread_does_not_go_back)
+{
+	char much[PS_HAND_BACK_MAX + 20];
+	int first = client;
+
+	memset(much, 'x', sizeof much);
+	memcpy(much, "back\n", 5);
+	much[sizeof much - 1] = '\0';
+	connect_with(much);
+	client_expect(client, "hello alice@example.test SID1 blob\ngoing\n");
+	client_expect_end(client);
+	ck_assert_int_eq(atomic_load(&origin.backs), 0);
+	close(client);
+	client = first;
+}
+END_TEST
+
 START_TEST(large_pieces_keep_their_places)
 {
 	enum {
@@ -744,6 +852,10 @@ int main(void)
 	tcase_add_test(tcase, a_slow_reader_gets_all_and_holds_no_memory);
 	tcase_add_test(tcase, a_file_goes_out_whole_and_in_its_place);
 	tcase_add_test(tcase, large_pieces_keep_their_places);
+	tcase_add_test(tcase, a_session_goes_back_with_its_unread_input);
+	tcase_add_test(tcase, a_session_that_ends_is_told_to_be_over);
+	tcase_add_test(tcase, without_a_front_there_is_no_way_back);
+	tcase_add_test(tcase, too_much_unread_does_not_go_back);
 	tcase_add_test(tcase, a_file_that_has_shrunk_ends_the_connection);
 	tcase_add_test(tcase, a_client_that_goes_takes_its_session_along);
 	tcase_add_test(tcase, a_slice_ends_and_others_go_on);

@@ -28,7 +28,7 @@ enum ps_wait_for {
 	PS_WAIT_REPLY, /* front: until the request under way (authentication, TLS) is answered */
 	PS_WAIT_TIME,  /* until the time is over; input is read meanwhile, within its limit */
 	PS_WAIT_CLOSE, /* send what is in the output, then close */
-	PS_WAIT_GONE,  /* front: the connection was handed over; forget it */
+	PS_WAIT_GONE,  /* the connection was handed over, or back; forget it */
 };
 
 struct ps_wait {
@@ -84,6 +84,9 @@ const struct ps_conf *ps_session_core_conf(const struct ps_session *s); /* the r
 
 /* ---- front only ------------------------------------------------------------------------------ */
 
+/* The session has come back from the mail half: the client knows us already, and is not greeted. */
+bool ps_session_is_back(const struct ps_session *s);
+
 /* STARTTLS: consume the line, write the answer, call this, return PS_WAIT_REPLY: the output is sent, then the
  * handshake starts. Input still unread at the call was injected: the connection is closed without TLS. The
  * next run() finds ps_session_is_tls(), or the session is closed. `ps_session_tls_offered` says whether
@@ -129,6 +132,12 @@ void ps_session_hand_over(struct ps_session *s, struct ps_bytes blob);
  * unread now and all that comes is inflated, in steps, never beyond the input limit. `level` 1 (quick) to 9 (small). Once. */
 int ps_session_compress(struct ps_session *s, int level);
 bool ps_session_is_compressed(const struct ps_session *s);
+
+/* The session goes back to the front half, which begins anew with it; the unread input goes along. What is written is sent before;
+ * compression ends with it, in both directions. Return PS_WAIT_GONE. PS_E_LIMIT: too much is unread, and
+ * nothing was done. */
+#define PS_HAND_BACK_MAX (16 * 1024)
+int ps_session_hand_back(struct ps_session *s);
 
 struct ps_user;
 struct ps_user *ps_session_user(struct ps_session *s); /* the open store, postern/store.h */
