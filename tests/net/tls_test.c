@@ -338,6 +338,37 @@ START_TEST(a_flood_of_warnings_is_refused)
 }
 END_TEST
 
+/* Records that hold nothing but padding (RFC 8446 section 5.4). */
+static void say_nothing(size_t padding)
+{
+	ssize_t n = gnutls_record_send2(client.session, "", 0, padding, 0);
+
+	ck_assert(n == 0 || server_state != 0); /* it may give up in the middle of a record */
+	server_step();
+}
+
+START_TEST(octets_that_mean_nothing_are_no_use_after_the_handshake_either)
+{
+	int i = 0;
+
+	use_key(ECDSA);
+	connect_to("NORMAL:-VERS-ALL:+VERS-TLS1.3", NULL, NULL, NULL);
+	ck_tls(handshake());
+	for (i = 0; i < 20; i++) { /* 120 KiB; what is of use in between starts the count anew */
+		say_nothing(3000);
+		say_nothing(3000);
+		say("x");
+	}
+	ck_assert_int_eq(server_state, 0);
+	ck_assert_uint_eq(received.len, 20);
+	for (i = 0; i < 20 && server_state == 0; i++)
+		say_nothing(8000);
+	ck_assert_int_eq(server_state, PS_E_CLOSED);
+	ck_assert_str_eq(ps_last_error(), "TLS: too much came before anything of use did");
+	ck_assert_int_eq(i, 5); /* 32 KiB */
+}
+END_TEST
+
 /* GnuTLS would wait for all of the message that it announces. */
 START_TEST(a_hello_of_megabytes_is_not_gathered)
 {
@@ -464,6 +495,7 @@ int main(void)
 	tcase_add_test(tcase, a_former_context_serves_until_its_sessions_end);
 	tcase_add_test(tcase, renegotiation_is_refused);
 	tcase_add_test(tcase, a_flood_of_warnings_is_refused);
+	tcase_add_test(tcase, octets_that_mean_nothing_are_no_use_after_the_handshake_either);
 	tcase_add_test(tcase, a_hello_of_megabytes_is_not_gathered);
 	tcase_add_loop_test(tcase, a_session_is_resumed_without_a_signature, 0, 2);
 	tcase_add_test(tcase, a_reader_slower_than_the_sender_gets_all);
