@@ -2,8 +2,10 @@
 /*
  * postern-conform - checks a storage backend against the laws. Prints TAP.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "core/config/config.h"
 #include "core/process/plugins.h"
@@ -32,7 +34,7 @@ static const char usage[] =
 	"  --thorough           ten times as many rounds\n"
 	"  --bail               end at the first failure\n"
 	"  --keep               leave the stores of failed cases where they are, and say where\n"
-	"  --dir=DIR            where stores are made (a new folder in $TMPDIR)\n"
+	"  --dir=DIR            where stores are made (a new folder in $TMPDIR, /dev/shm or /tmp)\n"
 	"\n"
 	"What the backend is\n"
 	"  --set=KEY=VALUE      a setting of its section; may be repeated\n"
@@ -148,18 +150,28 @@ static struct ps_config *read_settings(struct run *run, struct ps_buf *settings)
 	return config;
 }
 
-static void make_dir(struct run *run, char *made, size_t size)
+/* In memory where that is possible: nothing is meant to stay, and what is synced need not wait for a disk. */
+static const char *folder_for_stores(void)
 {
 	const char *tmp = getenv("TMPDIR");
 
-	if (run->dir)
+	if (tmp)
+		return tmp;
+	return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+}
+
+static void make_dir(struct run *run, char *made, size_t size)
+{
+	if (run->dir && (mkdir(run->dir, 0700) == 0 || errno == EEXIST))
 		return;
-	snprintf(made, size, "%s/postern-conform.XXXXXX", tmp ? tmp : "/tmp");
-	if (!mkdtemp(made)) {
+	if (!run->dir) {
+		snprintf(made, size, "%s/postern-conform.XXXXXX", folder_for_stores());
+		run->dir = mkdtemp(made);
+	}
+	if (!run->dir) {
 		perror("postern-conform: make a folder");
 		exit(2);
 	}
-	run->dir = made;
 }
 
 int main(int argc, char **argv)

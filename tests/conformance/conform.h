@@ -39,11 +39,11 @@ struct kit {
 
 /* What a check cannot do without; it is skipped, with the reason, where that is missing. */
 enum need {
-	NEEDS_DISK = 1,     /* mail that outlives the process */
-	NEEDS_INDEX = 2,    /* --index */
-	NEEDS_SMALL = 4,    /* --small; the store is made there */
-	NEEDS_CALLS = 8,    /* that its system calls can be watched, calls.h; and NEEDS_DISK */
-	NEEDS_OUTSIDE = 16, /* --outside */
+	NEEDS_DISK = 1,               /* mail that outlives the process */
+	NEEDS_INDEX = 2,              /* --index */
+	NEEDS_SMALL = 4,              /* --small; the store is made there */
+	NEEDS_CALLS = 8 | NEEDS_DISK, /* that its system calls can be watched, calls.h */
+	NEEDS_OUTSIDE = 16,           /* --outside */
 };
 
 enum {
@@ -73,7 +73,8 @@ struct group {
 
 extern const struct group group_uids, group_modseq, group_flags, group_vanished, group_append, group_copy,
 	group_mailboxes, group_names, group_reading, group_threads, group_reopen, group_processes, group_index,
-	group_full, group_crash, group_large, group_history, group_token, group_generation, group_identity;
+	group_full, group_power, group_errors, group_caches, group_crash, group_large, group_history, group_token,
+	group_generation, group_identity;
 
 /* ---- verdicts ------------------------------------------------------------------------------ */
 
@@ -130,6 +131,8 @@ struct kit_message {
 	size_t piece; /* octets in each write; 0: all at once */
 };
 /* Stages the message and fills an operation as core does. */
+int kit_try_stage(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox, const struct kit_message *message,
+		  struct ps_op *ret_op);
 void kit_stage(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox, const struct kit_message *message,
 	       struct ps_op *ret_op);
 uint32_t kit_append(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox, const struct kit_message *message);
@@ -180,6 +183,9 @@ void kit_body_must_be(struct kit *kit, struct ps_mbox *mbox, uint32_t uid, struc
 /* The first message; fails when there is none. */
 const struct ps_row *kit_first(struct kit *kit);
 uint64_t kit_highest(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox);
+
+/* A store as a text; what it has for itself alone, such as UIDs and modseqs, is left out. */
+const char *kit_describe(struct kit *kit, struct ps_store *store);
 
 /* All mailboxes, by name. */
 struct names {

@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "tests/conformance/conform.h"
+#include "tests/conformance/calls.h"
+#include "tests/conformance/deeds.h"
 
 enum {
 	MAX_MESSAGES = 4096
@@ -36,7 +38,7 @@ enum where {
 	INBOX,
 	OTHER
 };
-struct expected {
+struct fate {
 	enum where where;
 	bool flagged;
 };
@@ -130,7 +132,7 @@ static _Noreturn void work(struct kit *kit, int journal, uint32_t number)
 /* ---- what must be there -------------------------------------------------------------------- */
 
 struct ledger {
-	struct expected is[MAX_MESSAGES];
+	struct fate is[MAX_MESSAGES];
 	struct entry in_flight;
 	bool has_in_flight;
 	uint32_t next;
@@ -139,7 +141,7 @@ struct ledger {
 
 static void apply_entry(struct ledger *ledger, const struct entry *entry)
 {
-	struct expected *e = &ledger->is[entry->number];
+	struct fate *e = &ledger->is[entry->number];
 
 	switch (entry->act) {
 	case ACT_PAIR:
@@ -173,8 +175,7 @@ static void read_journal(int fd, struct ledger *ledger)
 	}
 }
 
-static void find_all(struct kit *kit, struct ps_store *store, const char *name, enum where where,
-		     struct expected *found)
+static void find_all(struct kit *kit, struct ps_store *store, const char *name, enum where where, struct fate *found)
 {
 	static uint32_t uid_next[OTHER + 1];
 	static uint64_t modseq[OTHER + 1];
@@ -203,13 +204,13 @@ static void find_all(struct kit *kit, struct ps_store *store, const char *name, 
 	}
 }
 
-static bool same(const struct expected *a, const struct expected *b)
+static bool same(const struct fate *a, const struct fate *b)
 {
 	return a->where == b->where && (a->where == NOWHERE || a->flagged == b->flagged);
 }
 
 /* What was in flight has happened, or it has not; and then that is how it is. */
-static void settle(struct ledger *ledger, const struct expected *found)
+static void settle(struct ledger *ledger, const struct fate *found)
 {
 	struct ledger *with;
 	uint32_t n = ledger->in_flight.number;
@@ -227,7 +228,7 @@ static void settle(struct ledger *ledger, const struct expected *found)
 
 static void check_round(struct kit *kit, struct ledger *ledger)
 {
-	static struct expected found[MAX_MESSAGES];
+	static struct fate found[MAX_MESSAGES];
 	struct ps_store *store = kit_open(kit);
 
 	memset(found, 0, sizeof found);
@@ -276,7 +277,79 @@ static void killed(struct kit *kit)
 	must(ledger.acknowledged > 0, "no change was ever acknowledged: the rounds are too short");
 }
 
+/* ---- killed before each storage call ------------------------------------------------------- */
+
+struct killing {
+	unsigned at, calls;
+	struct {
+		bool armed, done; /* told by the process that is killed */
+	} * told;
+	char what[64];
+};
+
+static int kill_at(void *arg, const struct call *call)
+{
+	struct killing *k = arg;
+
+	if (!k->told->armed || ++k->calls < k->at)
+		return CALL_GO;
+	snprintf(k->what, sizeof k->what, "killed before call %u, %s", k->calls, call->name);
+	return CALL_KILL;
+}
+
+static void do_and_tell(struct kit *kit, void *arg)
+{
+	struct killing *k = arg;
+	struct scene scene = scene_open(kit);
+
+	k->told->armed = true;
+	must_ok(deed_do(&scene, &deeds[kit->row]));
+	k->told->armed = false;
+	k->told->done = true;
+	scene_close(&scene);
+}
+
+/* What is found: whole or absent, and the store goes on. */
+static void check_survivor(struct kit *kit, const struct expected *expected, bool done, const char *when)
+{
+	struct scene scene = scene_open(kit);
+	uint64_t highest;
+	bool after;
+
+	scene_sync(&scene);
+	after = scene_must_be(&scene, expected, done, false, when);
+	highest = kit_highest(kit, scene.store, scene.inbox);
+	kit_fill(kit, scene.store, scene.inbox, 1);
+	must(kit_highest(kit, scene.store, scene.inbox) > highest, "HIGHESTMODSEQ stands still");
+	if (!after)
+		must_ok(deed_do(&scene, &deeds[kit->row]));
+	scene_close(&scene);
+}
+
+static void killed_at_each_call(struct kit *kit)
+{
+	const struct deed *deed = &deeds[kit->row];
+	struct kit template = *kit, copy = *kit;
+	struct killing k = {.told = calls_shared(sizeof *k.told)};
+	struct expected expected = deed_expect(kit, deed);
+
+	must(mkdir(kit->root, 0700) == 0, "mkdir: %s", strerror(errno));
+	template.root = ps_pool_printf(kit->pool, "%s/template", kit->root);
+	scene_furnish(&template);
+	for (k.at = 1; !k.told->done; k.at++) {
+		k.calls = 0;
+		k.told->armed = false;
+		copy.root = ps_pool_printf(kit->pool, "%s/%u", kit->root, k.at);
+		copy_tree(template.root, copy.root);
+		calls_watch(&copy, do_and_tell, &k, kill_at, &k);
+		check_survivor(&copy, &expected, k.told->done, k.what);
+	}
+	must(k.at > 2, "it made no storage call at all");
+}
+
 static const struct check checks[] = {
+	{"law 4: killed before any storage call, the batch is whole or absent", killed_at_each_call, NEEDS_CALLS,
+	 DEEDS},
 	{"law 4: after kill -9 what was acknowledged is there, and each batch is whole or absent", killed, NEEDS_DISK},
 };
 GROUP(crash, "laws 1, 2 and 4: durable on return", checks);

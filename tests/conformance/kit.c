@@ -118,37 +118,60 @@ struct ps_bytes kit_text(struct kit *kit, const char *fmt, ...)
 	return ps_bytes(ps_pool_memdup(kit->pool, text, (size_t)len), (size_t)len);
 }
 
-static void write_pieces(struct kit *kit, struct ps_staged *staged, struct ps_bytes octets, size_t piece)
+static int write_pieces(struct kit *kit, struct ps_staged *staged, struct ps_bytes octets, size_t piece)
 {
 	while (octets.len > 0) {
 		size_t n = piece > 0 && piece < octets.len ? piece : octets.len;
+		int r = kit->ops->stage_write(staged, ps_bytes(octets.ptr, n));
 
-		must_ok(kit->ops->stage_write(staged, ps_bytes(octets.ptr, n)));
+		if (r < 0)
+			return r;
 		octets = ps_bytes_skip(octets, n);
 	}
+	return 0;
 }
 
-void kit_stage(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox, const struct kit_message *message,
-	       struct ps_op *ret_op)
+static void derive(struct kit *kit, struct ps_bytes octets, struct ps_op *op)
 {
 	struct ps_derive *derive = ps_derive_create();
 	struct ps_bytes cache;
 
+	ps_derive_feed(derive, octets);
+	ps_derive_finish(derive, &op->size, &cache);
+	op->cache = ps_bytes(ps_pool_memdup(kit->pool, cache.ptr, cache.len), cache.len);
+	ps_derive_destroy(derive);
+}
+
+int kit_try_stage(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox, const struct kit_message *message,
+		  struct ps_op *ret_op)
+{
+	struct ps_staged *staged;
+	int r = kit->ops->stage(store, message->octets.len, &staged);
+
+	if (r < 0)
+		return r;
+	if ((r = write_pieces(kit, staged, message->octets, message->piece)) < 0 ||
+	    (r = kit->ops->stage_finish(staged)) < 0) {
+		kit->ops->stage_drop(staged);
+		return r;
+	}
 	*ret_op = (struct ps_op){
 		.kind = PS_OP_APPEND,
 		.mbox = mbox,
+		.staged = staged,
 		.flags = message->flags,
 		.keywords = message->keywords,
 		.internal_date = message->internal_date ? message->internal_date : 1000000000,
 		.email_id = message->email_id,
 	};
-	must_ok(kit->ops->stage(store, message->octets.len, &ret_op->staged));
-	write_pieces(kit, ret_op->staged, message->octets, message->piece);
-	must_ok(kit->ops->stage_finish(ret_op->staged));
-	ps_derive_feed(derive, message->octets);
-	ps_derive_finish(derive, &ret_op->size, &cache);
-	ret_op->cache = ps_bytes(ps_pool_memdup(kit->pool, cache.ptr, cache.len), cache.len);
-	ps_derive_destroy(derive);
+	derive(kit, message->octets, ret_op);
+	return 0;
+}
+
+void kit_stage(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox, const struct kit_message *message,
+	       struct ps_op *ret_op)
+{
+	must_ok(kit_try_stage(kit, store, mbox, message, ret_op));
 }
 
 uint32_t kit_append(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox, const struct kit_message *message)

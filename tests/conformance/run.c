@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "tests/conformance/calls.h"
 #include "tests/conformance/run.h"
 
 enum {
@@ -20,10 +21,10 @@ enum {
 };
 
 static const struct group *const groups[] = {
-	&group_uids,    &group_modseq,    &group_flags,     &group_vanished,   &group_append,
-	&group_copy,    &group_names,     &group_mailboxes, &group_reading,    &group_reopen,
-	&group_threads, &group_processes, &group_token,     &group_generation, &group_identity,
-	&group_large,   &group_index,     &group_full,      &group_crash,      &group_history,
+	&group_uids,      &group_modseq,    &group_flags,      &group_vanished, &group_append,  &group_copy,
+	&group_names,     &group_mailboxes, &group_reading,    &group_caches,   &group_reopen,  &group_threads,
+	&group_processes, &group_token,     &group_generation, &group_identity, &group_large,   &group_index,
+	&group_full,      &group_crash,     &group_power,      &group_errors,   &group_history,
 };
 
 /* ---- verdicts ------------------------------------------------------------------------------ */
@@ -99,7 +100,17 @@ static const struct {
 	{NEEDS_DISK, "its mail ends with the process"},
 	{NEEDS_INDEX, "--index was not given"},
 	{NEEDS_SMALL, "--small was not given"},
+	{NEEDS_CALLS & ~NEEDS_DISK, "this system does not let system calls be watched"},
 };
+
+static bool can_watch(void)
+{
+	static int can = -1;
+
+	if (can < 0)
+		can = calls_possible();
+	return can;
+}
 
 static unsigned missing(const struct kit *kit)
 {
@@ -290,6 +301,7 @@ int run_cases(struct run *run)
 		return 2;
 	}
 	run->number = 0;
+	can_watch(); /* once, for all cases */
 	each_case(run, run_case);
 	if (run->bail && run->failed > 0)
 		puts("Bail out! a case failed");

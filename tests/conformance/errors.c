@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Storage calls that fail, each in its turn: the batch is refused and absent, or done; the store goes on.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tests/conformance/calls.h"
+#include "tests/conformance/deeds.h"
+
+struct failing {
+	const struct kit *kit;
+	const struct deed *deed;
+	const struct expected *expected;
+	int error;
+	unsigned at, calls;
+	struct {
+		bool armed, hit, done;
+		char what[64];
+	} * told;
+};
+
+/* Calls that need room have failed for want of it already; the others fail as on a broken disk. */
+static bool is_meant(const struct failing *f, const struct call *call)
+{
+	return f->error == EIO ? f->kit->thorough || !call->needs_room : call->needs_room;
+}
+
+static int fail_at_call(void *arg, const struct call *call)
+{
+	struct failing *f = arg;
+
+	if (!f->told->armed || !is_meant(f, call))
+		return CALL_GO;
+	if (++f->calls != f->at)
+		return CALL_GO;
+	f->told->hit = true;
+	snprintf(f->told->what, sizeof f->told->what, "%s at call %u, %s", strerror(f->error), f->calls, call->name);
+	return f->error;
+}
+
+/* What a backend says of ENOSPC is of no room; of a broken disk, anything but "done". */
+static void must_be_refusal(const struct failing *f, int r)
+{
+	if (f->error != EIO)
+		must(ps_no_room(r), "%s: %s: %s", f->told->what, ps_err_name(r), ps_last_error());
+}
+
+/* A full disk hinders nothing but what needs room; done again, the batch is done. */
+static void go_on(struct failing *f, struct scene *scene, bool done)
+{
+	scene_sync(scene);
+	scene_must_be(scene, f->expected, done, !done, f->told->what);
+	if (!done)
+		must_ok(deed_do(scene, f->deed));
+	f->told->done = scene_must_be(scene, f->expected, true, false, "done again");
+}
+
+static void meet_the_error(struct kit *kit, void *arg)
+{
+	struct failing *f = arg;
+	struct scene scene = scene_open(kit);
+	int r;
+
+	f->told->armed = true;
+	r = deed_do(&scene, f->deed);
+	f->told->armed = false;
+	if (r < 0)
+		must_be_refusal(f, r);
+	must(r == 0 || f->told->hit, "refused without an error: %s: %s", ps_err_name(r), ps_last_error());
+	f->told->done = r == 0;
+	if (r == 0 || f->error != EIO)
+		go_on(f, &scene, r == 0);
+	scene_close(&scene);
+}
+
+static void each_call_fails(struct kit *kit, int error)
+{
+	const struct deed *deed = &deeds[kit->row];
+	struct kit template = *kit, copy = *kit;
+	struct expected expected = deed_expect(kit, deed);
+	struct failing f = {.kit = kit, .deed = deed, .expected = &expected, .error = error};
+	struct scene scene;
+
+	f.told = calls_shared(sizeof *f.told);
+	must(mkdir(kit->root, 0700) == 0, "mkdir: %s", strerror(errno));
+	template.root = ps_pool_printf(kit->pool, "%s/template", kit->root);
+	scene_furnish(&template);
+	for (f.at = 1, f.told->hit = true; f.told->hit; f.at++) {
+		f.calls = 0;
+		f.told->hit = f.told->armed = false;
+		copy.root = ps_pool_printf(kit->pool, "%s/%u", kit->root, f.at);
+		copy_tree(template.root, copy.root);
+		calls_watch_ok(&copy, meet_the_error, &f, fail_at_call, &f);
+		scene = scene_open(&copy);
+		scene_sync(&scene);
+		/* When a broken disk kept it from saying which, it may be either. */
+		if (!scene_must_be(&scene, &expected, f.told->done, false, f.told->what))
+			must_ok(deed_do(&scene, deed));
+		scene_must_be(&scene, &expected, true, false, "done again");
+		scene_close(&scene);
+	}
+}
+
+static void full(struct kit *kit)
+{
+	each_call_fails(kit, ENOSPC);
+}
+
+static void quota(struct kit *kit)
+{
+	each_call_fails(kit, EDQUOT);
+}
+
+static void broken(struct kit *kit)
+{
+	each_call_fails(kit, EIO);
+}
+
+static const struct check checks[] = {
+	{"law 6: ENOSPC at any call refuses the batch with no room, or does it", full, NEEDS_CALLS, DEEDS},
+	{"law 6: EDQUOT at any call refuses the batch with no room, or does it", quota, NEEDS_CALLS, .table = deeds,
+	 .row_count = 1, .row_size = sizeof deeds[0]},
+	{"EIO at any call does not tear the batch, and never says it is done when it is not", broken, NEEDS_CALLS,
+	 DEEDS},
+};
+GROUP(errors, "laws 4 and 6: storage calls that fail", checks);
