@@ -48,6 +48,19 @@ static struct folder *find(struct ps_store *store, uint64_t key)
 	return folder;
 }
 
+/* It has another name. With layout = fs its parts may have been moved into another directory, so that ours is not its own
+ * any more; others may be using the descriptor, which therefore stays. */
+static void follow_rename(struct folder *folder, const char *dir)
+{
+	PS_CLEANUP(ps_closep) int fd = -1;
+	struct stat a, b;
+
+	if (ps_io_open_dir(folder->store->root_fd, dir, &fd) == 0 && fstat(fd, &a) == 0 &&
+	    fstat(folder->dir_fd, &b) == 0 && (a.st_ino != b.st_ino || a.st_dev != b.st_dev))
+		dup3(fd, folder->dir_fd, O_CLOEXEC);
+	memcpy(folder->dir, dir, strlen(dir) + 1);
+}
+
 /* `lies`: where the directory lies now; NULL: where its name says. */
 static int get(struct ps_store *store, const struct ps_index_box *box, const char *lies, struct folder **ret_folder)
 {
@@ -60,8 +73,8 @@ static int get(struct ps_store *store, const struct ps_index_box *box, const cha
 	pthread_mutex_lock(&store->mutex);
 	if ((folder = find(store, box->key)) != NULL) {
 		folder->refs++;
-		if (strcmp(folder->dir, dir) != 0) /* renamed since */
-			memcpy(folder->dir, dir, sizeof dir);
+		if (strcmp(folder->dir, dir) != 0)
+			follow_rename(folder, dir);
 	} else if ((r = open_folder_dirs(store, lies ? lies : dir, fds)) == 0) {
 		folder = ps_zalloc(sizeof *folder);
 		*folder = (struct folder){.next = store->folders,

@@ -43,18 +43,28 @@ static const char usage[] =
 	"                       deleted to see that it comes back (law 7)\n"
 	"  --small=DIR          an empty folder on a file system of a few megabytes, which will be\n"
 	"                       filled (law 6)\n"
+	"  --outside=FORMAT     what other programs may write to its stores: maildir\n"
 	"\n"
 	"  --help               this text\n";
 
 static const struct option long_options[] = {
-	{"group", required_argument, NULL, 'g'}, {"case", required_argument, NULL, 'c'},
-	{"list", no_argument, NULL, 'l'},        {"set", required_argument, NULL, 's'},
-	{"dir", required_argument, NULL, 'd'},   {"index", required_argument, NULL, 'i'},
-	{"small", required_argument, NULL, 'm'}, {"volatile", no_argument, NULL, 'v'},
-	{"steps", required_argument, NULL, 't'}, {"rounds", required_argument, NULL, 'r'},
-	{"seed", required_argument, NULL, 'e'},  {"thorough", no_argument, NULL, 'T'},
-	{"bail", no_argument, NULL, 'b'},        {"keep", no_argument, NULL, 'k'},
-	{"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+	{"group", required_argument, NULL, 'g'},
+	{"case", required_argument, NULL, 'c'},
+	{"list", no_argument, NULL, 'l'},
+	{"set", required_argument, NULL, 's'},
+	{"dir", required_argument, NULL, 'd'},
+	{"index", required_argument, NULL, 'i'},
+	{"small", required_argument, NULL, 'm'},
+	{"volatile", no_argument, NULL, 'v'},
+	{"outside", required_argument, NULL, 'o'},
+	{"steps", required_argument, NULL, 't'},
+	{"rounds", required_argument, NULL, 'r'},
+	{"seed", required_argument, NULL, 'e'},
+	{"thorough", no_argument, NULL, 'T'},
+	{"bail", no_argument, NULL, 'b'},
+	{"keep", no_argument, NULL, 'k'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
 };
 
 static unsigned number_of(const char *text)
@@ -79,6 +89,14 @@ static void add_setting(struct ps_buf *settings, const char *text)
 	ps_buf_printf(settings, "\t%.*s = \"%s\"\n", (int)(equals - text), text, equals + 1);
 }
 
+static const char *outside_format(const char *format)
+{
+	if (strcmp(format, "maildir") == 0)
+		return format;
+	fprintf(stderr, "postern-conform: --outside knows maildir, not %s\n", format);
+	exit(2);
+}
+
 static void take_option(struct run *run, struct ps_buf *settings, int letter)
 {
 	switch (letter) {
@@ -89,6 +107,7 @@ static void take_option(struct run *run, struct ps_buf *settings, int letter)
 	case 'd': run->dir = optarg; break;
 	case 'i': run->kit.index = optarg; break;
 	case 'm': run->kit.small = optarg; break;
+	case 'o': run->kit.outside = outside_format(optarg); break;
 	case 'v': run->kit.volatile_store = true; break;
 	case 't': run->kit.steps = number_of(optarg); break;
 	case 'r': run->kit.rounds = number_of(optarg); break;

@@ -73,8 +73,8 @@ struct group {
 
 extern const struct group group_uids, group_modseq, group_flags, group_vanished, group_append, group_copy,
 	group_mailboxes, group_names, group_reading, group_threads, group_reopen, group_processes, group_index,
-	group_full, group_power, group_errors, group_caches, group_crash, group_large, group_history, group_token,
-	group_generation, group_identity;
+	group_full, group_power, group_errors, group_caches, group_outside, group_crash, group_large, group_history,
+	group_token, group_generation, group_identity;
 
 /* ---- verdicts ------------------------------------------------------------------------------ */
 

@@ -13,7 +13,7 @@
 #include "tests/conformance/deeds.h"
 
 enum {
-	MAX_MESSAGES = 4096
+	MAX_MESSAGES = 1 << 17
 };
 
 enum act {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The same random history on the backend and on the reference, side by side; everything that can be asked must be
- * answered the same. UIDs and modseqs are each side's own, so messages are compared by their place.
+ * One step of a random history, on the backend and on the reference side by side. What either answers must be the same.
+ * UIDs and modseqs are each side's own, so messages are meant by their place.
+ *
+ * A step has a seed of its own, from which all its choices come: so it means much the same when steps before it are left
+ * out, and a history that fails can be made shorter.
  */
-#include <errno.h>
-#include <sys/stat.h>
 #include "postern/plugin.h"
-#include "tests/conformance/conform.h"
+#include "tests/conformance/history.h"
 
 extern const struct ps_plugin postern_plugin; /* the reference is built in */
 
@@ -34,11 +35,26 @@ struct history {
 	struct kit *kit;      /* chance comes from here */
 	struct side sides[2]; /* the reference first */
 	struct checkpoint checkpoints[CHECKPOINTS];
-	unsigned step, number;
-	const char *what; /* for the report */
+	unsigned number;
+	struct ps_buf story; /* what was done, a line each */
 };
 
-#define agree(h, cond, fmt, ...) must(cond, "step %u, %s: " fmt, (h)->step, (h)->what, ##__VA_ARGS__)
+#define agree(h, cond, fmt, ...) must(cond, "%s" fmt, last_line(h), ##__VA_ARGS__)
+
+/* The step that is being done, for the report. */
+static const char *last_line(struct history *h)
+{
+	const char *story = ps_buf_cstr(&h->story), *end;
+
+	if (!*story)
+		return "";
+	end = story + strlen(story) - 1; /* its line end */
+	while (end > story && end[-1] != '\n')
+		end--;
+	return ps_pool_printf(h->kit->pool, "%.*s: ", (int)strcspn(end, "\n"), end);
+}
+
+#define tell(h, ...) ps_buf_printf(&(h)->story, __VA_ARGS__)
 
 /* ---- choosing ------------------------------------------------------------------------------ */
 
@@ -86,6 +102,34 @@ static void ranges_of(struct side *side, const struct picture *p, const struct c
 	}
 	op->uids = ranges;
 	op->uid_count = n;
+}
+
+/* "2,5-7": places, of `count` messages. */
+static const char *choice_text(struct history *h, const struct choice *choice, size_t count)
+{
+	const char *text = "";
+
+	for (size_t i = 0; i < count && i < MAX_INDEX; i++) {
+		size_t last = i;
+
+		if (!choice->has[i])
+			continue;
+		while (last + 1 < count && last + 1 < MAX_INDEX && choice->has[last + 1])
+			last++;
+		text = ps_pool_printf(h->kit->pool, "%s%s%zu%s", text, *text ? "," : "", i + 1,
+				      last > i ? ps_pool_printf(h->kit->pool, "-%zu", last + 1) : "");
+		i = last;
+	}
+	return *text ? text : "no message";
+}
+
+static const char *words_text(struct history *h, const char *const *list)
+{
+	const char *text = "";
+
+	for (; list && *list; list++)
+		text = ps_pool_printf(h->kit->pool, "%s %s", text, *list);
+	return text;
 }
 
 /* ---- both sides ---------------------------------------------------------------------------- */
@@ -168,6 +212,8 @@ static bool stage_both(struct history *h, const char *name, struct ps_op ops[2][
 			return false;
 		kit_stage(&h->sides[s].kit, h->sides[s].store, mbox, &message, &ops[s][at]);
 	}
+	tell(h, "%s%zu octets, flags 0x%x%s", at ? "; " : "append: ", message.octets.len, message.flags,
+	     words_text(h, message.keywords));
 	return true;
 }
 
@@ -180,6 +226,7 @@ static void step_append(struct history *h)
 	for (size_t i = 0; i < count; i++)
 		if (!stage_both(h, name, ops, i))
 			return;
+	tell(h, ", to %s\n", name);
 	commit_both(h, ops, count);
 }
 
@@ -187,16 +234,19 @@ static void step_append(struct history *h)
 static void step_refused(struct history *h)
 {
 	struct ps_op ops[2][4];
+	const char *name = any_name(h);
 
-	if (!stage_both(h, any_name(h), ops, 0))
+	if (!stage_both(h, name, ops, 0))
 		return;
 	for (size_t s = 0; s < 2; s++)
 		ops[s][1] = (struct ps_op){.kind = PS_OP_RENAME, .name = "nowhere", .new_name = "anywhere"};
+	tell(h, ", to %s, and rename what is not there\n", name);
 	commit_both(h, ops, 2);
 }
 
 /* Fills `op` for each side with the chosen messages of a mailbox. */
-static bool choose_messages(struct history *h, const char *name, const struct ps_op *like, struct ps_op ops[2][4])
+static bool choose_messages(struct history *h, const char *name, const struct ps_op *like, struct ps_op ops[2][4],
+			    const char **ret_text)
 {
 	struct choice choice;
 
@@ -211,45 +261,54 @@ static bool choose_messages(struct history *h, const char *name, const struct ps
 			return false;
 		p = kit_picture(&side->kit, side->store, ops[s][0].mbox);
 		ranges_of(side, &p, &choice, &ops[s][0]);
+		*ret_text = choice_text(h, &choice, p.count);
 	}
 	return true;
 }
 
 static void step_flags(struct history *h)
 {
+	static const char *const modes[] = {"set", "add", "remove"};
 	struct checkpoint *c = &h->checkpoints[pick(h->kit, CHECKPOINTS)];
 	bool condition = c->name && pick(h->kit, 3) == 0;
+	const char *name = condition ? c->name : any_name(h), *text;
 	struct ps_op ops[2][4], like = {.kind = PS_OP_FLAGS,
 					.flag_mode = (enum ps_flag_mode)pick(h->kit, 3),
 					.flags = pick(h->kit, 32),
 					.keywords = any_words(h),
 					.unchanged_since = UINT64_MAX};
 
-	if (!choose_messages(h, condition ? c->name : any_name(h), &like, ops))
+	if (!choose_messages(h, name, &like, ops, &text))
 		return;
 	for (size_t s = 0; condition && s < 2; s++)
 		ops[s][0].unchanged_since = c->picture[s].info.highest_modseq;
+	tell(h, "%s flags 0x%x%s of %s of %s%s\n", modes[like.flag_mode], like.flags, words_text(h, like.keywords),
+	     text, name, condition ? ", unless changed since noted" : "");
 	commit_both(h, ops, 1);
 }
 
 static void step_expunge(struct history *h)
 {
 	struct ps_op ops[2][4], like = {.kind = PS_OP_EXPUNGE, .only_deleted = pick(h->kit, 2)};
+	const char *name = any_name(h), *text;
 
-	if (choose_messages(h, any_name(h), &like, ops))
-		commit_both(h, ops, 1);
+	if (!choose_messages(h, name, &like, ops, &text))
+		return;
+	tell(h, "expunge %s of %s%s\n", text, name, like.only_deleted ? ", those with \\Deleted" : "");
+	commit_both(h, ops, 1);
 }
 
 static void step_copy(struct history *h)
 {
 	struct ps_op ops[2][4], like = {.kind = pick(h->kit, 2) ? PS_OP_COPY : PS_OP_MOVE};
-	const char *target = any_name(h);
+	const char *name = any_name(h), *target = any_name(h), *text;
 
-	if (!choose_messages(h, any_name(h), &like, ops))
+	if (!choose_messages(h, name, &like, ops, &text))
 		return;
 	for (size_t s = 0; s < 2; s++)
 		if (!(ops[s][0].target = open_name(&h->sides[s], target)))
 			return;
+	tell(h, "%s %s of %s to %s\n", like.kind == PS_OP_COPY ? "copy" : "move", text, name, target);
 	commit_both(h, ops, 1);
 }
 
@@ -272,15 +331,23 @@ static void step_rename(struct history *h)
 				.name = all.infos[i].name,
 				.new_name = ps_pool_printf(h->kit->pool, "%s%s", to, all.infos[i].name + len)};
 	memcpy(ops[1], ops[0], sizeof ops[0]);
+	tell(h, "rename %s to %s, and %zu below it\n", from, to, n - 1);
 	commit_both(h, ops, n);
 }
 
 static void step_mailbox(struct history *h)
 {
-	static const enum ps_op_kind kinds[] = {PS_OP_CREATE, PS_OP_CREATE, PS_OP_DELETE, PS_OP_SUBSCRIBE,
-						PS_OP_ATTRIBUTES};
+	static const struct {
+		enum ps_op_kind kind;
+		const char *name;
+	} kinds[] = {{PS_OP_CREATE, "create"},
+		     {PS_OP_CREATE, "create"},
+		     {PS_OP_DELETE, "delete"},
+		     {PS_OP_SUBSCRIBE, "subscribe"},
+		     {PS_OP_ATTRIBUTES, "give a special use to"}};
+	uint32_t which = pick(h->kit, PS_ARRAY_LEN(kinds));
 	struct ps_op ops[2][4] = {{{0}}};
-	struct ps_op op = {.kind = kinds[pick(h->kit, PS_ARRAY_LEN(kinds))],
+	struct ps_op op = {.kind = kinds[which].kind,
 			   .name = any_name(h),
 			   .attributes = (16u << pick(h->kit, 7)),
 			   .subscribed = pick(h->kit, 2)};
@@ -288,6 +355,8 @@ static void step_mailbox(struct history *h)
 	if (strcmp(op.name, "INBOX") == 0 && op.kind == PS_OP_DELETE)
 		return;
 	ops[0][0] = ops[1][0] = op;
+	tell(h, "%s%s %s, use 0x%x\n", op.kind == PS_OP_SUBSCRIBE && !op.subscribed ? "un" : "", kinds[which].name,
+	     op.name, op.attributes);
 	commit_both(h, ops, 1);
 }
 
@@ -306,6 +375,7 @@ static void step_checkpoint(struct history *h)
 		c->id[s] = c->picture[s].info.id;
 	}
 	c->name = name;
+	tell(h, "note the state of %s\n", name);
 }
 
 static void step_reopen(struct history *h)
@@ -314,6 +384,7 @@ static void step_reopen(struct history *h)
 
 	if (side->kit.volatile_store)
 		return;
+	tell(h, "reopen\n");
 	kit_close(&side->kit, side->store);
 	side->store = kit_open(&side->kit);
 }
@@ -321,80 +392,29 @@ static void step_reopen(struct history *h)
 static void step_sync(struct history *h)
 {
 	struct side *side = &h->sides[1];
-	struct ps_mbox *mbox = open_name(side, any_name(h));
+	const char *name = any_name(h);
+	struct ps_mbox *mbox = open_name(side, name);
 
+	tell(h, "sync, %s too\n", name);
 	must_ok(side->kit.ops->sync(side->store, NULL));
 	if (mbox)
 		must_ok(side->kit.ops->sync(side->store, mbox));
 }
 
-static const struct {
-	const char *name;
-	void (*run)(struct history *h);
-	unsigned weight;
-} steps[] = {
-	{"append", step_append, 8},   {"refused batch", step_refused, 1}, {"flags", step_flags, 8},
-	{"expunge", step_expunge, 3}, {"copy or move", step_copy, 5},     {"mailbox", step_mailbox, 4},
-	{"rename", step_rename, 1},   {"checkpoint", step_checkpoint, 3}, {"reopen", step_reopen, 1},
-	{"sync", step_sync, 1},
+/* In the order of enum step_kind. */
+static void (*const steps[STEP_KINDS])(struct history *h) = {
+	step_append,  step_refused, step_flags,      step_expunge, step_copy,
+	step_mailbox, step_rename,  step_checkpoint, step_reopen,  step_sync,
 };
 
 /* ---- comparing ----------------------------------------------------------------------------- */
 
-static void rows_agree(struct history *h, const struct picture *a, const struct picture *b, struct ps_mbox *mboxes[2])
-{
-	struct kit *kit = h->kit;
-
-	for (size_t i = 0; i < a->count; i++) {
-		const struct ps_row *left = &a->rows[i], *right = &b->rows[i];
-
-		agree(h, left->flags == right->flags, "%s, message %zu: flags 0x%x, not 0x%x", a->info.name, i + 1,
-		      right->flags, left->flags);
-		agree(h, strcmp(picture_keywords(kit, a, left), picture_keywords(kit, b, right)) == 0,
-		      "%s, message %zu: keywords \"%s\", not \"%s\"", a->info.name, i + 1,
-		      picture_keywords(kit, b, right), picture_keywords(kit, a, left));
-		agree(h, left->size == right->size && left->internal_date == right->internal_date,
-		      "%s, message %zu: size %llu date %lld, not %llu, %lld", a->info.name, i + 1,
-		      (unsigned long long)right->size, (long long)right->internal_date, (unsigned long long)left->size,
-		      (long long)left->internal_date);
-		agree(h, memcmp(&left->email_id, &right->email_id, sizeof left->email_id) == 0,
-		      "%s, message %zu: another email id", a->info.name, i + 1);
-		if (pick(kit, 8) == 0) {
-			struct ps_bytes octets;
-
-			must_ok(kit_body(&h->sides[0].kit, mboxes[0], left->uid, &octets));
-			kit_body_must_be(&h->sides[1].kit, mboxes[1], right->uid, octets);
-		}
-	}
-}
-
-static void mailboxes_agree(struct history *h, const char *name)
-{
-	struct picture p[2];
-	struct ps_mbox *mboxes[2];
-
-	for (size_t s = 0; s < 2; s++) {
-		mboxes[s] = kit_mbox(&h->sides[s].kit, h->sides[s].store, name);
-		p[s] = kit_picture(&h->sides[s].kit, h->sides[s].store, mboxes[s]);
-	}
-	agree(h, p[0].count == p[1].count, "%s: %zu messages, not %zu", name, p[1].count, p[0].count);
-	rows_agree(h, &p[0], &p[1], mboxes);
-}
-
 static void sides_agree(struct history *h)
 {
-	struct names a = kit_list(&h->sides[0].kit, h->sides[0].store),
-		     b = kit_list(&h->sides[1].kit, h->sides[1].store);
+	const char *reference = kit_describe(&h->sides[0].kit, h->sides[0].store);
+	const char *backend = kit_describe(&h->sides[1].kit, h->sides[1].store);
 
-	agree(h, a.count == b.count, "%zu mailboxes, not %zu", b.count, a.count);
-	for (size_t i = 0; i < a.count; i++) {
-		agree(h, strcmp(a.infos[i].name, b.infos[i].name) == 0, "mailbox %s, not %s", b.infos[i].name,
-		      a.infos[i].name);
-		agree(h, a.infos[i].attributes == b.infos[i].attributes, "%s: attributes 0x%x, not 0x%x",
-		      a.infos[i].name, b.infos[i].attributes, a.infos[i].attributes);
-		if (a.infos[i].attributes & PS_MBOX_EXISTS)
-			mailboxes_agree(h, a.infos[i].name);
-	}
+	agree(h, strcmp(reference, backend) == 0, "the store is\n%swhere the reference is\n%s", backend, reference);
 }
 
 /* Who knew an earlier state learns of all that has changed, if it is still that mailbox. */
@@ -420,61 +440,41 @@ static void checkpoints_catch_up(struct history *h)
 
 /* ---- a history ----------------------------------------------------------------------------- */
 
-static void any_step(struct history *h)
-{
-	unsigned total = 0, at;
-
-	for (size_t i = 0; i < PS_ARRAY_LEN(steps); i++)
-		total += steps[i].weight;
-	at = pick(h->kit, total);
-	for (size_t i = 0; i < PS_ARRAY_LEN(steps); i++) {
-		if (at < steps[i].weight) {
-			h->what = steps[i].name;
-			steps[i].run(h);
-			return;
-		}
-		at -= steps[i].weight;
-	}
-}
-
-static void one_history(struct kit *kit, unsigned round)
+struct history *history_begin(struct kit *kit, const char *root)
 {
 	struct history *h = PS_NEW(kit->pool, struct history);
 
 	h->kit = kit;
 	for (size_t s = 0; s < 2; s++) {
 		h->sides[s].kit = *kit;
-		h->sides[s].kit.root = ps_pool_printf(kit->pool, "%s.%u", kit->root, round);
+		h->sides[s].kit.root = root;
 	}
-	h->sides[1].kit.root = ps_pool_printf(kit->pool, "%s/%u", kit->root, round);
 	h->sides[0].kit.ops = postern_plugin.ops;
 	h->sides[0].store = kit_open(&h->sides[0].kit);
 	h->sides[1].store = kit_open(&h->sides[1].kit);
-	for (h->step = 1; h->step <= kit->steps; h->step++) {
-		any_step(h);
-		if (h->step % 10 == 0) {
-			sides_agree(h);
-			checkpoints_catch_up(h);
-		}
-	}
+	return h;
+}
+
+void history_step(struct history *h, const struct step *step)
+{
+	h->kit->seed = step->seed;
+	steps[step->kind](h);
+}
+
+void history_compare(struct history *h)
+{
+	sides_agree(h);
+	checkpoints_catch_up(h);
+}
+
+const char *history_story(struct history *h)
+{
+	return ps_buf_cstr(&h->story);
+}
+
+void history_end(struct history *h)
+{
 	for (size_t s = 0; s < 2; s++)
 		kit_close(&h->sides[s].kit, h->sides[s].store);
+	ps_buf_finish(&h->story);
 }
-
-static void side_by_side(struct kit *kit)
-{
-	must(mkdir(kit->root, 0700) == 0, "mkdir %s: %s", kit->root, strerror(errno));
-	for (unsigned i = 0; i < kit->rounds; i++) {
-		struct kit round = *kit;
-
-		round.pool = ps_pool_create("history");
-		round.seed = kit->seed + i;
-		one_history(&round, i);
-		ps_pool_destroy(round.pool);
-	}
-}
-
-static const struct check checks[] = {
-	{"all laws: random histories give what the reference gives", side_by_side},
-};
-GROUP(history, "all laws: random histories on the backend and on the reference, side by side", checks);

@@ -21,10 +21,10 @@ enum {
 };
 
 static const struct group *const groups[] = {
-	&group_uids,      &group_modseq,    &group_flags,      &group_vanished, &group_append,  &group_copy,
-	&group_names,     &group_mailboxes, &group_reading,    &group_caches,   &group_reopen,  &group_threads,
-	&group_processes, &group_token,     &group_generation, &group_identity, &group_large,   &group_index,
-	&group_full,      &group_crash,     &group_power,      &group_errors,   &group_history,
+	&group_uids,    &group_modseq,    &group_flags,   &group_vanished,   &group_append,   &group_copy,
+	&group_names,   &group_mailboxes, &group_reading, &group_caches,     &group_reopen,   &group_threads,
+	&group_outside, &group_processes, &group_token,   &group_generation, &group_identity, &group_large,
+	&group_index,   &group_full,      &group_crash,   &group_power,      &group_errors,   &group_history,
 };
 
 /* ---- verdicts ------------------------------------------------------------------------------ */
@@ -66,6 +66,11 @@ void skip(const char *fmt, ...)
 	_exit(EXIT_SKIPPED);
 }
 
+void verdict_to(int fd)
+{
+	verdict_fd = fd;
+}
+
 /* ---- a case -------------------------------------------------------------------------------- */
 
 static void remove_at(int dirfd, const char *name)
@@ -100,6 +105,7 @@ static const struct {
 	{NEEDS_DISK, "its mail ends with the process"},
 	{NEEDS_INDEX, "--index was not given"},
 	{NEEDS_SMALL, "--small was not given"},
+	{NEEDS_OUTSIDE, "--outside was not given"},
 	{NEEDS_CALLS & ~NEEDS_DISK, "this system does not let system calls be watched"},
 };
 
@@ -114,7 +120,9 @@ static bool can_watch(void)
 
 static unsigned missing(const struct kit *kit)
 {
-	return (kit->volatile_store ? NEEDS_DISK : 0) | (kit->index ? 0 : NEEDS_INDEX) | (kit->small ? 0 : NEEDS_SMALL);
+	return (kit->volatile_store ? NEEDS_DISK : 0) | (kit->index ? 0 : NEEDS_INDEX) |
+	       (kit->small ? 0 : NEEDS_SMALL) | (kit->outside ? 0 : NEEDS_OUTSIDE) |
+	       (can_watch() ? 0 : NEEDS_CALLS & ~NEEDS_DISK);
 }
 
 static void skip_if_it_lacks(const struct kit *kit, unsigned needs)

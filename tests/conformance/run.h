@@ -17,5 +17,7 @@ struct run {
 int run_cases(struct run *run);
 int list_cases(void);
 void remove_tree(const char *path);
+/* Where this process tells from now on why it fails. */
+void verdict_to(int fd);
 
 #endif

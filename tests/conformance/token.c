@@ -10,7 +10,7 @@
 #include "tests/conformance/conform.h"
 
 enum {
-	DELIVERIES = 400
+	DELIVERIES = 100000
 };
 
 static struct ps_batch make_batch(struct kit *kit, const struct ps_op *ops, size_t count, struct ps_bytes token)
