@@ -18,6 +18,7 @@
 #define CORE_NET_CONN_H
 
 #include <sys/socket.h>
+#include "core/net/counts.h"
 #include "core/net/front.h"
 #include "core/net/linger.h"
 #include "core/net/session.h"
@@ -28,12 +29,6 @@ enum {
 	SCRATCH_SIZE = 16 * 1024, /* a TLS record */
 	RESERVED_FDS = 3,         /* what a hand-over needs */
 	ADDRESS_NAME_SIZE = 64,   /* INET6_ADDRSTRLEN and a port */
-};
-
-/* An address as it is counted: IPv4 whole, IPv6 by its /64. */
-struct address {
-	uint8_t octets[16];
-	bool counted; /* not for Unix sockets */
 };
 
 struct listener {
@@ -105,8 +100,6 @@ struct front_limits {
 	uint64_t preauth_ms, handshake_ms, output_ms;
 };
 
-struct address_table;
-
 struct ps_front {
 	struct ps_loop *loop;
 	const struct ps_conf *conf;
@@ -118,7 +111,7 @@ struct ps_front {
 	unsigned count;
 	struct conn **slots;
 	uint32_t slot_count, *slot_uses, slot_hint;
-	struct address_table *addresses;
+	struct counts *counts;
 	struct lingers lingers;
 	struct ps_timer *accept_timer; /* runs while accepting is paused */
 	bool paused;
@@ -139,9 +132,6 @@ void front_accept_stop(struct ps_front *front);   /* on all listeners, for good 
 void front_accept_resume(struct ps_front *front); /* descriptors have become free */
 void front_reserve(struct ps_front *front);
 bool front_release_reserve(struct ps_front *front); /* false: it was released before */
-struct address_table *address_table_create(void);
-void address_table_destroy(struct address_table *table);
-void address_table_drop(struct address_table *table, const struct address *address);
 
 /* conn.c: takes over fd. The address is counted already. */
 void conn_start(struct listener *listener, int fd, const struct address *address, const char *remote,

@@ -93,12 +93,17 @@ int ps_front_create(struct ps_loop *loop, const struct ps_conf *conf, const stru
 		return r;
 	}
 	front->limits = read_limits(conf);
-	front->addresses = address_table_create();
+	front->counts = counts_create();
 	for (int i = 0; i < RESERVED_FDS; i++)
 		front->reserved[i] = -1;
 	front_reserve(front);
 	*ret_front = front;
 	return 0;
+}
+
+int ps_front_share_counts(struct ps_front *front, uint32_t index, bool own, uint64_t seed, int fd)
+{
+	return counts_share(front->counts, index, own, seed, fd);
 }
 
 void ps_front_reconfigure(struct ps_front *front, const struct ps_conf *conf)
@@ -162,7 +167,7 @@ void ps_front_destroy(struct ps_front *front)
 	while (front->first)
 		conn_destroy(front->first);
 	front_release_reserve(front);
-	address_table_destroy(front->addresses);
+	counts_destroy(front->counts);
 	tls_context_unref(front->tls);
 	free(front->slots);
 	free(front->slot_uses);
@@ -217,7 +222,7 @@ void front_remove(struct ps_front *front, struct conn *conn)
 	if (conn->next)
 		conn->next->prev = conn->prev;
 	front->count--;
-	address_table_drop(front->addresses, &conn->address);
+	counts_drop(front->counts, &conn->address);
 	front_accept_resume(front);
 	maybe_empty(front);
 }

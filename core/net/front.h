@@ -46,6 +46,10 @@ int ps_front_create(struct ps_loop *loop, const struct ps_conf *conf, const stru
 		    struct ps_front **ret_front);
 void ps_front_reconfigure(struct ps_front *front, const struct ps_conf *conf); /* for new connections */
 
+/* Connections of an address are counted in all front processes together, once each knows the tables of the others: core/net/counts.h. The
+ * descriptor stays the caller's. */
+int ps_front_share_counts(struct ps_front *front, uint32_t index, bool own, uint64_t seed, int fd);
+
 struct ps_front_listener {
 	int fd; /* listening; taken over */
 	const char *name;

@@ -9,7 +9,6 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "core/net/conn.h"
@@ -20,87 +19,7 @@ enum {
 	ACCEPT_BATCH = 64, /* in one turn of the loop */
 	ACCEPT_PAUSE_MS = 500,
 	PAUSE_LOG_MS = 60 * 1000,
-	BUCKETS = 4096,
 };
-
-/* ---- how many connections an address has ------------------------------------------------------ */
-
-struct address_count {
-	struct address_count *next;
-	uint8_t octets[16];
-	unsigned count;
-};
-
-struct address_table {
-	uint64_t seed; /* so that nobody can choose addresses that fall into one bucket */
-	struct address_count *buckets[BUCKETS];
-};
-
-struct address_table *address_table_create(void)
-{
-	struct address_table *table = ps_zalloc(sizeof *table);
-
-	if (getrandom(&table->seed, sizeof table->seed, GRND_NONBLOCK) < 0)
-		table->seed = session_clock_us();
-	return table;
-}
-
-void address_table_destroy(struct address_table *table)
-{
-	for (size_t i = 0; i < BUCKETS; i++)
-		while (table->buckets[i]) {
-			struct address_count *next = table->buckets[i]->next;
-
-			free(table->buckets[i]);
-			table->buckets[i] = next;
-		}
-	free(table);
-}
-
-/* Where the address is, or where it would be put. */
-static struct address_count **address_find(struct address_table *table, const struct address *address)
-{
-	uint64_t hash = table->seed;
-	struct address_count **at;
-
-	for (size_t i = 0; i < sizeof address->octets; i++)
-		hash = (hash ^ address->octets[i]) * 0x9e3779b97f4a7c15u;
-	at = &table->buckets[(hash >> 40) % BUCKETS];
-	while (*at && memcmp((*at)->octets, address->octets, sizeof address->octets) != 0)
-		at = &(*at)->next;
-	return at;
-}
-
-static bool address_add(struct address_table *table, const struct address *address, unsigned most)
-{
-	struct address_count **at;
-
-	if (!address->counted)
-		return true;
-	at = address_find(table, address);
-	if (*at && most && (*at)->count >= most)
-		return false;
-	if (!*at) {
-		*at = ps_zalloc(sizeof **at);
-		memcpy((*at)->octets, address->octets, sizeof address->octets);
-	}
-	(*at)->count++;
-	return true;
-}
-
-void address_table_drop(struct address_table *table, const struct address *address)
-{
-	struct address_count **at, *gone;
-
-	if (!address->counted)
-		return;
-	at = address_find(table, address);
-	gone = *at;
-	if (gone && --gone->count == 0) {
-		*at = gone->next;
-		free(gone);
-	}
-}
 
 /* ---- descriptors -------------------------------------------------------------------------------- */
 
@@ -218,7 +137,7 @@ static void welcome(struct listener *listener, int fd, const struct sockaddr_sto
 		refuse(listener, fd, remote, "too many connections");
 		return;
 	}
-	if (!address_add(front->addresses, &address, front->limits.per_address)) {
+	if (!counts_add(front->counts, &address, front->limits.per_address)) {
 		refuse(listener, fd, remote, "too many connections from this address");
 		return;
 	}

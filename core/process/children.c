@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "core/net/counts.h"
 #include "core/process/master.h"
 #include "core/process/role.h"
 #include "postern/error.h"
@@ -140,6 +141,62 @@ void children_send_secret(struct master *master, enum ps_secret_kind kind)
 	for (size_t i = 0; i < master->child_count; i++)
 		if (master->children[i].channel && master->children[i].role == PS_ROLE_AUTH)
 			send_secret(&master->children[i], kind);
+}
+
+/* ---- counts of connections ------------------------------------------------------------------------- */
+
+/* A front may write its own table and cannot cut it off, so that others may read it without fear. */
+static int make_counts(void)
+{
+	int fd = memfd_create("postern counts", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0 || ftruncate(fd, counts_table_size) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+		ps_closep(&fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int read_only(int fd)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static void send_counts(struct child *to, const struct child *of)
+{
+	struct ps_msg_counts message = {.index = of->index, .own = to == of, .seed = to->master->counts_seed};
+
+	message.table = message.own ? fcntl(of->counts, F_DUPFD_CLOEXEC, 0) : read_only(of->counts);
+	if (message.table >= 0)
+		send_to(to, PS_MSG_COUNTS, &message);
+	else
+		ps_log(PS_LOG_ERROR, "counts", "msg", strerror(errno), NULL);
+}
+
+/* A new front gets a new table: what its predecessor had is over. */
+static void share_counts(struct child *child)
+{
+	struct master *master = child->master;
+
+	ps_closep(&child->counts);
+	child->counts = make_counts();
+	if (child->counts < 0) {
+		ps_log(PS_LOG_ERROR, "counts", "msg", strerror(errno), NULL);
+		return;
+	}
+	send_counts(child, child);
+	for (size_t i = 0; i < master->child_count; i++) {
+		struct child *other = &master->children[i];
+
+		if (other == child || other->role != PS_ROLE_FRONT || !other->channel || other->counts < 0)
+			continue;
+		send_counts(child, other);
+		send_counts(other, child);
+	}
 }
 
 /* ---- introducing ------------------------------------------------------------------------------------ */
@@ -324,6 +381,8 @@ static int start(struct child *child)
 		send_secret(child, (enum ps_secret_kind)kind);
 	for (size_t i = 0; child->role == PS_ROLE_FRONT && i < master->listener_count; i++)
 		send_listener(child, &master->listeners[i], false);
+	if (child->role == PS_ROLE_FRONT)
+		share_counts(child);
 	introduce_all(child);
 	send_to(child, PS_MSG_START, &start_message);
 	return 0;
@@ -477,7 +536,7 @@ int children_create(struct master *master)
 		for (unsigned i = 0; i < counts[k]; i++) {
 			struct child *child = &master->children[master->child_count++];
 
-			*child = (struct child){.master = master, .role = kinds[k].role, .index = i};
+			*child = (struct child){.master = master, .role = kinds[k].role, .index = i, .counts = -1};
 			if (ps_timer_open(master->loop, restart, child, &child->restart) < 0)
 				return PS_E_LIMIT;
 		}
@@ -490,6 +549,7 @@ void children_destroy(struct master *master)
 	for (size_t i = 0; i < master->child_count; i++) {
 		drop_channel(&master->children[i]);
 		ps_timer_close(master->children[i].restart);
+		ps_closep(&master->children[i].counts);
 	}
 	free(master->children);
 }

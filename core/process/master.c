@@ -221,7 +221,8 @@ static int start(struct master *master)
 	    (r = ps_timer_open(master->loop, poll_secrets, master, &master->poll)) < 0 ||
 	    (r = ps_timer_open(master->loop, stop_now, master, &master->kill)) < 0)
 		return r;
-	if (gnutls_rnd(GNUTLS_RND_KEY, master->ticket_key.octets, sizeof master->ticket_key.octets) < 0)
+	if (gnutls_rnd(GNUTLS_RND_KEY, master->ticket_key.octets, sizeof master->ticket_key.octets) < 0 ||
+	    gnutls_rnd(GNUTLS_RND_NONCE, &master->counts_seed, sizeof master->counts_seed) < 0)
 		return ps_fail(PS_E_INTERNAL, "no random octets");
 	secrets_configure(master);
 	raise_descriptor_limit();

@@ -31,6 +31,7 @@ struct child {
 	enum ps_phase phase; /* of master, as this child's channel sees it */
 	uint64_t started_ms;
 	unsigned quick_deaths; /* in a row */
+	int counts;            /* a front's table of connections (core/net/counts.h); -1: none */
 	struct ps_timer *restart;
 };
 
@@ -57,6 +58,7 @@ struct master {
 	uid_t mail_uid;
 	gid_t mail_gid;
 	struct ps_ticket_key ticket_key;
+	uint64_t counts_seed;
 	struct child *children;
 	size_t child_count;
 	struct listener *listeners;

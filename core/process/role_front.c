@@ -246,8 +246,10 @@ static int sign(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struc
 	r = ps_wait_send(front->sign_fd, PS_MSG_SIGN, &message);
 	if (r == 0)
 		r = receive_signature(front, message.number, out);
-	if (r == PS_E_CLOSED)
+	if (r == PS_E_CLOSED) {
 		ps_closep(&front->sign_fd);
+		front->sign_fd = -1;
+	}
 	if (r < 0)
 		ps_log(PS_LOG_ERROR, "sign_failed", "msg", ps_last_error(), NULL);
 	return r;
@@ -325,6 +327,17 @@ static void on_listener_gone(void *arg, struct ps_channel *from, union ps_messag
 		free(listener);
 		return;
 	}
+}
+
+static void on_counts(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct front *front = role->state;
+	const struct ps_msg_counts *counts = &message->counts;
+
+	(void)from;
+	if (ps_front_share_counts(front->front, counts->index, counts->own, counts->seed, counts->table) < 0)
+		ps_log(PS_LOG_ERROR, "counts", "msg", ps_last_error(), NULL);
 }
 
 static bool needs_certificate(const struct ps_conf *root)
@@ -436,6 +449,7 @@ static void stop(struct ps_role *role)
 static const struct ps_handler from_master[] = {
 	{PS_MSG_LISTENER, on_listener},
 	{PS_MSG_LISTENER_GONE, on_listener_gone},
+	{PS_MSG_COUNTS, on_counts},
 	{0, NULL},
 };
 

@@ -238,6 +238,52 @@ class SwitchedOff(ServerTest):
         client.ok("NOOP")
 
 
+class ManyFronts(ServerTest):
+    """Whichever front accepts: an address has so many connections, in all of them together."""
+
+    settings = ("plaintext_without_tls = yes\nfront_processes = 4\nmail_processes = 2\n"
+                "limits { connections_per_address = 6 auth_failures_per_minute = 10000 }\n")
+    may_die = True
+
+    def open_all(self, count):
+        """At one moment; who was welcome."""
+        clients = [self.connect() for _ in range(count)]
+        return [client for client in clients if client.greeting().startswith(b"* OK")]
+
+    def await_room(self, count):
+        def look():
+            clients = self.open_all(count)
+            for client in clients:
+                client.close()
+            return len(clients) == count
+        postern.wait_until(look, "room for %d" % count)
+
+    def test_all_together(self):
+        for _ in range(5):
+            clients = []
+            while len(clients) < 6:
+                clients += self.open_all(40)
+                self.assertLessEqual(len(clients), 6)
+            for client in clients[:3]:
+                client.ok("LOGIN alice " + postern.PASSWORD)
+            self.assertEqual(self.open_all(20), [])
+            for client in clients:
+                client.close()
+            self.await_room(6)
+
+    def test_what_a_front_had_goes_with_it(self):
+        self.await_room(6)
+        clients = self.open_all(6)
+        for pid, role in self.server.roles():
+            if role == "front":
+                os.kill(pid, signal.SIGKILL)
+        for client in clients:
+            self.assertTrue(client.is_closed())
+        postern.wait_until(lambda: len(self.server.roles()) == 7, "all roles")
+        self.await_room(6)
+        self.test_all_together()
+
+
 class Limits(ServerTest):
     """Of connections before log-in hold again; connections that were handed over count."""
     settings = ("plaintext_without_tls = yes\nfront_processes = 1\nmail_processes = 1\n"

@@ -22,8 +22,8 @@ static int hand_back(const char *unread)
 {
 	struct back back = {HOLDER, over.number, over.fd, unread, 0};
 
+	over.fd = -1; /* it may be handed over again before we are back */
 	fake_on_loop(&fake, give_back, &back);
-	over.fd = -1;
 	return back.result;
 }
 
