@@ -38,6 +38,11 @@ enum cli_option_id {
 	CLI_OPT_THROTTLE,
 	CLI_OPT_UID,
 	CLI_OPT_SKIP_BROKEN,
+	CLI_OPT_TO,
+	CLI_OPT_UNDO,
+	CLI_OPT_PURGE,
+	CLI_OPT_DOMAIN,
+	CLI_OPT_JOBS,
 	CLI_OPT_COUNT,
 };
 #define CLI_TAKES(option) (1u << (option))
@@ -120,6 +125,10 @@ int cli_mailbox_list(struct cli *cli);
 int cli_mailbox_status(struct cli *cli);
 int cli_import(struct cli *cli);
 int cli_sync(struct cli *cli);
+int cli_storage_switch(struct cli *cli);
+int cli_storage_status(struct cli *cli);
+int cli_storage_check(struct cli *cli);
+int cli_storage_compact(struct cli *cli);
 int cli_config_check(struct cli *cli);
 int cli_config_show(struct cli *cli);
 int cli_who(struct cli *cli);

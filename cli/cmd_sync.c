@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include "cli/ends.h"
 #include "cli/progress.h"
+#include "cli/rate.h"
 
 struct run {
 	struct cli *cli;
@@ -56,29 +57,6 @@ static void progress(void *arg, const struct ps_sync_progress *p)
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-static int parse_rate(const char *text, struct ps_sync_options *options)
-{
-	static const struct {
-		const char *unit;
-		uint64_t octets; /* 0: messages */
-	} units[] = {{"", 1}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"msg", 0}};
-	size_t digits = strspn(text, "0123456789");
-	uint64_t n;
-
-	if (digits > 12 || ps_bytes_u64(ps_bytes(text, digits), &n) < 0 || n == 0)
-		return PS_E_SYNTAX;
-	for (size_t i = 0; i < PS_ARRAY_LEN(units); i++) {
-		if (ps_strcasecmp(text + digits, units[i].unit) != 0)
-			continue;
-		if (units[i].octets)
-			options->octets_per_second = n * units[i].octets;
-		else
-			options->messages_per_second = n;
-		return 0;
-	}
-	return PS_E_SYNTAX;
-}
-
 static int usage(const char *text)
 {
 	cli_error("%s", text);
@@ -124,7 +102,7 @@ static int read_options(struct run *run)
 	o->force = given[CLI_OPT_FORCE] != NULL;
 	o->dry_run = given[CLI_OPT_DRY_RUN] != NULL;
 	o->pass_broken = given[CLI_OPT_SKIP_BROKEN] != NULL;
-	if (given[CLI_OPT_THROTTLE] && parse_rate(given[CLI_OPT_THROTTLE], o) < 0)
+	if (given[CLI_OPT_THROTTLE] && cli_parse_rate(given[CLI_OPT_THROTTLE], o) < 0)
 		return usage("--throttle takes octets a second, as in 500K or 5M, or messages a second, as in 20msg");
 	return 0;
 }
@@ -276,6 +254,11 @@ static int with_target(struct run *run)
 		else
 			cli_failed();
 		return r == PS_E_NOTFOUND && run->options.dry_run ? CLI_OK : CLI_FAILED;
+	}
+	if (!run->options.dry_run && cli_check_keeps(run->to.end.name, run->to.args.root) < 0) {
+		cli_failed();
+		cli_end_close(&run->to);
+		return CLI_FAILED;
 	}
 	run->options.record_dir = ps_pool_printf(run->cli->pool, "%s/postern-control", run->to.args.root);
 	run->options.unshared = !run->to.is_user;

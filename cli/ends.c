@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -6,6 +7,7 @@
 #include <unistd.h>
 #include "cli/ends.h"
 #include "core/process/plugins.h"
+#include "core/store/place.h"
 
 /* Whoever has no configuration can still convert what lies in folders. */
 static int load_some_config(struct cli *cli)
@@ -66,15 +68,22 @@ static int set_backend(struct cli *cli, struct cli_end *end, const char *backend
 static int find_user(struct cli *cli, const char *text, struct cli_end *end)
 {
 	struct ps_user_info info;
+	struct ps_place place;
 	int r = cli_find_user(cli, text, &info);
 
 	if (r < 0)
 		return r;
 	end->is_user = true;
 	end->end.name = end->args.user = info.name;
-	end->args.root = info.root;
+	if (ps_place_find(ps_config_root(cli->config), &info, cli->pool, &place) < 0) {
+		cli_failed();
+		return PS_E_BUSY;
+	}
+	end->args.root = place.root;
+	end->args.generation = place.generation;
+	end->exists = place.exists;
 	act_as_owner(end, &info);
-	return set_backend(cli, end, info.backend);
+	return set_backend(cli, end, place.backend);
 }
 
 static int find_path(struct cli *cli, const char *text, const char *colon, struct cli_end *end)
@@ -107,8 +116,24 @@ int cli_end_find(struct cli *cli, const char *text, struct cli_end *ret_end)
 
 int cli_end_open(struct cli_end *end, bool create)
 {
-	end->args.create = create;
+	end->args.create = create && !end->exists;
 	return ps_sync_end_open(&end->end, &end->args);
+}
+
+int cli_check_keeps(const char *backend, const char *root)
+{
+	DIR *dir = opendir(root);
+	const struct dirent *entry;
+	bool any = false;
+
+	/* The folder of our own records does not count. */
+	while (dir && (entry = readdir(dir)))
+		any = any || (entry->d_name[0] != '.' && strcmp(entry->d_name, "postern-control") != 0);
+	if (dir)
+		closedir(dir);
+	return any ? 0
+		   : ps_fail(PS_E_UNSUPPORTED, "%s: the backend %s keeps nothing on disk: it cannot be copied to", root,
+			     backend);
 }
 
 void cli_end_close(struct cli_end *end)

@@ -12,11 +12,14 @@ struct cli_end {
 	struct ps_sync_end end;
 	struct ps_store_args args; /* root: where it lies */
 	bool is_user;
+	bool exists; /* where it is not there, something is wrong */
 };
 /* Finds out what the text means; opens nothing. Negative: told already. */
 int cli_end_find(struct cli *cli, const char *text, struct cli_end *ret_end);
 /* `create`: make it if it is not there. */
 int cli_end_open(struct cli_end *end, bool create);
+/* PS_E_UNSUPPORTED: a store was opened there and left nothing on disk: it lives in this process, and would end with it. */
+int cli_check_keeps(const char *backend, const char *root);
 void cli_end_close(struct cli_end *end);
 
 #endif

@@ -36,6 +36,16 @@ const struct cli_command cli_commands[] = {
 	 "FROM and TO are a user, or BACKEND:PATH, such as maildir:/backup/alice. TO becomes what FROM is, with UIDs, flags, dates,\n"
 	 "subscriptions and all; the next time, only what has changed is copied. What was interrupted can be run again. With --mailbox\n"
 	 "or --uid messages are only added to TO."},
+	{"storage", "switch", "[USER]", "move a user's mail to another backend while they are logged in",
+	 JSON | CLI_TAKES(CLI_OPT_TO) | CLI_TAKES(CLI_OPT_UNDO) | CLI_TAKES(CLI_OPT_PURGE) | CLI_TAKES(CLI_OPT_YES) |
+		 CLI_TAKES(CLI_OPT_DOMAIN) | CLI_TAKES(CLI_OPT_JOBS) | CLI_TAKES(CLI_OPT_THROTTLE), 0, 1, cli_storage_switch,
+	 "One of --to, --undo and --purge; and USER, or --domain. Sessions go on while the mail is copied, then wait for a moment.\n"
+	 "The mail stays in its former place, to go back to with --undo, until --purge. What was interrupted can be run again."},
+	{"storage", "status", "USER", "tell where a user's mail is", JSON, 1, 1, cli_storage_status, NULL},
+	{"storage", "check", "USER|BACKEND:PATH", "read all of a store and tell what is not right", JSON, 1, 1, cli_storage_check,
+	 "Changes nothing. The store may be in use."},
+	{"storage", "compact", "USER|BACKEND:PATH", "give room that deleted mail left back to the file system", JSON, 1, 1,
+	 cli_storage_compact, "The store may be in use."},
 	{NULL, "who", "", "list the sessions of the running server", JSON, 0, 0, cli_who, NULL},
 	{"config", "check", "", "check the configuration file and the files it names", JSON, 0, 0, cli_config_check, NULL},
 	{"config", "show", "", "print the settings in force", JSON | CLI_TAKES(CLI_OPT_ALL), 0, 0, cli_config_show,

@@ -27,6 +27,11 @@ static const struct {
 	[CLI_OPT_VERIFY] = {"verify", 'V', NULL, "then read both ends and compare them"},
 	[CLI_OPT_THROTTLE] = {"throttle", 't', "RATE", "octets a second (500K, 5M), or messages a second (20msg)"},
 	[CLI_OPT_UID] = {"uid", 'u', "SET", "of the mailbox, the messages with these UIDs only, as in 3,7:9"},
+	[CLI_OPT_TO] = {"to", 'T', "BACKEND", "the backend to move to"},
+	[CLI_OPT_UNDO] = {"undo", 'U', NULL, "move back to where the mail was before"},
+	[CLI_OPT_PURGE] = {"purge", 'P', NULL, "remove what is left where the mail was before"},
+	[CLI_OPT_DOMAIN] = {"domain", 'd', "DOMAIN", "all users of this domain"},
+	[CLI_OPT_JOBS] = {"jobs", 'J', "N", "so many users at a time (default 2)"},
 	[CLI_OPT_SKIP_BROKEN] = {"skip-broken", 'k', NULL, "leave out messages that cannot be read"},
 };
 

@@ -302,7 +302,8 @@ void ps_mailbox_refresh(struct ps_mailbox *mailbox, const struct ps_view *except
 		       NULL);
 }
 
-void ps_mailboxes_refresh(struct ps_user *user)
+/* Those that somebody looks at, each with a reference. */
+static struct ps_mailbox **watched_mailboxes(struct ps_user *user, size_t *ret_count)
 {
 	struct ps_mailbox **watched;
 	size_t count = 0;
@@ -310,7 +311,7 @@ void ps_mailboxes_refresh(struct ps_user *user)
 	pthread_mutex_lock(&user->lock);
 	for (struct ps_mailbox *m = user->mailboxes; m; m = m->next)
 		count++;
-	watched = ps_malloc(count * sizeof(struct ps_mailbox *));
+	watched = ps_malloc((count + 1) * sizeof(struct ps_mailbox *));
 	count = 0;
 	for (struct ps_mailbox *m = user->mailboxes; m; m = m->next) {
 		if (atomic_load(&m->view_count) == 0)
@@ -319,8 +320,29 @@ void ps_mailboxes_refresh(struct ps_user *user)
 		watched[count++] = m;
 	}
 	pthread_mutex_unlock(&user->lock);
+	*ret_count = count;
+	return watched;
+}
+
+void ps_mailboxes_refresh(struct ps_user *user)
+{
+	size_t count;
+	struct ps_mailbox **watched = watched_mailboxes(user, &count);
+
 	for (size_t i = 0; i < count; i++) {
 		ps_mailbox_refresh(watched[i], NULL);
+		ps_mailbox_close(watched[i]);
+	}
+	free(watched);
+}
+
+void ps_mailboxes_notify(struct ps_user *user)
+{
+	size_t count;
+	struct ps_mailbox **watched = watched_mailboxes(user, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		ps_mailbox_notify(watched[i], NULL);
 		ps_mailbox_close(watched[i]);
 	}
 	free(watched);

@@ -83,6 +83,8 @@ void ps_mailboxes_refresh(struct ps_user *user);
 int ps_mailbox_state(struct ps_mailbox *mailbox, struct ps_mailbox_state *ret_state);
 void ps_mailbox_state_finish(struct ps_mailbox_state *state);
 
+/* Calls all views of all mailboxes. */
+void ps_mailboxes_notify(struct ps_user *user);
 /* Calls the views but `except`. */
 void ps_mailbox_notify(struct ps_mailbox *mailbox, const struct ps_view *except);
 

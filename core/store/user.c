@@ -58,20 +58,6 @@ static char *copy(const char *text)
 	return text ? ps_strdup(text) : NULL;
 }
 
-static void origin_init(struct ps_origin *origin, const struct ps_user_info *info, const struct ps_conf *core_conf,
-			const struct ps_conf *backend_conf, bool mounted)
-{
-	*origin = (struct ps_origin){.name = copy(info->name),
-				     .home = copy(info->home),
-				     .backend = copy(info->backend),
-				     .root = copy(info->root),
-				     .uid = info->uid,
-				     .gid = info->gid,
-				     .core_conf = core_conf,
-				     .backend_conf = backend_conf,
-				     .mounted = mounted};
-}
-
 static void origin_finish(struct ps_origin *origin)
 {
 	free(origin->name);
@@ -250,14 +236,31 @@ struct opening {
 	const struct ps_user_info *info;
 	uint64_t generation;
 	bool mounted;
+	bool exists; /* it is not to be made */
+	/* What the user database said, if the place is another. */
+	const struct opening *origin;
 };
+
+static void origin_init(struct ps_origin *origin, const struct opening *o)
+{
+	*origin = (struct ps_origin){.name = copy(o->info->name),
+				     .home = copy(o->info->home),
+				     .backend = copy(o->info->backend),
+				     .root = copy(o->info->root),
+				     .uid = o->info->uid,
+				     .gid = o->info->gid,
+				     .ops = o->ops,
+				     .core_conf = o->core_conf,
+				     .backend_conf = o->backend_conf,
+				     .mounted = o->mounted};
+}
 
 static int open_store(struct ps_user *user, const struct opening *o)
 {
 	struct ps_store_args args = {.user = user->name,
 				     .root = o->info->root ? o->info->root : "",
 				     .conf = o->backend_conf,
-				     .create = true,
+				     .create = !o->exists,
 				     .generation = o->generation};
 	int r;
 
@@ -285,7 +288,7 @@ static int open_shared(const struct opening *o, struct ps_user **ret_user)
 	int r;
 
 	if (created) {
-		origin_init(&user->origin, o->info, o->core_conf, o->backend_conf, o->mounted);
+		origin_init(&user->origin, o->origin ? o->origin : o);
 		r = open_store(user, o);
 		settle(user, r == 0);
 		if (r < 0)
@@ -312,7 +315,17 @@ int ps_user_open_mounted(const struct ps_backend *ops, const struct ps_conf *bac
 	return open_shared(&o, ret_user);
 }
 
-/* Opens the store where ps_place_find() says it is. */
+/* A store that was shut between the question and the opening does not refuse who opened it after that. */
+static bool is_still_there(const struct opening *from, const struct ps_place *place, struct ps_pool *pool)
+{
+	struct ps_place now;
+
+	if (ps_place_find(from->core_conf, from->info, pool, &now) < 0)
+		return false;
+	return strcmp(now.backend, place->backend) == 0 && (!now.root || strcmp(now.root, place->root) == 0);
+}
+
+/* Opens the store where ps_place_find() says it is. PS_E_MOVED: it moved just then. */
 static int open_place(const struct opening *from, struct ps_user **ret_user)
 {
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("place");
@@ -332,16 +345,29 @@ static int open_place(const struct opening *from, struct ps_user **ret_user)
 	info.backend = place.backend;
 	info.root = place.root;
 	o.info = &info;
+	o.origin = from;
 	o.generation = place.generation;
-	return open_shared(&o, ret_user);
+	o.exists = place.exists;
+	if ((r = open_shared(&o, ret_user)) < 0)
+		return r;
+	if (is_still_there(from, &place, pool))
+		return 0;
+	ps_user_close(*ret_user);
+	return ps_fail(PS_E_MOVED, "user %s: the store has moved meanwhile", info.name);
+}
+
+static int open_present(const struct opening *from, struct ps_user **ret_user)
+{
+	int r = open_place(from, ret_user);
+
+	return r == PS_E_MOVED ? open_place(from, ret_user) : r;
 }
 
 int ps_user_open(const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user)
 {
 	struct opening o = {.core_conf = core_conf, .info = info};
-	int r = open_place(&o, ret_user);
 
-	return r == PS_E_MOVED ? open_place(&o, ret_user) : r; /* it moved just then */
+	return open_present(&o, ret_user);
 }
 
 /* ---- stores that move ------------------------------------------------------------------------ */
@@ -391,7 +417,7 @@ int ps_user_move(struct ps_user *user)
 				    .home = origin->home,
 				    .backend = origin->backend,
 				    .root = origin->root};
-	struct opening o = {.ops = user->ops,
+	struct opening o = {.ops = origin->ops,
 			    .core_conf = origin->core_conf,
 			    .backend_conf = origin->backend_conf,
 			    .info = &info,
@@ -400,11 +426,13 @@ int ps_user_move(struct ps_user *user)
 	int r = PS_E_MOVED;
 
 	if (begin_move(user)) {
-		r = open_place(&o, &to);
+		r = open_present(&o, &to);
 		end_move(user, to);
 		ps_log(r == 0 ? PS_LOG_INFO : PS_LOG_ERROR, r == 0 ? "store_moved" : "store_lost", "user", user->name,
 		       "to", to ? to->key : "", "error", r == 0 ? "" : ps_last_error(), NULL);
 	}
+	if (to)
+		ps_mailboxes_notify(user); /* they wait where nothing happens any more */
 	if (!atomic_load(&user->moved_to))
 		return r == PS_E_MOVED ? ps_fail(PS_E_BUSY, "the store of %s is being moved", user->name) : r;
 	return ps_fail(PS_E_MOVED, "the store of %s has moved", user->name);
@@ -416,8 +444,9 @@ bool ps_user_check_moved(struct ps_user *user)
 
 	if (atomic_load(&user->moved_to))
 		return true;
-	if (!user->ops->generation || user->ops->generation(user->store, &generation) < 0 ||
-	    generation == user->generation)
+	/* One that cannot say is perhaps not there any more. */
+	if (!user->ops->generation ||
+	    (user->ops->generation(user->store, &generation) == 0 && generation == user->generation))
 		return false;
 	return ps_user_move(user) == PS_E_MOVED;
 }

@@ -23,6 +23,7 @@ struct ps_origin {
 	char *name, *home, *backend, *root; /* what the user database said */
 	uid_t uid;
 	gid_t gid;
+	const struct ps_backend *ops; /* NULL: to be looked up */
 	const struct ps_conf *core_conf, *backend_conf;
 	bool mounted;
 };

@@ -40,6 +40,17 @@ static bool is_wanted(const struct ps_set *uids, uint32_t uid)
 	return false;
 }
 
+/* Late: those that were not there when the source was left. */
+static void leave_late(struct sync_rows *rows, uint32_t next)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < rows->count; i++)
+		if (rows->ptr[i].uid >= next)
+			rows->ptr[n++] = rows->ptr[i];
+	rows->count = n;
+}
+
 static int leave_wanted(struct sync *s, const char *mailbox, struct sync_rows *rows)
 {
 	size_t n = 0;
@@ -81,12 +92,20 @@ static int make_mailbox(struct sync *s, const struct ps_mailbox_info *from)
 	return sync_look(s->to, s->pool, &s->to_boxes);
 }
 
+static struct sync_last *late_of(const struct sync *s, const struct ps_mailbox_info *from)
+{
+	return s->options->mode == PS_SYNC_LATE ? sync_record_find(&s->record, &from->id) : NULL;
+}
+
 static int copy_missing(struct sync *s, struct sync_copy *copy, struct sync_view *view, struct sync_view *there)
 {
+	struct sync_last *last = late_of(s, &view->info);
 	int r = leave_wanted(s, copy->name, &view->rows);
 
 	if (r < 0)
 		return r;
+	if (last)
+		leave_late(&view->rows, last->from_next);
 	s->totals->there += leave_missing(&view->rows, &there->rows);
 	copy->view = view;
 	copy->rows = view->rows.ptr;
@@ -95,8 +114,12 @@ static int copy_missing(struct sync *s, struct sync_copy *copy, struct sync_view
 	copy->dst_modseq = there->info.highest_modseq;
 	copy->other_uids = view->info.uid_validity != there->info.uid_validity;
 	s->total += copy->count;
-	if (!s->options->dry_run)
-		return sync_copy_rows(s, copy);
+	if (!s->options->dry_run) {
+		r = sync_copy_rows(s, copy);
+		if (r == 0 && last && !s->totals->stopped)
+			last->from_next = view->info.uid_next;
+		return r;
+	}
 	s->totals->copied += copy->count;
 	for (size_t i = 0; i < copy->count; i++)
 		s->totals->octets += copy->rows[i].size;
@@ -118,9 +141,17 @@ static int add_between(struct sync *s, struct sync_copy *copy)
 	return r;
 }
 
+static const struct ps_mailbox_info *find_target(const struct sync *s, const struct ps_mailbox_info *from)
+{
+	const struct ps_mailbox_info *to =
+		s->options->mode == PS_SYNC_LATE ? sync_box_with_id(&s->to_boxes, &from->id) : NULL;
+
+	return to ? to : sync_box_named(&s->to_boxes, from->name);
+}
+
 static int add_mailbox(struct sync *s, const struct ps_mailbox_info *from)
 {
-	const struct ps_mailbox_info *to = sync_box_named(&s->to_boxes, from->name);
+	const struct ps_mailbox_info *to = find_target(s, from);
 	struct sync_copy copy = {.src = s->from, .dst = s->to, .name = from->name, .any_modseqs = true};
 	int r;
 
@@ -142,17 +173,28 @@ static int add_mailbox(struct sync *s, const struct ps_mailbox_info *from)
 	return r;
 }
 
+/* A mailbox that was deleted since is not made again for nothing. */
+static bool has_nothing_late(const struct sync *s, const struct ps_mailbox_info *from)
+{
+	const struct sync_last *last = late_of(s, from);
+
+	return last && last->from_next >= from->uid_next;
+}
+
 int sync_add(struct sync *s)
 {
 	const char *only = s->options->mailbox;
 	int r = 0, broken = 0;
 
+	if (s->options->mode == PS_SYNC_LATE && !s->record.known)
+		return ps_fail(PS_E_NOTFOUND, "%s is not known to have taken the place of %s", s->to->name,
+			       s->from->name);
 	if (only && !sync_box_named(&s->from_boxes, only))
 		return ps_fail(PS_E_NOTFOUND, "%s has no mailbox %s", s->from->name, only);
 	for (size_t i = 0; i < s->from_boxes.count && r == 0 && !sync_stopped(s); i++) {
 		const struct ps_mailbox_info *from = &s->from_boxes.ptr[i];
 
-		if (!sync_exists(from) || (only && strcmp(only, from->name) != 0))
+		if (!sync_exists(from) || (only && strcmp(only, from->name) != 0) || has_nothing_late(s, from))
 			continue;
 		r = add_mailbox(s, from);
 		if (r == PS_E_CORRUPT) {
@@ -160,5 +202,7 @@ int sync_add(struct sync *s)
 			r = 0;
 		}
 	}
+	if (s->options->mode == PS_SYNC_LATE && !s->options->dry_run && r == 0)
+		r = sync_record_save(&s->record);
 	return r < 0 ? r : broken;
 }

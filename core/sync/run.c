@@ -59,6 +59,7 @@ int ps_sync_run(const struct ps_sync_end *from, const struct ps_sync_end *to, co
 	static int (*const modes[])(struct sync * s) = {
 		[PS_SYNC_MIRROR] = sync_mirror,
 		[PS_SYNC_ADD] = sync_add,
+		[PS_SYNC_LATE] = sync_add,
 		[PS_SYNC_BOTH] = sync_both,
 	};
 	struct sync s = {.from = from, .to = to, .options = options, .totals = ret_totals};

@@ -212,6 +212,7 @@ class Mistakes(Sync):
             (["tape:/dev/st0", there], 'there is no backend "tape"'),
             (["maildir:", there], "a path is missing"),
             (["maildir:/nowhere/x", there], "/nowhere/x"),
+            ([there, "memory:x"], "keeps nothing on disk"),
         ]:
             with self.subTest(args):
                 self.assertIn(text, self.run_cli("sync", *args, code=FAILED).stderr)

@@ -13,12 +13,14 @@
 /* Where the mail is, instead of the function of that name in core. */
 static const char *place_root;
 static uint64_t place_generation;
+static char asked_root[600]; /* whatever place it was opened at, this is the user database's */
 
 int ps_place_find(const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_pool *pool,
 		  struct ps_place *ret_place)
 {
 	(void)core_conf;
 	(void)pool;
+	snprintf(asked_root, sizeof asked_root, "%s", info->root);
 	*ret_place = (struct ps_place){
 		.backend = info->backend, .root = place_root ? place_root : info->root, .generation = place_generation};
 	return 0;
@@ -307,8 +309,11 @@ START_TEST(it_may_move_again)
 	struct ps_view *view = select_mailbox(user, "INBOX");
 	struct ps_store_args args = {.user = "moved"};
 	struct ps_store *store;
+	char origin[600];
 
 	move(user);
+	ck_assert(ps_user_check_moved(user));
+	strcpy(origin, asked_root);
 	test_append(user, "INBOX", "Subject: 1\r\n\r\none\r\n", 0);
 	ck_assert_uint_eq(messages(view), 1);
 	once = ps_user_now(user);
@@ -320,6 +325,7 @@ START_TEST(it_may_move_again)
 	test_append(user, "INBOX", "Subject: 2\r\n\r\ntwo\r\n", 0);
 	twice = ps_user_now(user);
 	ck_assert_ptr_ne(twice, once);
+	ck_assert_str_eq(asked_root, origin);
 	ck_assert_uint_eq(messages(view), 2);
 	ck_assert_ptr_eq(view->mailbox->user, twice);
 	ps_view_close(view);

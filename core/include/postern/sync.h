@@ -36,6 +36,8 @@ enum ps_sync_mode {
 	PS_SYNC_MIRROR,
 	/* What the target lacks is added to it, under its own UID where that is free; nothing is changed or removed. */
 	PS_SYNC_ADD,
+	/* What came to the source, from others, after a mirror of it that took its place is added to the target. */
+	PS_SYNC_LATE,
 	/* What changed at either end since the last time is done at the other. A message expunged at one end is expunged at the
 	 * other. Where both ends changed a message's flags, it gets at both what it has at either. Where both changed a
 	 * mailbox's name, special use or subscription, the source's counts. A mailbox deleted at one end and changed at the
@@ -79,6 +81,20 @@ struct ps_sync_totals {
 /* PS_E_CONFLICT: refused, ps_last_error() says what for. What was done before a failure is counted and stays. */
 int ps_sync_run(const struct ps_sync_end *from, const struct ps_sync_end *to, const struct ps_sync_options *options,
 		struct ps_sync_totals *ret_totals);
+
+/* Whether mailboxes and their figures are the same at both ends; costs no more than listing them. PS_E_CONFLICT: what is not. */
+int ps_sync_compare(const struct ps_sync_end *from, const struct ps_sync_end *to);
+
+/* Reads all of a store, as far as the contract reaches, and has the backend look at what only it can see. `fault` is told of each
+ * thing that is not right, in a sentence. Negative: it could not be gone on. */
+struct ps_sync_figures {
+	uint64_t mailboxes, messages, octets, faults;
+};
+int ps_sync_check(const struct ps_sync_end *end, void (*fault)(void *arg, const char *sentence), void *arg,
+		  struct ps_sync_figures *ret_figures);
+
+/* The backend's compact(), with the end's rights; 0 octets where it has none. */
+int ps_sync_compact(const struct ps_sync_end *end, uint64_t *ret_octets);
 
 /* A digest of everything the contract says of a store. */
 struct ps_sync_digest {

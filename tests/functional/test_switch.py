@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: MIT
+"""`postern storage switch`: mail moves to another backend while its user is logged in and mail arrives."""
+
+import glob
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+import postern
+from server_test import ServerTest, flags_by_uid, status, subjects_by_uid
+
+# Others keep nothing that another process could move.
+DURABLE = sorted(os.path.basename(path)[:-3] for path in glob.glob(
+    os.path.join(os.environ.get("POSTERN_PREFIX", ""), "lib/postern/backends/*.so")) if "memory" not in path)
+KILLS = int(os.environ.get("POSTERN_TEST_KILLS", "12"))
+KNOWN_BEFORE = int(os.environ.get("POSTERN_TEST_MESSAGES", "150"))
+DELIVERIES_A_SECOND = 10
+
+
+class Load:
+    """Sessions of alice: five that wait, one that stores flags, one that delivers ten messages a second."""
+
+    def __init__(self, server, user, waiting=5):
+        self.server = server
+        self.user = user
+        self.over = threading.Event()
+        self.errors = []
+        self.delivered = {}  # UID: subject, as they were acknowledged
+        self.refused = 0
+        self.flags = {}  # UID: as they were acknowledged
+        self.stalls = {"APPEND": 0.0, "STORE": 0.0}
+        self.waiting = [server.session(user, select="INBOX") for _ in range(waiting)]
+        self.idle_seen = [0] * waiting
+        self.threads = [threading.Thread(target=self.guarded, args=(work, *args)) for work, args in
+                        [(self.deliver, ()), (self.store, ())] + [(self.idle, (n,)) for n in range(waiting)]]
+
+    def guarded(self, work, *args):
+        try:
+            work(*args)
+        except BaseException as error:  # told by finish()
+            self.errors.append("%s: %r" % (work.__name__, error))
+
+    def start(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def timed(self, what, work):
+        began = time.monotonic()
+        answer = work()
+        self.stalls[what] = max(self.stalls[what], time.monotonic() - began)
+        return answer
+
+    def deliver(self):
+        with self.server.session(self.user) as client:
+            number, due = 0, time.monotonic()
+            while not self.over.is_set():
+                subject = "load-%d" % number
+                answer = self.timed("APPEND", lambda: client.append(postern.message(subject)))
+                if answer.startswith(b"OK"):
+                    uid = int(re.search(rb"APPENDUID \d+ (\d+)", answer).group(1))
+                    self.delivered[uid] = subject
+                    number += 1
+                else:
+                    assert b"UNAVAILABLE" in answer, answer  # and nothing is stored: once more
+                    self.refused += 1
+                due += 1 / DELIVERIES_A_SECOND
+                time.sleep(max(0, due - time.monotonic()))
+
+    def store(self):
+        chance = random.Random(1)
+        with self.server.session(self.user, select="INBOX") as client:
+            known = sorted(flags_by_uid(client))
+            while not self.over.is_set():
+                uid, flag = chance.choice(known), chance.choice(["\\Seen", "\\Flagged", "urgent", "$Label1"])
+                untagged, answer = self.timed("STORE", lambda: client.command("UID STORE %d FLAGS (%s)" % (uid, flag)))
+                assert answer.startswith(b"OK"), answer
+                assert not any(b"BYE" in line for line in untagged), untagged
+                self.flags[uid] = {flag}
+
+    def idle(self, number):
+        client = self.waiting[number]
+        client.send(b"i IDLE\r\n")
+        client.sock.settimeout(0.2)
+        while not self.over.is_set():
+            try:
+                line = client.line()
+            except TimeoutError:
+                continue
+            found = re.match(rb"\* (\d+) EXISTS", line)
+            if found:
+                self.idle_seen[number] = int(found.group(1))
+            assert b"BYE" not in line and not re.match(rb"\* \d+ EXPUNGE", line), line
+
+    def finish(self):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        for client in self.waiting:
+            client.sock.settimeout(postern.PATIENCE)
+        if self.errors:
+            raise AssertionError("\n".join(self.errors))
+
+    def report(self, what):
+        print("# %s: longest stall %s; APPENDs refused and made again %d" % (
+            what, ", ".join("%s %.0f ms" % (name, 1000 * seconds) for name, seconds in self.stalls.items()),
+            self.refused), flush=True)
+
+
+class MbSync:
+    """isync, with a Maildir of its own; what it says it did."""
+
+    def __init__(self, server, user, folder):
+        self.folder = os.path.join(folder, "mail")
+        self.config = os.path.join(folder, "mbsyncrc")
+        os.mkdir(self.folder)
+        with open(self.config, "w", encoding="ascii") as file:
+            file.write("""
+IMAPAccount there
+Host localhost
+Port %d
+User %s
+Pass %s
+SSLType IMAPS
+SystemCertificates no
+CertificateFile %s
+
+IMAPStore far
+Account there
+
+MaildirStore near
+Path %s/
+Inbox %s/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Near
+Sync All
+SyncState *
+""" % (server.ports["imaps"], user, postern.PASSWORD, postern.authority().ca, self.folder, self.folder))
+
+    def run(self):
+        done = subprocess.run(("mbsync", "--config", self.config, "--all", "--verbose"), capture_output=True, text=True,
+                              timeout=postern.PATIENCE * 3, check=False)
+        if done.returncode != 0:
+            raise AssertionError("mbsync: %s%s" % (done.stdout, done.stderr))
+        # "C: 1/1  B: 7/7  F: +0/0 *0/0 #0/0  N: +55/55 *0/0 #0/0"
+        return re.findall(r"F: .*$", done.stdout.replace("\r", "\n"), re.MULTILINE)[-1] if "F: " in done.stdout else ""
+
+    def files(self):
+        return sorted(name for _, _, names in os.walk(self.folder) for name in names if not name.startswith("."))
+
+
+@unittest.skipIf(len(DURABLE) < 2, "there is but one backend on disk")
+class Live(ServerTest):
+    backend = DURABLE[0] if DURABLE else "memory"
+    users = ("alice", "bob", "carol", "dave", "erin") + tuple("with-" + backend for backend in DURABLE)
+
+    def fill(self, user, count):
+        """Half of it by APPEND, and mailboxes beside INBOX."""
+        with self.server.session(user) as client:
+            client.ok("CREATE Work/2026")
+            for number in range(count):
+                flags = "\\Seen $Label1" if number % 3 else ""
+                answer = client.append(postern.message("known-%d" % number, "x" * number + "\r\n"),
+                                       "Work/2026" if number % 10 == 9 else "INBOX", flags)
+                self.assertTrue(answer.startswith(b"OK"), answer)
+
+    def switch(self, user, *options, check=True):
+        done = self.server.tool("storage", "switch", "--json", *options, *([user] if user else []), check=check)
+        return json.loads(done.stdout)
+
+    def picture(self, user):
+        """All that a client sees."""
+        seen = {}
+        with self.server.session(user) as client:
+            for mailbox in ("INBOX", "Work/2026", "Drafts"):
+                figures = status(client, mailbox, "UIDVALIDITY", "UIDNEXT", "MESSAGES", "UNSEEN")
+                client.ok("EXAMINE " + mailbox)
+                seen[mailbox] = figures, subjects_by_uid(client), flags_by_uid(client)
+        return seen
+
+    def test_a_live_switch_to_each_other_backend_and_back_under_load(self):
+        for other in DURABLE[1:]:
+            user = "with-" + other
+            with self.subTest(user):
+                self.there_and_back(user, other)
+
+    def there_and_back(self, user, other):
+        self.fill(user, KNOWN_BEFORE)
+        before = self.picture(user)
+        load = Load(self.server, user).start()
+        try:
+            for option in (("--to", other), ("--undo",), ("--undo",)):
+                time.sleep(1)
+                told = self.switch(user, *option)[0]
+                self.assertEqual(told["outcome"], "done", told)
+                print("# %(from)s to %(to)s: shut for %(pause_ms)d ms, copied %(copied)d" % told, flush=True)
+            time.sleep(1)
+        finally:
+            load.finish()
+        load.report("%s to %s and back" % (self.backend, other))
+        self.verify(user, load, before)
+
+    def test_undo_brings_everything_back(self):
+        self.fill("bob", 40)
+        other = next(b for b in DURABLE if b != self.backend)
+        self.assertEqual(self.switch("bob", "--to", other)[0]["outcome"], "done")
+        with self.server.session("bob", select="INBOX") as client:
+            client.ok("UID STORE 3 +FLAGS (\\Deleted)")
+            client.ok("EXPUNGE")
+            client.append(postern.message("after the move"))
+        before = self.picture("bob")
+        self.assertEqual(self.switch("bob", "--undo")[0]["outcome"], "done")
+        self.assertEqual(self.picture("bob"), before)
+        state = json.loads(self.server.tool("storage", "status", "--json", "bob").stdout)
+        self.assertEqual((state["now"]["backend"], state["before"]["backend"]), (self.backend, other))
+        self.switch("bob", "--purge", "--yes")
+        self.assertEqual(self.picture("bob"), before)
+        self.assertEqual(self.switch("bob", "--undo", check=False)[0]["outcome"], "failed")
+
+    def test_killed_at_any_moment_and_finished(self):
+        """Whatever is left behind, one of the two places is right, and sessions go on in it."""
+        self.fill("carol", KNOWN_BEFORE)
+        before = self.picture("carol")
+        other = next(b for b in DURABLE if b != self.backend)
+        chance = random.Random(5)
+        load = Load(self.server, "carol", waiting=1).start()
+        try:
+            for number in range(KILLS):
+                option = ("--to", other) if number == 0 else self.next_option("carol", other)
+                self.kill_switch("carol", chance.uniform(0, 0.08), *option)
+            while self.state("carol")["moving_to"]:
+                self.assertEqual(self.switch("carol", *self.next_option("carol", other))[0]["outcome"], "done")
+        finally:
+            load.finish()
+        load.report("killed %d times" % KILLS)
+        self.verify("carol", load, before)
+
+    def state(self, user):
+        return json.loads(self.server.tool("storage", "status", "--json", user).stdout)
+
+    def next_option(self, user, other):
+        """What goes on with a move that was begun, else what makes the next one."""
+        state = self.state(user)
+        if state["before"]:
+            return ("--undo",)
+        return ("--to", (state["moving_to"] or {"backend": other})["backend"])
+
+    def kill_switch(self, user, seconds, *option):
+        running = subprocess.Popen((self.server.installation.path("bin/postern"), "--config", self.server.config,
+                                    "storage", "switch", *option, user),
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(seconds)
+        running.send_signal(signal.SIGKILL)
+        _, errors = running.communicate()
+        self.assertIn(running.returncode, (-signal.SIGKILL, 0), errors)
+
+    def test_mail_processes_that_die_find_the_new_place(self):
+        other = next(b for b in DURABLE if b != self.backend)
+        with postern.Instance(backend=self.backend, users=("alice",)) as server:
+            with server.session() as client:
+                client.append(postern.message("first"))
+            server.tool("storage", "switch", "--to", other, "alice")
+            for pid, role in server.roles():
+                if role == "mail":
+                    os.kill(pid, signal.SIGKILL)
+            postern.wait_until(lambda: server.log().count("event=role_died") == 2, "the end of the mail processes")
+            subjects = postern.wait_until(lambda: self.subjects_if_served(server), "new mail processes")
+            self.assertEqual(subjects, ["first"])
+
+    def subjects_if_served(self, server):
+        try:
+            with server.session(select="INBOX") as client:
+                return list(subjects_by_uid(client).values())
+        except postern.Closed:
+            return None
+
+    @unittest.skipUnless(shutil.which("mbsync"), "mbsync is not installed")
+    def test_a_client_that_had_synced_before_transfers_nothing_after(self):
+        self.fill("erin", 60)
+        folder = postern.scratch_folder()
+        mbsync = MbSync(self.server, "erin", folder)
+        mbsync.run()
+        before = mbsync.files()
+        self.assertGreater(len(before), 50)
+        other = next(b for b in DURABLE if b != self.backend)
+        for option in (("--to", other), ("--undo",)):
+            self.assertEqual(self.switch("erin", *option)[0]["outcome"], "done")
+            counts = mbsync.run()
+            self.assertEqual(mbsync.files(), before)
+            self.assertNotRegex(counts, r"[+*#]([1-9])")
+
+    def test_a_domain_is_moved_some_at_a_time_and_gone_on_with(self):
+        other = next(b for b in DURABLE if b != self.backend)
+        server = postern.Instance(backend=self.backend, users=("u1", "u2", "u3", "u4", "u5"))
+        with server:
+            for number in range(1, 6):
+                with server.session("u%d" % number) as client:
+                    client.append(postern.message("m%d" % number))
+            done = server.tool("storage", "switch", "--json", "--to", other, "u3")
+            self.assertEqual(json.loads(done.stdout)[0]["outcome"], "done")
+            rows = json.loads(server.tool("storage", "switch", "--json", "--domain", postern.DOMAIN, "--jobs", "3",
+                                          "--to", other).stdout)
+            self.assertEqual([row["outcome"] for row in rows], ["done", "done", "nothing to do", "done", "done"])
+            report = server.tool("storage", "switch", "--domain", postern.DOMAIN, "--to", other).stdout
+            self.assertIn("of 5 users: done 0, nothing to do 5, failed 0, left 0", report)
+            for number in range(1, 6):
+                with server.session("u%d" % number, select="INBOX") as client:
+                    self.assertEqual(list(subjects_by_uid(client).values()), ["m%d" % number])
+            self.assertNotEqual(server.tool("storage", "switch", "--domain", "nowhere.test", "--to", other,
+                                            check=False).returncode, 0)
+
+    @unittest.skipUnless("maildir" in DURABLE, "others deliver into Maildirs")
+    def test_what_others_deliver_to_the_old_place_is_fetched_before_it_is_purged(self):
+        server = postern.Instance(backend="maildir", users=("alice",))
+        other = next(b for b in DURABLE if b != "maildir")
+        with server:
+            with server.session() as client:
+                client.append(postern.message("first"))
+            server.deliver("alice", postern.message("foreign, before"))
+            server.tool("storage", "switch", "--to", other, "alice")
+            with server.session(select="INBOX") as client:
+                self.assertEqual(sorted(subjects_by_uid(client).values()), ["first", "foreign, before"])
+                client.append(postern.message("second"))
+            server.deliver("alice", postern.message("foreign, late"))
+            told = json.loads(server.tool("storage", "switch", "--json", "--purge", "--yes", "alice").stdout)[0]
+            self.assertEqual((told["outcome"], told["late"]), ("done", 1))
+            with server.session(select="INBOX") as client:
+                self.assertEqual(sorted(subjects_by_uid(client).values()),
+                                 ["first", "foreign, before", "foreign, late", "second"])
+            left = set(os.listdir(server.maildir("alice")))
+            self.assertEqual(left, {"postern-control"})
+
+    def test_mistakes_are_told(self):
+        for options, text in [
+            (("alice",), "one of --to"),
+            (("--to", "x", "--undo", "alice"), "one of --to"),
+            (("--undo",), "either USER or --domain"),
+            (("--undo", "--domain", "x", "alice"), "either USER or --domain"),
+            (("--undo", "--jobs", "0", "alice"), "--jobs"),
+            (("--to", "tape", "alice"), 'no backend "tape"'),
+            (("--to", "memory", "alice"), "keeps nothing on disk"),
+            (("--undo", "alice"), "no former place"),
+        ]:
+            with self.subTest(options):
+                done = self.server.tool("storage", "switch", *options, check=False)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(text, done.stderr)
+        self.assertIsNone(self.state("alice")["before"])
+
+    def verify(self, user, load, before):
+        """Nothing lost, nothing doubled, no UID changed, and every session sees the same."""
+        after = self.picture(user)
+        self.assertEqual(after["Work/2026"], before["Work/2026"])
+        figures, subjects, flags = after["INBOX"]
+        self.assertEqual(figures["UIDVALIDITY"], before["INBOX"][0]["UIDVALIDITY"])
+        self.assertEqual(subjects, {**before["INBOX"][1], **load.delivered})
+        self.assertEqual(len(set(subjects.values())), len(subjects))
+        self.assertGreater(len(load.delivered), 3)
+        for uid, expected in {**before["INBOX"][2], **load.flags}.items():
+            self.assertEqual(flags[uid], expected, uid)
+        for client in load.waiting:
+            client.send(b"DONE\r\n")
+            client.finish(b"i")
+            client.ok("NOOP")
+            self.assertEqual(subjects_by_uid(client), subjects)
+            client.close()
+        for seen in load.idle_seen:
+            self.assertGreater(seen, len(subjects) - 3 * DELIVERIES_A_SECOND)
+
+
+if __name__ == "__main__":
+    unittest.main()
