@@ -140,7 +140,7 @@ static void index_failed(struct group *group)
 {
 	ps_log(PS_LOG_WARNING, "index_commit_failed", "user", group->store->user, "error", ps_last_error(), NULL);
 	if (tokens_load(group->store) < 0 || look_again(group) < 0)
-		store_drop_index(group->store);
+		store_renew_index(group->store);
 }
 
 static void settle_watches(struct plan *plan)

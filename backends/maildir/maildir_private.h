@@ -213,6 +213,9 @@ void store_settled(struct ps_store *store);
 struct ps_index *store_index(struct ps_store *store); /* a reference; close it */
 /* The index cannot be trusted or written: remove it. The next store_lock() makes it again. */
 void store_drop_index(struct ps_store *store);
+/* The same, and makes it again at once, so that a read sees what was done; with the lock. Where that fails, for want of
+ * room, the next store_lock() does it. */
+void store_renew_index(struct ps_store *store);
 int store_open(const struct ps_store_args *args, struct ps_store **ret_store);
 int maildir_generation(struct ps_store *store, uint64_t *ret_generation);
 int maildir_set_generation(struct ps_store *store, uint64_t generation);

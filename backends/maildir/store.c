@@ -90,6 +90,9 @@ void store_drop_index(struct ps_store *store)
 {
 	ps_log(PS_LOG_WARNING, "index_dropped", "user", store->user, "error", ps_last_error(), NULL);
 	ps_index_discard(store->index_path);
+	pthread_mutex_lock(&store->mutex);
+	store->foreign_gen++; /* what is read from it is not how it is: a sync is due */
+	pthread_mutex_unlock(&store->mutex);
 }
 
 static bool index_is_there(struct ps_store *store)
@@ -155,6 +158,13 @@ static int open_index(struct ps_store *store)
 	if ((r = rebuild(store)) < 0)
 		store_drop_index(store);
 	return r;
+}
+
+void store_renew_index(struct ps_store *store)
+{
+	store_drop_index(store);
+	if (open_index(store) < 0)
+		ps_log(PS_LOG_WARNING, "index_not_made", "user", store->user, "error", ps_last_error(), NULL);
 }
 
 /* ---- what outlives it ------------------------------------------------------------------------ */

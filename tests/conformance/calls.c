@@ -239,16 +239,19 @@ uint64_t call_offset(const struct call *call)
 	return strncmp(call->name, "pwrite", 6) == 0 ? call->args[3] : call_fdinfo(call, "pos", 10);
 }
 
-/* One that goes where there are octets already takes no room. */
+/* One that goes where there are octets already, or blocks kept for them, takes no room. */
 static bool write_needs_room(const struct call *call)
 {
 	int fd = call_open_fd(call);
-	off_t at = (off_t)call_offset(call), hole = fd >= 0 ? lseek(fd, at, SEEK_HOLE) : -1;
+	off_t at = (off_t)call_offset(call), end = at + (off_t)call->args[2], hole = -1;
 	bool has_length = strcmp(call->name, "write") == 0 || strcmp(call->name, "pwrite64") == 0;
+	struct stat st = {0};
 
+	if (fd >= 0 && fstat(fd, &st) == 0)
+		hole = lseek(fd, at, SEEK_HOLE);
 	if (fd >= 0)
 		close(fd);
-	return !has_length || hole < 0 || hole < at + (off_t)call->args[2];
+	return !has_length || (hole < end && (end <= st.st_size || (off_t)st.st_blocks * 512 < end));
 }
 
 static bool is_below(const char *path, const char *root)

@@ -73,8 +73,8 @@ struct group {
 
 extern const struct group group_uids, group_modseq, group_flags, group_vanished, group_append, group_copy,
 	group_mailboxes, group_names, group_reading, group_threads, group_reopen, group_processes, group_index,
-	group_full, group_power, group_errors, group_caches, group_outside, group_crash, group_large, group_history,
-	group_token, group_generation, group_identity;
+	group_full, group_power, group_errors, group_caches, group_outside, group_waiting, group_upkeep, group_crash,
+	group_large, group_history, group_token, group_generation, group_identity;
 
 /* ---- verdicts ------------------------------------------------------------------------------ */
 
@@ -195,6 +195,9 @@ struct names {
 struct names kit_list(struct kit *kit, struct ps_store *store);
 uint32_t kit_attributes(struct kit *kit, struct ps_store *store, const char *name); /* 0: not listed */
 const struct ps_mailbox_info *names_find(const struct names *names, const char *name);
+
+/* A message, `Subject: 5`, as another program delivers it; with --outside. */
+void outside_deliver(struct kit *kit);
 
 /* ---- chance -------------------------------------------------------------------------------- */
 

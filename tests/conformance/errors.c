@@ -15,6 +15,7 @@ struct failing {
 	const struct expected *expected;
 	int error;
 	unsigned at, calls;
+	int64_t room; /* on a disk that stays full */
 	struct {
 		bool armed, hit, done;
 		char what[64];
@@ -118,10 +119,111 @@ static void broken(struct kit *kit)
 	each_call_fails(kit, EIO);
 }
 
+/* ---- a disk that stays full ---------------------------------------------------------------- */
+
+enum {
+	BLOCK = 4096
+};
+
+static int64_t blocks(uint64_t octets)
+{
+	return (int64_t)((octets + BLOCK - 1) / BLOCK * BLOCK);
+}
+
+/* What a call gives back to the disk. */
+static int64_t room_made(const struct call *call)
+{
+	struct stat st;
+
+	if (call->kind != CALL_REMOVE && call->kind != CALL_SIZE)
+		return 0;
+	if (lstat(call->path, &st) < 0)
+		return 0;
+	if (call->kind == CALL_SIZE)
+		return (int64_t)call->args[1] < st.st_size ? blocks((uint64_t)st.st_size - call->args[1]) : 0;
+	return st.st_nlink == 1 ? blocks((uint64_t)st.st_blocks * 512) : 0;
+}
+
+static int64_t room_taken(const struct call *call)
+{
+	if (!call->needs_room || call->kind == CALL_RENAME)
+		return 0;
+	return call->kind == CALL_WRITE  ? blocks(call->args[2])
+	       : call->kind == CALL_SIZE ? blocks(call->args[3])
+					 : BLOCK;
+}
+
+/* A full disk, which takes again what was given back. */
+static int no_room(void *arg, const struct call *call)
+{
+	struct failing *f = arg;
+
+	if (!f->told->armed)
+		return CALL_GO;
+	f->room += room_made(call);
+	if (room_taken(call) > f->room)
+		return ENOSPC;
+	f->room -= room_taken(call);
+	return CALL_GO;
+}
+
+/* As core looks: what is stale is synced. */
+static struct picture look(struct scene *scene)
+{
+	if (scene->kit->ops->stale(scene->store, scene->inbox) > 0)
+		must_ok(scene->kit->ops->sync(scene->store, scene->inbox));
+	return kit_picture(scene->kit, scene->store, scene->inbox);
+}
+
+/* A message is refused; then room is made, of what was there. */
+static void live_without_room(struct kit *kit, void *arg)
+{
+	struct failing *f = arg;
+	struct scene scene = scene_open(kit);
+	size_t left = look(&scene).count;
+	int r;
+
+	f->told->armed = true;
+	r = deed_do(&scene, &deeds[0]);
+	must(ps_no_room(r), "APPEND on a full disk: %s: %s", ps_err_name(r), ps_last_error());
+	must(look(&scene).count == left, "it lost something");
+	if (kit->row)
+		kit_expunge(kit, scene.store, scene.inbox, ALL);
+	while (!kit->row && left-- > 0) {
+		uint32_t uid = look(&scene).rows[0].uid;
+
+		kit_expunge(kit, scene.store, scene.inbox, UIDS(uid, uid));
+		must(look(&scene).count == left, "UID %u is still there", uid);
+	}
+	must(look(&scene).count == 0, "it could not be emptied");
+	f->told->armed = false;
+	must_ok(deed_do(&scene, &deeds[0]));
+	scene_close(&scene);
+}
+
+static void stays_full(struct kit *kit)
+{
+	struct failing f = {.kit = kit};
+
+	f.told = calls_shared(sizeof *f.told);
+	scene_furnish(kit);
+	calls_watch_ok(kit, live_without_room, &f, no_room, &f);
+	kit_begin(kit, 0);
+	must(kit_picture(kit, kit->store, kit->inbox).count == 1, "what came in the end is not there alone");
+	kit_end(kit);
+}
+
+static void full_rows(size_t row, char name[ROW_NAME])
+{
+	strcpy(name, row ? "all messages at once" : "messages one by one");
+}
+
 static const struct check checks[] = {
 	{"law 6: ENOSPC at any call refuses the batch with no room, or does it", full, NEEDS_CALLS, DEEDS},
 	{"law 6: EDQUOT at any call refuses the batch with no room, or does it", quota, NEEDS_CALLS, .table = deeds,
 	 .row_count = 1, .row_size = sizeof deeds[0]},
+	{"law 6: on a disk that stays full APPEND is refused, and EXPUNGE works, of", stays_full, NEEDS_CALLS,
+	 ROWS_NAMED(2, full_rows)},
 	{"EIO at any call does not tear the batch, and never says it is done when it is not", broken, NEEDS_CALLS,
 	 DEEDS},
 };

@@ -220,6 +220,13 @@ struct power_disk *power_follow(struct kit *kit, const char *work)
 	return disk;
 }
 
+void power_unfollow(struct power_disk *disk)
+{
+	for (size_t i = 0; i < disk->pin_count; i++)
+		close(disk->pins[i]);
+	disk->pin_count = 0;
+}
+
 /* ---- calls --------------------------------------------------------------------------------- */
 
 /* What a call that was made has made durable. */

@@ -21,7 +21,8 @@ struct power_disk;
 
 /* Begins to follow kit->root, all of which is durable; `work` is a folder to work in. */
 struct power_disk *power_follow(struct kit *kit, const char *work);
-/* To be told of each call, before it is made. */
+void power_unfollow(struct power_disk *disk);
+/* To be told of each call, before it is made; of NULL when none follows. */
 void power_note(struct power_disk *disk, const struct call *call);
 /* Makes a folder of what would be there. What kit->index matches is left out: it may be lost. */
 void power_cut(struct power_disk *disk, enum power how, const char *to);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -228,11 +229,165 @@ static void while_open(struct kit *kit)
 	kit_close(kit, store);
 }
 
+/* ---- who is first -------------------------------------------------------------------------- */
+
+/* All of them want it; those who succeed note it in a mailbox of their own. */
+static void want_name(struct kit *kit, unsigned me)
+{
+	int r;
+
+	kit_begin(kit, 0);
+	for (unsigned i = 0; i < 10; i++) {
+		r = kit_create(kit, kit->store, ps_pool_printf(kit->pool, "Wanted %u", i));
+		must(r == 0 || r == PS_E_EXISTS, "%s: %s", ps_err_name(r), ps_last_error());
+		if (r == 0)
+			must_ok(kit_create(kit, kit->store, ps_pool_printf(kit->pool, "Won %u by %u", i, me)));
+	}
+	kit_end(kit);
+}
+
+static void one_wins(struct kit *kit)
+{
+	struct names names;
+
+	kit_close(kit, kit_open(kit));
+	in_processes(kit, PROCESSES, want_name);
+	kit_begin(kit, 0);
+	must_ok(kit->ops->sync(kit->store, NULL));
+	names = kit_list(kit, kit->store);
+	must(names.count == 1 + 10 + 10, "%zu mailboxes: each name was to be won once", names.count);
+	kit_end(kit);
+}
+
+/* One message each, and two mailboxes between which all of them move the same one. */
+static void want_message(struct kit *kit, unsigned me)
+{
+	struct ps_op_result result;
+
+	(void)me;
+	kit_begin(kit, 0);
+	for (uint32_t uid = 1; uid <= MESSAGES; uid++) {
+		bring_up(kit, kit->store, kit->inbox);
+		result =
+			kit_copy(kit, kit->store, kit->inbox, UIDS(uid, uid), kit_mbox(kit, kit->store, "Other"), true);
+		must(result.new_count <= 1, "one message became several");
+	}
+	kit_end(kit);
+}
+
+static void moved_once(struct kit *kit)
+{
+	struct ps_mbox *other;
+
+	kit_begin(kit, MESSAGES);
+	must_ok(kit_create(kit, kit->store, "Other"));
+	kit_end(kit);
+	in_processes(kit, PROCESSES, want_message);
+	kit_begin(kit, 0);
+	other = kit_mbox(kit, kit->store, "Other");
+	bring_up(kit, kit->store, kit->inbox);
+	bring_up(kit, kit->store, other);
+	must(kit_picture(kit, kit->store, other).count == MESSAGES &&
+		     kit_picture(kit, kit->store, kit->inbox).count == 0,
+	     "%zu messages came, %d were to be moved once each", kit_picture(kit, kit->store, other).count, MESSAGES);
+	kit_end(kit);
+}
+
+/* ---- a batch is seen whole ----------------------------------------------------------------- */
+
+/* Process 0 appends two at a time; the others look. */
+static void pairs(struct kit *kit, unsigned me)
+{
+	kit_begin(kit, 0);
+	for (unsigned i = 0; i < MESSAGES * 2; i++) {
+		struct ps_op ops[2];
+
+		if (me == 0) {
+			for (unsigned n = 0; n < 2; n++)
+				kit_stage(kit, kit->store, kit->inbox,
+					  &(struct kit_message){.octets = kit_text(kit, "%u-%u\r\n", i, n)}, &ops[n]);
+			must_ok(kit_try_all(kit, kit->store, ops, 2, NULL));
+			continue;
+		}
+		bring_up(kit, kit->store, kit->inbox);
+		must(kit_picture(kit, kit->store, kit->inbox).count % 2 == 0, "half a batch is seen");
+	}
+	kit_end(kit);
+}
+
+static void whole_batches(struct kit *kit)
+{
+	kit_close(kit, kit_open(kit));
+	in_processes(kit, PROCESSES, pairs);
+}
+
+/* The same token in all of them. */
+static void deliver_once(struct kit *kit, unsigned me)
+{
+	(void)me;
+	kit_begin(kit, 0);
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		struct ps_op_result result = {0};
+		struct ps_op op;
+		struct ps_batch batch = {.ops = &op, .count = 1, .pool = kit->pool, .results = &result}, *list = &batch;
+
+		kit_stage(kit, kit->store, kit->inbox, &(struct kit_message){.octets = kit_text(kit, "%u\r\n", i)},
+			  &op);
+		batch.token = kit_text(kit, "token %u", i);
+		must_ok(kit->ops->commit(kit->store, &list, 1));
+		must_ok(batch.err);
+	}
+	kit_end(kit);
+}
+
+static void token_once(struct kit *kit)
+{
+	kit_close(kit, kit_open(kit));
+	in_processes(kit, PROCESSES, deliver_once);
+	kit_begin(kit, 0);
+	bring_up(kit, kit->store, kit->inbox);
+	must(kit_picture(kit, kit->store, kit->inbox).count == MESSAGES,
+	     "%zu messages, %d were to be delivered once each", kit_picture(kit, kit->store, kit->inbox).count,
+	     MESSAGES);
+	kit_end(kit);
+}
+
+/* ---- one is killed, the other goes on ------------------------------------------------------ */
+
+static void go_on_beside_the_dying(struct kit *kit)
+{
+	kit_close(kit, kit_open(kit));
+	for (unsigned i = 0; i < kit->rounds; i++) {
+		int status;
+		pid_t pid = fork();
+
+		must(pid >= 0, "fork: %s", strerror(errno));
+		if (pid == 0)
+			for (;;)
+				deliver(kit, i);
+		kit_begin(kit, 0);
+		usleep(2000 + pick(kit, 20000));
+		kill(pid, SIGKILL);
+		kit_fill(kit, kit->store, kit->inbox, 3);
+		must(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status), "it ended by itself, with status 0x%x",
+		     (unsigned)status);
+		kit_fill(kit, kit->store, kit->inbox, 3);
+		bring_up(kit, kit->store, kit->inbox);
+		kit_picture(kit, kit->store, kit->inbox);
+		kit_end(kit);
+	}
+}
+
 static const struct check checks[] = {
 	{"law 5: what several processes deliver at once is there, each message once", each_once, NEEDS_DISK},
 	{"law 5: flags and keywords that several processes add at once are all there", no_lost_update, NEEDS_DISK},
 	{"law 5: messages that two processes move about are all there, each once", none_lost_in_moves, NEEDS_DISK},
 	{"law 5: what another process did is seen after opening", seen_by_another, NEEDS_DISK},
 	{"law 5: what another process does is seen by who has the store open", while_open, NEEDS_DISK},
+	{"law 5: of processes that create one mailbox, one does", one_wins, NEEDS_DISK},
+	{"law 5: a message that several processes move is moved once", moved_once, NEEDS_DISK},
+	{"law 5: another process sees a batch whole or not at all", whole_batches, NEEDS_DISK},
+	{"law 5: of processes that commit one token, one does", token_once, NEEDS_DISK},
+	{"law 5: a process that is killed does not hinder another", go_on_beside_the_dying, NEEDS_DISK},
 };
 GROUP(processes, "law 5: two processes at once: no lost update, no double delivery", checks);

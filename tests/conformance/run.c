@@ -21,10 +21,11 @@ enum {
 };
 
 static const struct group *const groups[] = {
-	&group_uids,    &group_modseq,    &group_flags,   &group_vanished,   &group_append,   &group_copy,
-	&group_names,   &group_mailboxes, &group_reading, &group_caches,     &group_reopen,   &group_threads,
-	&group_outside, &group_processes, &group_token,   &group_generation, &group_identity, &group_large,
-	&group_index,   &group_full,      &group_crash,   &group_power,      &group_errors,   &group_history,
+	&group_uids,    &group_modseq,    &group_flags,     &group_vanished, &group_append,     &group_copy,
+	&group_names,   &group_mailboxes, &group_reading,   &group_caches,   &group_reopen,     &group_threads,
+	&group_waiting, &group_outside,   &group_processes, &group_token,    &group_generation, &group_identity,
+	&group_upkeep,  &group_large,     &group_index,     &group_full,     &group_crash,      &group_power,
+	&group_errors,  &group_history,
 };
 
 /* ---- verdicts ------------------------------------------------------------------------------ */

@@ -24,8 +24,9 @@ static inline bool fault(const char *name)
 #undef postern_plugin
 extern const struct ps_plugin sound_plugin;
 
+/* Settings are those of the sound one: a constructor fills them in. */
 #define MUTANT(word, table)                                                                                            \
-	PS_PLUGIN_EXPORT = {                                                                                           \
+	__attribute__((visibility("default"))) struct ps_plugin postern_plugin = {                                     \
 		.abi = PS_ABI,                                                                                         \
 		.size = sizeof(struct ps_plugin),                                                                      \
 		.kind = PS_PLUGIN_BACKEND,                                                                             \
@@ -33,6 +34,10 @@ extern const struct ps_plugin sound_plugin;
 		.name = (word),                                                                                        \
 		.summary = "breaks a promise, to see that the kit notices",                                            \
 		.ops = &(table),                                                                                       \
+	};                                                                                                             \
+	__attribute__((constructor)) static void take_settings(void)                                                   \
+	{                                                                                                              \
+		postern_plugin.settings = sound_plugin.settings;                                                       \
 	}
 
 #endif

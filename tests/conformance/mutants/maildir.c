@@ -231,4 +231,4 @@ __attribute__((constructor)) static void borrow(void)
 	mutant.commit = mutant_commit;
 }
 
-MUTANT("mutant_maildir", mutant);
+MUTANT("mutant_maildir", mutant)

@@ -203,4 +203,4 @@ __attribute__((constructor)) static void borrow(void)
 	mutant.commit = mutant_commit;
 }
 
-MUTANT("mutant_memory", mutant);
+MUTANT("mutant_memory", mutant)
