@@ -308,10 +308,11 @@ int lmdb_set_generation(struct ps_store *store, uint64_t generation)
 
 	if (r < 0)
 		return r;
-	if (generation <= ps_index_number(w.txn, "generation"))
+	r = writer_check_generation(&w);
+	if (r == 0 && generation <= ps_index_number(w.txn, "generation"))
 		r = ps_fail(PS_E_INVALID, "the store of %s has generation %llu", store->user,
 			    (unsigned long long)ps_index_number(w.txn, "generation"));
-	else
+	if (r == 0)
 		r = ps_index_number_put(w.txn, "generation", generation);
 	if (r < 0) {
 		writer_end(&w);

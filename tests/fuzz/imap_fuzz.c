@@ -73,7 +73,8 @@ static void parse_name(struct imap_args args, const struct imap_names *names, st
 
 static void parse(struct ps_bytes text)
 {
-	static const struct imap_names plain = {"", '/'}, courier = {"INBOX.", '.'};
+	static const struct imap_names plain = {.prefix = "", .separator = '/'},
+				       courier = {.prefix = "INBOX.", .separator = '.'};
 	struct ps_pool *pool = ps_pool_create("fuzz");
 	struct imap_args args = imap_args(text);
 	struct ps_bytes word;
