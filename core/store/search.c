@@ -417,6 +417,12 @@ struct ps_search *ps_search_create(struct ps_view *view, struct ps_pool *pool, c
 	return s;
 }
 
+void ps_search_progress(const struct ps_search *s, uint32_t *ret_done, uint32_t *ret_total)
+{
+	*ret_done = s->next - 1;
+	*ret_total = s->last;
+}
+
 void ps_search_destroy(struct ps_search *s)
 {
 	if (!s)

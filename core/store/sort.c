@@ -335,6 +335,20 @@ int ps_sort_step(struct ps_sort *sort, bool (*slice_over)(void *arg), void *arg)
 	return 1;
 }
 
+/* Half of it is finding the messages, half getting their keys; merging is quick. */
+unsigned ps_sort_progress(const struct ps_sort *sort)
+{
+	uint32_t done, total;
+
+	switch (sort->phase) {
+	case SEARCHING:
+		ps_search_progress(sort->search, &done, &total);
+		return total ? (unsigned)(UINT64_C(50) * done / total) : 0;
+	case KEYS: return 50 + (unsigned)(sort->count ? 49 * sort->at / sort->count : 0);
+	default: return 99;
+	}
+}
+
 size_t ps_sort_count(const struct ps_sort *sort)
 {
 	return sort->count;

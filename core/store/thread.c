@@ -454,6 +454,12 @@ int ps_thread_step(struct ps_thread *thread, bool (*slice_over)(void *arg), void
 	return 1;
 }
 
+/* Messages are found and read by the first stage. */
+unsigned ps_thread_progress(const struct ps_thread *thread)
+{
+	return thread->stage == 0 ? ps_sort_progress(thread->sort) : 99;
+}
+
 uint32_t ps_thread_first(const struct ps_thread *thread, uint32_t node)
 {
 	return node == NONE ? thread->root.first : thread->nodes[node].first;

@@ -64,6 +64,7 @@ static const struct {
 	{"LIST-STATUS", AFTER_LOGIN, NULL},           /* RFC 5819 */
 	{"MULTIAPPEND", AFTER_LOGIN, NULL},           /* RFC 3502 */
 	{"REPLACE", AFTER_LOGIN, NULL},               /* RFC 8508 */
+	{"INPROGRESS", AFTER_LOGIN, NULL},            /* RFC 9585 */
 	{"PREVIEW", AFTER_LOGIN, NULL},               /* RFC 8970 */
 	{"BINARY", AFTER_LOGIN, NULL},                /* RFC 3516 */
 	{"UTF8=ACCEPT", AFTER_LOGIN, NULL},           /* RFC 9755 */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "postern/error.h"
 #include "protocols/imap/commands.h"
+#include "protocols/imap/progress.h"
 #include "protocols/imap/results.h"
 #include "protocols/imap/search_parse.h"
 
@@ -42,11 +43,6 @@ int imap_search_program(struct imap_cmd *cmd, struct ps_search_node **ret_root, 
 	return r;
 }
 
-static bool slice_over(void *session)
-{
-	return ps_session_dead(session) || ps_session_slice_over(session);
-}
-
 static int on_hit(void *arg, uint32_t seq, const struct ps_row *row)
 {
 	struct search *search = arg;
@@ -57,11 +53,12 @@ static int on_hit(void *arg, uint32_t seq, const struct ps_row *row)
 static enum imap_next go_on(struct imap_cmd *cmd)
 {
 	struct search *search = cmd->state;
-	int r = ps_search_step(search->search, slice_over, cmd->imap->session, on_hit, search);
+	int r = ps_search_step(search->search, imap_step_over, cmd, on_hit, search);
+	uint32_t done, total;
 
 	if (r == 0) {
-		cmd->wait = (struct ps_wait){.what = PS_WAIT_TURN};
-		return IMAP_WAIT;
+		ps_search_progress(search->search, &done, &total);
+		return imap_wait_step(cmd, done, total);
 	}
 	if (r < 0) {
 		imap_results_fail(cmd, &search->results);

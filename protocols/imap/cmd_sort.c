@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "postern/error.h"
 #include "protocols/imap/commands.h"
+#include "protocols/imap/progress.h"
 #include "protocols/imap/results.h"
 #include "protocols/imap/search_parse.h"
 
@@ -36,11 +37,6 @@ static void finish(struct imap_cmd *cmd)
 
 	ps_sort_destroy(state->sort);
 	imap_results_finish(&state->results);
-}
-
-static bool slice_over(void *session)
-{
-	return ps_session_dead(session) || ps_session_slice_over(session);
 }
 
 static int bad(const char *what)
@@ -120,17 +116,17 @@ static void put_results(struct imap_cmd *cmd)
  * "SORT" [SP "RETURN" SP "(" options ")"] SP "(" criterion *(SP criterion) ")" SP charset 1*(SP search-key) */
 static enum imap_next cmd_sort(struct imap_cmd *cmd)
 {
+	struct state *state;
 	int r = cmd->state ? 0 : begin(cmd);
 
 	if (r == PS_E_UNSUPPORTED)
 		return imap_no(cmd, "BADCHARSET (US-ASCII UTF-8)", "That charset is not known here");
 	if (r < 0)
 		return imap_refuse(cmd, r, "SORT takes a list of criteria, a charset and keys");
-	r = ps_sort_step(((struct state *)cmd->state)->sort, slice_over, cmd->imap->session);
-	if (r == 0) {
-		cmd->wait = (struct ps_wait){.what = PS_WAIT_TURN};
-		return IMAP_WAIT;
-	}
+	state = cmd->state;
+	r = ps_sort_step(state->sort, imap_step_over, cmd);
+	if (r == 0)
+		return imap_wait_step(cmd, ps_sort_progress(state->sort), 100);
 	if (r < 0) {
 		imap_results_fail(cmd, &((struct state *)cmd->state)->results);
 		return imap_no_err(cmd, r);

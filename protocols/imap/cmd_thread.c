@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "postern/error.h"
 #include "protocols/imap/commands.h"
+#include "protocols/imap/progress.h"
 #include "protocols/imap/search_parse.h"
 
 static const struct {
@@ -23,11 +24,6 @@ struct state {
 static void finish(struct imap_cmd *cmd)
 {
 	ps_thread_destroy(((struct state *)cmd->state)->thread);
-}
-
-static bool slice_over(void *session)
-{
-	return ps_session_dead(session) || ps_session_slice_over(session);
 }
 
 static int parse_algorithm(struct imap_args *args, enum ps_thread_algorithm *ret_algorithm)
@@ -142,11 +138,9 @@ static enum imap_next cmd_thread(struct imap_cmd *cmd)
 	state = cmd->state;
 	if (state->begun)
 		return put_answer(cmd);
-	r = ps_thread_step(state->thread, slice_over, cmd->imap->session);
-	if (r == 0) {
-		cmd->wait = (struct ps_wait){.what = PS_WAIT_TURN};
-		return IMAP_WAIT;
-	}
+	r = ps_thread_step(state->thread, imap_step_over, cmd);
+	if (r == 0)
+		return imap_wait_step(cmd, ps_thread_progress(state->thread), 100);
 	return r < 0 ? imap_no_err(cmd, r) : put_answer(cmd);
 }
 

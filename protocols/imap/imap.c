@@ -31,6 +31,12 @@ static const struct ps_setting settings[] = {
 	 .type = PS_SET_BOOL,
 	 .def = "yes",
 	 .help = "a client may log out and in again on one connection, RFC 8437"},
+	{.name = "progress_interval",
+	 .type = PS_SET_TIME,
+	 .def = "10s",
+	 .max = 29 * 60,
+	 .help = "how often a client is told how far a long SEARCH, SORT or THREAD is; 0: after each message, for "
+		 "tests"},
 	{.name = "compress", .type = PS_SET_BOOL, .def = "yes", .help = "COMPRESS=DEFLATE is offered, RFC 4978"},
 	{.name = "compress_level",
 	 .type = PS_SET_INT,

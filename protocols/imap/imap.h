@@ -79,6 +79,7 @@ struct imap_cmd {
 	void *state;                          /* the command's own; NULL at the first run */
 	void (*finish)(struct imap_cmd *cmd); /* releases what the state holds; also when the session breaks off */
 	struct ps_wait wait;
+	uint64_t progress_ms; /* when its client is to hear of it again; 0: it has just begun */
 	/* The answer. */
 	const char *status; /* "OK", "NO", "BAD"; NULL: send none */
 	const char *code;   /* response code without brackets, or NULL */

@@ -253,6 +253,8 @@ struct ps_search *ps_search_create(struct ps_view *view, struct ps_pool *pool, c
  * numbers of the view at the time of the call, ascending; no ps_view_sync() with PS_SYNC_EXPUNGE in between. */
 int ps_search_step(struct ps_search *search, bool (*slice_over)(void *arg), void *arg,
 		   int (*hit)(void *arg, uint32_t seq, const struct ps_row *row), void *hit_arg);
+/* Messages looked at so far, and of how many. */
+void ps_search_progress(const struct ps_search *search, uint32_t *ret_done, uint32_t *ret_total);
 void ps_search_destroy(struct ps_search *search);
 
 /* ---- sort ---------------------------------------------------------------------------------- */
@@ -284,7 +286,8 @@ int ps_sort_step(struct ps_sort *sort, bool (*slice_over)(void *arg), void *arg)
 /* When it is finished. */
 size_t ps_sort_count(const struct ps_sort *sort);
 void ps_sort_get(const struct ps_sort *sort, size_t at, uint32_t *ret_seq, uint32_t *ret_uid);
-void ps_sort_destroy(struct ps_sort *sort); /* destroy(NULL) does nothing */
+unsigned ps_sort_progress(const struct ps_sort *sort); /* percent, 0 to 99 */
+void ps_sort_destroy(struct ps_sort *sort);            /* destroy(NULL) does nothing */
 
 /* What a search finds, in threads. RFC 5256: ORDEREDSUBJECT, REFERENCES; REFS (draft-ietf-morg-inthread) is REFERENCES
  * without regard to subjects, with the threads in the order of their latest internal dates. Works in steps as ps_sort
@@ -309,6 +312,7 @@ uint32_t ps_thread_parent(const struct ps_thread *thread, uint32_t node);
 /* False: a dummy, that is, a parent that was not found. Only a thread's topmost node is one; it has two children at
  * least. */
 bool ps_thread_get(const struct ps_thread *thread, uint32_t node, uint32_t *ret_seq, uint32_t *ret_uid);
-void ps_thread_destroy(struct ps_thread *thread); /* destroy(NULL) does nothing */
+unsigned ps_thread_progress(const struct ps_thread *thread); /* percent, 0 to 99 */
+void ps_thread_destroy(struct ps_thread *thread);            /* destroy(NULL) does nothing */
 
 #endif
