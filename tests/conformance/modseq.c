@@ -337,6 +337,31 @@ static void condition_before_no_change(struct kit *kit)
 	kit_end(kit);
 }
 
+/* There are 64 at most: one that no message has got needs none. */
+static void condition_before_keywords(struct kit *kit)
+{
+	static const char *const keywords[] = {"unmet", NULL};
+	struct ps_range all = ALL;
+	struct ps_op op = {.kind = PS_OP_FLAGS,
+			   .uids = &all,
+			   .uid_count = 1,
+			   .flag_mode = PS_FLAGS_ADD,
+			   .keywords = keywords,
+			   .unchanged_since = 0};
+	struct ps_op_result result;
+	struct picture before, after;
+
+	kit_begin(kit, 2);
+	before = kit_picture(kit, kit->store, kit->inbox);
+	op.mbox = kit->inbox;
+	must_ok(kit_try(kit, kit->store, &op, &result));
+	after = kit_picture(kit, kit->store, kit->inbox);
+	must(after.keyword_count == before.keyword_count, "the table has %zu keywords, it had %zu", after.keyword_count,
+	     before.keyword_count);
+	must(after.info.highest_modseq == before.info.highest_modseq, "HIGHESTMODSEQ was raised");
+	kit_end(kit);
+}
+
 static const struct check checks[] = {
 	{"law 2: HIGHESTMODSEQ is raised when", every_change, ROWS(changes)},
 	{"a change gives its modseq to what it touches and to nothing else, when", touched_rows, ROWS(changes)},
@@ -350,5 +375,6 @@ static const struct check checks[] = {
 	{"law 2: each operation of a batch has a modseq above what was", within_a_batch},
 	{"FLAGS: unchanged_since leaves alone what is above it, and says so", unchanged_since, ROWS(conditions)},
 	{"FLAGS: what is above unchanged_since is modified, though nothing would change", condition_before_no_change},
+	{"FLAGS: what unchanged_since leaves alone takes no keyword into the table", condition_before_keywords},
 };
 GROUP(modseq, "law 2: HIGHESTMODSEQ never goes back; every change raises it", checks);

@@ -96,6 +96,8 @@ static void after_flags(struct mail *mail, struct box *box, const struct ps_op_r
 				box->rows[i].row.modseq--;
 	if (fault("noop-raises") && result->modseq == 0)
 		box->highest_modseq = ++mail->version->modseq;
+	if (fault("keyword-taken") && result->modified_count > 0 && box->keyword_count < PS_KEYWORDS_MAX)
+		box->keywords[box->keyword_count++] = ps_strdup("taken");
 }
 
 static void after_copy(struct box *to, const struct ps_op_result *result)
