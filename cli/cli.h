@@ -87,6 +87,8 @@ int cli_load(struct cli *cli);
 const char *cli_config_path(const struct cli *cli);
 /* The user's entry; `ret_info` lives in the pool. Loads the configuration. Negative: told already. */
 int cli_find_user(struct cli *cli, const char *name, struct ps_user_info *ret_info);
+/* All users of the passwd-file, but those whose line has an error: told. Non-zero from `fn` ends it. Negative: told already. */
+int cli_each_user(struct cli *cli, int (*fn)(void *arg, const struct ps_user_info *info), void *arg);
 /* The passwd-file's path. NULL: told already. */
 const char *cli_passwd_file(struct cli *cli);
 /* The uid and gid that mail belongs to: the setting user_mail when run as root, else our own. Negative: told. */

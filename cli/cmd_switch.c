@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "auth/passwdfile_edit.h"
 #include "cli/rate.h"
 #include "cli/switch.h"
 
@@ -77,36 +76,28 @@ static int read_order(struct jobs *jobs)
 	return 0;
 }
 
-static int add_job(void *arg, const char *name)
+static int add_job(void *arg, const struct ps_user_info *info)
 {
 	struct jobs *jobs = arg;
-	const char *at = strrchr(name, '@'), *domain = jobs->cli->option[CLI_OPT_DOMAIN];
-	struct job *job;
+	const char *at = strrchr(info->name, '@'), *domain = jobs->cli->option[CLI_OPT_DOMAIN];
 
 	if (domain && (!at || ps_strcasecmp(at + 1, domain) != 0))
 		return 0;
 	jobs->jobs = ps_pool_grow(jobs->cli->pool, jobs->jobs, jobs->count, &jobs->cap, sizeof *jobs->jobs);
-	job = &jobs->jobs[jobs->count];
-	*job = (struct job){.fd = -1};
-	if (cli_find_user(jobs->cli, name, &job->info) < 0)
-		return domain ? 0 : PS_E_NOTFOUND; /* told already */
-	jobs->count++;
+	jobs->jobs[jobs->count++] = (struct job){.info = *info, .fd = -1};
 	return 0;
 }
 
 static int find_users(struct jobs *jobs)
 {
 	struct cli *cli = jobs->cli;
-	const char *path = cli_passwd_file(cli);
+	struct ps_user_info info;
+	int r;
 
-	if (!path)
-		return PS_E_INVALID;
 	if (!jobs->many)
-		return add_job(jobs, cli->args[0]);
-	if (ps_passwd_file_list(path, ps_conf_str(ps_config_root(cli->config), "default_domain"), add_job, jobs) < 0) {
-		cli_failed();
-		return PS_E_INVALID;
-	}
+		return cli_find_user(cli, cli->args[0], &info) < 0 ? PS_E_NOTFOUND : add_job(jobs, &info);
+	if ((r = cli_each_user(cli, add_job, jobs)) < 0)
+		return r;
 	if (jobs->count == 0) {
 		cli_error("there is no user in the domain %s", cli->option[CLI_OPT_DOMAIN]);
 		return PS_E_NOTFOUND;

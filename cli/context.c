@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "auth/names.h"
 #include "auth/passwdfile.h"
+#include "auth/passwdfile_edit.h"
 #include "cli/cli.h"
 #include "core/process/plugins.h"
 
@@ -146,6 +147,50 @@ int cli_find_user(struct cli *cli, const char *name, struct ps_user_info *ret_in
 		copy_info(cli->pool, &user->info, ret_info);
 	ps_passwd_file_destroy(file);
 	return user ? 0 : PS_E_NOTFOUND;
+}
+
+struct each {
+	struct cli *cli;
+	const struct ps_passwd_file *file;
+	int (*fn)(void *arg, const struct ps_user_info *info);
+	void *arg;
+};
+
+static int each_one(void *arg, const char *name)
+{
+	struct each *each = arg;
+	const struct ps_passwd_user *user = ps_passwd_file_find(each->file, name);
+	struct ps_user_info info;
+
+	if (!user) {
+		cli_error("%s: the line has an error: passed over", name);
+		return 0;
+	}
+	copy_info(each->cli->pool, &user->info, &info);
+	return each->fn(each->arg, &info);
+}
+
+int cli_each_user(struct cli *cli, int (*fn)(void *arg, const struct ps_user_info *info), void *arg)
+{
+	const char *path = cli_passwd_file(cli);
+	struct each each = {.cli = cli, .fn = fn, .arg = arg};
+	struct ps_passwd_file *file;
+	uid_t uid;
+	gid_t gid;
+	int r;
+
+	if (!path || cli_mail_ids(cli, &uid, &gid) < 0)
+		return PS_E_INVALID;
+	r = ps_passwd_file_open(ps_config_root(cli->config), uid, gid, &file);
+	if (r == 0) {
+		each.file = file;
+		r = ps_passwd_file_list(path, ps_conf_str(ps_config_root(cli->config), "default_domain"), each_one,
+					&each);
+		ps_passwd_file_destroy(file);
+	}
+	if (r < 0)
+		cli_failed();
+	return r;
 }
 
 int cli_become(const struct ps_user_info *info)

@@ -274,8 +274,7 @@ static int with_stores(struct change *c)
 		return r;
 	if ((r = make_place(c, c->record.target.name)) == 0 &&
 	    (r = open_store(c, &c->record.target, true, &c->to)) == 0) {
-		r = cli_check_keeps(c->record.target.backend,
-				    ps_place_root(c->info, c->record.target.name, c->pool));
+		r = cli_check_keeps(c->record.target.backend, ps_place_root(c->info, c->record.target.name, c->pool));
 		if (r == 0)
 			r = between_stores(c);
 		ps_sync_end_close(&c->to);
