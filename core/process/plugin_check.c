@@ -35,6 +35,8 @@ static const struct ps_plugin_need backend_needs[] = {
 	NEEDS(ps_backend, stage_finish),
 	NEEDS(ps_backend, stage_drop),
 	NEEDS(ps_backend, commit),
+	NEEDS(ps_backend, generation),
+	NEEDS(ps_backend, set_generation),
 	{NULL, 0},
 };
 static const struct ps_plugin_need protocol_needs[] = {
