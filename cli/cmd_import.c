@@ -14,7 +14,27 @@ struct import {
 
 static void tell(const struct import_source *source, const struct import_message *message, const char *why)
 {
-	cli_error("%s%s%s/%s: %s", source->path, *message->folder ? "/" : "", message->folder, message->name, why);
+	char at[60] = "";
+
+	if (message->end > 0)
+		snprintf(at, sizeof at, ", at octet %llu", (unsigned long long)message->start);
+	cli_error("%s%s%s/%s%s: %s", source->path, *message->folder ? "/" : "", message->folder, message->name, at,
+		  why);
+}
+
+static int open_message(struct import *import, const struct import_message *message, int *ret_fd)
+{
+	const struct ps_conf *limits = ps_conf_section(ps_config_root(import->cli->config), "limits", 0);
+	int file, r = import_open(&import->source, message, &file);
+
+	if (r < 0 || message->end == 0) {
+		if (r == 0)
+			*ret_fd = file;
+		return r;
+	}
+	r = import_mbox_extract(file, message, (uint64_t)ps_conf_int(limits, "message_size"), ret_fd);
+	close(file);
+	return r;
 }
 
 static enum import_outcome put_one(struct import *import, struct import_writer *writer,
@@ -24,7 +44,7 @@ static enum import_outcome put_one(struct import *import, struct import_writer *
 	char why[400] = "";
 	int fd;
 
-	if (import_open(&import->source, message, &fd) == 0) {
+	if (open_message(import, message, &fd) == 0) {
 		outcome = import_writer_put(writer, message, fd, why, sizeof why);
 		close(fd);
 	} else {

@@ -21,6 +21,9 @@ struct import_message {
 	uint32_t flags;
 	int64_t date;
 	bool plain; /* not from a Maildir: may be something else than a message */
+	/* One of several in an mbox: its octets there. end 0: the file is the message. */
+	uint64_t start, end;
+	bool unquoted;
 };
 
 struct import_source {
@@ -28,6 +31,7 @@ struct import_source {
 	const char *path;
 	int fd;                          /* of the folder */
 	const char *all_into;            /* NULL: mailboxes as the folders are */
+	bool is_file;                    /* the path is one, not a folder */
 	struct import_message *messages; /* by mailbox, then date */
 	size_t count, cap;
 	unsigned problems; /* folders that could not be read or have unlawful names: told already */
@@ -37,6 +41,14 @@ int import_scan(struct import_source *source);
 void import_source_finish(struct import_source *source);
 /* Opens a message found. Never follows symbolic links. */
 int import_open(const struct import_source *source, const struct import_message *message, int *ret_fd);
+
+/* ---- files with several messages (import_mbox.c) ---- */
+
+/* The messages of a file that is an mbox of several, each a copy of `file` but for what the mbox says; 0 when it is none. */
+int import_mbox_each(int fd, const struct import_message *file, struct ps_pool *pool,
+		     void (*found)(void *arg, const struct import_message *message), void *arg);
+/* The message alone, in a file without a name: what the mbox added is taken out. PS_E_LIMIT: larger than that. */
+int import_mbox_extract(int fd, const struct import_message *message, uint64_t limit, int *ret_fd);
 
 /* ---- names and small files of Maildirs (import_maildir.c) ---- */
 

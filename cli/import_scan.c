@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Walks the source and lists what could be messages. Nothing is opened but folders. */
+/* Walks the source and lists what could be messages. Nothing is opened but folders, and files that may be an mbox. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -194,6 +194,64 @@ static int scan_file(struct import_source *source, const char *mailbox, int64_t 
 	return 0;
 }
 
+/* ---- files with several messages --------------------------------------------------------------- */
+
+static void add_found(void *arg, const struct import_message *message)
+{
+	struct import_source *source = arg;
+
+	*add_message(source, "", "", "") = *message;
+}
+
+/* In a folder, an mbox is a mailbox of its own: "Sent", "work.mbox". */
+static const char *mailbox_of_mbox(struct import_source *source, const struct import_message *file)
+{
+	size_t len = strlen(file->name);
+
+	if (source->all_into || source->is_file)
+		return file->mailbox;
+	if (len > 5 && strcmp(file->name + len - 5, ".mbox") == 0)
+		len -= 5;
+	return import_mailbox_name(file->mailbox, ps_pool_strndup(source->pool, file->name, len), false, source->pool);
+}
+
+/* False: it is one message, or none. */
+static bool expand_file(struct import_source *source, const struct import_message *file)
+{
+	struct import_message message = *file;
+	int fd, r;
+
+	/* What is wrong with it is told when it is its turn. */
+	if (import_open(source, file, &fd) < 0)
+		return false;
+	r = import_mbox_each(fd, &message, source->pool, NULL, NULL);
+	if (r < 0)
+		r = 0; /* it is refused as one message then */
+	if (r > 0 && !(message.mailbox = mailbox_of_mbox(source, file))) {
+		source->problems++;
+	} else if (r > 0) {
+		r = import_mbox_each(fd, &message, source->pool, add_found, source);
+		if (r < 0) {
+			cli_error("%s/%s: %s", source->path, file->name, ps_last_error());
+			source->problems++;
+		}
+	}
+	close(fd);
+	return r != 0;
+}
+
+static void expand(struct import_source *source)
+{
+	struct import_message *files = source->messages;
+	size_t count = source->count;
+
+	source->messages = NULL;
+	source->count = source->cap = 0;
+	for (size_t i = 0; i < count; i++)
+		if (!files[i].plain || !expand_file(source, &files[i]))
+			*add_message(source, "", "", "") = files[i];
+}
+
 static int by_mailbox(const void *a, const void *b)
 {
 	const struct import_message *x = a, *y = b;
@@ -201,7 +259,9 @@ static int by_mailbox(const void *a, const void *b)
 
 	if (order == 0 && x->date != y->date)
 		order = x->date < y->date ? -1 : 1;
-	return order ? order : strcmp(x->name, y->name);
+	if (order == 0)
+		order = strcmp(x->name, y->name);
+	return order ? order : x->start < y->start ? -1 : x->start > y->start;
 }
 
 int import_scan(struct import_source *source)
@@ -212,12 +272,19 @@ int import_scan(struct import_source *source)
 	source->fd = -1;
 	if (stat(source->path, &st) < 0)
 		return ps_fail_errno("%s", source->path);
-	if (S_ISREG(st.st_mode))
-		return scan_file(source, mailbox, st.st_mtime);
-	source->fd = open(source->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (source->fd < 0)
-		return ps_fail_errno("%s", source->path);
-	scan_folder(source, "", mailbox, true, 0);
+	source->is_file = S_ISREG(st.st_mode);
+	if (source->is_file) {
+		int r = scan_file(source, mailbox, st.st_mtime);
+
+		if (r < 0)
+			return r;
+	} else {
+		source->fd = open(source->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (source->fd < 0)
+			return ps_fail_errno("%s", source->path);
+		scan_folder(source, "", mailbox, true, 0);
+	}
+	expand(source);
 	if (source->count > 0)
 		qsort(source->messages, source->count, sizeof *source->messages, by_mailbox);
 	return 0;

@@ -24,10 +24,10 @@ const struct cli_command cli_commands[] = {
 	{"mailbox", "list", "USER", "list a user's mailboxes", JSON, 1, 1, cli_mailbox_list, NULL},
 	{"mailbox", "status", "USER [MAILBOX...]", "show the figures of a user's mailboxes", JSON, 1, -1, cli_mailbox_status,
 	 "Without MAILBOX, those of all mailboxes. Names are as `postern mailbox list` prints them, with / between components."},
-	{NULL, "import", "USER PATH", "put a Maildir, or a folder of message files, into a user's mailboxes",
+	{NULL, "import", "USER PATH", "put a Maildir, an mbox or message files into a user's mailboxes",
 	 JSON | CLI_TAKES(CLI_OPT_MAILBOX) | CLI_TAKES(CLI_OPT_DRY_RUN), 2, 2, cli_import,
 	 "PATH is a Maildir (with the folders of Maildir++, or others nested in it), a folder of files with one message each\n"
-	 "(folders within it become mailboxes), or one such file. Flags and dates are kept. What the user has already, with\n"
+	 "(folders within it become mailboxes), one such file, or an mbox or a folder of them. Flags and dates are kept. What the user has already, with\n"
 	 "the same date and the same octets, is passed over, so an import that was interrupted can be run again."},
 	{NULL, "sync", "FROM TO", "make one place hold the mail of another",
 	 JSON | CLI_TAKES(CLI_OPT_ADD) | CLI_TAKES(CLI_OPT_TWO_WAY) | CLI_TAKES(CLI_OPT_FORCE) | CLI_TAKES(CLI_OPT_VERIFY) |

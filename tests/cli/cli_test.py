@@ -325,7 +325,57 @@ class Import(Case):
         self.assertEqual(self.statuses()["INBOX"]["messages"], 1)
         self.run_cli("import", "alice", source, "--mailbox", "a//b", code=USAGE)
 
-    def test_an_mbox_of_several_messages_is_refused(self):
+    def mbox(self, path, count, first=1):
+        """As mutt writes it: flags in fields of its own, lines that look like the next message's start quoted."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = ""
+        for n in range(first, first + count):
+            body = f">From here {n}\n>>From there\n\nend\n"
+            notes = "Status: RO\nX-Status: AF\nX-Keywords: work  $Label1\n" if n % 2 else "Content-Length: 39\n"
+            text += f"From a@example.test Mon Nov 23 06:{n:02}:00 2026\n{notes}{message(n, body)}\n"
+        path.write_text(text)
+
+    def test_an_mbox_of_several_messages(self):
+        self.mbox(self.dir / "source/m", 5)
+        done = self.json("import", "alice", self.dir / "source/m")
+        self.assertEqual((done["found"], done["imported"], done["complete"]), (5, 5, True))
+        self.assertEqual(self.statuses()["INBOX"]["unseen"], 2)
+        inbox = self.found()
+        self.assertEqual(set(inbox["1"].get_flags()) & set("DFPRST"), set("FRS"))
+        self.assertEqual(int(inbox["2"].get_date()), 1795413720)
+        self.assertEqual(inbox["3"].get_payload().replace("\r", ""), "From here 3\n>From there\n\nend\n")
+        self.assertIsNone(inbox["3"]["Status"])
+        self.assertIsNone(inbox["4"]["Content-Length"])
+        again = self.json("import", "alice", self.dir / "source/m")
+        self.assertEqual((again["imported"], again["already_there"]), (0, 5))
+
+    def test_each_mbox_of_a_folder_is_a_mailbox(self):
+        top = self.dir / "source"
+        self.mbox(top / "work.mbox", 3)
+        self.mbox(top / "Sent", 2)
+        self.mbox(top / "lists/postern", 4)
+        self.mbox(top / "inbox", 2)
+        self.put(top / "lists/one.eml", 1)
+        told = self.json("import", "alice", top, "--dry-run")["mailboxes"]
+        self.assertEqual(told, {"INBOX": 2, "Sent": 2, "lists": 1, "lists/postern": 4, "work": 3})
+        self.assertEqual(self.json("import", "alice", top)["imported"], 12)
+        boxes = self.statuses()
+        self.assertEqual({name: boxes[name]["messages"] for name in told}, told)
+
+    def test_one_message_of_an_mbox_that_is_too_large_fails_and_the_others_come(self):
+        self.configure("limits { message_size = 10K }\n")
+        path = self.dir / "source/m"
+        self.mbox(path, 2)
+        with path.open("a") as file:
+            file.write("From a Mon Nov 23 07:00:00 2026\n" + message(9, "x" * 20000 + "\n") + "\n")
+        with path.open("a") as file:
+            file.write("From a Mon Nov 23 08:00:00 2026\n" + message(10))
+        done = self.run_cli("import", "alice", path, code=FAILED)
+        self.assertIn("m, at octet", done.stderr)
+        self.assertIn("message_size allows 10240", done.stderr)
+        self.assertEqual(self.statuses()["INBOX"]["messages"], 3)
+
+    def test_several_messages_without_dates_between_them_are_refused(self):
         top = self.dir / "source"
         top.mkdir()
         (top / "m").write_text("From a\n" + message(1) + "\nFrom b\n" + message(2))
