@@ -100,6 +100,7 @@ int body_put(struct writer *w, uint64_t body, const struct body_record *record)
 {
 	uint64_t be = htobe64(body);
 
+	w->changed = true;
 	return put(w, DB_BODIES, val(&be, sizeof be), val(record, sizeof *record));
 }
 
@@ -112,6 +113,7 @@ int body_chunk_put(struct writer *w, uint64_t body, uint32_t n, const struct chu
 
 	if (rc)
 		return ps_index_failed(rc, "put a chunk");
+	w->changed = true;
 	memcpy(value.mv_data, head, sizeof *head);
 	*ret_space = (uint8_t *)value.mv_data + sizeof *head;
 	return 0;
@@ -210,6 +212,7 @@ int bodies_reap(struct writer *w, unsigned max, unsigned *ret_removed)
 		w->doomed = ps_realloc(w->doomed, (w->doomed_count + 1) * sizeof *w->doomed);
 		w->doomed[w->doomed_count++] = body;
 		removed++;
+		w->changed = true;
 		if ((r = remove_body(w, body, &removed)) < 0)
 			return r;
 	}

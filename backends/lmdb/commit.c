@@ -61,6 +61,7 @@ static int run_batch(struct writer *w, struct ps_batch *batch)
 	draft.pool = ps_pool_create("lmdb batch");
 	r = run_operations(&draft, batch);
 	ps_pool_destroy(draft.pool);
+	w->changed |= batch->token.len > 0;
 	if (r == 0 && batch->token.len > 0)
 		r = ps_index_token_put(w->txn, &(struct ps_index_token){.octets = batch->token, .time = time(NULL)});
 	return r;

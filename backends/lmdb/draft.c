@@ -14,7 +14,7 @@ int draft_load(struct draft *draft, uint64_t key, struct draft_box **ret_box)
 		if ((r = ps_index_box(draft->w->txn, key, &found)) < 0)
 			return r;
 		box = PS_NEW(draft->pool, struct draft_box);
-		box->box = found;
+		box->box = box->was = found;
 		box->next = draft->boxes;
 		draft->boxes = box;
 	}
@@ -49,6 +49,7 @@ int draft_modseq(struct draft *draft, uint64_t *ret_modseq)
 
 		draft->modseq = draft->batch->modseq > next ? draft->batch->modseq : next;
 		r = ps_index_number_put(draft->w->txn, "modseq", draft->modseq);
+		draft->w->changed = true;
 	}
 	if (r == 0)
 		*ret_modseq = draft->modseq;
@@ -124,7 +125,7 @@ static int add_keyword(struct draft *draft, struct draft_box *box, const char *n
 		return ps_fail(PS_E_LIMIT, "mailbox %s has %d keywords already", box->box.name, PS_KEYWORDS_MAX);
 	box->keywords[bit] = ps_pool_strdup(draft->pool, name);
 	box->keyword_count += (size_t)bit == box->keyword_count;
-	box->keywords_changed = true;
+	box->keywords_changed = draft->w->changed = true;
 	*ret_bit = bit;
 	return 0;
 }
@@ -167,7 +168,9 @@ int draft_finish(struct draft *draft)
 	for (struct draft_box *box = draft->boxes; box && r == 0; box = box->next) {
 		if (box->deleted)
 			continue;
-		r = ps_index_box_put(draft->w->txn, &box->box);
+		/* What changes nothing writes nothing, and LMDB does not sync a transaction without changes. */
+		if (memcmp(&box->box, &box->was, sizeof box->box) != 0)
+			r = ps_index_box_put(draft->w->txn, &box->box);
 		if (r == 0 && box->keywords_changed)
 			r = put_keywords(draft, box);
 	}

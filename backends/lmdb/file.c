@@ -18,12 +18,11 @@
 #include "postern/log.h"
 
 enum {
-	FIRST_MAP = 1 << 30, /* address space, not memory and not disk */
 	OPEN_TRIES = 16,
 	WORTH_PART = 16 /* compacting is worth its while when this part of the file is free */
 };
 
-#define ASIDE "mail-compact.tmp"
+size_t file_first_map = (size_t)1 << 30; /* address space, not memory and not disk */
 
 static const char *const databases[] = {
 	[DB_BODIES] = "bodies",        [DB_CHUNKS] = "chunks",
@@ -36,8 +35,7 @@ void file_name(uint32_t number, char ret_name[NAME_SIZE])
 	snprintf(ret_name, NAME_SIZE, "mail-%u.mdb", number);
 }
 
-/* 0: it is no store's file. */
-static uint32_t number_of(const char *name)
+uint32_t file_number(const char *name)
 {
 	char again[NAME_SIZE];
 	unsigned number;
@@ -61,7 +59,7 @@ static int newest(const struct ps_store *store, uint32_t *ret_number)
 		return ps_fail_errno("read %s", store->root);
 	}
 	while ((entry = readdir(dir))) {
-		uint32_t number = number_of(entry->d_name);
+		uint32_t number = file_number(entry->d_name);
 
 		highest = number > highest ? number : highest;
 	}
@@ -122,7 +120,7 @@ static void take(struct ps_store *store, struct ps_index *index, uint32_t number
 /* PS_E_AGAIN: another file took its place meanwhile. */
 static int open_number(struct ps_store *store, uint32_t number)
 {
-	static const struct ps_index_how how = {.databases = databases, .map = FIRST_MAP};
+	const struct ps_index_how how = {.databases = databases, .map = file_first_map};
 	struct ps_index *index;
 	char path[4096];
 	int r;
@@ -201,7 +199,7 @@ static void remove_below(const struct ps_store *store, uint32_t number)
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {
-		uint32_t n = number_of(entry->d_name);
+		uint32_t n = file_number(entry->d_name);
 
 		if (n > 0 && n < lowest)
 			lowest = n;
@@ -214,11 +212,11 @@ static void remove_below(const struct ps_store *store, uint32_t number)
 
 void file_remove_leftovers(struct ps_store *store)
 {
-	int fd = openat(store->root_fd, ASIDE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(store->root_fd, FILE_ASIDE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
 	/* Who is compacting has it locked. */
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-		unlinkat(store->root_fd, ASIDE, 0);
+		unlinkat(store->root_fd, FILE_ASIDE, 0);
 	if (fd >= 0)
 		close(fd);
 	remove_below(store, store->number);
@@ -237,18 +235,18 @@ static uint64_t size_of(const struct ps_store *store, uint32_t number)
 
 static int copy_aside(struct writer *w, int *ret_fd)
 {
-	int fd = openat(w->store->root_fd, ASIDE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(w->store->root_fd, FILE_ASIDE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int rc;
 
 	if (fd < 0 && errno == EEXIST)
 		return ps_fail(PS_E_BUSY, "the store of %s is being compacted", w->store->user);
 	if (fd < 0)
-		return ps_fail_errno("create %s", ASIDE);
+		return ps_fail_errno("create %s", FILE_ASIDE);
 	rc = flock(fd, LOCK_EX | LOCK_NB) == 0 ? mdb_env_copyfd2(ps_index_env(w->index), fd, MDB_CP_COMPACT) : errno;
 	if (rc == 0 && ps_io.fsync(fd) < 0)
 		rc = errno;
 	if (rc) {
-		unlinkat(w->store->root_fd, ASIDE, 0);
+		unlinkat(w->store->root_fd, FILE_ASIDE, 0);
 		close(fd);
 		return ps_index_failed(rc, "copy");
 	}
@@ -266,10 +264,10 @@ static int replace(struct writer *w)
 	if ((r = copy_aside(w, &fd)) < 0)
 		return r;
 	file_name(w->number + 1, name);
-	if (ps_io.rename(store->root_fd, ASIDE, store->root_fd, name, RENAME_NOREPLACE) < 0)
-		r = ps_fail_errno("rename %s to %s", ASIDE, name);
+	if (ps_io.rename(store->root_fd, FILE_ASIDE, store->root_fd, name, RENAME_NOREPLACE) < 0)
+		r = ps_fail_errno("rename %s to %s", FILE_ASIDE, name);
 	if (r < 0)
-		unlinkat(store->root_fd, ASIDE, 0);
+		unlinkat(store->root_fd, FILE_ASIDE, 0);
 	else if ((r = ps_io_sync_dir(store->root_fd, store->root)) == 0)
 		remove_number(store, w->number);
 	close(fd);

@@ -28,6 +28,7 @@ static const struct ps_backend lmdb_backend = {
 	.commit = lmdb_commit,
 	.generation = lmdb_generation,
 	.set_generation = lmdb_set_generation,
+	.check = lmdb_check,
 	.compact = lmdb_compact,
 };
 

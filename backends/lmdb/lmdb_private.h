@@ -121,7 +121,11 @@ int lmdb_set_generation(struct ps_store *store, uint64_t generation);
 
 /* ---- file.c: which file is the store's, and making it another ------------------------------- */
 
+#define FILE_ASIDE "mail-compact.tmp"
+
+extern size_t file_first_map; /* tests make it small */
 void file_name(uint32_t number, char ret_name[NAME_SIZE]);
+uint32_t file_number(const char *name); /* 0: it is no store's file */
 /* Opens the present file. PS_E_NOTFOUND when there is none and none is to be made. */
 int file_open(struct ps_store *store, bool create, bool *ret_made);
 /* Whether another has taken its place. */
@@ -141,12 +145,13 @@ struct writer {
 	struct ps_index *index;
 	uint32_t number;
 	struct ps_index_txn *txn;
+	bool changed;     /* whoever changes something says so: LMDB gives a transaction without changes no number */
 	uint64_t *doomed; /* bodies it removes */
 	size_t doomed_count;
 };
 
 int writer_begin(struct ps_store *store, struct writer *ret_writer);
-/* PS_E_AGAIN: the map was full, and has grown. */
+/* PS_E_AGAIN: the map was full, and has grown. Without changes it is as writer_end(). */
 int writer_commit(struct writer *w);
 void writer_end(struct writer *w); /* nothing was done */
 /* After a failure with PS_E_AGAIN: ends it, and makes the map larger. */
@@ -226,7 +231,7 @@ int zstd_unpack(struct ps_bytes in, uint8_t *out, size_t len); /* PS_E_CORRUPT u
 /* A mailbox as a batch changes it; written back when the batch is done. */
 struct draft_box {
 	struct draft_box *next;
-	struct ps_index_box box;
+	struct ps_index_box box, was;
 	const char *keywords[PS_KEYWORDS_MAX];
 	size_t keyword_count;
 	bool have_keywords, keywords_changed, deleted;

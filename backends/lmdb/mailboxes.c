@@ -138,6 +138,7 @@ int op_subscribe(struct draft *draft, const struct ps_op *op, struct ps_op_resul
 		return ps_fail(PS_E_LIMIT, "a mailbox name of more than %d octets", PS_INDEX_NAME_MAX);
 	rc = op->subscribed ? mdb_put(writer_lmdb(draft->w), dbi, &key, &value, 0)
 			    : mdb_del(writer_lmdb(draft->w), dbi, &key, NULL);
+	draft->w->changed |= rc == 0;
 	return rc && rc != MDB_NOTFOUND ? ps_index_failed(rc, "subscribe") : 0;
 }
 

@@ -243,6 +243,7 @@ int late_caches_put(struct writer *w)
 		struct body_record record;
 
 		r = body_record(w->index, w->txn, late->body, &record);
+		w->changed |= r == 0;
 		if (r == 0)
 			r = ps_index_cache_put(w->txn, late->body, 0, ps_bytes(late->octets, late->len));
 		if (r == PS_E_NOTFOUND) /* expunged meanwhile */

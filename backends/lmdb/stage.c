@@ -245,8 +245,9 @@ static int write_ahead(struct ps_staged *staged)
 static void forget_memory(struct ps_staged *staged)
 {
 	atomic_fetch_sub(&staged->store->staged, staged->length);
-	ps_freep(&staged->plain);
-	ps_freep(&staged->packed);
+	free(staged->plain);
+	free(staged->packed);
+	staged->plain = staged->packed = NULL;
 	ps_closep(&staged->spool_fd);
 	staged->spool_fd = -1;
 }

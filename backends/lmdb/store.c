@@ -103,6 +103,7 @@ static int complete(struct ps_store *store)
 		return 0;
 	}
 	draft.w = &w;
+	w.changed = true;
 	draft.pool = ps_pool_create("lmdb");
 	if ((r = ps_index_number_put(w.txn, "generation", 1)) == 0 && (r = op_create(&draft, &inbox, &result)) == 0 &&
 	    (r = draft_finish(&draft)) == 0)
@@ -318,6 +319,7 @@ int lmdb_set_generation(struct ps_store *store, uint64_t generation)
 		writer_end(&w);
 		return r;
 	}
+	w.changed = true;
 	if ((r = writer_commit(&w)) < 0)
 		return r;
 	pthread_mutex_lock(&store->lock);

@@ -60,23 +60,28 @@ static void note_own(struct ps_store *store, uint32_t number, uint64_t txn)
 	pthread_mutex_unlock(&store->lock);
 }
 
+void writer_end(struct writer *w)
+{
+	ps_index_end(w->txn);
+	let_go(w);
+}
+
 int writer_commit(struct writer *w)
 {
 	uint64_t txn = ps_index_txn_id(w->txn);
-	int r = ps_index_commit(w->txn);
+	int r;
 
+	if (!w->changed) {
+		writer_end(w);
+		return 0;
+	}
+	r = ps_index_commit(w->txn);
 	if (r == 0)
 		note_own(w->store, w->number, txn);
 	if (r == PS_E_AGAIN && ps_index_grow(w->index) < 0)
 		r = ps_fail(PS_E_FULL, "the map cannot grow");
 	let_go(w);
 	return r;
-}
-
-void writer_end(struct writer *w)
-{
-	ps_index_end(w->txn);
-	let_go(w);
 }
 
 int writer_grow(struct writer *w)

@@ -60,7 +60,7 @@ int ps_index_read(struct ps_index *index, struct ps_index_txn **ret_txn);
 int ps_index_write(struct ps_index *index, struct ps_index_txn **ret_txn);
 /* The same, but PS_E_BUSY rather than wait for another writer of this process. */
 int ps_index_write_try(struct ps_index *index, struct ps_index_txn **ret_txn);
-/* Waits until no read of this process is open. */
+/* Waits until no transaction of this process is open; PS_E_BUSY after ten seconds. */
 int ps_index_grow(struct ps_index *index);
 int ps_index_commit(struct ps_index_txn *txn);
 void ps_index_end(struct ps_index_txn *txn); /* ends a read, aborts a write; end(NULL) does nothing */
@@ -135,6 +135,9 @@ int ps_index_token_remove(struct ps_index_txn *txn, struct ps_bytes token); /* a
 typedef int (*ps_index_token_fn)(void *arg, const struct ps_index_token *token);
 /* All, the newest first; the callback changes nothing in the index. */
 int ps_index_tokens(struct ps_index_txn *txn, ps_index_token_fn fn, void *arg);
+
+/* Whether all of it agrees. Calls `fault` with one sentence for each thing that is not right, and changes nothing. */
+int ps_index_check(struct ps_index_txn *txn, void (*fault)(void *arg, const char *sentence), void *arg);
 
 /*
  * ---- for a backend that keeps the mail itself here ---------------------------------------------

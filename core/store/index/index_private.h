@@ -6,6 +6,7 @@
 #define CORE_STORE_INDEX_PRIVATE_H
 
 #include <stdatomic.h>
+#include <endian.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <sys/stat.h>
@@ -56,6 +57,7 @@ struct ps_index {
 	pthread_mutex_t lock;   /* guards what follows */
 	pthread_cond_t idle;
 	unsigned txns; /* open now: the map may be changed at 0 only */
+	bool resizing; /* no new ones are opened for a moment */
 };
 
 struct ps_index_txn {
@@ -63,6 +65,34 @@ struct ps_index_txn {
 	MDB_txn *txn;
 	bool write;
 };
+
+struct row_key {
+	uint64_t box;
+	uint32_t uid;
+} __attribute__((packed));
+
+struct change_key {
+	uint64_t box;
+	uint64_t modseq;
+	uint32_t uid;
+} __attribute__((packed));
+
+static inline struct row_key row_key(uint64_t box, uint32_t uid)
+{
+	return (struct row_key){htobe64(box), htobe32(uid)};
+}
+
+static inline struct change_key change_key(uint64_t box, uint64_t modseq, uint32_t uid)
+{
+	return (struct change_key){htobe64(box), htobe64(modseq), htobe32(uid)};
+}
+
+/* rows.c */
+int row_decode(MDB_val key, MDB_val value, struct ps_row *ret_row, struct ps_bytes *ret_locator);
+/* Walks the records of CHANGES or VANISHED with a modseq above `since`. */
+int index_walk_since(struct ps_index_txn *txn, enum index_db db, uint64_t key, uint64_t since,
+		     int (*fn)(void *arg, const struct change_key *ck, MDB_val value), void *arg);
+void index_count_row(struct ps_index_box *box, const struct ps_row *row, int sign); /* in its counters */
 
 /* Says what LMDB said, as a ps_err. */
 int index_fail(int rc, const char *what);

@@ -9,17 +9,6 @@ enum {
 	VANISHED_MAX = 65536
 };
 
-struct row_key {
-	uint64_t box;
-	uint32_t uid;
-} __attribute__((packed));
-
-struct change_key {
-	uint64_t box;
-	uint64_t modseq;
-	uint32_t uid;
-} __attribute__((packed));
-
 struct row_record {
 	uint32_t crc; /* of the key and of what follows */
 	uint32_t flags;
@@ -31,22 +20,12 @@ struct row_record {
 	uint8_t email_id[16];
 };
 
-static struct row_key row_key(uint64_t box, uint32_t uid)
-{
-	return (struct row_key){htobe64(box), htobe32(uid)};
-}
-
-static struct change_key change_key(uint64_t box, uint64_t modseq, uint32_t uid)
-{
-	return (struct change_key){htobe64(box), htobe64(modseq), htobe32(uid)};
-}
-
 static uint32_t record_crc(const struct row_key *key, const void *record, size_t len)
 {
 	return ps_crc32c(ps_crc32c(0, key, sizeof *key), (const uint8_t *)record + 4, len - 4);
 }
 
-static int row_decode(MDB_val key, MDB_val value, struct ps_row *ret_row, struct ps_bytes *ret_locator)
+int row_decode(MDB_val key, MDB_val value, struct ps_row *ret_row, struct ps_bytes *ret_locator)
 {
 	struct row_record rec;
 	struct row_key rk;
@@ -102,9 +81,8 @@ int ps_index_rows(struct ps_index_txn *txn, uint64_t key, struct ps_range uids, 
 	return rc && rc != MDB_NOTFOUND ? index_fail(rc, "walk") : 0;
 }
 
-/* Walks the records of CHANGES or VANISHED with a modseq above `since`. */
-static int walk_since(struct ps_index_txn *txn, enum index_db db, uint64_t key, uint64_t since,
-		      int (*fn)(void *arg, const struct change_key *ck, MDB_val value), void *arg)
+int index_walk_since(struct ps_index_txn *txn, enum index_db db, uint64_t key, uint64_t since,
+		     int (*fn)(void *arg, const struct change_key *ck, MDB_val value), void *arg)
 {
 	struct change_key from = change_key(key, since + 1, 0), ck;
 	MDB_val at = index_val(&from, sizeof from), value;
@@ -161,7 +139,7 @@ int ps_index_changed(struct ps_index_txn *txn, uint64_t key, struct ps_range uid
 		     void *arg)
 {
 	struct uid_list list = {.want = uids};
-	int r = walk_since(txn, DB_CHANGES, key, since, collect_uid, &list);
+	int r = index_walk_since(txn, DB_CHANGES, key, since, collect_uid, &list);
 
 	if (list.count > 1)
 		qsort(list.uids, list.count, sizeof *list.uids, by_uid);
@@ -179,7 +157,7 @@ int ps_index_changed(struct ps_index_txn *txn, uint64_t key, struct ps_range uid
 	return r;
 }
 
-static void count_row(struct ps_index_box *box, const struct ps_row *row, int sign)
+void index_count_row(struct ps_index_box *box, const struct ps_row *row, int sign)
 {
 	box->messages += (uint32_t)sign;
 	box->unseen += row->flags & PS_FLAG_SEEN ? 0u : (uint32_t)sign;
@@ -197,7 +175,7 @@ static int forget_row(struct ps_index_txn *txn, struct ps_index_box *box, uint32
 
 	if (r < 0)
 		return r;
-	count_row(box, &old, -1);
+	index_count_row(box, &old, -1);
 	ck = change_key(box->key, old.modseq, uid);
 	return index_del(txn, DB_CHANGES, index_val(&ck, sizeof ck));
 }
@@ -228,7 +206,7 @@ int ps_index_row_put(struct ps_index_txn *txn, struct ps_index_box *box, const s
 	if ((r = index_put(txn, DB_ROWS, index_val(&rk, sizeof rk), index_val(record, sizeof rec + locator.len))) < 0 ||
 	    (r = index_put(txn, DB_CHANGES, index_val(&ck, sizeof ck), index_val("", 0))) < 0)
 		return r;
-	count_row(box, row, 1);
+	index_count_row(box, row, 1);
 	if (row->modseq > box->highest_modseq)
 		box->highest_modseq = row->modseq;
 	return 0;
@@ -256,7 +234,7 @@ static int forget_vanished(struct ps_index_txn *txn, struct ps_index_box *box)
 	int r;
 
 	old->list.want = (struct ps_range){0, UINT32_MAX};
-	r = walk_since(txn, DB_VANISHED, box->key, 0, collect_old, old);
+	r = index_walk_since(txn, DB_VANISHED, box->key, 0, collect_old, old);
 	for (size_t i = 0; r >= 0 && i < old->list.count; i++) {
 		struct change_key ck = change_key(box->key, old->modseq[i], old->list.uids[i]);
 
@@ -347,7 +325,7 @@ int ps_index_vanished(struct ps_index_txn *txn, uint64_t key, uint64_t since, ps
 {
 	struct vanished_walk walk = {fn, arg};
 
-	return walk_since(txn, DB_VANISHED, key, since, tell_vanished, &walk);
+	return index_walk_since(txn, DB_VANISHED, key, since, tell_vanished, &walk);
 }
 
 int ps_index_cache(struct ps_index_txn *txn, uint64_t key, uint32_t uid, struct ps_bytes *ret_cache)

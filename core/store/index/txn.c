@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Transactions. The map may be made larger only while this process has none open, so they are counted; and a
- * read never waits for the growing: the one who grows waits for a moment without reads.
+ * Transactions. The map may be made larger only while this process has none open, so they are counted. The one who
+ * makes it larger waits for such a moment; now and then it keeps new ones back for some milliseconds, so that it comes, but
+ * not for longer, since a thread that has one open may want another.
  */
+#include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include "core/store/index/index_private.h"
 
 enum {
-	CHECK_EVERY = 256
+	CHECK_EVERY = 256,
+	KEEP_BACK_MS = 20,
+	RESIZE_TRIES = 250 /* ten seconds in all */
 };
 
 static void enter(struct ps_index *index)
 {
 	pthread_mutex_lock(&index->lock);
+	while (index->resizing)
+		pthread_cond_wait(&index->idle, &index->lock);
 	index->txns++;
 	pthread_mutex_unlock(&index->lock);
 }
@@ -25,17 +32,70 @@ static void leave(struct ps_index *index)
 	pthread_mutex_unlock(&index->lock);
 }
 
+static struct timespec soon(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_REALTIME, &at);
+	at.tv_nsec += KEEP_BACK_MS * 1000000L;
+	at.tv_sec += at.tv_nsec / 1000000000L;
+	at.tv_nsec %= 1000000000L;
+	return at;
+}
+
+/* With the lock, which is let go meanwhile. False: there was no moment without transactions. */
+static bool wait_idle(struct ps_index *index)
+{
+	for (int i = 0; i < RESIZE_TRIES && index->txns > 0; i++) {
+		struct timespec until = soon();
+		int rc = 0;
+
+		index->resizing = i % 2 == 0;
+		while (index->txns > 0 && rc == 0)
+			rc = pthread_cond_timedwait(&index->idle, &index->lock, &until);
+		index->resizing = false;
+		pthread_cond_broadcast(&index->idle);
+	}
+	return index->txns == 0;
+}
+
 /* 0: the size that another process gave it. */
 static int set_map(struct ps_index *index, size_t size)
 {
-	int rc;
+	int rc = EBUSY;
 
 	pthread_mutex_lock(&index->lock);
-	while (index->txns > 0)
-		pthread_cond_wait(&index->idle, &index->lock);
-	rc = mdb_env_set_mapsize(index->env, size);
+	if (wait_idle(index))
+		rc = mdb_env_set_mapsize(index->env, size);
 	pthread_mutex_unlock(&index->lock);
+	if (rc == EBUSY)
+		return ps_fail(PS_E_BUSY, "index: it cannot be made larger while it is read");
 	return rc ? index_fail(rc, "resize") : 0;
+}
+
+static size_t pages_used(struct ps_index *index, size_t *ret_map)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+
+	mdb_env_info(index->env, &info);
+	mdb_env_stat(index->env, &stat);
+	*ret_map = info.me_mapsize;
+	return (info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+/* While nobody is reading, so that a change rarely meets a full map, and a reader one that others have outgrown. */
+static void grow_early(struct ps_index *index)
+{
+	size_t map, used;
+
+	pthread_mutex_lock(&index->lock);
+	if (index->txns == 0) {
+		used = pages_used(index, &map);
+		if (used > map / 2)
+			mdb_env_set_mapsize(index->env, map * 2);
+	}
+	pthread_mutex_unlock(&index->lock);
 }
 
 static int begin(struct ps_index *index, unsigned flags, struct ps_index_txn **ret_txn)
@@ -44,6 +104,7 @@ static int begin(struct ps_index *index, unsigned flags, struct ps_index_txn **r
 	MDB_txn *inner;
 	int rc, r;
 
+	grow_early(index);
 	for (;;) {
 		enter(index);
 		rc = mdb_txn_begin(index->env, NULL, flags, &inner);
@@ -66,34 +127,12 @@ int ps_index_read(struct ps_index *index, struct ps_index_txn **ret_txn)
 	return begin(index, MDB_RDONLY, ret_txn);
 }
 
-static size_t pages_used(struct ps_index *index, size_t *ret_map)
-{
-	MDB_envinfo info;
-	MDB_stat stat;
-
-	mdb_env_info(index->env, &info);
-	mdb_env_stat(index->env, &stat);
-	*ret_map = info.me_mapsize;
-	return (info.me_last_pgno + 1) * stat.ms_psize;
-}
-
 int ps_index_grow(struct ps_index *index)
 {
 	size_t map;
 
 	pages_used(index, &map);
 	return set_map(index, map * 2);
-}
-
-/* Grows early when nobody is reading, so that a change rarely meets a full map. */
-static void grow_early(struct ps_index *index)
-{
-	size_t map, used = pages_used(index, &map);
-
-	pthread_mutex_lock(&index->lock);
-	if (index->txns == 0 && used > map / 2)
-		mdb_env_set_mapsize(index->env, map * 2);
-	pthread_mutex_unlock(&index->lock);
 }
 
 /* With the writer's mutex held; gives it back on failure. */
@@ -103,7 +142,6 @@ static int begin_write(struct ps_index *index, struct ps_index_txn **ret_txn)
 
 	if (++index->writes % CHECK_EVERY == 0)
 		mdb_reader_check(index->env, &dead);
-	grow_early(index);
 	r = index_mark_used(index);
 	if (r == 0)
 		r = begin(index, 0, ret_txn);
