@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Runs the same work against Postern and Debian's Dovecot in turn, in one run, and prints ratios.
 
-    tests/bench/bench.py --build BUILD-TREE [--rounds N] [--messages N] [SCENARIO ...]
+    tests/bench/bench.py --build BUILD-TREE [--backend NAME ...] [--rounds N] [--messages N] [SCENARIO ...]
 
-Both serve Maildir on loopback with the same users and the same mail; both are durable when they say OK (Dovecot:
-mail_fsync=always). A ratio above 1 means that Postern did more per second, or took less CPU or memory. Absolute
+Both serve on loopback, with the same users and the same mail, and are durable when they say OK (Dovecot:
+mail_fsync=always). Dovecot serves Maildir, Postern each backend named, in a server for each. A ratio above 1 means that Postern did more per second, or took less CPU or memory. Absolute
 times mean little on a shared machine; the two take turns, so that a slow moment hurts both.
 
 Needs: dovecot-imapd, and a user other than root for both servers' mail is not needed: each is started as itself.
@@ -93,23 +93,27 @@ def pss_kib(pid):
 
 
 class Postern:
-    name = "postern"
 
-    def __init__(self, build, top, base):
-        self.dir = os.path.join(top, "postern")
+    def __init__(self, backend, top, base):
+        self.name = self.backend = backend
+        self.dir = os.path.join(top, "postern-" + backend)
         subprocess.run([os.path.join(TOP, "quickstart"), "--dir", self.dir, "--port-base", str(base), "--users",
-                        str(USERS), "--detach"], check=True, stdout=subprocess.DEVNULL)
+                        str(USERS), "--backend", backend, "--detach"], check=True, stdout=subprocess.DEVNULL)
         with open(os.path.join(self.dir, "ready.json")) as f:
             ready = json.load(f)
         self.pid, self.ports = ready["pid"], ready["ports"]
-        self.mail_root = ready["mail_root"]
+        self.mail_root, self.config, self.prefix = ready["mail_root"], ready["config"], ready["prefix"]
         with open(ready["config"], "a") as f:
             f.write("\nplaintext_without_tls = yes\n")
         os.kill(self.pid, signal.SIGHUP)
         time.sleep(1)
 
-    def maildir(self, user):
-        return os.path.join(self.mail_root, "example.test", user)
+    def take(self, user, maildir):
+        if self.backend == "maildir":
+            copy(maildir, os.path.join(self.mail_root, "example.test", user))
+        else:
+            subprocess.run([os.path.join(self.prefix, "bin/postern"), "--config", self.config, "import",
+                            user + "@example.test", maildir], check=True, stdout=subprocess.DEVNULL)
 
     def stop(self):
         subprocess.run([os.path.join(TOP, "quickstart"), "--stop", "--dir", self.dir], check=True,
@@ -205,14 +209,23 @@ namespace inbox {{
             f.writelines(":".join(line.split(":")[:2]) + "::::::\n" for line in source if line[0] not in "#\n")
         return own
 
-    def maildir(self, user):
-        return os.path.join(self.dir, "mail", user.split("@")[0])
+    def take(self, user, maildir):
+        copy(maildir, os.path.join(self.dir, "mail", user))
 
     def stop(self):
         os.kill(self.pid, signal.SIGTERM)
 
 
-def fill(maildir, owner, messages, seed=1):
+def copy(maildir, to):
+    owner = pwd.getpwnam("postern")
+    shutil.copytree(maildir, to, dirs_exist_ok=True)
+    for where, _, files in os.walk(to):
+        os.chown(where, owner.pw_uid, owner.pw_gid)
+        for one in files:
+            os.chown(os.path.join(where, one), owner.pw_uid, owner.pw_gid)
+
+
+def fill(maildir, messages, seed=1):
     """The same mail for both: plain, alternative and attachment messages of real-life sizes."""
     rng = random.Random(seed)
     words = [f"w{rng.randrange(100000)}" for _ in range(2000)] + ["lunch", "invoice", "meeting"]
@@ -237,10 +250,6 @@ def fill(maildir, owner, messages, seed=1):
         with open(path, "w") as f:
             f.write(text)
         os.utime(path, (1600000000 + n, 1600000000 + n))
-    for where, _, files in os.walk(maildir):
-        os.chown(where, owner.pw_uid, owner.pw_gid)
-        for one in files:
-            os.chown(os.path.join(where, one), owner.pw_uid, owner.pw_gid)
 
 
 def load(server, args, scenario, users, tls, connections, operations, extra=()):
@@ -278,6 +287,7 @@ def describe(name, rounds, dovecot, postern):
     pairs = list(zip(a, b))
     row = {
         "scenario": name,
+        "backend": postern,
         "throughput": statistics.median((x["operations"] / x["seconds"]) / (y["operations"] / y["seconds"]) for x, y in pairs),
         "cpu": statistics.median((y["cpu"] / y["operations"]) / max(x["cpu"] / x["operations"], 1e-9) for x, y in pairs),
         "ops_postern": median(a, lambda r: r["operations"] / r["seconds"]),
@@ -297,7 +307,7 @@ def scenario_varies(name):
 
 
 def print_row(row):
-    print(f"{row['scenario']:20} {row['throughput']:8.2f}x {row['cpu']:8.2f}x "
+    print(f"{row['scenario']:20} {row['backend']:8} {row['throughput']:8.2f}x {row['cpu']:8.2f}x "
           f"{row['ops_postern']:10.1f} {row['ops_dovecot']:10.1f} "
           f"{row['p50'] / 1000:9.2f} {row['p50_dovecot'] / 1000:9.2f} {row['p99'] / 1000:9.2f} {row['p99_dovecot'] / 1000:9.2f} "
           f"{row['client_share']:7.2f}  {'' if row['same_work'] else 'DIFFERENT WORK '}"
@@ -322,6 +332,8 @@ def idle_memory(servers, args):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", default=os.path.join(TOP, "build"))
+    p.add_argument("--backend", action="append", help="of Postern's (default: maildir); may be given several times")
+    p.add_argument("--port-base", type=int, default=27000)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--messages", type=int, default=10000)
     p.add_argument("--scale", type=float, default=1.0, help="times the operations of each scenario")
@@ -336,21 +348,25 @@ def main():
     os.chmod(top, 0o755)
     servers = []
     try:
-        postern = Postern(args.build, top, 27000)
-        servers.append(postern)
-        servers.append(Dovecot(top, 28000, f"{postern.dir}/tls/cert.pem", f"{postern.dir}/tls/key.pem",
+        for n, backend in enumerate(args.backend or ["maildir"]):
+            servers.append(Postern(backend, top, args.port_base + 2000 * n))
+        postern = servers[0]
+        servers.append(Dovecot(top, args.port_base + 1000, f"{postern.dir}/tls/cert.pem", f"{postern.dir}/tls/key.pem",
                                f"{postern.dir}/users"))
+        fill(os.path.join(top, "fill"), args.messages)
         for s in servers:
-            fill(s.maildir("user0001"), pwd.getpwnam("postern"), args.messages)
+            s.take("user0001", os.path.join(top, "fill"))
             load(s, args, "metadata", ["--user", "user0001@example.test"], False, 1, 1)
         print("ratio Postern : Dovecot, above 1 is better; ops/s, p50 and p99 in ms of each; client: its CPU over the time")
-        print(f"{'scenario':20} {'through':>9} {'cpu/op':>9} {'ops':>10} {'dovecot':>10} {'p50':>9} {'dovecot':>9} "
+        print(f"{'scenario':20} {'backend':8} {'through':>9} {'cpu/op':>9} {'ops':>10} {'dovecot':>10} {'p50':>9} {'dovecot':>9} "
               f"{'p99':>9} {'dovecot':>9} {'client':>7}")
         rows = []
         for row in SCENARIOS:
             if not args.scenarios or row[0] in args.scenarios:
-                rows.append(describe(row[0], run_scenario(servers, args, row), "dovecot", "postern"))
-                print_row(rows[-1])
+                rounds = run_scenario(servers, args, row)
+                for s in servers[:-1]:
+                    rows.append(describe(row[0], rounds, "dovecot", s.name))
+                    print_row(rows[-1])
         if not args.scenarios or "idle" in args.scenarios:
             idle_memory(servers, args)
         if args.json:
