@@ -8,7 +8,7 @@ import threading
 
 import postern
 
-BACKENDS = ("maildir", "lmdb", "memory")
+BACKENDS = ("maildir", "lmdb", "mbox", "memory")
 ORDINALS = {"second": "2", "third": "3", "fourth": "4"}
 
 
