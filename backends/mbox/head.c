@@ -250,6 +250,19 @@ static void add_gap(struct fields *fields, size_t at, size_t len)
 		fields->too_many = true;
 }
 
+void fields_hide_lines(struct fields *fields)
+{
+	size_t at = fields->gap_count;
+
+	if (fields->lines.len == 0 || at == PS_ARRAY_LEN(fields->gaps))
+		return;
+	for (; at > 0 && fields->gaps[at - 1].at > fields->lines.at; at--)
+		fields->gaps[at] = fields->gaps[at - 1];
+	fields->gaps[at] = fields->lines;
+	fields->gap_count++;
+	fields->in_order = false;
+}
+
 void fields_parse(struct ps_bytes header, const struct ps_id *mailbox, struct fields *ret_fields)
 {
 	struct fields fields = {0};
@@ -271,6 +284,8 @@ void fields_parse(struct ps_bytes header, const struct ps_id *mailbox, struct fi
 			}
 			parse_field(name, ps_bytes_skip(field, name.len + 1), mailbox, &fields);
 			add_gap(&fields, at, field.len);
+		} else if (ps_bytes_caseeq_str(name, "Lines")) {
+			fields.lines = (struct gap){at, field.len};
 		}
 		at += field.len;
 	}

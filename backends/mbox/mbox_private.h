@@ -92,8 +92,11 @@ struct fields {
 		size_t at, len;
 	} gaps[16];
 	size_t gap_count;
-	bool too_many; /* gaps: what is beyond is not hidden */
+	struct gap lines; /* a Lines field, which may be the message's, or mutt's; len 0: none */
+	bool too_many;    /* gaps: what is beyond is not hidden */
 };
+/* Takes the Lines field for somebody else's. */
+void fields_hide_lines(struct fields *fields);
 void fields_parse(struct ps_bytes header, const struct ps_id *mailbox, struct fields *ret_fields);
 uint32_t fields_flags(const struct fields *fields);
 

@@ -72,20 +72,36 @@ static uint64_t hidden(const struct fields *fields)
 	return sum;
 }
 
+/* Whether the message ends where its X-Postern field says: 1. */
+static int ends_as_marked(struct scan *scan, const struct ps_mboxfile_head *head, const struct fields *fields,
+			  uint64_t *ret_end, uint64_t *ret_next)
+{
+	uint64_t end = head->fields + hidden(fields) + fields->mark.length;
+	int r = ps_mboxfile_ends(scan->file, end + (fields->mark.form & FORM_NO_EOL ? 1 : 0), ret_next);
+
+	if (r == 1)
+		*ret_end = end;
+	return r;
+}
+
 static int find_end(struct scan *scan, const struct ps_mboxfile_head *head, struct fields *fields, uint64_t *ret_end,
 		    uint64_t *ret_next, bool *ret_unquoted)
 {
-	uint64_t end, rest = scan->size - head->fields;
+	uint64_t rest = scan->size - head->fields;
 	int r = 0;
 
 	*ret_unquoted = false;
 	if (fields->mark.known && fields->mark.length <= rest) {
-		end = head->fields + hidden(fields) + fields->mark.length;
-		r = ps_mboxfile_ends(scan->file, end + (fields->mark.form & FORM_NO_EOL ? 1 : 0), ret_next);
-		if (r != 0) {
-			*ret_end = end;
-			return r < 0 ? r : 0;
+		r = ends_as_marked(scan, head, fields, ret_end, ret_next);
+		if (r == 0 && fields->lines.len > 0) {
+			struct fields without = *fields;
+
+			fields_hide_lines(&without);
+			if ((r = ends_as_marked(scan, head, &without, ret_end, ret_next)) == 1)
+				*fields = without;
 		}
+		if (r != 0)
+			return r < 0 ? r : 0;
 	}
 	fields->mark = (struct mark){0};
 	if (fields->has_content_length && fields->content_length <= rest) {

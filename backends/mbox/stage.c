@@ -69,7 +69,8 @@ static bool is_escaped(struct ps_bytes line)
 	size_t len = sizeof OWN_PREFIX - 1;
 
 	return (line.len >= len && memcmp(line.ptr, OWN_PREFIX, len) == 0) ||
-	       (colon > 0 && ps_mboxfile_is_own_field(ps_bytes(line.ptr, (size_t)colon)));
+	       (colon > 0 && (ps_mboxfile_is_own_field(ps_bytes(line.ptr, (size_t)colon)) ||
+			      ps_bytes_caseeq_str(ps_bytes(line.ptr, (size_t)colon), "Lines"))); /* mutt rewrites it */
 }
 
 /* What the line begins with is known. */
