@@ -32,8 +32,9 @@ struct ps_mboxfile_head {
 	uint64_t fields; /* behind it */
 	uint64_t body;   /* behind the blank line that ends the header; where the message ends when there is none */
 	int64_t date;
-	struct ps_bytes from;   /* the "From " line without its line end */
-	struct ps_bytes header; /* the fields with their line ends; valid until the next call. What is beyond 256 KiB is missing. */
+	struct ps_bytes from; /* the "From " line without its line end */
+	struct ps_bytes
+		header; /* the fields with their line ends; valid until the next call. What is beyond 256 KiB is missing. */
 };
 /* The message that begins at `at`: 1; 0 when there is nothing but blank lines; PS_E_SYNTAX when it does not begin with a "From " line. */
 int ps_mboxfile_head(struct ps_mboxfile *file, uint64_t at, struct ps_mboxfile_head *ret_head);
