@@ -191,7 +191,7 @@ box.unlock()
     def test_python(self):
         client = self.fill("user7")
         client.ok("UID STORE 2 +FLAGS (\\Flagged \\Seen)")
-        self.as_owner("python3", "-c", self.PYTHON, self.path("user7"))
+        self.as_owner("/usr/bin/python3", "-c", self.PYTHON, self.path("user7"))
         client.ok("NOOP")
         self.assertEqual(subjects_by_uid(client), {2: "message 2", 3: "message 3", 4: "added"})
         self.assertEqual(flags_by_uid(client)[2], {"\\Seen", "\\Flagged", "\\Answered"})
