@@ -32,6 +32,7 @@ struct ps_append {
 	size_t count, cap;
 	struct ps_view *view; /* with the message that is replaced; NULL: none is */
 	struct ps_range replaced;
+	struct ps_bytes token;
 };
 
 /* What was staged in a store that turns out to have moved is lost to the client, so it is asked beforehand. */
@@ -255,6 +256,11 @@ void ps_append_forget(struct ps_append *append)
 	append->failed = 0;
 }
 
+void ps_append_once(struct ps_append *append, struct ps_bytes token)
+{
+	append->token = token;
+}
+
 void ps_append_replaces(struct ps_append *append, struct ps_view *view, uint32_t uid)
 {
 	append->view = view;
@@ -317,7 +323,8 @@ static int expunge_elsewhere(const struct ps_append *append)
 
 int ps_append_commit(struct ps_append *append, struct ps_pool *pool, struct ps_op_result *ret_result)
 {
-	struct ps_batch batch = {.ops = append->ops, .count = append->count, .pool = append->pool};
+	struct ps_batch batch = {
+		.ops = append->ops, .count = append->count, .pool = append->pool, .token = append->token};
 	size_t messages = append->count;
 	bool elsewhere;
 	int r;

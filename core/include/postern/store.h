@@ -184,6 +184,9 @@ void ps_append_forget(struct ps_append *append);
 /* In the same batch a message of the view, which stays open until the commit, is expunged. Then the commit gives PS_E_GONE
  * if it is no more, and PS_E_ACCESS if the view is read-only. */
 void ps_append_replaces(struct ps_append *append, struct ps_view *view, uint32_t uid);
+/* A token (postern/backend.h) for the batch: if it has come before, the commit does nothing and succeeds without result. The octets
+ * stay the caller's until the commit. */
+void ps_append_once(struct ps_append *append, struct ps_bytes token);
 int ps_append_commit(struct ps_append *append, struct ps_pool *pool, struct ps_op_result *ret_result);
 void ps_append_close(struct ps_append *append); /* drops what was not committed */
 
