@@ -452,6 +452,23 @@ int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_au
 	return 0;
 }
 
+int ps_auth_service_find(struct ps_auth_service *service, const char *name, const struct ps_user_info **ret_info)
+{
+	const struct ps_passwd_user *user = NULL;
+	struct ps_buf spelt = {0};
+
+	if (!service->users)
+		return ps_fail(PS_E_AGAIN, "no users are loaded");
+	/* A name that cannot be is nobody's. */
+	if (ps_user_name_normalise(ps_bytes_str(name), NULL, &spelt) == 0)
+		user = ps_passwd_file_find(service->users, ps_buf_cstr(&spelt));
+	ps_buf_finish(&spelt);
+	if (!user)
+		return ps_fail(PS_E_NOTFOUND, "no user %s", name);
+	*ret_info = &user->info;
+	return 0;
+}
+
 void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd_file *users)
 {
 	ps_passwd_file_destroy(service->users);

@@ -49,6 +49,9 @@ void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct p
 /* Takes the file over; the former is destroyed. NULL: until there is one, answers are PS_AUTH_TEMPFAIL. */
 void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd_file *users);
 
+/* Whether there is such a user, for mail to it. The info is valid until the next call. PS_E_NOTFOUND; PS_E_AGAIN: cannot tell now. */
+int ps_auth_service_find(struct ps_auth_service *service, const char *name, const struct ps_user_info **ret_info);
+
 /* One exchange per number at a time: a start ends a former one. A step without a start is answered PS_AUTH_FAILED. */
 void ps_auth_service_start(struct ps_auth_service *service, const struct ps_auth_request *request);
 void ps_auth_service_step(struct ps_auth_service *service, struct ps_auth_from from, struct ps_bytes response);
