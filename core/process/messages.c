@@ -39,7 +39,7 @@ const char *ps_role_name(uint32_t role)
 		const char *name;
 	} names[] = {
 		{PS_ROLE_MASTER, "master"}, {PS_ROLE_FRONT, "front"}, {PS_ROLE_AUTH, "auth"},
-		{PS_ROLE_SIGNER, "signer"}, {PS_ROLE_MAIL, "mail"},
+		{PS_ROLE_SIGNER, "signer"}, {PS_ROLE_MAIL, "mail"},   {PS_ROLE_RELAY, "relay"},
 	};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(names); i++)

@@ -23,7 +23,9 @@ enum {
 	PS_ROLE_AUTH = 4,
 	PS_ROLE_SIGNER = 8,
 	PS_ROLE_MAIL = 16,
-	PS_ROLES = PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_MAIL, /* those that are processes of their own */
+	PS_ROLE_RELAY = 32,
+	PS_ROLES =
+		PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_MAIL | PS_ROLE_RELAY, /* those that are processes of their own */
 };
 /* "front"; static. */
 const char *ps_role_name(uint32_t role);
@@ -40,6 +42,12 @@ enum ps_secret_kind {
 	PS_SECRET_CERTIFICATE,
 	PS_SECRET_KEY,
 	PS_SECRETS
+};
+
+enum ps_lookup_status {
+	PS_LOOKUP_FOUND,
+	PS_LOOKUP_UNKNOWN,
+	PS_LOOKUP_TEMPFAIL, /* cannot tell now */
 };
 
 enum ps_field_type {
