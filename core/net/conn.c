@@ -54,6 +54,7 @@ static void finish_session(struct conn *conn)
 {
 	if (!conn->s.half)
 		return;
+	conn_mail_destroy(conn);
 	cancel_auth(conn);
 	if (conn->opened && conn->s.half->close)
 		conn->s.half->close(&conn->s);

@@ -63,6 +63,7 @@ struct away {
 };
 
 struct pump;
+struct conn_mail;
 
 struct conn {
 	struct ps_session s; /* first; finished when the pump starts */
@@ -80,6 +81,8 @@ struct conn {
 	uint64_t deadline; /* of the handshake, the log-in, the flushing; 0: none */
 	uint64_t login_deadline;
 	struct conn_auth *auth;
+	struct conn_mail *mail; /* a transaction (envelope.c); NULL: none is open */
+	uint32_t mail_turn;     /* how many there were */
 	struct ps_buf blob;
 	const char *reason; /* why it ends, for the log */
 	struct pump *pump;
@@ -159,6 +162,8 @@ void away_start(struct conn *conn, uint32_t holder);
 void away_destroy(struct away *away); /* destroy(NULL) does nothing */
 /* The connection's session goes on here, with this input first. */
 void away_end(struct conn *conn, struct ps_bytes unread);
+/* envelope.c: drops the transaction. */
+void conn_mail_destroy(struct conn *conn);
 
 /* pump.c */
 /* Takes over fd, our end of the pair. */
@@ -172,7 +177,7 @@ void pump_come_back(struct conn *conn, int fd, struct ps_bytes unread);
 void pump_destroy(struct pump *pump);
 
 /* front.c: the slots. */
-struct conn *front_find(struct ps_front *front, uint64_t number);
+struct conn *front_find(struct ps_front *front, uint64_t number); /* NULL: it has ended */
 void front_add(struct ps_front *front, struct conn *conn);
 void front_remove(struct ps_front *front, struct conn *conn);
 

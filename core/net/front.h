@@ -9,6 +9,7 @@
 #define CORE_NET_FRONT_H
 
 #include "core/event/loop.h"
+#include "postern/envelope.h"
 #include "postern/protocol.h"
 #include "postern/session.h"
 
@@ -34,6 +35,14 @@ struct ps_front_hooks {
 	/* Sends the connection to the user's mail process; *ret_holder is a number by which we will know that process.
 	 * Negative: could not; the session is told and closed. */
 	int (*hand_over)(void *arg, struct ps_session *s, const struct ps_front_handover *what, uint32_t *ret_holder);
+	/* A transaction of the session (postern/envelope.h), which `turn` tells from its others; answers come by ps_front_mail_reply(), later. Negative: nobody can be
+	 * asked. `ticket`: auth's, of who has logged in; empty: nobody has. */
+	int (*mail_from)(void *arg, uint64_t number, uint32_t turn, struct ps_session *s,
+			 const struct ps_mail_sender *sender, struct ps_bytes ticket);
+	int (*mail_rcpt)(void *arg, uint64_t number, uint32_t turn, const struct ps_mail_recipient *recipient);
+	int (*mail_data)(void *arg, uint64_t number, uint32_t turn);
+	int (*mail_end)(void *arg, uint64_t number, uint32_t turn, uint64_t size, bool whole);
+	void (*mail_reset)(void *arg, uint64_t number, uint32_t turn);
 	/* Signs with the private key of the certificate (another process has it); blocks. `algorithm` is a
 	 * gnutls_sign_algorithm_t; `data` is hashed already where `is_hash`. */
 	int (*sign)(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struct ps_bytes data,
@@ -77,6 +86,13 @@ int ps_front_hand_back(struct ps_front *front, uint32_t holder, uint64_t number,
 void ps_front_over(struct ps_front *front, uint32_t holder, uint64_t number);
 /* That process has gone, and with it what it had. */
 void ps_front_holder_gone(struct ps_front *front, uint32_t holder);
+/* What is not of the session's present transaction is dropped. */
+void ps_front_mail_reply(struct ps_front *front, uint64_t number, uint32_t turn, const struct ps_mail_reply *reply,
+			 const char *id);
+/* Who was asked has gone: what is open will not be answered. */
+void ps_front_mail_lost(struct ps_front *front);
+/* Where the message goes; before the reply 354. The descriptor is taken over. */
+void ps_front_mail_file(struct ps_front *front, uint64_t number, uint32_t turn, int file);
 /* Stops accepting. drain: sessions before log-in get the busy text; pumps of logged-in TLS sessions go on.
  * `empty` is called when no connection is left. */
 void ps_front_stop(struct ps_front *front, void (*empty)(void *arg), void *arg);

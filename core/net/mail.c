@@ -90,6 +90,7 @@ struct ps_mail {
 	uint64_t output_ms; /* a client that takes nothing for so long is dropped */
 	struct mail_session *first;
 	unsigned count;
+	unsigned errands; /* of ps_mail_run(), that are under way */
 	struct lingers lingers;
 	bool stopping;
 	bool stopped; /* the time to end by themselves is over */
@@ -339,7 +340,7 @@ static void work(void *arg)
 
 static void maybe_empty(struct ps_mail *mail)
 {
-	if (!mail->stopping || mail->count > 0 || !mail->empty)
+	if (!mail->stopping || mail->count > 0 || mail->errands > 0 || !mail->empty)
 		return;
 	mail->empty(mail->empty_arg);
 	mail->empty = NULL;
@@ -723,6 +724,39 @@ static void on_store_timer(void *arg)
 		return;
 	mail->closing_stores = true;
 	ps_workers_run(mail->workers, close_kept_stores, closed_kept_stores, mail);
+}
+
+struct errand {
+	struct ps_mail *mail;
+	void (*fn)(void *arg), (*then)(void *arg);
+	void *arg;
+};
+
+static void errand_work(void *arg)
+{
+	struct errand *errand = arg;
+
+	errand->fn(errand->arg);
+}
+
+static void errand_done(void *arg)
+{
+	struct errand *errand = arg;
+	struct ps_mail *mail = errand->mail;
+
+	errand->then(errand->arg);
+	free(errand);
+	mail->errands--;
+	maybe_empty(mail);
+}
+
+void ps_mail_run(struct ps_mail *mail, void (*fn)(void *arg), void (*then)(void *arg), void *arg)
+{
+	struct errand *errand = ps_malloc(sizeof *errand);
+
+	*errand = (struct errand){mail, fn, then, arg};
+	mail->errands++;
+	ps_workers_run(mail->workers, errand_work, errand_done, errand);
 }
 
 int ps_mail_create(struct ps_loop *loop, const struct ps_conf *conf, unsigned workers, struct ps_mail **ret_mail)

@@ -43,6 +43,9 @@ struct ps_handover {
 };
 int ps_mail_take(struct ps_mail *mail, const struct ps_handover *handover);
 
+/* Runs fn(arg) on one of the threads that run sessions, then then(arg) on the loop. Stopping waits for it. */
+void ps_mail_run(struct ps_mail *mail, void (*fn)(void *arg), void (*then)(void *arg), void *arg);
+
 /* For `postern who`. */
 struct ps_session_info {
 	const char *sid, *user, *protocol, *remote;

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+#include <unistd.h>
+#include "core/delivery/deliver.h"
+#include "postern/error.h"
+
+/* RFC 5321 section 4.4: the final delivery adds Return-Path on top. Delivered-To tells loops. */
+static int put_head(struct ps_append *append, const struct ps_deliver_args *args)
+{
+	struct ps_buf head = {0};
+	int r;
+
+	ps_buf_printf(&head, "Return-Path: <%s>\r\nDelivered-To: %s\r\n", args->reverse_path, args->recipient);
+	r = ps_append_write(append, ps_buf_view(&head));
+	ps_buf_finish(&head);
+	return r;
+}
+
+static int put_file(struct ps_append *append, int file, uint64_t size)
+{
+	uint8_t space[65536];
+	uint64_t done = 0;
+	int r;
+
+	while (done < size) {
+		ssize_t n = pread(file, space, sizeof space, (off_t)done);
+
+		if (n < 0)
+			return ps_fail_errno("read a message from the spool");
+		if (n == 0)
+			return ps_fail(PS_E_STORAGE, "a message in the spool is shorter than it was");
+		if ((uint64_t)n > size - done)
+			n = (ssize_t)(size - done);
+		if ((r = ps_append_write(append, ps_bytes(space, (size_t)n))) < 0)
+			return r;
+		done += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int append_all(struct ps_append *append, const struct ps_deliver_args *args)
+{
+	struct ps_append_message message = {.internal_date = INT64_MIN, .size_hint = args->size};
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("deliver");
+	struct ps_op_result result;
+	int r;
+
+	ps_append_once(append, args->token);
+	if ((r = ps_append_begin(append, &message)) < 0 || (r = put_head(append, args)) < 0 ||
+	    (r = put_file(append, args->file, args->size)) < 0 || (r = ps_append_end(append)) < 0)
+		return r;
+	return ps_append_commit(append, pool, &result);
+}
+
+int ps_deliver(const struct ps_conf *core_conf, const struct ps_deliver_args *args)
+{
+	struct ps_append *append;
+	struct ps_user *user;
+	int r = ps_user_open(core_conf, &args->user, &user);
+
+	if (r < 0)
+		return r;
+	r = ps_append_open(user, args->mailbox, &append);
+	if (r == 0) {
+		r = append_all(append, args);
+		ps_append_close(append);
+	}
+	ps_user_close(user);
+	return r;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/delivery/deliver.h - puts a message into a user's mailbox (mail role).
+ */
+#ifndef CORE_DELIVERY_DELIVER_H
+#define CORE_DELIVERY_DELIVER_H
+
+#include "postern/store.h"
+
+struct ps_deliver_args {
+	struct ps_user_info user;
+	const char *mailbox;      /* normalised */
+	const char *reverse_path; /* for Return-Path */
+	const char *recipient;    /* for Delivered-To */
+	struct ps_bytes token;    /* a delivery that is tried again is not doubled */
+	int file;                 /* the message in CRLF form, from its start */
+	uint64_t size;
+};
+
+/* Durable when it returns. Blocks on disk. */
+int ps_deliver(const struct ps_conf *core_conf, const struct ps_deliver_args *args);
+
+#endif

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The transaction of a session that takes mail: what its protocol asks goes out by hooks, and answers come back in order.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "core/net/conn.h"
+#include "postern/error.h"
+#include "postern/log.h"
+
+enum {
+	FILE_BUFFER = 32 * 1024,
+	ID_MAX = 32,
+};
+
+struct reply {
+	struct reply *next;
+	unsigned code;
+	char *enhanced, *text;
+};
+
+struct conn_mail {
+	struct reply *first, **last; /* that have come */
+	struct reply *shown;         /* by ps_session_mail_reply() */
+	char id[ID_MAX];
+	int file;
+	struct ps_buf gathered;
+	uint64_t size;
+	bool failed; /* writing did */
+	bool lost; /* nobody answers: what is asked in this transaction, and is not answered yet, has the same answer */
+};
+
+static const struct ps_mail_reply nobody = {451, "4.3.0", "Mail cannot be taken now; try again later"};
+
+static struct conn *conn_of(const struct ps_session *s)
+{
+	return (struct conn *)(uintptr_t)s;
+}
+
+static void reply_free(struct reply *reply)
+{
+	if (!reply)
+		return;
+	free(reply->enhanced);
+	free(reply->text);
+	free(reply);
+}
+
+static void drop_file(struct conn_mail *mail)
+{
+	ps_closep(&mail->file);
+	mail->file = -1;
+	ps_buf_finish(&mail->gathered);
+	mail->size = 0;
+	mail->failed = false;
+}
+
+static void drop_replies(struct conn_mail *mail)
+{
+	struct reply *reply;
+
+	while ((reply = mail->first)) {
+		mail->first = reply->next;
+		reply_free(reply);
+	}
+	mail->last = &mail->first;
+}
+
+void conn_mail_destroy(struct conn *conn)
+{
+	struct conn_mail *mail = conn->mail;
+	const struct ps_front_hooks *hooks = &conn->front->hooks;
+
+	if (!mail)
+		return;
+	if (!mail->lost)
+		hooks->mail_reset(hooks->arg, conn->number, conn->mail_turn);
+	drop_replies(mail);
+	reply_free(mail->shown);
+	drop_file(mail);
+	free(mail);
+	conn->mail = NULL;
+}
+
+/* ---- what comes back ------------------------------------------------------------------------- */
+
+/* NULL: that transaction is over. */
+static struct conn *find_turn(struct ps_front *front, uint64_t number, uint32_t turn)
+{
+	struct conn *conn = front_find(front, number);
+
+	return conn && conn->mail && conn->mail_turn == turn && !conn->mail->lost ? conn : NULL;
+}
+
+void ps_front_mail_reply(struct ps_front *front, uint64_t number, uint32_t turn, const struct ps_mail_reply *what,
+			 const char *id)
+{
+	struct conn *conn = find_turn(front, number, turn);
+	struct reply *reply;
+
+	if (!conn)
+		return;
+	reply = ps_zalloc(sizeof *reply);
+	reply->code = what->code;
+	reply->enhanced = ps_strdup(what->enhanced);
+	reply->text = ps_strdup(what->text);
+	*conn->mail->last = reply;
+	conn->mail->last = &reply->next;
+	if (*id)
+		snprintf(conn->mail->id, sizeof conn->mail->id, "%s", id);
+	conn->replied = true;
+	conn_step(conn);
+}
+
+void ps_front_mail_file(struct ps_front *front, uint64_t number, uint32_t turn, int file)
+{
+	struct conn *conn = find_turn(front, number, turn);
+
+	if (!conn) {
+		close(file);
+		return;
+	}
+	drop_file(conn->mail);
+	conn->mail->file = file;
+}
+
+void ps_front_mail_lost(struct ps_front *front)
+{
+	for (struct conn *conn = front->first; conn; conn = conn->next) {
+		if (!conn->mail)
+			continue;
+		conn->mail->lost = true;
+		conn->replied = !conn->auth || !conn->auth->pending;
+		conn_again(conn);
+	}
+}
+
+struct ps_mail_reply ps_session_mail_reply(struct ps_session *s)
+{
+	struct conn *conn = conn_of(s);
+	struct conn_mail *mail = conn->mail;
+	struct reply *reply = mail ? mail->first : NULL;
+
+	if (!reply) {
+		conn->replied = !mail || mail->lost;
+		return conn->replied ? nobody : (struct ps_mail_reply){0};
+	}
+	mail->first = reply->next;
+	if (!mail->first)
+		mail->last = &mail->first;
+	reply_free(mail->shown);
+	mail->shown = reply;
+	conn->replied = mail->first || mail->lost;
+	return (struct ps_mail_reply){reply->code, reply->enhanced, reply->text};
+}
+
+const char *ps_session_mail_id(const struct ps_session *s)
+{
+	const struct conn *conn = conn_of(s);
+
+	return conn->mail ? conn->mail->id : "";
+}
+
+/* ---- what is asked --------------------------------------------------------------------------- */
+
+/* Inside of run(), so the answer is taken when it has returned. `r`: of the hook; it is not called for what is lost. */
+static void asked(struct conn *conn, int r)
+{
+	if (r < 0) {
+		ps_logf(PS_LOG_ERROR, "mail_failed", conn->s.sid, "%s", ps_last_error());
+		conn->mail->lost = true;
+	}
+	if (conn->mail->lost)
+		conn->replied = true;
+}
+
+void ps_session_mail_from(struct ps_session *s, const struct ps_mail_sender *sender)
+{
+	struct conn *conn = conn_of(s);
+	const struct ps_front_hooks *hooks = &conn->front->hooks;
+	struct ps_bytes ticket = {NULL, 0};
+
+	conn_mail_destroy(conn);
+	conn->mail = ps_zalloc(sizeof *conn->mail);
+	conn->mail->last = &conn->mail->first;
+	conn->mail->file = -1;
+	conn->mail_turn++;
+	if (conn->auth && conn->auth->status == PS_AUTH_OK)
+		ticket = ps_buf_view(&conn->auth->ticket);
+	asked(conn, hooks->mail_from(hooks->arg, conn->number, conn->mail_turn, s, sender, ticket));
+}
+
+/* Whether there is somebody to ask about the transaction. */
+static bool may_ask(struct conn *conn)
+{
+	if (conn->mail && !conn->mail->lost)
+		return true;
+	conn->replied = true;
+	return false;
+}
+
+void ps_session_mail_rcpt(struct ps_session *s, const struct ps_mail_recipient *recipient)
+{
+	struct conn *conn = conn_of(s);
+	const struct ps_front_hooks *hooks = &conn->front->hooks;
+
+	if (may_ask(conn))
+		asked(conn, hooks->mail_rcpt(hooks->arg, conn->number, conn->mail_turn, recipient));
+}
+
+void ps_session_mail_data(struct ps_session *s)
+{
+	struct conn *conn = conn_of(s);
+	const struct ps_front_hooks *hooks = &conn->front->hooks;
+
+	if (may_ask(conn))
+		asked(conn, hooks->mail_data(hooks->arg, conn->number, conn->mail_turn));
+}
+
+static int flush_file(struct conn_mail *mail)
+{
+	struct ps_bytes octets = ps_buf_view(&mail->gathered);
+
+	while (octets.len > 0) {
+		ssize_t n = write(mail->file, octets.ptr, octets.len);
+
+		if (n < 0)
+			return ps_fail_errno("write a message to the spool");
+		octets = ps_bytes_skip(octets, (size_t)n);
+	}
+	ps_buf_reset(&mail->gathered);
+	return 0;
+}
+
+/* What is larger than may be is refused at the end; it does not fill the disk until then. */
+static bool too_large(const struct conn *conn)
+{
+	uint64_t most = (uint64_t)ps_conf_int(ps_conf_section(conn->front->conf, "limits", 0), "message_size");
+
+	return most && conn->mail->size > most;
+}
+
+int ps_session_mail_write(struct ps_session *s, struct ps_bytes octets)
+{
+	struct conn *conn = conn_of(s);
+	struct conn_mail *mail = conn->mail;
+	int r = 0;
+
+	if (!mail || mail->file < 0)
+		return ps_fail(PS_E_INVALID, "no message is being taken");
+	mail->size += octets.len;
+	if (mail->failed)
+		return PS_E_STORAGE;
+	if (too_large(conn))
+		r = ps_fail(PS_E_LIMIT, "the message is larger than message_size");
+	else if (ps_buf_bytes(&mail->gathered, octets) < 0)
+		r = PS_E_LIMIT;
+	else if (mail->gathered.len >= FILE_BUFFER)
+		r = flush_file(mail);
+	mail->failed = r < 0;
+	return r;
+}
+
+void ps_session_mail_end(struct ps_session *s)
+{
+	struct conn *conn = conn_of(s);
+	const struct ps_front_hooks *hooks = &conn->front->hooks;
+	bool whole;
+	uint64_t size;
+
+	if (!may_ask(conn))
+		return;
+	whole = conn->mail->file >= 0 && !conn->mail->failed && flush_file(conn->mail) == 0;
+	size = conn->mail->size;
+	drop_file(conn->mail);
+	asked(conn, hooks->mail_end(hooks->arg, conn->number, conn->mail_turn, size, whole));
+}
+
+void ps_session_mail_reset(struct ps_session *s)
+{
+	conn_mail_destroy(conn_of(s));
+}
