@@ -17,7 +17,7 @@ static int line_of(const struct ps_conf *conf, const char *name, enum ps_setting
 
 static void check_absolute(const struct ps_config *config, struct conf_errors *errors)
 {
-	static const char *const paths[] = {"mail_root", "run_dir", "passwd_file"};
+	static const char *const paths[] = {"mail_root", "run_dir", "passwd_file", "spool_dir"};
 	const struct ps_conf *tls = ps_conf_section(config->root, "tls", 0);
 	const char *certificate = ps_conf_str(tls, "certificate"), *key = ps_conf_str(tls, "key");
 

@@ -25,9 +25,9 @@ static const struct pairing {
 	uint32_t one, other;
 	uint32_t other_self; /* which role of the other process the channel is for */
 } pairings[] = {
-	{PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_AUTH},
-	{PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_SIGNER},
-	{PS_ROLE_FRONT, PS_ROLE_MAIL, PS_ROLE_MAIL},
+	{PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_AUTH}, {PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_SIGNER},
+	{PS_ROLE_FRONT, PS_ROLE_MAIL, PS_ROLE_MAIL}, {PS_ROLE_FRONT, PS_ROLE_RELAY, PS_ROLE_RELAY},
+	{PS_ROLE_RELAY, PS_ROLE_AUTH, PS_ROLE_AUTH}, {PS_ROLE_RELAY, PS_ROLE_MAIL, PS_ROLE_MAIL},
 };
 
 /* ---- sending ---------------------------------------------------------------------------------------- */
@@ -375,7 +375,7 @@ static int start(struct child *child)
 	if (r < 0)
 		return r;
 	send_config(child);
-	if (child->role != PS_ROLE_FRONT)
+	if (child->role & (PS_ROLE_AUTH | PS_ROLE_MAIL))
 		send_to(child, PS_MSG_TICKET_KEY, &key);
 	for (int kind = 0; child->role == PS_ROLE_AUTH && kind < PS_SECRETS; kind++)
 		send_secret(child, (enum ps_secret_kind)kind);
@@ -491,7 +491,7 @@ void children_stop(struct master *master)
 	struct ps_msg_stop message = {};
 	bool alive = false;
 
-	children_send(master, PS_ROLE_FRONT | PS_ROLE_MAIL | PS_ROLE_AUTH, PS_MSG_STOP, &message);
+	children_send(master, PS_ROLES, PS_MSG_STOP, &message);
 	for (size_t i = 0; i < master->child_count; i++)
 		alive = alive || master->children[i].pid;
 	if (!alive)
@@ -520,13 +520,21 @@ int children_create(struct master *master)
 	const struct {
 		uint32_t role;
 		const char *setting;
-	} kinds[] = {{PS_ROLE_AUTH, NULL}, {PS_ROLE_MAIL, "mail_processes"}, {PS_ROLE_FRONT, "front_processes"}};
+		bool wanted;
+	} kinds[] = {
+		{PS_ROLE_AUTH, NULL, true},
+		{PS_ROLE_MAIL, "mail_processes", true},
+		{PS_ROLE_RELAY, NULL, ps_conf_str(master->conf, "spool_dir") != NULL},
+		{PS_ROLE_FRONT, "front_processes", true},
+	};
 	size_t counts[PS_ARRAY_LEN(kinds)], n = 0;
 
 	for (size_t k = 0; k < PS_ARRAY_LEN(kinds); k++) {
 		counts[k] = kinds[k].setting ? (size_t)ps_conf_int(master->conf, kinds[k].setting) : 1;
 		if (counts[k] == 0)
 			counts[k] = cores > 0 ? (size_t)cores : 1;
+		if (!kinds[k].wanted)
+			counts[k] = 0;
 		n += counts[k];
 	}
 	if (n > PS_PEERS_MAX)

@@ -81,6 +81,12 @@ static const struct path mail_paths[] = {
 	{.pattern = "/proc/sys/kernel/random/boot_id", .right = PS_LANDLOCK_READ},
 };
 
+static const struct path relay_paths[] = {
+	{.setting = "spool_dir", .right = PS_LANDLOCK_WRITE},
+	{.pattern = "/etc/localtime", .right = PS_LANDLOCK_READ},
+	{.pattern = "/usr/share/zoneinfo", .right = PS_LANDLOCK_READ},
+};
+
 /* clang-format off */
 static const struct confinement confinements[] = {
 	{
@@ -107,6 +113,13 @@ static const struct confinement confinements[] = {
 			"copy_file_range sendfile fchmod umask memfd_create "
 			"inotify_init1 inotify_add_watch inotify_rm_watch",
 	},
+	{
+		.role = PS_ROLE_RELAY,
+		.user_setting = "user_relay",
+		.paths = relay_paths,
+		.path_count = PS_ARRAY_LEN(relay_paths),
+		.calls = CALLS_COMMON "open openat fallocate ftruncate fsync fdatasync linkat unlinkat unlink renameat mkdirat getdents64",
+	},
 };
 /* clang-format on */
 
@@ -121,8 +134,8 @@ static const struct argument_rule {
 	const char *mask_name, *value_name;
 } argument_rules[] = {
 	RULE(PS_ROLES, "clone", 0, CLONE_THREAD, CLONE_THREAD),
-	RULE(PS_ROLE_FRONT | PS_ROLE_AUTH, "mmap", 2, PROT_EXEC, 0),
-	RULE(PS_ROLE_FRONT | PS_ROLE_AUTH, "mprotect", 2, PROT_EXEC, 0),
+	RULE(PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_RELAY, "mmap", 2, PROT_EXEC, 0),
+	RULE(PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_RELAY, "mprotect", 2, PROT_EXEC, 0),
 	RULE(PS_ROLE_MAIL, "mmap", 2, 0, 0),
 	RULE(PS_ROLE_MAIL, "mprotect", 2, 0, 0),
 	RULE(PS_ROLE_FRONT, "socketpair", 0, ~0ull, AF_UNIX),

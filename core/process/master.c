@@ -82,6 +82,11 @@ static int check_certificate(const struct master *master)
 	return certificate && key ? ps_certificate_check_files(certificate, key) : 0;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 /* Settings that a running server cannot take. */
 static void warn_of_restart(const struct ps_conf *old, const struct ps_conf *new)
 {
@@ -89,14 +94,15 @@ static void warn_of_restart(const struct ps_conf *old, const struct ps_conf *new
 		const char *name;
 		bool is_text;
 	} fixed[] = {
-		{"mail_root", true},       {"run_dir", true},         {"user_net", true},
-		{"user_auth", true},       {"user_mail", true},       {"front_processes", false},
-		{"mail_processes", false}, {"worker_threads", false}, {"auth_workers", false},
+		{"mail_root", true},       {"run_dir", true},          {"user_net", true},
+		{"user_auth", true},       {"user_mail", true},        {"user_relay", true},
+		{"spool_dir", true},       {"front_processes", false}, {"mail_processes", false},
+		{"worker_threads", false}, {"auth_workers", false},
 	};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(fixed); i++) {
 		const char *name = fixed[i].name;
-		bool same = fixed[i].is_text ? strcmp(ps_conf_str(old, name), ps_conf_str(new, name)) == 0
+		bool same = fixed[i].is_text ? same_text(ps_conf_str(old, name), ps_conf_str(new, name))
 					     : ps_conf_int(old, name) == ps_conf_int(new, name);
 
 		if (!same)

@@ -12,7 +12,7 @@
 #include "postern/log.h"
 #include "postern/pool.h"
 
-static const struct ps_role_ops *const roles[] = {&ps_role_front, &ps_role_auth, &ps_role_mail};
+static const struct ps_role_ops *const roles[] = {&ps_role_front, &ps_role_auth, &ps_role_mail, &ps_role_relay};
 
 enum {
 	OPT_ROLE = 256,

@@ -107,6 +107,38 @@ static void on_auth_cancel(void *arg, struct ps_channel *from, union ps_message 
 	ps_auth_service_cancel(auth->service, from_of(from, message->auth_cancel.number));
 }
 
+/* ---- users that mail comes for ----------------------------------------------------------------------- */
+
+static enum ps_lookup_status look_up(struct auth *auth, const struct ps_msg_lookup *lookup,
+				     struct ps_msg_lookup_answer *answer, struct ps_buf *ticket)
+{
+	const struct ps_user_info *user;
+	struct ps_auth_answer sealed = {.sid = lookup->sid, .service = PS_SERVICE_DELIVERY};
+	int r = ps_auth_service_find(auth->service, lookup->name, &user);
+
+	if (r < 0)
+		return r == PS_E_NOTFOUND ? PS_LOOKUP_UNKNOWN : PS_LOOKUP_TEMPFAIL;
+	answer->user = user->name;
+	answer->mail = ps_place_of(user->name, auth->role->about.mails);
+	sealed.user = user;
+	if (lookup->ticket && seal(auth, &sealed, answer->mail, ticket) < 0)
+		return PS_LOOKUP_TEMPFAIL;
+	return PS_LOOKUP_FOUND;
+}
+
+static void on_lookup(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct ps_msg_lookup_answer answer = {.number = message->lookup.number, .user = ""};
+	struct ps_buf ticket = {0};
+
+	answer.status = look_up(role->state, &message->lookup, &answer, &ticket);
+	answer.ticket = ps_buf_view(&ticket);
+	if (ps_channel_send(from, PS_MSG_LOOKUP_ANSWER, &answer) < 0)
+		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
+	ps_buf_wipe(&ticket);
+}
+
 /* ---- secrets ---------------------------------------------------------------------------------------- */
 
 static void publish(struct auth *auth, struct ps_channel *front)
@@ -255,6 +287,7 @@ static const struct ps_handler from_master[] = {
 
 static const struct ps_handler from_peers[] = {
 	{PS_MSG_AUTH_START, on_auth_start},
+	{PS_MSG_LOOKUP, on_lookup},
 	{PS_MSG_AUTH_STEP, on_auth_step},
 	{PS_MSG_AUTH_CANCEL, on_auth_cancel},
 	{0, NULL},

@@ -8,6 +8,7 @@
 #include "auth/sasl.h"
 #include "core/net/front.h"
 #include "core/net/session.h"
+#include "core/process/front_mail.h"
 #include "core/process/plugins.h"
 #include "core/process/role.h"
 #include "postern/error.h"
@@ -24,7 +25,7 @@ struct listener {
 };
 
 struct front {
-	struct ps_role *role;
+	struct ps_role *role; /* first: front_mail.h */
 	struct ps_front *front;
 	struct listener *listeners;
 	bool certificate_known, ready;
@@ -378,6 +379,27 @@ static void on_certificate(void *arg, struct ps_channel *from, union ps_message 
 	try_ready(front);
 }
 
+/* ---- mail that is taken ------------------------------------------------------------------------------ */
+
+static void on_mail_reply(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct front *front = ((struct ps_role *)arg)->state;
+	const struct ps_msg_mail_reply *msg = &message->mail_reply;
+	const struct ps_mail_reply reply = {msg->code, msg->enhanced, msg->text};
+
+	(void)from;
+	ps_front_mail_reply(front->front, msg->number, msg->turn, &reply, msg->id);
+}
+
+static void on_mail_file(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct front *front = ((struct ps_role *)arg)->state;
+
+	(void)from;
+	ps_front_mail_file(front->front, message->mail_file.number, message->mail_file.turn,
+			   ps_take_fd(&message->mail_file.file));
+}
+
 /* ---- the role --------------------------------------------------------------------------------------- */
 
 static bool take_peer(struct ps_role *role, struct ps_msg_peer *peer)
@@ -399,6 +421,8 @@ static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
 		fail_all(front);
 	if (peer == PS_ROLE_MAIL)
 		ps_front_holder_gone(front->front, index);
+	if (peer == PS_ROLE_RELAY)
+		ps_front_mail_lost(front->front);
 }
 
 static int start(struct ps_role *role)
@@ -410,6 +434,11 @@ static int start(struct ps_role *role)
 		.auth_cancel = auth_cancel,
 		.mechanisms = mechanisms,
 		.hand_over = hand_over,
+		.mail_from = front_mail_from,
+		.mail_rcpt = front_mail_rcpt,
+		.mail_data = front_mail_data,
+		.mail_end = front_mail_end,
+		.mail_reset = front_mail_reset,
 		.sign = sign,
 		.arg = front,
 	};
@@ -458,6 +487,8 @@ static const struct ps_handler from_peers[] = {
 	{PS_MSG_CERTIFICATE, on_certificate},
 	{PS_MSG_HAND_BACK, on_hand_back},
 	{PS_MSG_SESSION_OVER, on_session_over},
+	{PS_MSG_MAIL_REPLY, on_mail_reply},
+	{PS_MSG_MAIL_FILE, on_mail_file},
 	{0, NULL},
 };
 

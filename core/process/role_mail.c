@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "core/delivery/deliver.h"
 #include "core/net/mail.h"
 #include "core/process/plugins.h"
 #include "core/process/role.h"
@@ -110,6 +111,102 @@ static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
 		ps_mail_from_gone(mail->mail, index);
 }
 
+/* ---- delivery --------------------------------------------------------------------------------------- */
+
+/* A message on its way into a mailbox. */
+struct job {
+	struct ps_role *role;
+	struct ps_pool *pool;
+	uint64_t number;
+	const char *id;
+	struct ps_deliver_args args;
+	int result;
+	const char *why;
+};
+
+static void job_work(void *arg)
+{
+	struct job *job = arg;
+
+	job->result = ps_deliver(job->role->conf, &job->args);
+	if (job->result < 0)
+		job->why = ps_pool_strdup(job->pool, ps_last_error());
+}
+
+static void answer_delivery(struct ps_role *role, uint64_t number, const char *id, int result, const char *why)
+{
+	struct ps_channel *relay = ps_role_peer(role, PS_ROLE_RELAY, 0);
+	struct ps_msg_delivered message = {.number = number, .error = (uint32_t)-result};
+
+	if (result < 0)
+		ps_log(PS_LOG_ERROR, "delivery_failed", "id", id, "error", ps_err_name(result), "msg", why, NULL);
+	if (relay && ps_channel_send(relay, PS_MSG_DELIVERED, &message) < 0)
+		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
+}
+
+static void job_done(void *arg)
+{
+	struct job *job = arg;
+
+	answer_delivery(job->role, job->number, job->id, job->result, job->why);
+	close(job->args.file);
+	ps_pool_destroy(job->pool);
+}
+
+static struct ps_user_info copy_user(struct ps_pool *pool, const struct ps_msg_ticket *ticket)
+{
+	return (struct ps_user_info){
+		.name = ps_pool_strdup(pool, ticket->user),
+		.uid = ticket->uid,
+		.gid = ticket->gid,
+		.home = ps_pool_strdup(pool, ticket->home),
+		.backend = ps_pool_strdup(pool, ticket->backend),
+		.root = ps_pool_strdup(pool, ticket->root),
+	};
+}
+
+static int start_job(struct ps_role *role, struct ps_msg_deliver *message)
+{
+	struct mail *mail = role->state;
+	struct ps_msg_ticket ticket;
+	struct ps_pool *pool;
+	struct job *job;
+	int r = ps_ticket_take(mail->book, &mail->key, message->ticket, ps_monotonic_ms(), &ticket);
+
+	if (r < 0)
+		return r;
+	if (strcmp(ticket.service, PS_SERVICE_DELIVERY) != 0)
+		return ps_fail(PS_E_AUTH, "ticket: not for a delivery");
+	pool = ps_pool_create("delivery");
+	job = PS_NEW(pool, struct job);
+	*job = (struct job){
+		.role = role,
+		.pool = pool,
+		.number = message->number,
+		.id = ps_pool_strdup(pool, message->sid),
+		.args = {.user = copy_user(pool, &ticket),
+			 .mailbox = ps_pool_strdup(pool, message->mailbox),
+			 .reverse_path = ps_pool_strdup(pool, message->reverse_path),
+			 .recipient = ps_pool_strdup(pool, message->recipient),
+			 .token = ps_bytes(ps_pool_memdup(pool, message->token.ptr, message->token.len),
+					   message->token.len),
+			 .file = ps_take_fd(&message->file),
+			 .size = message->size},
+	};
+	ps_mail_run(mail->mail, job_work, job_done, job);
+	return 0;
+}
+
+static void on_deliver(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_msg_deliver *deliver = &message->deliver;
+	int r = start_job(arg, deliver);
+
+	(void)from;
+	if (r < 0)
+		answer_delivery(arg, deliver->number, deliver->sid, r, ps_last_error());
+}
+
 /* ---- who ------------------------------------------------------------------------------------------ */
 
 struct who {
@@ -193,6 +290,7 @@ static const struct ps_handler from_master[] = {
 
 static const struct ps_handler from_peers[] = {
 	{PS_MSG_HAND_OVER, on_hand_over},
+	{PS_MSG_DELIVER, on_deliver},
 	{0, NULL},
 };
 

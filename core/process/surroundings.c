@@ -69,6 +69,30 @@ static int prepare_mail_root(const struct master *master)
 	return reachable;
 }
 
+/* The folder that the relay role owns, and nobody else may look into. */
+static int prepare_spool(const struct master *master)
+{
+	const char *path = ps_conf_str(master->conf, "spool_dir");
+	uid_t uid;
+	gid_t gid;
+	int r;
+
+	if (!path)
+		return 0;
+	if (mkdir(path, 0700) < 0) {
+		if (errno != EEXIST)
+			return ps_fail_errno("make spool_dir %s", path);
+		if (!master->privileged && access(path, R_OK | W_OK | X_OK) < 0)
+			return ps_fail_errno("spool_dir %s", path);
+		return 0;
+	}
+	if (!master->privileged)
+		return 0;
+	if ((r = ps_confine_user(master->conf, PS_ROLE_RELAY, &uid, &gid)) < 0)
+		return r;
+	return lchown(path, uid, gid) < 0 ? ps_fail_errno("give spool_dir %s to the relay user", path) : 0;
+}
+
 static int find_users(struct master *master)
 {
 	uid_t uid;
@@ -80,7 +104,9 @@ static int find_users(struct master *master)
 	if (!master->privileged)
 		return 0;
 	if ((r = ps_confine_user(master->conf, PS_ROLE_FRONT, &uid, &gid)) < 0 ||
-	    (r = ps_confine_user(master->conf, PS_ROLE_AUTH, &uid, &gid)) < 0)
+	    (r = ps_confine_user(master->conf, PS_ROLE_AUTH, &uid, &gid)) < 0 ||
+	    (ps_conf_str(master->conf, "spool_dir") &&
+	     (r = ps_confine_user(master->conf, PS_ROLE_RELAY, &uid, &gid)) < 0))
 		return r;
 	return ps_confine_user(master->conf, PS_ROLE_MAIL, &master->mail_uid, &master->mail_gid);
 }
@@ -93,7 +119,8 @@ int surroundings_prepare(struct master *master)
 	if ((r = find_users(master)) < 0 || (r = make_folder(master->run_dir, 0755)) < 0 ||
 	    (r = check_own_folder(master->run_dir)) < 0 || (r = prepare_empty(master->run_dir)) < 0)
 		return r;
-	return prepare_mail_root(master);
+	r = prepare_mail_root(master);
+	return r < 0 ? r : prepare_spool(master);
 }
 
 /* ---- the pid file ----------------------------------------------------------------------------------- */

@@ -14,6 +14,9 @@
 #define PS_TICKET_KEY_SIZE    32
 #define PS_TICKET_LIFETIME_MS 30000u
 
+/* The service of a ticket that lets one message into a user's mail, and nobody log in. */
+#define PS_SERVICE_DELIVERY "delivery"
+
 struct ps_ticket_key {
 	uint8_t octets[PS_TICKET_KEY_SIZE];
 };

@@ -39,7 +39,7 @@ enum {
 
 /* What the acts act on; made before confinement. */
 static struct {
-	char dir[64], mail[80], outside[80], empty[80], file[96], secret[96], link[96];
+	char dir[64], mail[80], spool[80], outside[80], empty[80], file[96], secret[96], link[96];
 	int listener; /* a TCP socket that somebody could connect to */
 	struct sockaddr_in address;
 	int unix_listener;
@@ -83,12 +83,14 @@ static void make_world(void)
 	ck_assert_ptr_nonnull(mkdtemp(world.dir));
 	chmod(world.dir, 0777);
 	snprintf(world.mail, sizeof world.mail, "%s/mail", world.dir);
+	snprintf(world.spool, sizeof world.spool, "%s/spool", world.dir);
 	snprintf(world.outside, sizeof world.outside, "%s/outside", world.dir);
 	snprintf(world.empty, sizeof world.empty, "%s/empty", world.dir);
 	snprintf(world.file, sizeof world.file, "%s/message", world.mail);
 	snprintf(world.secret, sizeof world.secret, "%s/secret", world.outside);
 	snprintf(world.link, sizeof world.link, "%s/link", world.mail);
 	ck_assert_int_eq(mkdir(world.mail, 0777), 0);
+	ck_assert_int_eq(mkdir(world.spool, 0777), 0);
 	ck_assert_int_eq(mkdir(world.outside, 0777), 0);
 	ck_assert_int_eq(mkdir(world.empty, 0755), 0);
 	put(world.file, "Subject: x\r\n\r\n");
@@ -149,6 +151,22 @@ static int act_create_outside(void)
 	char path[128];
 
 	snprintf(path, sizeof path, "%s/new", world.outside);
+	return open_path(path, O_WRONLY | O_CREAT);
+}
+
+static int act_create_mail(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof path, "%s/new", world.mail);
+	return open_path(path, O_WRONLY | O_CREAT);
+}
+
+static int act_create_spool(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof path, "%s/new", world.spool);
 	return open_path(path, O_WRONLY | O_CREAT);
 }
 
@@ -460,8 +478,8 @@ static int act_hostname(void)
 	return sethostname(name, strlen(name));
 }
 
-#define ALL    (PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_MAIL)
-#define NOMAIL (PS_ROLE_FRONT | PS_ROLE_AUTH)
+#define ALL    (PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_MAIL | PS_ROLE_RELAY)
+#define NOMAIL (PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_RELAY)
 
 /* `unconfined` says whether the act can be done without confinement: always, only by root, or not to be relied on (it
  * depends on how this machine's kernel was built). */
@@ -487,6 +505,8 @@ static const struct {
 	{"list /", act_list_root, ALL, ALWAYS},
 	{"open its own memory", act_open_proc, ALL, ALWAYS},
 	{"open a device", act_open_dev, ALL, ALWAYS},
+	{"create a mailbox's file", act_create_mail, NOMAIL, ALWAYS},
+	{"create a file in the spool", act_create_spool, ALL & ~PS_ROLE_RELAY, ALWAYS},
 	{"rename a message out", act_rename_out, PS_ROLE_MAIL, ALWAYS},
 	{"link an outside file in", act_link_in, ALL, ALWAYS},
 	{"make a symbolic link", act_symlink, ALL, ALWAYS},
@@ -582,6 +602,14 @@ static int need_deliver(void)
 	return rename(tmp, cur) < 0 || link(cur, second) < 0 || unlink(second) < 0 ? -1 : 0;
 }
 
+/* As core/delivery/spool.c does. */
+static int need_spool(void)
+{
+	int fd = open(world.spool, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	return done_if(fd >= 0 && write(fd, "x", 1) == 1 && fdatasync(fd) == 0);
+}
+
 static int need_iconv(void)
 {
 	iconv_t converter = iconv_open("UTF-8", "ISO-2022-JP");
@@ -601,11 +629,12 @@ static const struct {
 	{"read a message", act_read_mail, PS_ROLE_MAIL},
 	{"deliver a message", need_deliver, PS_ROLE_MAIL},
 	{"load a charset converter", need_iconv, PS_ROLE_MAIL},
+	{"open a file in the spool", need_spool, PS_ROLE_RELAY},
 };
 
 /* ---- trying ----------------------------------------------------------------------------------------- */
 
-static const uint32_t roles[] = {PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_MAIL};
+static const uint32_t roles[] = {PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_MAIL, PS_ROLE_RELAY};
 
 static void confine(uint32_t role, bool privileged)
 {
@@ -614,8 +643,9 @@ static void confine(uint32_t role, bool privileged)
 	char text[512];
 
 	snprintf(text, sizeof text,
-		 "mail_root = \"%s\"\nuser_net = \"nobody\"\nuser_auth = \"nobody\"\nuser_mail = \"nobody\"\n",
-		 world.mail);
+		 "mail_root = \"%s\"\nspool_dir = \"%s\"\nuser_net = \"nobody\"\nuser_auth = \"nobody\"\n"
+		 "user_mail = \"nobody\"\nuser_relay = \"nobody\"\n",
+		 world.mail, world.spool);
 	if (ps_config_read("test", ps_bytes_str(text), NULL, &config) < 0)
 		_exit(FAILED);
 	args.conf = ps_config_root(config);
