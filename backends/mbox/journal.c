@@ -120,11 +120,28 @@ static bool take_step(struct ps_bytes *in, struct ps_pool *pool, struct step *re
 	return numbers[0] <= STEP_RENAME;
 }
 
+static int put_state(int fd, uint32_t state)
+{
+	if (ps_io.pwrite(fd, &state, sizeof state, 0) != (ssize_t)sizeof state)
+		return ps_fail_errno("write the journal");
+	return ps_io.fdatasync(fd) < 0 ? ps_fail_errno("sync the journal") : 0;
+}
+
 static int set_state(struct ps_store *store, uint32_t state)
 {
-	if (ps_io.pwrite(store->journal_fd, &state, sizeof state, 0) != (ssize_t)sizeof state)
-		return ps_fail_errno("write the journal");
-	return ps_io.fdatasync(store->journal_fd) < 0 ? ps_fail_errno("sync the journal") : 0;
+	return put_state(store->journal_fd, state);
+}
+
+/* Where the index has it already, a change should not have to be undone, with UIDs that nobody gets, because this once did
+ * not work. A sync that failed says nothing when it is made again: written is anew, and by another descriptor. */
+static int clear(struct ps_store *store)
+{
+	PS_CLEANUP(ps_closep) int fd = -1;
+
+	if (set_state(store, EMPTY) == 0)
+		return 0;
+	fd = ps_io.open(store->control_fd, "journal", O_RDWR, 0);
+	return fd < 0 ? ps_fail_errno("open the journal") : put_state(fd, EMPTY);
 }
 
 static int arm(struct ps_store *store, const struct step *steps, size_t count)
@@ -394,7 +411,7 @@ void steps_undo(struct write *w)
 
 int steps_end(struct write *w)
 {
-	int r = needs_journal(w->steps, w->step_count) ? set_state(w->store, EMPTY) : 0;
+	int r = needs_journal(w->steps, w->step_count) ? clear(w->store) : 0;
 
 	if (r < 0)
 		steps_undo(w);

@@ -43,7 +43,7 @@ static const char usage[] =
 	"                       deleted to see that it comes back (law 7)\n"
 	"  --small=DIR          an empty folder on a file system of a few megabytes, which will be\n"
 	"                       filled (law 6)\n"
-	"  --outside=FORMAT     what other programs may write to its stores: maildir\n"
+	"  --outside=FORMAT     what other programs may write to its stores: maildir, mbox\n"
 	"\n"
 	"  --help               this text\n";
 
@@ -89,11 +89,13 @@ static void add_setting(struct ps_buf *settings, const char *text)
 	ps_buf_printf(settings, "\t%.*s = \"%s\"\n", (int)(equals - text), text, equals + 1);
 }
 
-static const char *outside_format(const char *format)
+static const struct program *outside_program(const char *format)
 {
-	if (strcmp(format, "maildir") == 0)
-		return format;
-	fprintf(stderr, "postern-conform: --outside knows maildir, not %s\n", format);
+	const struct program *program = program_of(format);
+
+	if (program)
+		return program;
+	fprintf(stderr, "postern-conform: --outside knows maildir and mbox, not %s\n", format);
 	exit(2);
 }
 
@@ -107,7 +109,7 @@ static void take_option(struct run *run, struct ps_buf *settings, int letter)
 	case 'd': run->dir = optarg; break;
 	case 'i': run->kit.index = optarg; break;
 	case 'm': run->kit.small = optarg; break;
-	case 'o': run->kit.outside = outside_format(optarg); break;
+	case 'o': run->kit.outside = outside_program(optarg); break;
 	case 'v': run->kit.volatile_store = true; break;
 	case 't': run->kit.steps = number_of(optarg); break;
 	case 'r': run->kit.rounds = number_of(optarg); break;

@@ -17,16 +17,18 @@
 /* Rows of tables leave out what they do not need. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
+struct program;
+
 /* The backend under test, and where. */
 struct kit {
 	const struct ps_backend *ops;
 	const struct ps_conf *conf;
 	const char *name;
-	const char *root;    /* of this check; does not exist yet */
-	const char *index;   /* below root, what may be deleted: a shell pattern; NULL: not told */
-	const char *small;   /* a folder on a file system that is soon full; NULL: there is none */
-	const char *outside; /* what other programs write, a row of outside.c; NULL: not told */
-	bool volatile_store; /* what is stored ends with the process */
+	const char *root;              /* of this check; does not exist yet */
+	const char *index;             /* below root, what may be deleted: a shell pattern; NULL: not told */
+	const char *small;             /* a folder on a file system that is soon full; NULL: there is none */
+	const struct program *outside; /* who else writes to its stores; NULL: not told */
+	bool volatile_store;           /* what is stored ends with the process */
 	bool thorough;
 	unsigned seed, rounds, steps;
 	size_t row;           /* of the check's rows */
@@ -196,8 +198,16 @@ struct names kit_list(struct kit *kit, struct ps_store *store);
 uint32_t kit_attributes(struct kit *kit, struct ps_store *store, const char *name); /* 0: not listed */
 const struct ps_mailbox_info *names_find(const struct names *names, const char *name);
 
-/* A message, `Subject: 5`, as another program delivers it; with --outside. */
-void outside_deliver(struct kit *kit);
+/* ---- other programs ------------------------------------------------------------------------ */
+
+/* Each does it to the message with `Subject: n` of INBOX, behind the back of the backend. */
+struct program {
+	const char *format; /* as --outside calls it */
+	void (*deliver)(struct kit *kit, unsigned n, bool seen);
+	void (*flag)(struct kit *kit, unsigned n); /* \Seen and \Flagged are set, the others cleared */
+	void (*remove)(struct kit *kit, unsigned n);
+};
+const struct program *program_of(const char *format); /* NULL: there is none */
 
 /* ---- chance -------------------------------------------------------------------------------- */
 

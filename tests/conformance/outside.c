@@ -3,13 +3,10 @@
  * What others do meanwhile, as stale(), sync() and watch() tell it: another who opened the store, in this process and in
  * another one; and other programs, that write to the disk by themselves.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "tests/conformance/conform.h"
@@ -241,82 +238,32 @@ static void not_watched_any_more(struct kit *kit)
 	kit_end(kit);
 }
 
-/* ---- by other programs: Maildir ------------------------------------------------------------ */
+/* ---- by other programs -------------------------------------------------------------------- */
 
-static const char *below(struct kit *kit, const char *name)
+static void deliver(struct kit *kit)
 {
-	return ps_pool_printf(kit->pool, "%s/%s", kit->root, name);
+	kit->outside->deliver(kit, 5, false);
 }
 
-static void put_file(struct kit *kit, const char *name, const char *text)
+static void deliver_seen(struct kit *kit)
 {
-	int fd = open(below(kit, name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	must(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), "write %s: %s", name, strerror(errno));
-	close(fd);
+	kit->outside->deliver(kit, 5, true);
 }
 
-/* The file of the n-th message in cur, in the order of UIDs: they are the only ones, and `Subject: n` is in them. */
-static const char *file_of(struct kit *kit, unsigned n)
+static void flag(struct kit *kit)
 {
-	DIR *dir = opendir(below(kit, "cur"));
-	struct dirent *entry;
-	char text[64], wanted[32];
-
-	snprintf(wanted, sizeof wanted, "Subject: %u", n);
-	while (dir && (entry = readdir(dir))) {
-		const char *name = ps_pool_printf(kit->pool, "cur/%s", entry->d_name);
-		int fd = open(below(kit, name), O_RDONLY | O_CLOEXEC);
-		ssize_t len = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-
-		if (fd >= 0)
-			close(fd);
-		text[len > 0 ? len : 0] = '\0';
-		if (strncmp(text, wanted, strlen(wanted)) == 0) {
-			closedir(dir);
-			return name;
-		}
-	}
-	fail_at(__FILE__, __LINE__, "message %u has no file", n);
+	kit->outside->flag(kit, 2);
 }
 
-static void rename_file(struct kit *kit, const char *from, const char *to)
+static void take_away(struct kit *kit)
 {
-	must(rename(below(kit, from), below(kit, to)) == 0, "rename %s: %s", from, strerror(errno));
+	kit->outside->remove(kit, 2);
 }
 
-static void maildir_deliver(struct kit *kit)
+static void deliver_and_take_away(struct kit *kit)
 {
-	put_file(kit, "tmp/1700000000.M1P1.else", "Subject: 5\n\nbody 5\n");
-	rename_file(kit, "tmp/1700000000.M1P1.else", "new/1700000000.M1P1.else");
-}
-
-void outside_deliver(struct kit *kit)
-{
-	maildir_deliver(kit);
-}
-
-static void maildir_deliver_seen(struct kit *kit)
-{
-	put_file(kit, "cur/1700000000.M1P1.else:2,S", "Subject: 5\r\n\r\nbody 5\r\n");
-}
-
-static void maildir_flag(struct kit *kit)
-{
-	const char *name = file_of(kit, 2);
-
-	rename_file(kit, name, ps_pool_printf(kit->pool, "%.*s:2,FS", (int)strcspn(name, ":"), name));
-}
-
-static void maildir_remove(struct kit *kit)
-{
-	must(unlink(below(kit, file_of(kit, 2))) == 0, "unlink: %s", strerror(errno));
-}
-
-static void maildir_all(struct kit *kit)
-{
-	maildir_deliver(kit);
-	maildir_remove(kit);
+	deliver(kit);
+	take_away(kit);
 }
 
 static const struct foreign {
@@ -324,11 +271,11 @@ static const struct foreign {
 	void (*run)(struct kit *kit);
 	const char *flags; /* of messages 1 to 5, in hex; '-': it is not there */
 } foreigns[] = {
-	{"delivered", maildir_deliver, "00000"},
-	{"delivered as seen", maildir_deliver_seen, "00001"},
-	{"flagged", maildir_flag, "0500-"},
-	{"removed", maildir_remove, "0-00-"},
-	{"delivered and removed", maildir_all, "0-000"},
+	{"delivered", deliver, "00000"},
+	{"delivered as seen", deliver_seen, "00001"},
+	{"flagged", flag, "0500-"},
+	{"removed", take_away, "0-00-"},
+	{"delivered and removed", deliver_and_take_away, "0-000"},
 };
 
 /* The message with `Subject: n`, or NULL. */
@@ -385,6 +332,65 @@ static void while_closed(struct kit *kit)
 	kit_end(kit);
 }
 
+enum {
+	DELIVERIES = 40
+};
+
+static void deliver_many(struct kit *kit)
+{
+	for (unsigned n = 0; n < DELIVERIES; n++)
+		kit->outside->deliver(kit, 1000 + n, n % 2);
+}
+
+/* Ours are 1 to 4 and what is appended meanwhile; of those each second one is expunged again. */
+static void while_we_write(struct kit *kit)
+{
+	unsigned there[DELIVERIES] = {0}, ours = 0, kept = 4;
+	struct picture before, p;
+	int go, status = 0;
+	pid_t pid;
+
+	kit_begin(kit, 4);
+	before = kit_picture(kit, kit->store, kit->inbox);
+	pid = fork();
+	must(pid >= 0, "fork: %s", strerror(errno));
+	if (pid == 0) {
+		deliver_many(kit);
+		_exit(EXIT_SUCCESS);
+	}
+	for (go = 0; waitpid(pid, &status, WNOHANG) == 0; go++) {
+		uint32_t uid = kit_append(kit, kit->store, kit->inbox,
+					  &(struct kit_message){.octets = kit_text(kit, "Subject: ours\r\n\r\n")});
+
+		kept++;
+		kit_flags(kit, kit->store, kit->inbox, UIDS(uid, uid), PS_FLAGS_ADD, PS_FLAG_FLAGGED, NULL);
+		if (go % 2) {
+			kit_expunge(kit, kit->store, kit->inbox, UIDS(uid, uid));
+			kept--;
+		}
+		bring_up(kit);
+	}
+	must(WIFEXITED(status) && WEXITSTATUS(status) == 0, "who delivers ended with status 0x%x", (unsigned)status);
+	bring_up(kit);
+	p = kit_picture(kit, kit->store, kit->inbox);
+	for (size_t i = 0; i < p.count; i++) {
+		struct ps_bytes octets;
+		unsigned n = 0;
+
+		must_ok(kit_body(kit, kit->inbox, p.rows[i].uid, &octets));
+		sscanf((const char *)octets.ptr, "Subject: %u", &n);
+		if (n < 1000)
+			ours++;
+		else
+			there[n - 1000]++;
+	}
+	for (unsigned n = 0; n < DELIVERIES; n++)
+		must(there[n] == 1, "delivery %u is there %u times", n, there[n]);
+	must(ours == kept, "of our messages there are %u, not %u", ours, kept);
+	kit_catch_up(kit, kit->store, kit->inbox, &before);
+	kit_end(kit);
+}
+
 static const struct check checks[] = {
 	{"sync: what another in this process did is taken in: they", by_another_handle, ROWS(doings)},
 	{"sync: what another process did is taken in, and seen by who opens later: they", by_another_process,
@@ -396,5 +402,7 @@ static const struct check checks[] = {
 	 ROWS(foreigns)},
 	{"open: what another program did meanwhile is taken in, a message", while_closed, NEEDS_OUTSIDE | NEEDS_DISK,
 	 ROWS(foreigns)},
+	{"law 5: what another program delivers while we append and expunge is there, once", while_we_write,
+	 NEEDS_OUTSIDE | NEEDS_DISK},
 };
 GROUP(outside, "outside changes: what others do is noticed and taken in", checks);

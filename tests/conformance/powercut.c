@@ -188,7 +188,7 @@ static void taken_in(struct kit *kit)
 	kit_begin(&store, 20);
 	kit_expunge(&store, store.store, store.inbox, UIDS(5, 20)); /* UIDs that must not be given again */
 	kit_end(&store);
-	outside_deliver(&store);
+	store.outside->deliver(&store, 5, false);
 	disk = power_follow(&store, work);
 	calls_watch_ok(&store, take_in, told, follow_calls, disk);
 	power_note(disk, NULL);
