@@ -1,0 +1,692 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Transactions, with functions in the place of fronts, auth and mail processes. What goes out is kept, and the test answers it when it
+ * likes.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "core/config/config.h"
+#include "core/delivery/transactions.h"
+#include "tests/unit.h"
+
+enum {
+	KEPT_MAX = 2000,
+	MAIL = 3 /* the process that has the users */
+};
+
+static struct kept_reply {
+	struct ps_client client;
+	unsigned code;
+	char enhanced[16], text[128], id[32];
+} replies[KEPT_MAX];
+
+/* A question that was put. */
+static struct kept_question {
+	uint64_t number;
+	char name[64], mailbox[64], token[80], reverse_path[64];
+	bool ticket;
+	int file;
+	uint64_t size;
+} lookups[KEPT_MAX], deliveries[KEPT_MAX];
+
+static size_t reply_count, lookup_count, delivery_count;
+static bool auth_is_there, mail_is_there;
+static int given; /* the file that a front got */
+static char dir[64];
+static struct ps_config *config;
+static struct ps_transactions *transactions;
+static const struct ps_client client = {.front = 1, .number = 7, .turn = 1};
+
+static void on_reply(void *arg, struct ps_client to, const struct ps_answer *answer)
+{
+	struct kept_reply *reply = &replies[reply_count++];
+
+	(void)arg;
+	reply->client = to;
+	reply->code = answer->code;
+	snprintf(reply->enhanced, sizeof reply->enhanced, "%s", answer->enhanced);
+	snprintf(reply->text, sizeof reply->text, "%s", answer->text);
+	snprintf(reply->id, sizeof reply->id, "%s", answer->id);
+}
+
+static void on_file(void *arg, struct ps_client to, int file)
+{
+	(void)arg;
+	(void)to;
+	ck_assert_int_eq(given, -1);
+	given = file;
+}
+
+static int on_lookup(void *arg, uint64_t question, const char *name, const char *sid, bool ticket)
+{
+	struct kept_question *lookup = &lookups[lookup_count];
+
+	(void)arg;
+	(void)sid;
+	if (!auth_is_there)
+		return ps_fail(PS_E_CLOSED, "auth is not there");
+	lookup_count++;
+	lookup->number = question;
+	lookup->ticket = ticket;
+	snprintf(lookup->name, sizeof lookup->name, "%s", name);
+	return 0;
+}
+
+static int on_deliver(void *arg, uint64_t question, const struct ps_delivery *what)
+{
+	struct kept_question *delivery = &deliveries[delivery_count];
+
+	(void)arg;
+	if (!mail_is_there)
+		return ps_fail(PS_E_CLOSED, "mail is not there");
+	ck_assert_uint_eq(what->mail, MAIL);
+	ck_assert_bytes_eq(what->ticket, "ticket");
+	delivery_count++;
+	delivery->number = question;
+	delivery->file = what->file;
+	delivery->size = what->size;
+	snprintf(delivery->name, sizeof delivery->name, "%s", what->recipient);
+	snprintf(delivery->mailbox, sizeof delivery->mailbox, "%s", what->mailbox);
+	snprintf(delivery->reverse_path, sizeof delivery->reverse_path, "%s", what->reverse_path);
+	snprintf(delivery->token, sizeof delivery->token, "%.*s", (int)what->token.len, (const char *)what->token.ptr);
+	return 0;
+}
+
+static void set_up(void)
+{
+	const struct ps_transaction_hooks hooks = {on_reply, on_file, on_lookup, on_deliver, NULL};
+	char text[256];
+
+	strcpy(dir, "/tmp/postern-spool-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(text, sizeof text,
+		 "mail_root = /mail\nspool_dir = %s\ndefault_domain = example.org\n"
+		 "domain \"Example.NET\" { }\nlimits { message_size = 1K }\n",
+		 dir);
+	ck_assert_ok(ps_config_read("test", ps_bytes_str(text), NULL, &config));
+	transactions = ps_transactions_create(ps_config_root(config), &hooks);
+	auth_is_there = mail_is_there = true;
+	given = -1;
+}
+
+static void tear_down(void)
+{
+	ps_transactions_destroy(transactions);
+	ps_config_destroy(config);
+	ps_closep(&given);
+	rmdir(dir);
+}
+
+/* ---- what a front says ------------------------------------------------------------------------ */
+
+static void say_from(struct ps_client who, enum ps_mail_source source, uint64_t size)
+{
+	ps_transactions_from(transactions, who,
+			     &(struct ps_msg_mail_from){.sid = "sid",
+							.source = source,
+							.reverse_path = "joe@example.com",
+							.helo = "there",
+							.remote = "192.0.2.1:1",
+							.size = size});
+}
+
+static void say_rcpt(struct ps_client who, const char *path)
+{
+	ps_transactions_rcpt(transactions, who, &(struct ps_msg_mail_rcpt){.forward_path = path});
+}
+
+static void say_end(uint64_t size, bool whole)
+{
+	ps_transactions_end(transactions, client, &(struct ps_msg_mail_end){.size = size, .whole = whole});
+}
+
+/* ---- and auth, and mail ------------------------------------------------------------------------ */
+
+static void found(size_t lookup, enum ps_lookup_status status)
+{
+	ps_transactions_found(transactions, &(struct ps_msg_lookup_answer){.number = lookups[lookup].number,
+									   .status = status,
+									   .mail = MAIL,
+									   .user = lookups[lookup].name,
+									   .ticket = ps_bytes_str("ticket")});
+}
+
+/* All lookups that have not been answered. */
+static size_t answered;
+static void find_all(void)
+{
+	while (answered < lookup_count)
+		found(answered++, PS_LOOKUP_FOUND);
+}
+
+static void delivered(size_t delivery, int error)
+{
+	ps_transactions_delivered(transactions, deliveries[delivery].number, error);
+}
+
+/* ---- and what the front hears ------------------------------------------------------------------ */
+
+static void ck_code(size_t reply, unsigned code, const char *enhanced)
+{
+	ck_assert_msg(reply < reply_count, "reply %zu has not come", reply);
+	ck_assert_uint_eq(replies[reply].code, code);
+	ck_assert_str_eq(replies[reply].enhanced, enhanced);
+}
+
+/* ... as the last. */
+static void ck_last(unsigned code, const char *enhanced)
+{
+	ck_assert_uint_gt(reply_count, 0);
+	ck_code(reply_count - 1, code, enhanced);
+}
+
+/* Up to and with the message, which is whole. */
+static void take(enum ps_mail_source source, size_t recipients)
+{
+	char path[64];
+
+	say_from(client, source, 0);
+	ck_last(250, "2.1.0");
+	for (size_t i = 0; i < recipients; i++) {
+		snprintf(path, sizeof path, "user%zu@example.org", i);
+		say_rcpt(client, path);
+		find_all();
+		ck_last(250, "2.1.5");
+	}
+	ps_transactions_data(transactions, client);
+	ck_last(354, "");
+	ck_assert_int_eq(write(given, "Subject: x\r\n\r\n", 14), 14);
+	reply_count = 0;
+	say_end(14, true);
+}
+
+/* ---- tests ---------------------------------------------------------------------------------------- */
+
+START_TEST(a_message_is_in_the_mailbox_before_the_250)
+{
+	char id[32];
+
+	say_from(client, PS_MAIL_MX, 0);
+	ck_last(250, "2.1.0");
+	strcpy(id, replies[0].id);
+	ck_assert_uint_eq(strlen(id), 20);
+	say_rcpt(client, "ann@example.org");
+	ck_assert_uint_eq(reply_count, 1); /* nobody has said yet that she is there */
+	ck_assert_uint_eq(lookup_count, 1);
+	ck_assert(!lookups[0].ticket);
+	ck_assert_str_eq(lookups[0].name, "ann@example.org");
+	find_all();
+	ck_last(250, "2.1.5");
+	ps_transactions_data(transactions, client);
+	ck_last(354, "");
+	ck_assert_int_eq(write(given, "x", 1), 1);
+	say_end(1, true);
+	ck_assert_uint_eq(reply_count, 3);
+	ck_assert_uint_eq(lookup_count, 2);
+	ck_assert(lookups[1].ticket);
+	find_all();
+	ck_assert_uint_eq(delivery_count, 1);
+	ck_assert_str_eq(deliveries[0].name, "ann@example.org");
+	ck_assert_str_eq(deliveries[0].mailbox, "INBOX");
+	ck_assert_str_eq(deliveries[0].reverse_path, "joe@example.com");
+	ck_assert_str_eq(deliveries[0].token, id);
+	ck_assert_uint_eq(deliveries[0].size, 1);
+	ck_assert_uint_eq(reply_count, 3);
+	delivered(0, 0);
+	ck_assert_uint_eq(reply_count, 4);
+	ck_last(250, "2.0.0");
+	ck_assert_ptr_nonnull(strstr(replies[3].text, id));
+	ck_assert_str_eq(replies[3].id, id);
+}
+END_TEST
+
+static const struct {
+	const char *path;
+	bool local;
+} paths[] = {
+	{"ann@example.org", true},
+	{"ann@EXAMPLE.org", true},
+	{"ann@example.net", true},
+	{"ann@example.com", false},
+	{"ann@sub.example.org", false},
+	{"ann%example.com@example.com", false},
+	{"\"ann@example.org\"@example.com", false},
+	{"ann@example.org@example.com", false},
+	{"ann@example.orgx", false},
+	{"ann", false},
+	{"", false},
+};
+
+START_TEST(only_our_own_domains_are_taken_mail_for)
+{
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, paths[_i].path);
+	find_all();
+	if (paths[_i].local)
+		ck_last(250, "2.1.5");
+	else
+		ck_last(550, "5.7.1");
+	ck_assert_uint_eq(lookup_count, paths[_i].local);
+}
+END_TEST
+
+static const struct {
+	enum ps_lookup_status status;
+	unsigned code;
+	const char *enhanced;
+} statuses[] = {
+	{PS_LOOKUP_FOUND, 250, "2.1.5"},
+	{PS_LOOKUP_UNKNOWN, 550, "5.1.1"},
+	{PS_LOOKUP_TEMPFAIL, 451, "4.3.0"},
+};
+
+START_TEST(a_recipient_is_what_auth_says)
+{
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "ann@example.org");
+	found(0, statuses[_i].status);
+	ck_last(statuses[_i].code, statuses[_i].enhanced);
+	ps_transactions_data(transactions, client);
+	if (statuses[_i].status == PS_LOOKUP_FOUND)
+		ck_last(354, "");
+	else
+		ck_last(554, "5.5.1");
+}
+END_TEST
+
+/* What ends a delivery, and the answer. */
+static const struct {
+	int error;
+	unsigned code;
+	const char *enhanced;
+} ends[] = {
+	{0, 250, "2.0.0"},           {-PS_E_FULL, 452, "4.3.1"},    {-PS_E_QUOTA, 552, "5.2.2"},
+	{-PS_E_LIMIT, 552, "5.3.4"}, {-PS_E_STORAGE, 451, "4.3.0"}, {-PS_E_CLOSED, 451, "4.3.0"},
+	{77, 451, "4.3.0"},          {-77, 451, "4.3.0"},
+};
+
+START_TEST(what_became_of_it_is_the_answer)
+{
+	take(PS_MAIL_MX, 1);
+	find_all();
+	delivered(0, ends[_i].error);
+	ck_last(ends[_i].code, ends[_i].enhanced);
+	ck_assert_uint_eq(reply_count, 1);
+}
+END_TEST
+
+START_TEST(without_lmtp_the_worst_is_the_answer)
+{
+	take(PS_MAIL_MX, 3);
+	find_all();
+	delivered(1, -PS_E_QUOTA);
+	delivered(0, 0);
+	ck_assert_uint_eq(reply_count, 0);
+	delivered(2, -PS_E_FULL);
+	ck_assert_uint_eq(reply_count, 1);
+	ck_last(452, "4.3.1"); /* it may be tried again */
+}
+END_TEST
+
+START_TEST(lmtp_is_answered_for_each_in_their_order)
+{
+	say_from(client, PS_MAIL_LMTP, 0);
+	say_rcpt(client, "ann@example.org");
+	found(0, PS_LOOKUP_FOUND);
+	say_rcpt(client, "nobody@example.org");
+	found(1, PS_LOOKUP_UNKNOWN);
+	say_rcpt(client, "bob@example.org");
+	found(2, PS_LOOKUP_FOUND);
+	ps_transactions_data(transactions, client);
+	reply_count = 0;
+	say_end(0, true);
+	found(3, PS_LOOKUP_FOUND);
+	found(4, PS_LOOKUP_FOUND);
+	delivered(1, 0);
+	ck_assert_uint_eq(reply_count, 0);
+	delivered(0, -PS_E_QUOTA);
+	ck_assert_uint_eq(reply_count, 2);
+	ck_code(0, 552, "5.2.2");
+	ck_code(1, 250, "2.0.0");
+}
+END_TEST
+
+/* A letter is what the front says: From, Rcpt, Data, End, reSet. The last is not in order. */
+static const char *const disorders[] = {
+	"R", "D", "E", "FE", "FRE", "FRDR", "FRDD", "FRDED", "FRDER", "FRDEE", "FSR", "FSD", "FRDSE",
+};
+
+static void say_letter(char letter)
+{
+	switch (letter) {
+	case 'F': say_from(client, PS_MAIL_MX, 0); break;
+	case 'R':
+		say_rcpt(client, "ann@example.org");
+		find_all();
+		break;
+	case 'D': ps_transactions_data(transactions, client); break;
+	case 'E': say_end(0, true); break;
+	case 'S': ps_transactions_reset(transactions, client); break;
+	default: break;
+	}
+}
+
+START_TEST(what_is_not_in_order_is_refused)
+{
+	size_t before = 0;
+
+	for (const char *at = disorders[_i]; *at; at++) {
+		before = reply_count;
+		say_letter(*at);
+	}
+	ck_assert_uint_eq(reply_count, before + 1);
+	ck_last(503, "5.5.1");
+}
+END_TEST
+
+START_TEST(data_waits_for_the_answers_to_rcpt)
+{
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "ann@example.org");
+	find_all();
+	say_rcpt(client, "bob@example.org");
+	ps_transactions_data(transactions, client);
+	ck_last(503, "5.5.1");
+	ck_assert_int_eq(given, -1);
+}
+END_TEST
+
+START_TEST(mail_drops_what_was_open)
+{
+	struct ps_client again = client;
+
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "ann@example.org");
+	again.turn++;
+	say_from(again, PS_MAIL_MX, 0);
+	ck_last(250, "2.1.0");
+	ck_assert_uint_eq(replies[reply_count - 1].client.turn, 2);
+	ck_assert_str_ne(replies[0].id, replies[1].id);
+	find_all(); /* the answer to the former one's */
+	ck_assert_uint_eq(reply_count, 2);
+	/* And what it says late of the former one is nothing to the new one. */
+	say_rcpt(client, "ann@example.org");
+	ck_last(503, "5.5.1");
+	ps_transactions_reset(transactions, client);
+	say_rcpt(again, "ann@example.org");
+	find_all();
+	ck_last(250, "2.1.5");
+}
+END_TEST
+
+START_TEST(sessions_are_told_apart)
+{
+	struct ps_client other_front = client, other_number = client;
+
+	other_front.front++;
+	other_number.number += 1024; /* in the same slot */
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(other_front, "ann@example.org");
+	ck_last(503, "5.5.1");
+	ck_assert_uint_eq(replies[1].client.front, 2);
+	say_rcpt(other_number, "ann@example.org");
+	ck_last(503, "5.5.1");
+	ps_transactions_reset(transactions, other_front);
+	ps_transactions_drop_front(transactions, 2);
+	say_rcpt(client, "ann@example.org");
+	find_all();
+	ck_last(250, "2.1.5");
+}
+END_TEST
+
+START_TEST(a_front_that_goes_takes_its_transactions_along)
+{
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "ann@example.org");
+	ps_transactions_drop_front(transactions, client.front);
+	reply_count = 0;
+	find_all();
+	ck_assert_uint_eq(reply_count, 0);
+	say_rcpt(client, "ann@example.org");
+	ck_last(503, "5.5.1");
+}
+END_TEST
+
+START_TEST(what_is_being_delivered_is_delivered_though_the_client_has_gone)
+{
+	take(PS_MAIL_MX, 2);
+	if (_i == 0)
+		ps_transactions_reset(transactions, client);
+	else
+		ps_transactions_drop_front(transactions, client.front);
+	find_all();
+	ck_assert_uint_eq(delivery_count, 2);
+	delivered(0, 0);
+	delivered(1, -PS_E_FULL);
+	ck_assert_uint_eq(reply_count, 0);
+	say_from(client, PS_MAIL_MX, 0); /* another of the same number */
+	ck_last(250, "2.1.0");
+}
+END_TEST
+
+START_TEST(auth_that_is_not_there_is_a_failure_for_now)
+{
+	auth_is_there = false;
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "ann@example.org");
+	ck_last(451, "4.3.0");
+}
+END_TEST
+
+START_TEST(auth_that_goes_is_a_failure_for_now)
+{
+	uint32_t mail = MAIL;
+
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "ann@example.org");
+	ps_transactions_lost(transactions, &mail);
+	ck_assert_uint_eq(reply_count, 1);
+	ps_transactions_lost(transactions, NULL);
+	ck_last(451, "4.3.0");
+	found(0, PS_LOOKUP_FOUND); /* too late */
+	ck_assert_uint_eq(reply_count, 2);
+}
+END_TEST
+
+START_TEST(auth_that_goes_before_the_delivery_is_a_failure_for_now)
+{
+	take(PS_MAIL_MX, 40);
+	auth_is_there = false;
+	ps_transactions_lost(transactions, NULL);
+	ck_assert_uint_eq(reply_count, 1);
+	ck_last(451, "4.3.0");
+}
+END_TEST
+
+START_TEST(a_mail_process_that_is_not_there_is_a_failure_for_now)
+{
+	mail_is_there = false;
+	take(PS_MAIL_MX, 40); /* more than are under way at a time, and all fail at once */
+	find_all();
+	ck_assert_uint_eq(reply_count, 1);
+	ck_last(451, "4.3.0");
+}
+END_TEST
+
+START_TEST(a_mail_process_that_goes_is_a_failure_for_now)
+{
+	uint32_t mail = MAIL, other = MAIL + 1;
+
+	take(PS_MAIL_MX, 2);
+	find_all();
+	delivered(1, 0);
+	ps_transactions_lost(transactions, &other);
+	ck_assert_uint_eq(reply_count, 0);
+	ps_transactions_lost(transactions, &mail);
+	ck_last(451, "4.3.0");
+	delivered(0, 0);
+	ck_assert_uint_eq(reply_count, 1);
+}
+END_TEST
+
+START_TEST(a_user_who_is_removed_meanwhile_is_a_failure_for_now)
+{
+	take(PS_MAIL_MX, 1);
+	found(1, PS_LOOKUP_UNKNOWN);
+	ck_last(451, "4.3.0");
+	ck_assert_uint_eq(delivery_count, 0);
+}
+END_TEST
+
+START_TEST(not_all_recipients_are_served_at_once)
+{
+	take(PS_MAIL_MX, 100);
+	find_all();
+	ck_assert_uint_eq(delivery_count, 16);
+	for (size_t i = 0; i < 100; i++) {
+		ck_assert_uint_eq(reply_count, 0);
+		ck_assert_uint_lt(i, delivery_count);
+		delivered(i, 0);
+		find_all();
+	}
+	ck_assert_uint_eq(delivery_count, 100);
+	ck_assert_uint_eq(reply_count, 1);
+	ck_last(250, "2.0.0");
+}
+END_TEST
+
+START_TEST(a_thousand_recipients_and_no_more)
+{
+	say_from(client, PS_MAIL_MX, 0);
+	for (int i = 0; i < 1000; i++) {
+		say_rcpt(client, "ann@example.org");
+		find_all();
+		ck_last(250, "2.1.5");
+	}
+	say_rcpt(client, "ann@example.org");
+	ck_last(452, "4.5.3");
+}
+END_TEST
+
+START_TEST(what_is_declared_too_large_is_refused_at_once)
+{
+	say_from(client, PS_MAIL_MX, 1025);
+	ck_last(552, "5.3.4");
+	say_rcpt(client, "ann@example.org");
+	ck_last(503, "5.5.1");
+	say_from(client, PS_MAIL_MX, 1024);
+	ck_last(250, "2.1.0");
+}
+END_TEST
+
+/* What is written, what the front says of it, the answer. */
+static const struct {
+	size_t written;
+	uint64_t size;
+	bool whole;
+	unsigned code;
+	const char *enhanced;
+} bodies[] = {
+	{1024, 1024, true, 0, ""},         {10, 10, false, 452, "4.3.1"}, /* the disk was full */
+	{10, 11, true, 452, "4.3.1"},                                     /* less was written than it says */
+	{11, 10, true, 452, "4.3.1"},                                     /* or more */
+	{1025, 1025, true, 552, "5.3.4"},                                 /* more than is allowed */
+	{1024, 5000, false, 552, "5.3.4"},                                /* it was not written on beyond the limit */
+};
+
+START_TEST(the_message_is_what_the_front_says_it_is)
+{
+	char octets[1025] = {0};
+
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "ann@example.org");
+	find_all();
+	ps_transactions_data(transactions, client);
+	ck_assert_int_eq(write(given, octets, bodies[_i].written), (ssize_t)bodies[_i].written);
+	reply_count = 0;
+	say_end(bodies[_i].size, bodies[_i].whole);
+	if (bodies[_i].code) {
+		ck_last(bodies[_i].code, bodies[_i].enhanced);
+		say_end(0, true);
+		ck_last(503, "5.5.1");
+	} else {
+		ck_assert_uint_eq(reply_count, 0);
+		find_all();
+		ck_assert_uint_eq(delivery_count, 1);
+	}
+}
+END_TEST
+
+START_TEST(a_spool_without_room_is_a_failure_for_now)
+{
+	ck_assert_int_eq(rmdir(dir), 0);
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "ann@example.org");
+	find_all();
+	ps_transactions_data(transactions, client);
+	ck_last(452, "4.3.1");
+	ck_assert_int_eq(mkdir(dir, 0700), 0);
+	ps_transactions_data(transactions, client);
+	ck_last(354, "");
+}
+END_TEST
+
+START_TEST(the_file_has_no_name_and_goes_with_the_transaction)
+{
+	struct stat st;
+
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "ann@example.org");
+	find_all();
+	ps_transactions_data(transactions, client);
+	ck_assert_int_eq(fstat(given, &st), 0);
+	ck_assert_uint_eq(st.st_nlink, 0);
+	ck_assert_uint_eq(st.st_mode & 0777, 0600);
+	ck_assert_int_eq(rmdir(dir), 0);
+	ck_assert_int_eq(mkdir(dir, 0700), 0);
+}
+END_TEST
+
+START_TEST(a_source_that_is_none_is_refused)
+{
+	say_from(client, (enum ps_mail_source)99, 0);
+	ck_last(550, "5.7.1");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("transactions");
+	TCase *tc = tcase_create("transactions");
+
+	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_add_test(tc, a_message_is_in_the_mailbox_before_the_250);
+	tcase_add_loop_test(tc, only_our_own_domains_are_taken_mail_for, 0, PS_ARRAY_LEN(paths));
+	tcase_add_loop_test(tc, a_recipient_is_what_auth_says, 0, PS_ARRAY_LEN(statuses));
+	tcase_add_loop_test(tc, what_became_of_it_is_the_answer, 0, PS_ARRAY_LEN(ends));
+	tcase_add_test(tc, without_lmtp_the_worst_is_the_answer);
+	tcase_add_test(tc, lmtp_is_answered_for_each_in_their_order);
+	tcase_add_loop_test(tc, what_is_not_in_order_is_refused, 0, PS_ARRAY_LEN(disorders));
+	tcase_add_test(tc, data_waits_for_the_answers_to_rcpt);
+	tcase_add_test(tc, mail_drops_what_was_open);
+	tcase_add_test(tc, sessions_are_told_apart);
+	tcase_add_test(tc, a_front_that_goes_takes_its_transactions_along);
+	tcase_add_loop_test(tc, what_is_being_delivered_is_delivered_though_the_client_has_gone, 0, 2);
+	tcase_add_test(tc, auth_that_is_not_there_is_a_failure_for_now);
+	tcase_add_test(tc, auth_that_goes_is_a_failure_for_now);
+	tcase_add_test(tc, auth_that_goes_before_the_delivery_is_a_failure_for_now);
+	tcase_add_test(tc, a_mail_process_that_is_not_there_is_a_failure_for_now);
+	tcase_add_test(tc, a_mail_process_that_goes_is_a_failure_for_now);
+	tcase_add_test(tc, a_user_who_is_removed_meanwhile_is_a_failure_for_now);
+	tcase_add_test(tc, not_all_recipients_are_served_at_once);
+	tcase_add_test(tc, a_thousand_recipients_and_no_more);
+	tcase_add_test(tc, what_is_declared_too_large_is_refused_at_once);
+	tcase_add_loop_test(tc, the_message_is_what_the_front_says_it_is, 0, PS_ARRAY_LEN(bodies));
+	tcase_add_test(tc, a_spool_without_room_is_a_failure_for_now);
+	tcase_add_test(tc, the_file_has_no_name_and_goes_with_the_transaction);
+	tcase_add_test(tc, a_source_that_is_none_is_refused);
+	suite_add_tcase(suite, tc);
+	return unit_main(suite);
+}
