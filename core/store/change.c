@@ -60,7 +60,7 @@ int ps_view_change_flags(struct ps_view *view, const struct ps_set *uids, const 
 	return 0;
 }
 
-int ps_view_expunge(struct ps_view *view, const struct ps_set *uids)
+static int expunge(struct ps_view *view, const struct ps_set *uids, bool only_deleted)
 {
 	/* What the client has not seen it did not mean. */
 	struct ps_range all = {1, ps_snapshot_last_uid(view->shown.snapshot)};
@@ -68,7 +68,7 @@ int ps_view_expunge(struct ps_view *view, const struct ps_set *uids)
 		.kind = PS_OP_EXPUNGE,
 		.uids = uids ? uids->ranges : &all,
 		.uid_count = uids ? uids->count : 1,
-		.only_deleted = true,
+		.only_deleted = only_deleted,
 	};
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = NULL;
 	struct ps_op_result result;
@@ -78,6 +78,16 @@ int ps_view_expunge(struct ps_view *view, const struct ps_set *uids)
 		return r;
 	pool = ps_pool_create("expunge");
 	return commit_one(view, &op, pool, &result);
+}
+
+int ps_view_expunge(struct ps_view *view, const struct ps_set *uids)
+{
+	return expunge(view, uids, true);
+}
+
+int ps_view_remove(struct ps_view *view, const struct ps_set *uids)
+{
+	return expunge(view, uids, false);
 }
 
 static int copy_across(struct ps_view *view, const struct ps_set *uids, const char *target, bool move,

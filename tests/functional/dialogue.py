@@ -58,7 +58,7 @@ class Dialogue:
                 raise Mistake("%s:%d: @%s takes no text" % (self.path, number, name))
         elif name == "backend":
             self.backends = tuple(args)
-        elif name in ("user", "plain", "connect", "deliver", "starttls", "close"):
+        elif name in ("user", "plain", "connect", "deliver", "starttls", "close", "protocol"):
             self.steps.append((number, "@" + name, "", args))
         else:
             raise Mistake("%s:%d: unknown directive @%s" % (self.path, number, name))
@@ -84,6 +84,7 @@ class Run:
         self.transcript = []
         self.logged_in = False
         self.plain = False
+        self.protocol = "imap"
 
     def run(self):
         """Raises Mismatch, with what was said so far."""
@@ -129,6 +130,9 @@ class Run:
     def _do_plain(self):
         self.plain = True
 
+    def _do_protocol(self, name):
+        self.protocol = name
+
     def _do_connect(self, name, user=None):
         self.client(ORDINALS.get(name, name), user)
 
@@ -160,11 +164,11 @@ class Run:
 
     def client(self, label, user=None):
         if label not in self.clients:
-            client = self.instance.connect(tls=not self.plain)
+            client = self.instance.connect(tls=not self.plain, protocol=self.protocol)
             self.clients[label] = client
             if self.logged_in or user:
                 client.greeting()
-                client.ok("LOGIN %s %s" % (user or self.user, postern.PASSWORD))
+                LOG_IN[self.protocol](client, user or self.user)
         return self.clients[label]
 
     def _send(self, label, text, charset="utf-8"):
@@ -237,6 +241,21 @@ def _regex(pattern):
         at = match.end()
     out.append(re.escape(pattern[at:]))
     return "".join(out)
+
+
+def _log_in_imap(client, user):
+    client.ok("LOGIN %s %s" % (user, postern.PASSWORD))
+
+
+def _log_in_pop3(client, user):
+    for line in ("USER " + user, "PASS " + postern.PASSWORD):
+        client.send(line.encode() + b"\r\n")
+        answer = client.line()
+        if not answer.startswith(b"+OK"):
+            raise Mismatch("%r was answered %r" % (line, answer))
+
+
+LOG_IN = {"imap": _log_in_imap, "pop3": _log_in_pop3}
 
 
 class Servers:

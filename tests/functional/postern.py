@@ -129,6 +129,15 @@ def wait_until(condition, what, patience=None):
     raise AssertionError("waited in vain for: " + what)
 
 
+# Title, protocol, and how TLS begins. The implicit one has the title of the other and an "s".
+LISTENERS = (
+    ("imap", "imap", "starttls"),
+    ("imaps", "imap", "implicit"),
+    ("pop3", "pop3", "starttls"),
+    ("pop3s", "pop3", "implicit"),
+)
+
+
 class Instance:
     """A server with its own folder, ports and users. `settings` is added to the configuration."""
 
@@ -172,10 +181,10 @@ class Instance:
             'tls { certificate = "%s" key = "%s" }' % (self.certificate, self.key),
         ]
         if self._listeners:
-            for title, tls in (("imap", "starttls"), ("imaps", "implicit")):
+            for title, protocol, tls in LISTENERS:
                 self.ports.setdefault(title, _free_port())
-                text.append('listener %s { protocol = "imap" address = "127.0.0.1" port = %d tls = "%s" }'
-                            % (title, self.ports[title], tls))
+                text.append('listener %s { protocol = "%s" address = "127.0.0.1" port = %d tls = "%s" }'
+                            % (title, protocol, self.ports[title], tls))
         text.append(self._settings)
         with open(self.config + ".new", "w", encoding="utf-8") as file:
             file.write("\n".join(text) + "\n")
@@ -330,8 +339,8 @@ class Instance:
 
     # ---- clients
 
-    def connect(self, tls=False, **options):
-        return Client(self.ports["imaps" if tls else "imap"], tls=tls, **options)
+    def connect(self, tls=False, protocol="imap", **options):
+        return Client(self.ports[protocol + "s" if tls else protocol], tls=tls, **options)
 
     def session(self, user="alice", select=None):
         """A client that is logged in over TLS."""

@@ -3,6 +3,7 @@
 
 import imaplib
 import os
+import poplib
 import pwd
 import re
 import shutil
@@ -14,6 +15,7 @@ import postern
 from server_test import ServerTest, flags_by_uid, status, subjects_by_uid
 
 DOVECOT = shutil.which("dovecot", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+DOVECOT_POP3 = os.path.exists("/usr/lib/dovecot/pop3")
 
 
 class Dovecot:
@@ -24,7 +26,7 @@ base_dir = {top}/run
 state_dir = {top}/run
 log_path = {top}/log
 instance_name = {top}
-protocols = imap
+protocols = imap{pop3}
 listen = 127.0.0.1
 ssl = no
 disable_plaintext_auth = no
@@ -54,6 +56,15 @@ service imap-login {{
     port = 0
   }}
 }}
+service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    port = {pop3_port}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
 service stats {{
   chroot =
   unix_listener stats-writer {{
@@ -79,9 +90,10 @@ namespace inbox {{
             internal = "default_internal_user = %s\ndefault_login_user = %s" % ((self._owner.pw_name,) * 2)
         os.chown(self.mail, self._owner.pw_uid, self._owner.pw_gid)
         self.port = postern._free_port()
+        self.pop3_port = postern._free_port()
         with open(self.config, "w", encoding="ascii") as file:
             file.write(self.CONFIG.format(top=self.top, options=options, uid=self._owner.pw_uid, port=self.port,
-                                          gid=self._owner.pw_gid, internal=internal))
+                                          pop3=" pop3" if DOVECOT_POP3 else "", pop3_port=self.pop3_port, gid=self._owner.pw_gid, internal=internal))
 
     def __enter__(self):
         subprocess.run([DOVECOT, "-c", self.config], check=True, stdin=subprocess.DEVNULL)
@@ -99,6 +111,16 @@ namespace inbox {{
         client = imaplib.IMAP4("127.0.0.1", self.port)
         client.login(user, "pass")
         return client
+
+
+    def unique_ids(self, user="alice"):
+        """What POP3's UIDL says."""
+        client = poplib.POP3("127.0.0.1", self.pop3_port)
+        client.user(user)
+        client.pass_("pass")
+        ids = client.uidl()[1]
+        client.quit()
+        return ids
 
 
 def fill(client, separator):
@@ -252,6 +274,21 @@ class FromDovecot(Adoption):
         shutil.rmtree(os.path.join(target, "postern-index"))
         self.restart()
         self.same("user1")
+
+    @unittest.skipUnless(DOVECOT_POP3, "Dovecot has no POP3 (package dovecot-pop3d)")
+    def test_pop3_clients_download_nothing_again(self):
+        with Dovecot() as dovecot:
+            client = dovecot.session()
+            fill(client, ".")
+            client.logout()
+            wanted = dovecot.unique_ids()
+        self.take(os.path.join(dovecot.mail, "alice"), "user11")
+        client = poplib.POP3_SSL("localhost", self.server.ports["pop3s"], context=postern.authority().client_context())
+        client.user("user11")
+        client.pass_(postern.PASSWORD)
+        self.assertEqual(client.uidl()[1], wanted)
+        self.assertGreater(len(wanted), 3)
+        client.quit()
 
     def test_uids_go_on_where_they_were(self):
         self.take(self.source, "user2")

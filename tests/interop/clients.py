@@ -165,6 +165,72 @@ class Clients(unittest.TestCase):
         self.assertEqual(set(self.flags("Archive")), {"three"})
         self.assertEqual(set(self.flags("Sent")), {"sent"})
 
+    # ---- POP3
+
+    def pop3(self):
+        return self.demo.ready["ports"]["pop3s"]
+
+    @needs("curl")
+    def test_curl_pop3(self):
+        curl = ("curl", "--silent", "--show-error", "--cacert", self.ca, "--user", self.user + ":pass")
+        url = "pop3s://localhost:%d/" % self.pop3()
+        self.assertEqual(len(self.run_program(*curl, url).split("\n")), 4)
+        self.assertEqual(self.run_program(*curl, url + "2"), (MESSAGE % ("two", "two")).replace("\r\n", "\n"))
+        self.run_program(*curl, "--request", "DELE 1", "--list-only", "--output", "/dev/null", url)
+        plain = "pop3://localhost:%d/" % self.demo.ready["ports"]["pop3"]
+        self.assertIn("Body of three", self.run_program(*curl, "--ssl-reqd", plain + "2"))
+        self.assertEqual(set(self.flags()), {"two", "three"})
+
+    @needs("mpop")
+    def test_mpop(self):
+        box = os.path.join(self.folder, "mbox")
+        config = self.write("mpoprc", (
+            "account a\nhost localhost\nport %d\ntls on\ntls_starttls off\ntls_trust_file %s\nuser %s\npassword pass\n"
+            "delivery mbox %s\nkeep on\nuidls_file %s/uidls\n")
+            % (self.pop3(), self.ca, self.user, box, self.folder))
+        self.run_program("mpop", "--file=" + config, "a")
+        self.assertEqual(self.subjects(box), ["one", "two", "three"])
+        self.run_program("mpop", "--file=" + config, "a")
+        self.assertEqual(self.subjects(box), ["one", "two", "three"], "nothing comes twice")
+        self.run_program("mpop", "--file=" + config, "--keep=off", "a")
+        self.assertEqual(self.flags(), {})
+
+    @needs("fetchmail")
+    def test_fetchmail(self):
+        box = os.path.join(self.folder, "mbox")
+        config = self.write("fetchmailrc", (
+            'poll localhost protocol POP3 service %d uidl user "%s" password "pass" ssl sslcertck sslcertfile "%s" keep\n'
+            'mda "cat >> %s; echo >> %s"\n') % (self.pop3(), self.user, self.ca, box, box))
+        fetch = ("fetchmail", "--fetchmailrc", config, "--idfile", self.folder + "/ids", "--pidfile", self.folder + "/pid")
+        self.run_program(*fetch)
+        self.assertEqual(self.subjects(box), ["one", "two", "three"])
+        with self.imap() as client:
+            client.append("INBOX", None, None, (MESSAGE % ("four", "four")).encode())
+        self.run_program(*fetch)
+        self.assertEqual(self.subjects(box), ["one", "two", "three", "four"])
+
+    @needs("getmail")
+    def test_getmail(self):
+        for place in ("new", "cur", "tmp"):
+            os.makedirs(os.path.join(self.folder, "mail", place))
+        self.write("getmailrc", (
+            "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = localhost\nport = %d\nusername = %s\npassword = pass\n"
+            "ca_certs = %s\n[destination]\ntype = Maildir\npath = %s/mail/\n[options]\nread_all = false\ndelete = true\n")
+            % (self.pop3(), self.user, self.ca, self.folder))
+        getmail = ("getmail", "--getmaildir", self.folder)
+        if os.geteuid() == 0:  # it does not run as root
+            for place, _, names in os.walk(self.folder):
+                for path in [place] + [os.path.join(place, name) for name in names]:
+                    shutil.chown(path, "nobody", "nogroup")
+            getmail = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups") + getmail
+        self.run_program(*getmail)
+        self.assertEqual(self.local_subjects(os.path.join(self.folder, "mail")), ["one", "three", "two"])
+        self.assertEqual(self.flags(), {})
+
+    def subjects(self, box):
+        with open(box, encoding="utf-8") as file:
+            return re.findall(r"^Subject: (.*)$", file.read(), re.M)
+
     # ---- offlineimap
 
     @needs("offlineimap")

@@ -162,6 +162,7 @@ struct ps_flag_change {
 int ps_view_change_flags(struct ps_view *view, const struct ps_set *uids, const struct ps_flag_change *change,
 			 struct ps_pool *pool, struct ps_op_result *ret_result);
 int ps_view_expunge(struct ps_view *view, const struct ps_set *uids); /* NULL: all; only those with \Deleted */
+int ps_view_remove(struct ps_view *view, const struct ps_set *uids);  /* whatever their flags; all in one batch */
 int ps_view_copy(struct ps_view *view, const struct ps_set *uids, const char *target, bool move, struct ps_pool *pool,
 		 struct ps_op_result *ret_result);
 
