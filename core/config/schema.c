@@ -144,6 +144,15 @@ static const struct ps_setting mount[] = {
 	{.name = NULL},
 };
 
+static const struct ps_setting relay[] = {
+	{.name = "submission_sender",
+	 .type = PS_SET_CHOICE,
+	 .def = "own",
+	 .choices = "own any",
+	 .help = "whose addresses a user who has logged in may send from"},
+	{.name = NULL},
+};
+
 const struct ps_setting ps_core_settings[] = {
 	{.name = "hostname",
 	 .type = PS_SET_STRING,
@@ -222,6 +231,7 @@ const struct ps_setting ps_core_settings[] = {
 	 .help = "a place to accept connections"},
 	{.name = "tls", .type = PS_SET_SECTION, .section = tls, .help = "certificate and TLS parameters"},
 	{.name = "limits", .type = PS_SET_SECTION, .section = limits, .help = "what clients may use"},
+	{.name = "relay", .type = PS_SET_SECTION, .section = relay, .help = "mail on its way in and out"},
 	{.name = "namespace",
 	 .type = PS_SET_SECTION,
 	 .section = name_space,

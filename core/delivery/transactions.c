@@ -49,6 +49,7 @@ struct transaction {
 	struct ps_pool *pool;
 	enum ps_mail_source source;
 	const char *sid, *reverse_path;
+	const char *user; /* who has logged in to send it; NULL: nobody has */
 	struct recipient *recipients, **end;
 	size_t count, accepted, undecided; /* undecided: their RCPT is not answered yet */
 	struct recipient *undelivered;     /* DELIVERING: the first to which delivery has not begun */
@@ -61,6 +62,7 @@ struct transaction {
 struct ps_transactions {
 	struct ps_transaction_hooks hooks;
 	const struct ps_conf *conf;
+	struct ps_ticket_key pass_key;
 	char *spool_dir;                         /* the first: the process is confined to it */
 	LIST_HEAD(, transaction) clients[SLOTS]; /* by number */
 	LIST_HEAD(, recipient) questions[SLOTS]; /* that are open, by number */
@@ -100,6 +102,12 @@ static struct recipient *asked(struct ps_transactions *transactions, uint64_t qu
 }
 
 /* ---- making and dropping --------------------------------------------------------------------- */
+
+void ps_transactions_set_key(struct ps_transactions *transactions, struct ps_bytes pass_key)
+{
+	if (pass_key.len == sizeof transactions->pass_key.octets)
+		memcpy(transactions->pass_key.octets, pass_key.ptr, pass_key.len);
+}
 
 void ps_transactions_reconfigure(struct ps_transactions *transactions, const struct ps_conf *conf)
 {
@@ -196,6 +204,39 @@ static bool too_large(const struct ps_transactions *transactions, uint64_t size)
 	return most && size > most;
 }
 
+/* The null reverse-path is for what must not be answered, such as notices of having read something. */
+static bool may_send_as(const struct ps_transactions *transactions, const char *user, const char *reverse_path)
+{
+	const struct ps_conf *relay = ps_conf_section(transactions->conf, "relay", 0);
+
+	return !*reverse_path || strcmp(ps_conf_str(relay, "submission_sender"), "any") == 0 ||
+	       ps_strcasecmp(reverse_path, user) == 0;
+}
+
+/* What is wrong with the sender. */
+static const struct ps_answer *refuse_sender(const struct ps_transactions *transactions,
+					     const struct ps_msg_mail_from *from, const char **ret_user)
+{
+	static const struct ps_answer unknown_way = {550, "5.7.1", "Mail is not taken this way here", ""},
+				      no_log_in = {530, "5.7.0", "Log in first", ""},
+				      not_own = {553, "5.7.1", "This is not an address of yours", ""},
+				      large = {552, "5.3.4", "The message is too large", ""};
+
+	*ret_user = NULL;
+	switch (from->source) {
+	case PS_MAIL_MX:
+	case PS_MAIL_LMTP: break;
+	case PS_MAIL_SUBMISSION:
+		if (ps_pass_check(&transactions->pass_key, from->pass, from->sid, ps_monotonic_ms(), ret_user) < 0)
+			return &no_log_in;
+		if (!may_send_as(transactions, *ret_user, from->reverse_path))
+			return &not_own;
+		break;
+	default: return &unknown_way;
+	}
+	return too_large(transactions, from->size) ? &large : NULL;
+}
+
 static struct transaction *begin(struct ps_transactions *transactions, struct ps_client client,
 				 const struct ps_msg_mail_from *from)
 {
@@ -219,19 +260,19 @@ static void forget(struct transaction *t);
 void ps_transactions_from(struct ps_transactions *transactions, struct ps_client client,
 			  const struct ps_msg_mail_from *from)
 {
-	struct transaction *t;
+	struct transaction *t = find(transactions, client);
+	const struct ps_answer *refusal;
+	const char *user;
 
-	if ((t = find(transactions, client)))
+	if (t)
 		forget(t);
-	if (from->source != PS_MAIL_MX && from->source != PS_MAIL_LMTP) {
-		answer(transactions, client, &(struct ps_answer){550, "5.7.1", "Mail is not taken this way here", ""});
-		return;
-	}
-	if (too_large(transactions, from->size)) {
-		answer(transactions, client, &(struct ps_answer){552, "5.3.4", "The message is too large", ""});
+	refusal = refuse_sender(transactions, from, &user);
+	if (refusal) {
+		answer(transactions, client, refusal);
 		return;
 	}
 	t = begin(transactions, client, from);
+	t->user = user ? ps_pool_strdup(t->pool, user) : NULL;
 	say(t, 250, "2.1.0", "OK");
 }
 

@@ -9,7 +9,7 @@
 #define CORE_DELIVERY_TRANSACTIONS_H
 
 #include "core/event/loop.h"
-#include "core/process/messages.h"
+#include "core/process/ticket.h"
 #include "postern/envelope.h"
 
 struct ps_transactions;
@@ -51,6 +51,9 @@ struct ps_transactions *ps_transactions_create(const struct ps_conf *conf, const
 /* Nobody is answered. */
 void ps_transactions_destroy(struct ps_transactions *transactions);
 void ps_transactions_reconfigure(struct ps_transactions *transactions, const struct ps_conf *conf);
+
+/* What passes are sealed with. */
+void ps_transactions_set_key(struct ps_transactions *transactions, struct ps_bytes pass_key);
 
 /* What a front says. What does not fit the state is answered with 503. */
 void ps_transactions_from(struct ps_transactions *transactions, struct ps_client client,

@@ -362,6 +362,7 @@ static int start(struct child *child)
 {
 	struct master *master = child->master;
 	struct ps_msg_ticket_key key = {.key = ps_bytes(master->ticket_key.octets, sizeof master->ticket_key.octets)};
+	struct ps_msg_pass_key pass_key = {.key = ps_bytes(master->pass_key.octets, sizeof master->pass_key.octets)};
 	struct ps_msg_start start_message = {};
 	bool again = child->started_ms > 0;
 	int r;
@@ -377,6 +378,8 @@ static int start(struct child *child)
 	send_config(child);
 	if (child->role & (PS_ROLE_AUTH | PS_ROLE_MAIL))
 		send_to(child, PS_MSG_TICKET_KEY, &key);
+	if (child->role & (PS_ROLE_AUTH | PS_ROLE_RELAY))
+		send_to(child, PS_MSG_PASS_KEY, &pass_key);
 	for (int kind = 0; child->role == PS_ROLE_AUTH && kind < PS_SECRETS; kind++)
 		send_secret(child, (enum ps_secret_kind)kind);
 	for (size_t i = 0; child->role == PS_ROLE_FRONT && i < master->listener_count; i++)

@@ -27,7 +27,7 @@ int front_mail_from(void *arg, uint64_t number, uint32_t turn, struct ps_session
 		.options = sender->options,
 		.size = sender->size,
 		.envid = sender->envid,
-		.ticket = ticket,
+		.pass = ps_bytes_skip(ticket, sizeof(uint32_t)), /* behind the number of a mail process: role_front.c */
 	};
 
 	return ask(arg, PS_MSG_MAIL_FROM, &message);

@@ -228,6 +228,7 @@ static int start(struct master *master)
 	    (r = ps_timer_open(master->loop, stop_now, master, &master->kill)) < 0)
 		return r;
 	if (gnutls_rnd(GNUTLS_RND_KEY, master->ticket_key.octets, sizeof master->ticket_key.octets) < 0 ||
+	    gnutls_rnd(GNUTLS_RND_KEY, master->pass_key.octets, sizeof master->pass_key.octets) < 0 ||
 	    gnutls_rnd(GNUTLS_RND_NONCE, &master->counts_seed, sizeof master->counts_seed) < 0)
 		return ps_fail(PS_E_INTERNAL, "no random octets");
 	secrets_configure(master);
@@ -255,6 +256,7 @@ static void finish(struct master *master)
 	ps_buf_finish(&master->text);
 	free(master->run_dir);
 	explicit_bzero(&master->ticket_key, sizeof master->ticket_key);
+	explicit_bzero(&master->pass_key, sizeof master->pass_key);
 }
 
 /* Goes on in a child. The starter waits until the server serves, so that its exit status tells. */

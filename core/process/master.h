@@ -57,7 +57,7 @@ struct master {
 	bool ready, stopping, failed;
 	uid_t mail_uid;
 	gid_t mail_gid;
-	struct ps_ticket_key ticket_key;
+	struct ps_ticket_key ticket_key, pass_key;
 	uint64_t counts_seed;
 	struct child *children;
 	size_t child_count;

@@ -19,7 +19,7 @@ struct auth {
 	struct ps_role *role;
 	struct ps_auth_service *service;
 	struct ps_signer *signer;
-	struct ps_ticket_key key;
+	struct ps_ticket_key key, pass_key;
 	struct ps_buf files[PS_SECRETS]; /* as last read; of the users' file nothing is kept */
 	struct ps_buf in_use;            /* the certificate chain that the fronts have; empty: none */
 	unsigned generation;             /* of its key */
@@ -44,6 +44,14 @@ static int seal(struct auth *auth, const struct ps_auth_answer *answer, uint32_t
 	return ps_ticket_seal(&auth->key, &content, ps_monotonic_ms(), ticket);
 }
 
+/* What the front may show others: to a mail process, or, of who has logged in to send mail, to relay. */
+static int seal_log_in(struct auth *auth, const struct ps_auth_answer *answer, uint32_t mail, struct ps_buf *out)
+{
+	if (strcmp(answer->service, PS_SERVICE_SUBMISSION) == 0)
+		return ps_pass_seal(&auth->pass_key, answer->sid, answer->user->name, ps_monotonic_ms(), out);
+	return seal(auth, answer, mail, out);
+}
+
 static void send_answer(void *arg, const struct ps_auth_answer *answer)
 {
 	struct auth *auth = arg;
@@ -56,7 +64,7 @@ static void send_answer(void *arg, const struct ps_auth_answer *answer)
 		return;
 	if (answer->status == PS_AUTH_OK) {
 		message.mail = ps_place_of(answer->user->name, auth->role->about.mails);
-		if (seal(auth, answer, message.mail, &ticket) < 0) {
+		if (seal_log_in(auth, answer, message.mail, &ticket) < 0) {
 			ps_log(PS_LOG_ERROR, "ticket", "sid", answer->sid, "msg", ps_last_error(), NULL);
 			message.status = PS_AUTH_TEMPFAIL;
 		}
@@ -223,6 +231,16 @@ static void on_ticket_key(void *arg, struct ps_channel *from, union ps_message *
 		memcpy(auth->key.octets, message->ticket_key.key.ptr, sizeof auth->key.octets);
 }
 
+static void on_pass_key(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct auth *auth = role->state;
+
+	(void)from;
+	if (message->pass_key.key.len == sizeof auth->pass_key.octets)
+		memcpy(auth->pass_key.octets, message->pass_key.key.ptr, sizeof auth->pass_key.octets);
+}
+
 /* ---- the role --------------------------------------------------------------------------------------- */
 
 static bool take_peer(struct ps_role *role, struct ps_msg_peer *peer)
@@ -281,6 +299,7 @@ static void stop(struct ps_role *role)
 
 static const struct ps_handler from_master[] = {
 	{PS_MSG_TICKET_KEY, on_ticket_key},
+	{PS_MSG_PASS_KEY, on_pass_key},
 	{PS_MSG_SECRET, on_secret},
 	{0, NULL},
 };

@@ -124,6 +124,12 @@ static void on_delivered(void *arg, struct ps_channel *from, union ps_message *m
 	ps_transactions_delivered(transactions_of(arg), message->delivered.number, (int)message->delivered.error);
 }
 
+static void on_pass_key(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	(void)from;
+	ps_transactions_set_key(transactions_of(arg), message->pass_key.key);
+}
+
 /* ---- the role -------------------------------------------------------------------------------- */
 
 static int start(struct ps_role *role)
@@ -162,6 +168,11 @@ static void stop(struct ps_role *role)
 	ps_role_end(role, EXIT_SUCCESS);
 }
 
+static const struct ps_handler from_master[] = {
+	{PS_MSG_PASS_KEY, on_pass_key},
+	{0, NULL},
+};
+
 static const struct ps_handler from_peers[] = {
 	{PS_MSG_MAIL_FROM, on_mail_from},   {PS_MSG_MAIL_RCPT, on_mail_rcpt},
 	{PS_MSG_MAIL_DATA, on_mail_data},   {PS_MSG_MAIL_END, on_mail_end},
@@ -171,6 +182,7 @@ static const struct ps_handler from_peers[] = {
 
 const struct ps_role_ops ps_role_relay = {
 	.role = PS_ROLE_RELAY,
+	.from_master = from_master,
 	.from_peers = from_peers,
 	.start = start,
 	.serve = serve,

@@ -2,6 +2,7 @@
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include "core/process/ticket.h"
 #include "postern/error.h"
@@ -31,18 +32,13 @@ uint64_t ps_monotonic_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket, uint64_t now_ms, struct ps_buf *out)
+/* The packed message of this type, and behind it an HMAC of it. */
+static int seal(const struct ps_ticket_key *key, uint32_t type, const void *message, struct ps_buf *out)
 {
-	uint8_t nonce[NONCE_SIZE], mac[MAC_SIZE];
+	uint8_t mac[MAC_SIZE];
 	struct ps_packed packed;
-	int r;
+	int r = ps_message_pack(type, message, &packed);
 
-	if (gnutls_rnd(GNUTLS_RND_NONCE, nonce, sizeof nonce) < 0)
-		return ps_fail(PS_E_INTERNAL, "no random octets");
-	ticket->expires = now_ms + PS_TICKET_LIFETIME_MS;
-	ticket->nonce = ps_bytes(nonce, sizeof nonce);
-	r = ps_message_pack(PS_MSG_TICKET, ticket, &packed);
-	ticket->nonce = ps_bytes(NULL, 0);
 	if (r < 0)
 		return r;
 	if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, key->octets, sizeof key->octets, packed.octets.ptr, packed.octets.len,
@@ -51,6 +47,20 @@ int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket
 	if (r == 0 && (r = ps_buf_bytes(out, ps_buf_view(&packed.octets))) == 0)
 		r = ps_buf_append(out, mac, sizeof mac);
 	ps_buf_finish(&packed.octets);
+	return r;
+}
+
+int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket, uint64_t now_ms, struct ps_buf *out)
+{
+	uint8_t nonce[NONCE_SIZE];
+	int r;
+
+	if (gnutls_rnd(GNUTLS_RND_NONCE, nonce, sizeof nonce) < 0)
+		return ps_fail(PS_E_INTERNAL, "no random octets");
+	ticket->expires = now_ms + PS_TICKET_LIFETIME_MS;
+	ticket->nonce = ps_bytes(nonce, sizeof nonce);
+	r = seal(key, PS_MSG_TICKET, ticket, out);
+	ticket->nonce = ps_bytes(NULL, 0);
 	return r;
 }
 
@@ -98,7 +108,8 @@ static int enter(struct ps_ticket_book *book, const struct ps_msg_ticket *ticket
 	return 0;
 }
 
-static int check_mac(const struct ps_ticket_key *key, struct ps_bytes sealed)
+/* What seal() made. The message's texts point into `sealed`. */
+static int unseal(const struct ps_ticket_key *key, uint32_t type, struct ps_bytes sealed, union ps_message *ret_message)
 {
 	uint8_t mac[MAC_SIZE];
 
@@ -109,6 +120,9 @@ static int check_mac(const struct ps_ticket_key *key, struct ps_bytes sealed)
 		return ps_fail(PS_E_INTERNAL, "HMAC-SHA256 is not to be had");
 	if (gnutls_memcmp(mac, sealed.ptr + sealed.len - MAC_SIZE, MAC_SIZE) != 0)
 		return ps_fail(PS_E_AUTH, "ticket: not sealed with our key");
+	sealed.len -= MAC_SIZE;
+	if (ps_message_type(sealed) != type || ps_message_unpack(sealed, NULL, 0, ret_message) < 0)
+		return ps_fail(PS_E_AUTH, "ticket: not packed as one");
 	return 0;
 }
 
@@ -117,13 +131,10 @@ int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key,
 {
 	const struct ps_msg_ticket *ticket;
 	union ps_message message;
-	int r = check_mac(key, sealed);
+	int r = unseal(key, PS_MSG_TICKET, sealed, &message);
 
 	if (r < 0)
 		return r;
-	sealed.len -= MAC_SIZE;
-	if (ps_message_type(sealed) != PS_MSG_TICKET || ps_message_unpack(sealed, NULL, 0, &message) < 0)
-		return ps_fail(PS_E_AUTH, "ticket: not packed as one");
 	ticket = &message.ticket;
 	if (ticket->nonce.len != NONCE_SIZE)
 		return ps_fail(PS_E_AUTH, "ticket: without a nonce");
@@ -137,4 +148,28 @@ int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key,
 	if (r == 0)
 		*ret_ticket = *ticket;
 	return r;
+}
+
+int ps_pass_seal(const struct ps_ticket_key *key, const char *sid, const char *user, uint64_t now_ms,
+		 struct ps_buf *out)
+{
+	struct ps_msg_pass pass = {.sid = sid, .user = user, .expires = now_ms + PS_PASS_LIFETIME_MS};
+
+	return seal(key, PS_MSG_PASS, &pass, out);
+}
+
+int ps_pass_check(const struct ps_ticket_key *key, struct ps_bytes sealed, const char *sid, uint64_t now_ms,
+		  const char **ret_user)
+{
+	union ps_message message;
+	int r = unseal(key, PS_MSG_PASS, sealed, &message);
+
+	if (r < 0)
+		return r;
+	if (strcmp(message.pass.sid, sid) != 0)
+		return ps_fail(PS_E_AUTH, "pass: for another session");
+	if (message.pass.expires < now_ms)
+		return ps_fail(PS_E_AUTH, "pass: expired");
+	*ret_user = message.pass.user;
+	return 0;
 }

@@ -34,6 +34,19 @@ void ps_ticket_book_destroy(struct ps_ticket_book *book);
 int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key, struct ps_bytes sealed,
 		   uint64_t now_ms, struct ps_msg_ticket *ret_ticket);
 
+/*
+ * A pass: auth's word to relay that the user of a session has logged in to send mail. It goes along with each message of the session, so it is
+ * not taken but looked at, and holds for PS_PASS_LIFETIME_MS. Its key only auth and relay have, so it opens nobody's mail.
+ */
+#define PS_SERVICE_SUBMISSION "submission"
+#define PS_PASS_LIFETIME_MS   (24u * 60 * 60 * 1000)
+
+int ps_pass_seal(const struct ps_ticket_key *key, const char *sid, const char *user, uint64_t now_ms,
+		 struct ps_buf *out);
+/* *ret_user points into `sealed`. PS_E_AUTH: it is not, or not this session's, or no more. */
+int ps_pass_check(const struct ps_ticket_key *key, struct ps_bytes sealed, const char *sid, uint64_t now_ms,
+		  const char **ret_user);
+
 /* CLOCK_MONOTONIC in milliseconds. */
 uint64_t ps_monotonic_ms(void);
 

@@ -649,6 +649,44 @@ START_TEST(the_file_has_no_name_and_goes_with_the_transaction)
 }
 END_TEST
 
+/* Who has logged in, with which key, in which session; who the mail is from. */
+static const struct {
+	const char *user, *sid, *reverse_path;
+	bool other_key;
+	unsigned code;
+	const char *enhanced;
+} submissions[] = {
+	{"ann@example.org", "sid", "ann@example.org", false, 250, "2.1.0"},
+	{"ann@example.org", "sid", "Ann@Example.ORG", false, 250, "2.1.0"},
+	{"ann@example.org", "sid", "", false, 250, "2.1.0"},
+	{"ann@example.org", "sid", "bob@example.org", false, 553, "5.7.1"},
+	{"ann@example.org", "sid", "ann@example.org.example.com", false, 553, "5.7.1"},
+	{"ann@example.org", "sie", "ann@example.org", false, 530, "5.7.0"},
+	{"ann@example.org", "sid", "ann@example.org", true, 530, "5.7.0"},
+	{NULL, "sid", "ann@example.org", false, 530, "5.7.0"},
+};
+
+START_TEST(who_submits_has_logged_in_and_sends_in_their_own_name)
+{
+	static const struct ps_ticket_key key = {{1}}, other = {{2}};
+	struct ps_buf pass = {0};
+	struct ps_msg_mail_from from = {.sid = "sid",
+					.source = PS_MAIL_SUBMISSION,
+					.reverse_path = submissions[_i].reverse_path,
+					.helo = "there",
+					.remote = "192.0.2.1:1"};
+
+	ps_transactions_set_key(transactions, ps_bytes(key.octets, sizeof key.octets));
+	if (submissions[_i].user)
+		ck_assert_ok(ps_pass_seal(submissions[_i].other_key ? &other : &key, submissions[_i].sid,
+					  submissions[_i].user, ps_monotonic_ms(), &pass));
+	from.pass = ps_buf_view(&pass);
+	ps_transactions_from(transactions, client, &from);
+	ck_last(submissions[_i].code, submissions[_i].enhanced);
+	ps_buf_finish(&pass);
+}
+END_TEST
+
 START_TEST(a_source_that_is_none_is_refused)
 {
 	say_from(client, (enum ps_mail_source)99, 0);
@@ -686,6 +724,7 @@ int main(void)
 	tcase_add_loop_test(tc, the_message_is_what_the_front_says_it_is, 0, PS_ARRAY_LEN(bodies));
 	tcase_add_test(tc, a_spool_without_room_is_a_failure_for_now);
 	tcase_add_test(tc, the_file_has_no_name_and_goes_with_the_transaction);
+	tcase_add_loop_test(tc, who_submits_has_logged_in_and_sends_in_their_own_name, 0, PS_ARRAY_LEN(submissions));
 	tcase_add_test(tc, a_source_that_is_none_is_refused);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);

@@ -109,6 +109,56 @@ START_TEST(no_two_tickets_are_alike)
 }
 END_TEST
 
+static const struct {
+	const char *says;
+	const struct ps_ticket_key *sealed_with;
+	const char *sid;
+	uint64_t at;
+	int r;
+} passes[] = {
+	{"", &key, "S1", NOW, 0},
+	{"", &key, "S1", NOW + PS_PASS_LIFETIME_MS, 0},
+	{"expired", &key, "S1", NOW + PS_PASS_LIFETIME_MS + 1, PS_E_AUTH},
+	{"another session", &key, "S2", NOW, PS_E_AUTH},
+	{"another session", &key, "S", NOW, PS_E_AUTH},
+	{"not sealed with our", &other_key, "S1", NOW, PS_E_AUTH},
+};
+
+START_TEST(a_pass_holds_for_a_session_and_a_time)
+{
+	const char *user = "untouched";
+	struct ps_buf sealed = {0};
+	int r = 0;
+
+	ck_assert_ok(ps_pass_seal(passes[_i].sealed_with, "S1", "alice@example.test", NOW, &sealed));
+	for (int i = 0; i < 2; i++) /* it may be shown again */
+		r = ps_pass_check(&key, ps_buf_view(&sealed), passes[_i].sid, passes[_i].at, &user);
+	ck_assert_int_eq(r, passes[_i].r);
+	ck_assert_str_eq(user, r == 0 ? "alice@example.test" : "untouched");
+	if (r < 0)
+		ck_assert_ptr_nonnull(strstr(ps_last_error(), passes[_i].says));
+	ps_buf_finish(&sealed);
+}
+END_TEST
+
+START_TEST(a_pass_and_a_ticket_are_not_alike)
+{
+	struct ps_ticket_book *book = ps_ticket_book_create(3, NOW);
+	struct ps_buf pass = {0}, sealed = {0};
+	struct ps_msg_ticket ticket;
+	const char *user;
+
+	ck_assert_ok(ps_pass_seal(&key, "S1", "alice@example.test", NOW, &pass));
+	seal(&sealed, &key, 3, NOW);
+	ck_assert_int_eq(ps_ticket_take(book, &key, ps_buf_view(&pass), NOW, &ticket), PS_E_AUTH);
+	ck_assert_int_eq(ps_pass_check(&key, ps_buf_view(&sealed), "S1", NOW, &user), PS_E_AUTH);
+	ck_assert_int_eq(ps_pass_check(&key, ps_bytes(NULL, 0), "S1", NOW, &user), PS_E_AUTH);
+	ps_buf_finish(&pass);
+	ps_buf_finish(&sealed);
+	ps_ticket_book_destroy(book);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("ticket");
@@ -118,6 +168,8 @@ int main(void)
 	tcase_add_loop_test(tc, a_ticket_holds_for_one_process_and_a_time, 0, PS_ARRAY_LEN(cases));
 	tcase_add_test(tc, any_changed_octet_is_seen);
 	tcase_add_test(tc, no_two_tickets_are_alike);
+	tcase_add_loop_test(tc, a_pass_holds_for_a_session_and_a_time, 0, PS_ARRAY_LEN(passes));
+	tcase_add_test(tc, a_pass_and_a_ticket_are_not_alike);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }
