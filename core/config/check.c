@@ -8,7 +8,7 @@
 
 typedef void (*check_fn)(const struct ps_config *config, struct conf_errors *errors);
 
-static int line_of(const struct ps_conf *conf, const char *name, enum ps_setting_type type)
+int conf_line(const struct ps_conf *conf, const char *name, enum ps_setting_type type)
 {
 	int line = conf_value(conf, name, type)->line;
 
@@ -17,7 +17,7 @@ static int line_of(const struct ps_conf *conf, const char *name, enum ps_setting
 
 static void check_absolute(const struct ps_config *config, struct conf_errors *errors)
 {
-	static const char *const paths[] = {"mail_root", "run_dir", "passwd_file", "spool_dir"};
+	static const char *const paths[] = {"mail_root", "run_dir", "passwd_file", "alias_file", "spool_dir"};
 	const struct ps_conf *tls = ps_conf_section(config->root, "tls", 0);
 	const char *certificate = ps_conf_str(tls, "certificate"), *key = ps_conf_str(tls, "key");
 
@@ -25,14 +25,14 @@ static void check_absolute(const struct ps_config *config, struct conf_errors *e
 		const char *path = ps_conf_str(config->root, paths[i]);
 
 		if (path && path[0] != '/')
-			conf_error(errors, line_of(config->root, paths[i], PS_SET_STRING),
+			conf_error(errors, conf_line(config->root, paths[i], PS_SET_STRING),
 				   "\"%s\" must be an absolute path, not \"%s\"", paths[i], path);
 	}
 	if (certificate && certificate[0] != '/')
-		conf_error(errors, line_of(tls, "certificate", PS_SET_STRING),
+		conf_error(errors, conf_line(tls, "certificate", PS_SET_STRING),
 			   "\"certificate\" in tls must be an absolute path, not \"%s\"", certificate);
 	if (key && key[0] != '/')
-		conf_error(errors, line_of(tls, "key", PS_SET_STRING),
+		conf_error(errors, conf_line(tls, "key", PS_SET_STRING),
 			   "\"key\" in tls must be an absolute path, not \"%s\"", key);
 }
 
@@ -46,7 +46,7 @@ static void check_mail_root(const struct ps_config *config, struct conf_errors *
 static void check_location(const struct ps_conf *conf, const char *setting, struct conf_errors *errors)
 {
 	const char *location = ps_conf_str(conf, setting);
-	int line = line_of(conf, setting, PS_SET_STRING);
+	int line = conf_line(conf, setting, PS_SET_STRING);
 	bool own = false;
 
 	for (const char *at = strchr(location, '%'); at; at = strchr(at + 2, '%')) {
@@ -91,7 +91,7 @@ static void check_plugin(struct conf_errors *errors, int line, enum ps_plugin_ki
 
 static void check_backend(const struct ps_config *config, struct conf_errors *errors)
 {
-	check_plugin(errors, line_of(config->root, "backend", PS_SET_STRING), PS_PLUGIN_BACKEND,
+	check_plugin(errors, conf_line(config->root, "backend", PS_SET_STRING), PS_PLUGIN_BACKEND,
 		     ps_conf_str(config->root, "backend"));
 }
 
@@ -117,7 +117,7 @@ static void check_domains(const struct ps_config *config, struct conf_errors *er
 		if (ps_conf_str(domain, "mail_location"))
 			check_location(domain, "mail_location", errors);
 		if (ps_conf_str(domain, "backend"))
-			check_plugin(errors, line_of(domain, "backend", PS_SET_STRING), PS_PLUGIN_BACKEND,
+			check_plugin(errors, conf_line(domain, "backend", PS_SET_STRING), PS_PLUGIN_BACKEND,
 				     ps_conf_str(domain, "backend"));
 	}
 }
@@ -135,7 +135,7 @@ static void check_mount_place(const struct ps_config *config, size_t n, struct c
 {
 	const struct ps_conf *mount = ps_conf_section(config->root, "mount", n);
 	const char *location = ps_conf_str(mount, "location"), *title = ps_conf_title(mount);
-	int line = line_of(mount, "location", PS_SET_STRING);
+	int line = conf_line(mount, "location", PS_SET_STRING);
 
 	check_location(mount, "location", errors);
 	if (locations_overlap(location, ps_conf_str(config->root, "mail_location")))
@@ -172,7 +172,7 @@ static void check_mounts(const struct ps_config *config, struct conf_errors *err
 
 		check_mount_name(mount, errors);
 		if (backend)
-			check_plugin(errors, line_of(mount, "backend", PS_SET_STRING), PS_PLUGIN_BACKEND, backend);
+			check_plugin(errors, conf_line(mount, "backend", PS_SET_STRING), PS_PLUGIN_BACKEND, backend);
 		else
 			conf_error(errors, mount->line, "mount \"%s\" has no backend", ps_conf_title(mount));
 		if (ps_conf_str(mount, "location"))
@@ -193,10 +193,10 @@ static void check_listener(const struct ps_conf *listener, struct conf_errors *e
 	const char *address = ps_conf_str(listener, "address"), *title = ps_conf_title(listener);
 	struct in6_addr octets;
 
-	check_plugin(errors, line_of(listener, "protocol", PS_SET_STRING), PS_PLUGIN_PROTOCOL,
+	check_plugin(errors, conf_line(listener, "protocol", PS_SET_STRING), PS_PLUGIN_PROTOCOL,
 		     ps_conf_str(listener, "protocol"));
 	if (inet_pton(AF_INET, address, &octets) != 1 && inet_pton(AF_INET6, address, &octets) != 1)
-		conf_error(errors, line_of(listener, "address", PS_SET_STRING),
+		conf_error(errors, conf_line(listener, "address", PS_SET_STRING),
 			   "\"address\" in listener \"%s\" must be an IPv4 or IPv6 address, not "
 			   "\"%s\"",
 			   title, address);
@@ -216,7 +216,7 @@ static void check_listeners(const struct ps_config *config, struct conf_errors *
 			const struct ps_conf *other = ps_conf_section(config->root, "listener", j);
 
 			if (same_place(listener, other))
-				conf_error(errors, line_of(listener, "port", PS_SET_INT),
+				conf_error(errors, conf_line(listener, "port", PS_SET_INT),
 					   "listener \"%s\" has the address and port of listener "
 					   "\"%s\"",
 					   ps_conf_title(listener), ps_conf_title(other));
@@ -236,7 +236,7 @@ static void check_tls(const struct ps_config *config, struct conf_errors *errors
 		const struct ps_conf *listener = ps_conf_section(config->root, "listener", i);
 
 		if (strcmp(ps_conf_str(listener, "tls"), "none") != 0)
-			conf_error(errors, line_of(listener, "tls", PS_SET_CHOICE),
+			conf_error(errors, conf_line(listener, "tls", PS_SET_CHOICE),
 				   "listener \"%s\" needs tls { certificate, key }; without TLS it "
 				   "must say: tls = none",
 				   ps_conf_title(listener));
@@ -250,7 +250,7 @@ static void check_hostname(const struct ps_config *config, struct conf_errors *e
 	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
 
 	if (len == 0 || len > 253 || name[len] != '\0')
-		conf_error(errors, line_of(config->root, "hostname", PS_SET_STRING),
+		conf_error(errors, conf_line(config->root, "hostname", PS_SET_STRING),
 			   "\"hostname\" must be a name of letters, digits, '-' and '.', not \"%s\"", name);
 }
 
@@ -261,7 +261,7 @@ static void check_namespace(const struct ps_config *config, struct conf_errors *
 	size_t len = strlen(prefix);
 
 	if (len > 0 && prefix[len - 1] != separator[0])
-		conf_error(errors, line_of(name_space, "prefix", PS_SET_STRING),
+		conf_error(errors, conf_line(name_space, "prefix", PS_SET_STRING),
 			   "\"prefix\" in namespace must end with the separator \"%s\", or be empty", separator);
 }
 
@@ -289,7 +289,7 @@ static void check_mailboxes(const struct ps_config *config, struct conf_errors *
 			const struct ps_conf *other = ps_conf_section(config->root, "mailbox", j);
 
 			if (strcmp(use, ps_conf_str(other, "special_use")) == 0)
-				conf_error(errors, line_of(mailbox, "special_use", PS_SET_CHOICE),
+				conf_error(errors, conf_line(mailbox, "special_use", PS_SET_CHOICE),
 					   "mailbox \"%s\" has the special use of mailbox \"%s\": "
 					   "expected one for each",
 					   ps_conf_title(mailbox), ps_conf_title(other));
@@ -299,7 +299,7 @@ static void check_mailboxes(const struct ps_config *config, struct conf_errors *
 
 static const check_fn checks[] = {
 	check_hostname, check_absolute,  check_mail_root, check_mail_location, check_backend, check_listeners,
-	check_tls,      check_namespace, check_mailboxes, check_domains,       check_mounts,
+	check_tls,      check_namespace, check_mailboxes, check_domains,       check_mounts,  conf_check_routes,
 };
 
 void conf_check(const struct ps_config *config, struct conf_errors *errors)

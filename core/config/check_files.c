@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <gnutls/gnutls.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "auth/passwdfile.h"
 #include "core/config/conf.h"
+#include "core/delivery/route/route.h"
 
 static void check_readable(const struct ps_conf *conf, const char *name, struct conf_errors *errors)
 {
@@ -45,6 +48,44 @@ static void check_priority(const struct ps_conf *tls, struct conf_errors *errors
 		gnutls_priority_deinit(priority);
 }
 
+static void tell_lines(const char *lines, int line, struct conf_errors *errors)
+{
+	while (*lines) {
+		size_t len = strcspn(lines, "\n");
+
+		conf_error(errors, line, "\"alias_file\": %.*s", (int)len, lines);
+		lines += len + (lines[len] == '\n');
+	}
+}
+
+static int read_file(const char *path, struct ps_buf *out)
+{
+	PS_CLEANUP(ps_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	return fd < 0 ? ps_fail_errno("open %s", path) : ps_passwd_read_fd(fd, path, out);
+}
+
+/* Each line of it, and whether they lead in circles. */
+static void check_alias_file(const struct ps_conf *root, struct conf_errors *errors)
+{
+	const struct conf_value *value = conf_value(root, "alias_file", PS_SET_STRING);
+	struct ps_buf text = {0}, wrong = {.limit = 65536};
+	struct ps_route *route;
+	int r;
+
+	if (!value->text || access(value->text, R_OK) < 0 || ps_route_create(root, &route) < 0)
+		return;
+	r = read_file(value->text, &text);
+	if (r < 0 || (r = ps_route_set_aliases(route, ps_buf_view(&text), value->text, false, &wrong)) == PS_E_LIMIT)
+		conf_error(errors, value->line, "\"alias_file\": %s", ps_last_error());
+	else
+		ps_route_check_aliases(route, value->text, &wrong);
+	tell_lines(ps_buf_cstr(&wrong), value->line, errors);
+	ps_route_destroy(route);
+	ps_buf_finish(&text);
+	ps_buf_finish(&wrong);
+}
+
 int ps_config_check_files(const struct ps_config *config, struct ps_buf *errors)
 {
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("config check");
@@ -52,6 +93,9 @@ int ps_config_check_files(const struct ps_config *config, struct ps_buf *errors)
 	const struct ps_conf *tls = ps_conf_section(config->root, "tls", 0);
 
 	check_readable(config->root, "passwd_file", &found);
+	check_readable(config->root, "alias_file", &found);
+	check_alias_file(config->root, &found);
+	check_readable(ps_conf_section(config->root, "smarthost", 0), "password_file", &found);
 	check_readable(tls, "certificate", &found);
 	check_readable(tls, "key", &found);
 	check_mail_root(config->root, &found);
