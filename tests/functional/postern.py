@@ -114,8 +114,8 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-def _passwd_line(name):
-    return "%s@%s:%s::::::\n" % (name, DOMAIN, PASSWORD_HASH)
+def _passwd_line(name, fields=""):
+    return "%s@%s:%s::::::%s\n" % (name, DOMAIN, PASSWORD_HASH, fields)
 
 
 def wait_until(condition, what, patience=None):
@@ -305,13 +305,13 @@ class Instance:
             raise AssertionError("postern %s: %s%s" % (" ".join(args), done.stdout, done.stderr))
         return done
 
-    def add_users(self, *names):
-        """Writes the passwd-file aside and renames it, as administrators' tools do."""
+    def add_users(self, *names, fields=""):
+        """Writes the passwd-file aside and renames it, as administrators' tools do. `fields`: as in "backend=lmdb"."""
         with open(self.passwd_file, encoding="ascii") as file:
             text = file.read()
         with open(self.passwd_file + ".new", "w", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o600)
-            file.write(text + "".join(_passwd_line(name) for name in names))
+            file.write(text + "".join(_passwd_line(name, fields) for name in names))
         os.rename(self.passwd_file + ".new", self.passwd_file)
 
     # ---- a Maildir in the hands of others

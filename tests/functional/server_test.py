@@ -14,11 +14,15 @@ class ServerTest(unittest.TestCase):
     backend = postern.BACKENDS[0]
     users = ("alice", "bob")
     settings = "limits { connections_per_address = 0 auth_failures_per_minute = 10000 }"
+    users_with = {}  # {fields of the passwd-file: more users}
     may_die = False  # the test kills roles
 
     @classmethod
     def setUpClass(cls):
-        cls.server = postern.Instance(backend=cls.backend, users=cls.users, settings=cls.settings).start()
+        cls.server = postern.Instance(backend=cls.backend, users=cls.users, settings=cls.settings)
+        for fields, names in cls.users_with.items():
+            cls.server.add_users(*names, fields=fields)
+        cls.server.start()
         cls.addClassCleanup(cls._finish)
 
     @classmethod

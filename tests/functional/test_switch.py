@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""`postern storage switch`: mail moves to another backend while its user is logged in and mail arrives."""
+"""`postern storage switch`: mail moves to another backend while its user is logged in and mail arrives. With POSTERN_TEST_MESSAGES
+and POSTERN_TEST_KILLS set (`./check moving` does it) accounts are large and kills many; POSTERN_TEST_SEED chooses their moments."""
 
 import glob
+import itertools
 import json
 import os
+import pathlib
 import random
 import re
 import shutil
@@ -13,14 +16,18 @@ import threading
 import time
 import unittest
 
+import accounts
 import postern
 from server_test import ServerTest, flags_by_uid, status, subjects_by_uid
 
 # Others keep nothing that another process could move.
 DURABLE = sorted(os.path.basename(path)[:-3] for path in glob.glob(
     os.path.join(os.environ.get("POSTERN_PREFIX", ""), "lib/postern/backends/*.so")) if "memory" not in path)
-KILLS = int(os.environ.get("POSTERN_TEST_KILLS", "12"))
+PAIRS = list(itertools.combinations(DURABLE, 2))
+DIRECTIONS = list(itertools.permutations(DURABLE, 2))
+KILLS = int(os.environ.get("POSTERN_TEST_KILLS", "5"))
 KNOWN_BEFORE = int(os.environ.get("POSTERN_TEST_MESSAGES", "150"))
+SEED = int(os.environ.get("POSTERN_TEST_SEED", "5"))
 DELIVERIES_A_SECOND = 10
 
 
@@ -160,11 +167,33 @@ SyncState *
     def files(self):
         return sorted(name for _, _, names in os.walk(self.folder) for name in names if not name.startswith("."))
 
+    def first_run(self):
+        """What is there then."""
+        self.run()
+        files = self.files()
+        assert len(files) > 50, files
+        return files
+
+    def ensure_nothing_is_transferred(self, before):
+        counts = self.run()
+        assert not re.search(r"[+*#]([1-9])", counts), counts
+        assert self.files() == before, "files of mbsync came, went or changed"
+
 
 @unittest.skipIf(len(DURABLE) < 2, "there is but one backend on disk")
 class Live(ServerTest):
     backend = DURABLE[0] if DURABLE else "memory"
-    users = ("alice", "bob", "carol", "dave", "erin") + tuple("with-" + backend for backend in DURABLE)
+    users = ("alice", "bob")
+    # "lmdb-mbox-load" begins in lmdb.
+    users_with = {"backend=" + one: ["%s-%s-%s" % (one, other, what) for other in DURABLE for what in ("load", "kill", "sync")]
+                  for one in DURABLE}
+
+    def load_account(self, user):
+        """Real mail, in INBOX and a mailbox beside it."""
+        folder = pathlib.Path(postern.scratch_folder())
+        accounts.make_maildir(folder / "account", KNOWN_BEFORE, ("", "", "", ".Work.2026"))
+        self.server.tool("import", user, str(folder / "account"))
+        shutil.rmtree(folder)
 
     def fill(self, user, count):
         """Half of it by APPEND, and mailboxes beside INBOX."""
@@ -190,14 +219,13 @@ class Live(ServerTest):
                 seen[mailbox] = figures, subjects_by_uid(client), flags_by_uid(client)
         return seen
 
-    def test_a_live_switch_to_each_other_backend_and_back_under_load(self):
-        for other in DURABLE[1:]:
-            user = "with-" + other
-            with self.subTest(user):
-                self.there_and_back(user, other)
+    def test_a_live_switch_in_each_direction_under_load(self):
+        for one, other in PAIRS:
+            with self.subTest("%s and %s" % (one, other)):
+                self.there_and_back("%s-%s-load" % (one, other), one, other)
 
-    def there_and_back(self, user, other):
-        self.fill(user, KNOWN_BEFORE)
+    def there_and_back(self, user, one, other):
+        self.load_account(user)
         before = self.picture(user)
         load = Load(self.server, user).start()
         try:
@@ -209,7 +237,7 @@ class Live(ServerTest):
             time.sleep(1)
         finally:
             load.finish()
-        load.report("%s to %s and back" % (self.backend, other))
+        load.report("%s to %s and back" % (one, other))
         self.verify(user, load, before)
 
     def test_undo_brings_everything_back(self):
@@ -231,21 +259,24 @@ class Live(ServerTest):
 
     def test_killed_at_any_moment_and_finished(self):
         """Whatever is left behind, one of the two places is right, and sessions go on in it."""
-        self.fill("carol", KNOWN_BEFORE)
-        before = self.picture("carol")
-        other = next(b for b in DURABLE if b != self.backend)
-        chance = random.Random(5)
-        load = Load(self.server, "carol", waiting=1).start()
+        chance = random.Random(SEED)
+        for one, other in DIRECTIONS:
+            with self.subTest("%s to %s" % (one, other)):
+                self.kill_and_finish("%s-%s-kill" % (one, other), other, chance)
+
+    def kill_and_finish(self, user, other, chance):
+        self.load_account(user)
+        before = self.picture(user)
+        load = Load(self.server, user, waiting=1).start()
         try:
-            for number in range(KILLS):
-                option = ("--to", other) if number == 0 else self.next_option("carol", other)
-                self.kill_switch("carol", chance.uniform(0, 0.08), *option)
-            while self.state("carol")["moving_to"]:
-                self.assertEqual(self.switch("carol", *self.next_option("carol", other))[0]["outcome"], "done")
+            died = sum(self.kill_switch(user, chance.uniform(0, 0.05 + KNOWN_BEFORE / 4000),
+                                        *self.next_option(user, other)) for _ in range(KILLS))
+            while self.state(user)["moving_to"]:
+                self.assertEqual(self.switch(user, *self.next_option(user, other))[0]["outcome"], "done")
         finally:
             load.finish()
-        load.report("killed %d times" % KILLS)
-        self.verify("carol", load, before)
+        load.report("%d of %d killed on the way to %s" % (died, KILLS, other))
+        self.verify(user, load, before)
 
     def state(self, user):
         return json.loads(self.server.tool("storage", "status", "--json", user).stdout)
@@ -258,6 +289,7 @@ class Live(ServerTest):
         return ("--to", (state["moving_to"] or {"backend": other})["backend"])
 
     def kill_switch(self, user, seconds, *option):
+        """Whether it was not done by then."""
         running = subprocess.Popen((self.server.installation.path("bin/postern"), "--config", self.server.config,
                                     "storage", "switch", *option, user),
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -265,6 +297,7 @@ class Live(ServerTest):
         running.send_signal(signal.SIGKILL)
         _, errors = running.communicate()
         self.assertIn(running.returncode, (-signal.SIGKILL, 0), errors)
+        return running.returncode != 0
 
     def test_mail_processes_that_die_find_the_new_place(self):
         other = next(b for b in DURABLE if b != self.backend)
@@ -288,18 +321,15 @@ class Live(ServerTest):
 
     @unittest.skipUnless(shutil.which("mbsync"), "mbsync is not installed")
     def test_a_client_that_had_synced_before_transfers_nothing_after(self):
-        self.fill("erin", 60)
-        folder = postern.scratch_folder()
-        mbsync = MbSync(self.server, "erin", folder)
-        mbsync.run()
-        before = mbsync.files()
-        self.assertGreater(len(before), 50)
-        other = next(b for b in DURABLE if b != self.backend)
-        for option in (("--to", other), ("--undo",)):
-            self.assertEqual(self.switch("erin", *option)[0]["outcome"], "done")
-            counts = mbsync.run()
-            self.assertEqual(mbsync.files(), before)
-            self.assertNotRegex(counts, r"[+*#]([1-9])")
+        for one, other in PAIRS:
+            user = "%s-%s-sync" % (one, other)
+            self.load_account(user)
+            mbsync = MbSync(self.server, user, postern.scratch_folder())
+            before = mbsync.first_run()
+            for option in (("--to", other), ("--undo",)):
+                with self.subTest("%s and %s, %s" % (one, other, option[0])):
+                    self.assertEqual(self.switch(user, *option)[0]["outcome"], "done")
+                    mbsync.ensure_nothing_is_transferred(before)
 
     def test_a_domain_is_moved_some_at_a_time_and_gone_on_with(self):
         other = next(b for b in DURABLE if b != self.backend)
