@@ -42,6 +42,60 @@ int cli_storage_status(struct cli *cli)
 	return CLI_OK;
 }
 
+/* ---- an end, and what is mounted in it ---------------------------------------------------------- */
+
+/* `ret_json`: what it has to say with --json. */
+typedef int (*store_fn)(struct cli *cli, struct cli_end *end, json_t **ret_json);
+
+static int open_and_run(struct cli *cli, struct cli_end *end, store_fn run, json_t **ret_json)
+{
+	int code;
+
+	if (cli_end_open(end, false) < 0)
+		return cli_failed();
+	code = run(cli, end, ret_json);
+	cli_end_close(end);
+	return code;
+}
+
+static int run_mounts(struct cli *cli, const struct cli_end *end, store_fn run, json_t *list)
+{
+	struct cli_mount *mounts;
+	size_t count;
+	int code = CLI_OK;
+
+	if (cli_end_mounts(cli, end, &mounts, &count) < 0)
+		return CLI_FAILED;
+	for (size_t i = 0; i < count; i++) {
+		json_t *json = NULL;
+
+		if (open_and_run(cli, &mounts[i].end, run, &json) != CLI_OK)
+			code = CLI_FAILED;
+		if (json)
+			json_array_append_new(list, json);
+	}
+	return code;
+}
+
+static int each_store(struct cli *cli, store_fn run)
+{
+	json_t *json = NULL, *mounts;
+	struct cli_end end;
+	int code, mounts_code;
+
+	if (cli_end_find(cli, cli->args[0], &end) < 0)
+		return CLI_FAILED;
+	code = open_and_run(cli, &end, run, &json);
+	mounts = json_array();
+	mounts_code = run_mounts(cli, &end, run, mounts);
+	if (json) {
+		json_object_set(json, "mounts", mounts);
+		cli_print_json(json);
+	}
+	json_decref(mounts);
+	return code == CLI_OK ? mounts_code : code;
+}
+
 /* ---- check ----------------------------------------------------------------------------------- */
 
 struct faults {
@@ -59,12 +113,16 @@ static void tell_fault(void *arg, const char *sentence)
 		printf("%s\n", sentence);
 }
 
-static int print_figures(struct faults *faults, const char *name, const struct ps_sync_figures *f)
+static json_t *figures_json(const struct faults *faults, const char *name, const struct ps_sync_figures *f)
+{
+	return json_pack("{s:s, s:I, s:I, s:I, s:o}", "store", name, "mailboxes", (json_int_t)f->mailboxes, "messages",
+			 (json_int_t)f->messages, "octets", (json_int_t)f->octets, "faults", faults->list);
+}
+
+static int print_figures(struct faults *faults, const char *name, const struct ps_sync_figures *f, json_t **ret_json)
 {
 	if (faults->list)
-		cli_print_json(json_pack("{s:s, s:I, s:I, s:I, s:o}", "store", name, "mailboxes",
-					 (json_int_t)f->mailboxes, "messages", (json_int_t)f->messages, "octets",
-					 (json_int_t)f->octets, "faults", faults->list));
+		*ret_json = figures_json(faults, name, f);
 	else
 		printf("%s: %llu mailboxes, %llu messages, %s read: %llu faults\n", name,
 		       (unsigned long long)f->mailboxes, (unsigned long long)f->messages, cli_octets(f->octets),
@@ -72,53 +130,43 @@ static int print_figures(struct faults *faults, const char *name, const struct p
 	return f->faults > 0 ? CLI_FAILED : CLI_OK;
 }
 
+static int check_store(struct cli *cli, struct cli_end *end, json_t **ret_json)
+{
+	struct faults faults = {.cli = cli, .list = cli_json(cli) ? json_array() : NULL};
+	struct ps_sync_figures figures;
+
+	if (ps_sync_check(&end->end, tell_fault, &faults, &figures) < 0) {
+		json_decref(faults.list);
+		return cli_failed();
+	}
+	return print_figures(&faults, end->end.name, &figures, ret_json);
+}
+
 int cli_storage_check(struct cli *cli)
 {
-	struct faults faults = {.cli = cli};
-	struct ps_sync_figures figures;
-	struct cli_end end;
-	int r;
-
-	if (cli_end_find(cli, cli->args[0], &end) < 0)
-		return CLI_FAILED;
-	if (cli_end_open(&end, false) < 0)
-		return cli_failed();
-	faults.list = cli_json(cli) ? json_array() : NULL;
-	r = ps_sync_check(&end.end, tell_fault, &faults, &figures);
-	if (r < 0) {
-		json_decref(faults.list);
-		cli_failed();
-	}
-	cli_end_close(&end);
-	return r < 0 ? CLI_FAILED : print_figures(&faults, end.end.name, &figures);
+	return each_store(cli, check_store);
 }
 
 /* ---- compact --------------------------------------------------------------------------------- */
 
+static int compact_store(struct cli *cli, struct cli_end *end, json_t **ret_json)
+{
+	bool can = end->end.ops->compact != NULL;
+	uint64_t octets = 0;
+
+	if (ps_sync_compact(&end->end, &octets) < 0)
+		return cli_failed();
+	if (cli_json(cli))
+		*ret_json = json_pack("{s:s, s:b, s:I}", "store", end->end.name, "possible", can, "freed",
+				      (json_int_t)octets);
+	else if (can)
+		printf("%s: %s given back\n", end->end.name, cli_octets(octets));
+	else
+		printf("%s: there is nothing to win with this backend\n", end->end.name);
+	return CLI_OK;
+}
+
 int cli_storage_compact(struct cli *cli)
 {
-	struct cli_end end;
-	uint64_t octets = 0;
-	bool can;
-	int r;
-
-	if (cli_end_find(cli, cli->args[0], &end) < 0)
-		return CLI_FAILED;
-	if (cli_end_open(&end, false) < 0)
-		return cli_failed();
-	can = end.end.ops->compact != NULL;
-	r = ps_sync_compact(&end.end, &octets);
-	if (r < 0)
-		cli_failed();
-	cli_end_close(&end);
-	if (r < 0)
-		return CLI_FAILED;
-	if (cli_json(cli))
-		return cli_print_json(json_pack("{s:s, s:b, s:I}", "store", end.end.name, "possible", can, "freed",
-						(json_int_t)octets));
-	if (can)
-		printf("%s: %s given back\n", end.end.name, cli_octets(octets));
-	else
-		printf("%s: there is nothing to win with this backend\n", end.end.name);
-	return CLI_OK;
+	return each_store(cli, compact_store);
 }

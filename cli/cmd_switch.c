@@ -275,6 +275,16 @@ static size_t count_of(const struct jobs *jobs, enum switch_outcome outcome)
 	return n;
 }
 
+/* They have a backend of their own. */
+static void tell_mounts(const struct jobs *jobs)
+{
+	const struct ps_conf *conf = jobs->cli->config ? ps_config_root(jobs->cli->config) : NULL;
+	size_t count = conf ? ps_conf_section_count(conf, "mount") : 0;
+
+	for (size_t i = 0; i < count; i++)
+		printf("what is mounted as %s stays where it is\n", ps_conf_title(ps_conf_section(conf, "mount", i)));
+}
+
 static int report(const struct jobs *jobs)
 {
 	size_t done = count_of(jobs, SWITCH_DONE), nothing = count_of(jobs, SWITCH_NOTHING),
@@ -295,6 +305,8 @@ static int report(const struct jobs *jobs)
 		       jobs->count, done, nothing, failed, jobs->count - done - nothing - failed,
 		       (unsigned long long)longest);
 	}
+	if (!cli_json(jobs->cli) && done > 0)
+		tell_mounts(jobs);
 	return done + nothing == jobs->count ? CLI_OK : CLI_FAILED;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* postern user add|list|passwd|remove */
 #include <stdio.h>
+#include <unistd.h>
 #include "auth/names.h"
 #include "auth/passwdfile.h"
 #include "auth/passwdfile_edit.h"
@@ -8,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/remove_tree.h"
 #include "core/process/control.h"
+#include "core/store/mount.h"
 
 static const char *default_domain(struct cli *cli)
 {
@@ -125,11 +127,19 @@ int cli_user_list(struct cli *cli)
 	return l.json ? cli_print_json(l.json) : CLI_OK;
 }
 
+/* And what is mounted in it, or the next user of this name would find it. */
 static int remove_mail(struct cli *cli, const struct ps_user_info *info)
 {
-	(void)cli;
+	struct ps_mount_place *mounts;
+	size_t count;
+
 	if (!info->root || !info->root[0])
 		return CLI_OK;
+	if (ps_mount_places(ps_config_root(cli->config), info->name, cli->pool, &mounts, &count) < 0)
+		return cli_failed();
+	for (size_t i = 0; i < count; i++)
+		if (access(mounts[i].root, F_OK) == 0 && cli_remove_tree(mounts[i].root) < 0)
+			return cli_failed();
 	return cli_remove_tree(info->root) < 0 ? cli_failed() : CLI_OK;
 }
 
@@ -140,7 +150,10 @@ static bool may_remove(struct cli *cli, const char *user, const struct ps_user_i
 	if (cli->option[CLI_OPT_YES])
 		return true;
 	if (info)
-		question = ps_pool_printf(cli->pool, "%s and all mail in %s", question, info->root);
+		question = ps_pool_printf(cli->pool, "%s and all mail in %s%s", question, info->root,
+					  ps_conf_section_count(ps_config_root(cli->config), "mount") > 0
+						  ? ", and what is mounted in it"
+						  : "");
 	return cli_confirm(ps_pool_printf(cli->pool, "%s?", question));
 }
 

@@ -309,7 +309,7 @@ static int remove_entries(struct change *c, const char *path, const char *const 
 static int remove_store(struct change *c, const struct ps_place_store *store)
 {
 	static const char *const in_root[] = {"postern-control", NULL};
-	static const char *const in_control[] = {"place", "place.lock", "places", NULL};
+	static const char *const in_control[] = {"place", "place.lock", "places", "mounts", NULL};
 	const char *root = ps_place_root(c->info, store->name, c->pool);
 	int r;
 

@@ -27,6 +27,14 @@ static void mount_destroy(struct ps_mount *mount)
 	free(mount);
 }
 
+/* Where a mount of the configuration lies for a user. */
+static int place_of(const struct ps_conf *core_conf, const struct ps_conf *section, const char *user,
+		    struct ps_buf *out_root)
+{
+	ps_buf_printf(out_root, "%s/", ps_conf_str(core_conf, "mail_root"));
+	return ps_location_expand(ps_conf_str(section, "location"), user, NULL, out_root);
+}
+
 static int mount_create(const struct ps_user *user, const struct ps_conf *core_conf, const struct ps_conf *section,
 			struct ps_mount **ret_mount)
 {
@@ -38,8 +46,7 @@ static int mount_create(const struct ps_user *user, const struct ps_conf *core_c
 
 	if (!ops)
 		return ps_fail(PS_E_NOTFOUND, "mount %s: no backend %s is loaded", ps_conf_title(section), backend);
-	ps_buf_printf(&root, "%s/", ps_conf_str(core_conf, "mail_root"));
-	r = ps_location_expand(ps_conf_str(section, "location"), user->name, NULL, &root);
+	r = place_of(core_conf, section, user->name, &root);
 	if (r == 0) {
 		mount = ps_zalloc(sizeof *mount);
 		mount->name = ps_strdup(ps_conf_title(section));
@@ -53,6 +60,29 @@ static int mount_create(const struct ps_user *user, const struct ps_conf *core_c
 	}
 	ps_buf_finish(&root);
 	return r;
+}
+
+int ps_mount_places(const struct ps_conf *core_conf, const char *user, struct ps_pool *pool,
+		    struct ps_mount_place **ret_places, size_t *ret_count)
+{
+	size_t count = ps_conf_section_count(core_conf, "mount");
+	struct ps_mount_place *places = PS_NEWV(pool, struct ps_mount_place, count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct ps_conf *section = ps_conf_section(core_conf, "mount", i);
+		struct ps_buf root = {.limit = PATH_MAX};
+		int r = place_of(core_conf, section, user, &root);
+
+		places[i] = (struct ps_mount_place){.name = ps_conf_title(section),
+						    .backend = ps_conf_str(section, "backend"),
+						    .root = ps_pool_strdup(pool, ps_buf_cstr(&root))};
+		ps_buf_finish(&root);
+		if (r < 0)
+			return r;
+	}
+	*ret_places = places;
+	*ret_count = count;
+	return 0;
 }
 
 int ps_mounts_create(struct ps_user *user, const struct ps_conf *core_conf)

@@ -17,6 +17,13 @@ struct ps_mount;
 int ps_mounts_create(struct ps_user *user, const struct ps_conf *core_conf);
 void ps_mounts_destroy(struct ps_user *user);
 
+/* The same for who uses the stores by themselves. The texts are the configuration's and the pool's. */
+struct ps_mount_place {
+	const char *name, *backend, *root;
+};
+int ps_mount_places(const struct ps_conf *core_conf, const char *user, struct ps_pool *pool,
+		    struct ps_mount_place **ret_places, size_t *ret_count);
+
 /* The store that a mailbox's name belongs to, and its name there. Opens a mounted one; it stays open as long as `user`. PS_E_INVALID:
  * a name that no mailbox there can have. */
 int ps_mount_resolve(struct ps_user *user, const char *name, struct ps_user **ret_user, const char **ret_name);

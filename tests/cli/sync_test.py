@@ -164,6 +164,119 @@ class Parts(Sync):
         self.assertEqual(self.sync("--two-way", "--verify", one, other)["copied"], 5)
 
 
+class Mounts(Sync):
+    """What is mounted in a user's mail goes along."""
+
+    MOUNTS = """
+mount "Archive" { backend = "mbox" location = "archive/%d/%n" }
+mount "Old/100%" { backend = "lmdb" location = "old/%u" }
+"""
+
+    def setUp(self):
+        super().setUp()
+        self.configure(self.MOUNTS)
+        with self.passwd.open("a") as file:
+            file.write("bob@example.test:{PLAIN}pass\n")
+        self.number = 0
+
+    def put(self, user, *mailboxes):
+        for mailbox in mailboxes:
+            self.number += 1
+            (self.dir / "one").write_text(f"Subject: message {self.number}\n\nx\n")
+            self.run_cli("import", "--mailbox", mailbox, user, self.dir / "one")
+
+    def same(self, *ends):
+        """But for modseqs, which are in the same order only."""
+        one, other = (self.statuses(end) for end in ends)
+        for box in (*one.values(), *other.values()):
+            box["highest_modseq"] = 0
+        self.assertEqual(one, other)
+        return one
+
+    def test_a_backup_has_them_and_a_restore_brings_them_back(self):
+        self.put("alice", "INBOX", "Archive", "Archive/2024", "Old/100%/Inner")
+        for backend in BACKENDS:
+            backup = self.end(backend, "backup-" + backend)
+            told = self.sync("--verify", "alice", backup)
+            self.ensure_equal(told)
+            self.assertEqual(told["copied"], 4 if backend == BACKENDS[0] else told["copied"])
+            self.assertEqual({m["mount"]: (m["equal"], m["complete"]) for m in told["mounts"]},
+                             {"Archive": (True, True), "Old/100%": (True, True)})
+            self.put("alice", "Archive/2024")
+            self.assertEqual(self.sync("--verify", "alice", backup)["copied"], 1)
+            self.assertEqual(self.sync("alice", backup)["copied"], 0)
+        told = self.sync("--verify", backup, "bob")
+        self.assertTrue(told["equal"] and all(m["equal"] for m in told["mounts"]), told)
+        self.assertEqual(self.same("alice", "bob")["Archive/2024"]["messages"], 1 + len(BACKENDS))
+        copy = self.end(BACKENDS[0], "copy of the backup")
+        self.assertEqual(self.sync("--verify", backup, copy)["copied"], 4 + len(BACKENDS))
+        self.assertIn("with it the mount Archive, to", self.run_cli("sync", "alice", backup).stdout)
+
+    def test_one_mailbox_of_a_mount_is_restored(self):
+        self.put("alice", "INBOX", "Archive", "Archive/2024", "Archives")
+        backup = self.end("maildir", "backup")
+        self.sync("alice", backup)
+        for path in (self.mail / "archive").rglob("2024*"):
+            path.unlink()
+        self.assertFalse(self.statuses()["Archive/2024"]["exists"])
+        self.assertEqual(self.sync("--mailbox", "Archive/2024", backup, "alice")["copied"], 1)
+        self.assertEqual(self.sync("--mailbox", "Archive", backup, "alice")["already_there"], 1)
+        self.assertEqual(self.sync("--mailbox", "Archives", backup, "alice")["already_there"], 1)
+        self.assertEqual(self.statuses()["Archive/2024"]["messages"], 1)
+
+    def test_mail_that_has_no_place_is_told(self):
+        self.put("alice", "INBOX", "Archive")
+        backup = self.end("maildir", "backup")
+        self.sync("alice", backup)
+        self.configure()
+        done = self.run_cli("sync", backup, "bob", code=FAILED)
+        self.assertIn("bob@example.test has no mount Archive", done.stderr)
+        self.assertEqual(self.statuses("bob")["INBOX"]["messages"], 1)
+        self.assertIn("has no mount", self.run_cli("sync", "--mailbox", "Archive", backup, "bob", code=FAILED).stderr)
+        # What is not mounted any more stays in its backup.
+        self.assertIn("keeps what it has of the mount Archive", self.run_cli("sync", "alice", backup).stderr)
+        self.assertTrue((self.dir / "backup/postern-control/mounts/Archive/cur").exists())
+
+    def test_two_ways_and_not_at_all(self):
+        self.put("alice", "INBOX", "Archive")
+        other = self.end("lmdb", "other")
+        self.run_cli("sync", "--dry-run", "alice", other)
+        self.assertFalse((self.dir / "other").exists())
+        self.assertEqual(self.sync("--two-way", "alice", other)["copied"], 2)
+        self.put("alice", "Archive/2024")
+        self.assertEqual(self.sync("--dry-run", "--two-way", "alice", other)["copied"], 1)
+        self.assertEqual(self.sync("--two-way", "--verify", other, "bob")["copied"], 2)
+        self.put("bob", "Archive", "Old/100%")
+        told = self.sync("--two-way", "--verify", other, "bob")
+        self.assertEqual((told["copied"], [m["equal"] for m in told["mounts"]]), (2, [True, True]))
+        self.assertEqual(self.sync("--two-way", "alice", other)["copied"], 3)
+
+    def test_they_are_checked_and_go_with_the_user_and_stay_at_a_switch(self):
+        self.configure(self.MOUNTS + 'mount "Third" { backend = "maildir" location = "third/%u" }')
+        self.put("alice", "INBOX", "Archive", "Old/100%", "Third")
+        told = self.json("storage", "check", "alice")
+        self.assertEqual([(m["messages"], m["faults"]) for m in (told, *told["mounts"])], [(1, [])] * 4)
+        self.assertEqual(len(self.json("storage", "compact", "alice")["mounts"]), 3)
+        file = next((self.mail / "third").glob("*/cur/*"))
+        octets = file.read_bytes()
+        os.truncate(file, len(octets) - 2)
+        self.assertEqual(len(self.json("storage", "check", "alice", code=FAILED)["mounts"][2]["faults"]), 1)
+        os.truncate(file, 0)
+        file.write_bytes(octets)
+        before = self.statuses()
+        done = self.run_cli("storage", "switch", "--to", "lmdb", "alice")
+        self.assertIn("what is mounted as Archive stays where it is", done.stdout)
+        self.assertEqual(self.statuses(), before)
+        self.run_cli("user", "remove", "alice", "--yes", "--mail")
+        self.assertEqual([path for path in self.mail.rglob("*") if path.is_file()], [])
+
+    def test_a_mount_that_nobody_used_is_not_made(self):
+        self.put("alice", "INBOX")
+        told = self.sync("--verify", "alice", self.end("maildir", "backup"))
+        self.assertEqual([m["mount"] for m in told["mounts"]], ["Archive"])  # a mailbox that every user has
+        self.assertFalse((self.mail / "old").exists())
+
+
 class Mistakes(Sync):
     def test_wrong_usage(self):
         for args, text in [
