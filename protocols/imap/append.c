@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include "postern/error.h"
 #include "protocols/imap/append.h"
+#include "protocols/imap/list.h"
 
 enum {
 	PIECE = 32 << 10,    /* octets taken from the client at a time */
@@ -11,6 +12,7 @@ enum {
 
 struct append {
 	struct ps_append *append;
+	const char *mailbox;
 	struct imap_literal literal; /* the message that is coming */
 	uint64_t left;               /* octets of it still to come */
 	bool utf8;                   /* it stands in "UTF8 (...)" */
@@ -147,6 +149,8 @@ static enum imap_next commit(struct imap_cmd *cmd)
 
 	if (r < 0)
 		return imap_no_target(cmd, r);
+	if (cmd->denormalised)
+		imap_put_list_of(cmd, append->mailbox);
 	if (append->replaces == 0)
 		return imap_ok_code(cmd, appenduid(cmd, &result), "APPEND completed");
 	/* RFC 8508 section 4.3: before the EXPUNGE, so that the client knows what took the place */
@@ -271,6 +275,7 @@ static int begin(struct imap_cmd *cmd, const char *mailbox, uint32_t replaces, c
 
 	if (r < 0)
 		return r;
+	append->mailbox = mailbox;
 	append->replaces = replaces;
 	cmd->state = append;
 	cmd->finish = finish;

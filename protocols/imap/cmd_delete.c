@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 #include "protocols/imap/commands.h"
+#include "protocols/imap/list.h"
 
 /* DELETE (RFC 3501, 6.3.4):  "DELETE" SP mailbox */
 static enum imap_next cmd_delete(struct imap_cmd *cmd)
@@ -18,6 +19,8 @@ static enum imap_next cmd_delete(struct imap_cmd *cmd)
 		return imap_no_err(cmd, r);
 	if (imap->view && strcmp(imap->mailbox.name, name) == 0)
 		imap_unselect(imap); /* its own deletion does not throw the client out */
+	if (cmd->denormalised)
+		imap_put_list_of(cmd, name);
 	return imap_ok(cmd, "DELETE completed");
 }
 

@@ -243,7 +243,7 @@ static void start_message(struct imap_cmd *cmd, uint32_t seq, const struct ps_ro
 	struct ps_cache cache;
 
 	if (got_seen(fetch, row->uid))
-		items |= IMAP_FETCH_FLAGS | (cmd->imap->enabled & (IMAP_QRESYNC | IMAP_REV2) ? IMAP_FETCH_UID : 0);
+		items |= IMAP_FETCH_FLAGS | (cmd->imap->enabled & IMAP_TELLS_UID ? IMAP_FETCH_UID : 0);
 	if ((items & IMAP_FETCH_FLAGS) && (cmd->imap->enabled & IMAP_CONDSTORE))
 		items |= IMAP_FETCH_MODSEQ;
 	if ((items & IMAP_FETCH_CACHED) || fetch->what.sections)
@@ -357,27 +357,27 @@ static int tell_vanished(struct imap_cmd *cmd, struct imap_args named, uint64_t 
 	return 0;
 }
 
-/* Leaves those of the walk that are at the places asked for, RFC 9394 section 3.3. */
-static int take_places(struct imap_cmd *cmd, const struct imap_partial *places, struct imap_walk *walk)
+/* Leaves those of the UIDs that are at the places asked for, RFC 9394 section 3.3. */
+static int take_places(struct imap_cmd *cmd, const struct imap_partial *places, struct ps_set *uids)
 {
+	struct imap_walk walk = {.uids = *uids};
 	struct ps_ranges all = {0}, part = {0};
 	const struct ps_row *row;
 	uint32_t seq;
 
 	if (!cmd->by_uid)
 		return ps_fail(PS_E_SYNTAX, "FETCH: PARTIAL is for UID FETCH");
-	while ((row = imap_walk_next(cmd->imap, walk, &seq)))
+	while ((row = imap_walk_next(cmd->imap, &walk, &seq)))
 		ps_ranges_add(&all, (struct ps_range){row->uid, row->uid});
 	imap_partial_take(places, all.ptr, all.count, &part);
 	ps_ranges_finish(&all);
-	*walk = (struct imap_walk){.uids = ps_ranges_to_set(&part, cmd->pool)};
+	*uids = ps_ranges_to_set(&part, cmd->pool);
 	return 0;
 }
 
 static int begin(struct imap_cmd *cmd)
 {
 	struct imap_args args = cmd->args;
-	struct imap_walk walk;
 	struct ps_set uids;
 	struct imap_fetch what;
 	struct fetch *fetch;
@@ -386,8 +386,8 @@ static int begin(struct imap_cmd *cmd)
 	if ((r = imap_set_arg(cmd, &uids)) < 0 || (r = imap_args_space(&cmd->args)) < 0 ||
 	    (r = imap_fetch_parse(&cmd->args, cmd->pool, &what)) < 0)
 		return r;
-	walk = (struct imap_walk){.uids = uids, .changed_since = what.changed_since};
-	if (what.partial.first > 0 && (r = take_places(cmd, &what.partial, &walk)) < 0)
+	/* Places are counted before anything else is asked of the messages there: RFC 9394 section 3.4. */
+	if (what.partial.first > 0 && (r = take_places(cmd, &what.partial, &uids)) < 0)
 		return r;
 	if (what.vanished && (r = tell_vanished(cmd, args, what.changed_since)) < 0)
 		return r;
@@ -399,7 +399,7 @@ static int begin(struct imap_cmd *cmd)
 		imap_enable_condstore(cmd);
 	fetch = PS_NEW(cmd->pool, struct fetch);
 	fetch->what = what;
-	fetch->walk = walk;
+	fetch->walk = (struct imap_walk){.uids = uids, .changed_since = what.changed_since};
 	imap_sections_init(&fetch->sections, what.sections, cmd->pool);
 	cmd->state = fetch;
 	cmd->finish = finish;

@@ -114,7 +114,8 @@ static void consider(struct imap_cmd *cmd, size_t at)
 	if (below)
 		put_child_info(cmd);
 	ps_buf_str(imap_output(cmd->imap), "\r\n");
-	if ((request->returns & IMAP_LIST_STATUS) && (entry->attributes & PS_MBOX_EXISTS))
+	/* One that is told for what is below it has no status: RFC 5819 section 3. */
+	if (itself && (request->returns & IMAP_LIST_STATUS) && (entry->attributes & PS_MBOX_EXISTS))
 		put_status(cmd, entry->name);
 }
 
@@ -126,7 +127,7 @@ static int begin(struct imap_cmd *cmd)
 
 	if (r < 0)
 		return r;
-	if (!state->request.extended && state->request.patterns[0][0] == '\0')
+	if (!state->request.extended && state->request.pattern_count > 0 && state->request.patterns[0][0] == '\0')
 		put_separator(cmd);
 	if (state->request.select & IMAP_LIST_SUBSCRIBED)
 		wanted |= PS_MBOX_SUBSCRIBED;

@@ -48,10 +48,11 @@ enum imap_next {
 
 /* What ENABLE and its like have switched on, in imap->enabled. */
 enum {
-	IMAP_CONDSTORE = 1, /* RFC 7162 */
-	IMAP_QRESYNC = 2,   /* with CONDSTORE, always */
-	IMAP_UTF8 = 4,      /* UTF8=ACCEPT, RFC 9755 */
-	IMAP_REV2 = 8,      /* IMAP4rev2, RFC 9051 */
+	IMAP_CONDSTORE = 1,                          /* RFC 7162 */
+	IMAP_QRESYNC = 2,                            /* with CONDSTORE, always */
+	IMAP_UTF8 = 4,                               /* UTF8=ACCEPT, RFC 9755 */
+	IMAP_REV2 = 8,                               /* IMAP4rev2, RFC 9051 */
+	IMAP_TELLS_UID = IMAP_CONDSTORE | IMAP_REV2, /* FETCH responses that nobody asked for have it */
 };
 
 struct imap_command {

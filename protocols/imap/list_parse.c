@@ -105,8 +105,11 @@ static int parse_pattern(struct imap_cmd *cmd, struct ps_bytes reference, size_t
 		return ps_fail(PS_E_LIMIT, "LIST: more than %d patterns", PATTERNS_MAX);
 	request->patterns =
 		ps_pool_grow(cmd->pool, request->patterns, request->pattern_count, cap, sizeof *request->patterns);
-	return imap_pattern_to_match(&cmd->imap->names, reference, pattern, cmd->pool,
-				     &request->patterns[request->pattern_count++]);
+	r = imap_pattern_to_match(&cmd->imap->names, reference, pattern, cmd->pool,
+				  &request->patterns[request->pattern_count]);
+	request->pattern_count += r == 0;
+	/* What cannot be a name matches none: RFC 9051 section 6.3.9. */
+	return r == PS_E_INVALID ? 0 : r;
 }
 
 static int parse_patterns(struct imap_cmd *cmd, struct ps_bytes reference, struct imap_list_request *request)

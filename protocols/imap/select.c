@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
 #include "postern/error.h"
 #include "protocols/imap/list.h"
 #include "protocols/imap/object_id.h"
@@ -46,6 +47,9 @@ static int put_mailbox(struct imap_cmd *cmd, const char *name)
 	put_code_number(out, "UIDNEXT", mailbox->uid_next, "Predicted next UID");
 	put_mailbox_id(out, &mailbox->id);
 	imap_put_highest_modseq(imap);
+	/* Here INBOX in other letters is told, too, as in RFC 9051 section 8. */
+	if (strcmp(name, "INBOX") == 0 && !ps_bytes_eq_str(cmd->supplied, name))
+		cmd->denormalised = true;
 	return rev2 ? imap_put_list_of(cmd, name) : 0;
 }
 

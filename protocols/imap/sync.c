@@ -63,12 +63,13 @@ static void on_keywords(void *arg)
 	imap_put_mailbox_flags(imap, imap_output(imap));
 }
 
+/* RFC 7162 section 3.2.4 has the UID once CONDSTORE is enabled, RFC 9051 section 7.5.2 once IMAP4rev2 is. */
 static void put_fetch(struct imap_cmd *cmd, struct ps_buf *out, uint32_t seq, uint32_t uid)
 {
 	ps_buf_str(out, "* ");
 	ps_buf_u64(out, seq);
 	ps_buf_str(out, " FETCH (");
-	if (!cmd->by_uid && !(cmd->imap->enabled & (IMAP_QRESYNC | IMAP_REV2)))
+	if (!cmd->by_uid && !(cmd->imap->enabled & IMAP_TELLS_UID))
 		return;
 	ps_buf_str(out, "UID ");
 	ps_buf_u64(out, uid);
