@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
+#include <strings.h>
 #include <unistd.h>
 #include "core/delivery/deliver.h"
 #include "postern/error.h"
@@ -37,6 +39,41 @@ static int put_file(struct ps_append *append, int file, uint64_t size)
 	return 0;
 }
 
+/* ---- loops ----------------------------------------------------------------------------------- */
+
+enum {
+	TRACE_MAX = 65536 /* trace fields stand at the top of a header */
+};
+
+static bool is_own_trace(struct ps_bytes line, const char *recipient)
+{
+	static const char name[] = "Delivered-To:";
+
+	if (line.len < sizeof name - 1 || strncasecmp((const char *)line.ptr, name, sizeof name - 1) != 0)
+		return false;
+	line = ps_bytes_skip(line, sizeof name - 1);
+	while (line.len > 0 && (line.ptr[0] == ' ' || line.ptr[0] == '\t'))
+		line = ps_bytes_skip(line, 1);
+	return line.len == strlen(recipient) && strncasecmp((const char *)line.ptr, recipient, line.len) == 0;
+}
+
+static int check_loop(const struct ps_deliver_args *args)
+{
+	uint8_t space[TRACE_MAX];
+	ssize_t n = pread(args->file, space, sizeof space, 0);
+	struct ps_bytes rest = ps_bytes(space, n > 0 ? (size_t)n : 0);
+	const uint8_t *end;
+
+	while ((end = memmem(rest.ptr, rest.len, "\r\n", 2)) && end > rest.ptr) {
+		if (is_own_trace(ps_bytes(rest.ptr, (size_t)(end - rest.ptr)), args->recipient))
+			return ps_fail(PS_E_CONFLICT, "the message was delivered to %s before", args->recipient);
+		rest = ps_bytes_skip(rest, (size_t)(end - rest.ptr) + 2);
+	}
+	return 0;
+}
+
+/* ---- storing --------------------------------------------------------------------------------- */
+
 static int append_all(struct ps_append *append, const struct ps_deliver_args *args)
 {
 	struct ps_append_message message = {.internal_date = INT64_MIN, .size_hint = args->size};
@@ -51,15 +88,27 @@ static int append_all(struct ps_append *append, const struct ps_deliver_args *ar
 	return ps_append_commit(append, pool, &result);
 }
 
+/* A folder that is not there, or cannot be, does not keep mail away. */
+static int open_mailbox(struct ps_user *user, const char *mailbox, struct ps_append **ret_append)
+{
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("mailbox");
+	const char *name;
+
+	if (mailbox && ps_mailbox_name_normalise(ps_bytes_str(mailbox), pool, &name) == 0 &&
+	    ps_mailbox_name_check(name) == 0 && ps_append_open(user, name, ret_append) == 0)
+		return 0;
+	return ps_append_open(user, "INBOX", ret_append);
+}
+
 int ps_deliver(const struct ps_conf *core_conf, const struct ps_deliver_args *args)
 {
 	struct ps_append *append;
 	struct ps_user *user;
-	int r = ps_user_open(core_conf, &args->user, &user);
+	int r = args->refuse_loop ? check_loop(args) : 0;
 
-	if (r < 0)
+	if (r < 0 || (r = ps_user_open(core_conf, &args->user, &user)) < 0)
 		return r;
-	r = ps_append_open(user, args->mailbox, &append);
+	r = open_mailbox(user, args->mailbox, &append);
 	if (r == 0) {
 		r = append_all(append, args);
 		ps_append_close(append);

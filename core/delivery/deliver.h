@@ -9,9 +9,11 @@
 
 struct ps_deliver_args {
 	struct ps_user_info user;
-	const char *mailbox;      /* normalised */
+	const char *
+		mailbox; /* as somebody typed it behind the user's name; NULL: INBOX, and so where there is no such mailbox */
 	const char *reverse_path; /* for Return-Path */
 	const char *recipient;    /* for Delivered-To */
+	bool refuse_loop;         /* a message that has been here before, by its own Delivered-To: PS_E_CONFLICT */
 	struct ps_bytes token;    /* a delivery that is tried again is not doubled */
 	int file;                 /* the message in CRLF form, from its start */
 	uint64_t size;

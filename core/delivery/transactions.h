@@ -2,13 +2,25 @@
 /*
  * core/delivery/transactions.h - mail that is being taken: from MAIL to the reply after the message.
  *
- * What a front says of a session comes in here, and what has to be asked of others (users, mail processes) goes out by hooks, which
- * the relay role fills with messages, and unit tests with functions. All of it belongs to the loop.
+ * What a front says of a session comes in here; what is answered, and what the queue is given, goes out by hooks, which relay.c fills, and unit
+ * tests. All of it belongs to the loop.
+ *
+ * Each recipient leads to targets (core/delivery/route): at RCPT it is settled that there is one at least. After the message what must leave is
+ * queued first, then local mailboxes get it, then what could not be stored just now is queued. The reply comes when all of it is
+ * durable:
+ *
+ *   nothing could be stored or queued, for good       the code of that, 5xx; no word goes to the sender but this
+ *   nothing could be stored, as there is no room      452
+ *   else                                              250; a target that failed for good is reported to the sender
+ *
+ * LMTP has a reply for each recipient, and one that has a single mailbox is not queued: whoever sends it can try again.
  */
 #ifndef CORE_DELIVERY_TRANSACTIONS_H
 #define CORE_DELIVERY_TRANSACTIONS_H
 
-#include "core/event/loop.h"
+#include "core/delivery/local.h"
+#include "core/delivery/parcel.h"
+#include "core/delivery/route/route.h"
 #include "core/process/ticket.h"
 #include "postern/envelope.h"
 
@@ -27,31 +39,28 @@ struct ps_answer {
 	const char *id;
 };
 
-struct ps_delivery {
-	struct ps_bytes ticket;
-	uint32_t mail; /* the process that serves the user */
-	const char *sid, *mailbox, *reverse_path, *recipient;
-	struct ps_bytes token;
-	uint64_t size;
-	int file; /* stays the caller's */
-};
-
 struct ps_transaction_hooks {
 	void (*reply)(void *arg, struct ps_client client, const struct ps_answer *answer);
 	/* The file is taken over. */
 	void (*give_file)(void *arg, struct ps_client client, int file);
-	/* Answered by ps_transactions_found(). Negative: nobody can be asked now. */
-	int (*find_user)(void *arg, uint64_t question, const char *name, const char *sid, bool ticket);
-	/* Answered by ps_transactions_delivered(). */
-	int (*deliver)(void *arg, uint64_t question, const struct ps_delivery *delivery);
+	/* done() is called later, once, with 0 when it is durably there. The parcel stays the caller's until then. Negative: nothing can be queued.
+	 * NULL: there is no queue. */
+	int (*enqueue)(void *arg, const struct ps_parcel *parcel, void (*done)(void *done_arg, int error),
+		       void *done_arg);
+	/* These recipients failed for good, and the others did not: the sender is to be told. Only until it returns. May be NULL. */
+	void (*report)(void *arg, const struct ps_parcel *parcel);
 	void *arg;
 };
 
-struct ps_transactions *ps_transactions_create(const struct ps_conf *conf, const struct ps_transaction_hooks *hooks);
+/* `local` stays the caller's. */
+struct ps_transactions *ps_transactions_create(const struct ps_conf *conf, struct ps_local *local,
+					       const struct ps_transaction_hooks *hooks);
 /* Nobody is answered. */
 void ps_transactions_destroy(struct ps_transactions *transactions);
+/* What both point to stays while they are used. What is under way goes on by the former route. */
 void ps_transactions_reconfigure(struct ps_transactions *transactions, const struct ps_conf *conf);
-
+/* By which recipients are found; NULL: none can be taken now. Stays the caller's. */
+void ps_transactions_set_route(struct ps_transactions *transactions, struct ps_route *route);
 /* What passes are sealed with. */
 void ps_transactions_set_key(struct ps_transactions *transactions, struct ps_bytes pass_key);
 
@@ -63,14 +72,14 @@ void ps_transactions_rcpt(struct ps_transactions *transactions, struct ps_client
 void ps_transactions_data(struct ps_transactions *transactions, struct ps_client client);
 void ps_transactions_end(struct ps_transactions *transactions, struct ps_client client,
 			 const struct ps_msg_mail_end *end);
-/* A message that is being delivered is delivered all the same; nobody is answered. */
+/* A message that is whole is delivered all the same; nobody is answered. */
 void ps_transactions_reset(struct ps_transactions *transactions, struct ps_client client);
 /* The front has gone, and all its sessions. */
 void ps_transactions_drop_front(struct ps_transactions *transactions, unsigned front);
 
-void ps_transactions_found(struct ps_transactions *transactions, const struct ps_msg_lookup_answer *answer);
-void ps_transactions_delivered(struct ps_transactions *transactions, uint64_t question, int error);
-/* Auth (mail NULL), or a mail process, has gone: its open questions are answered with a failure for now. */
-void ps_transactions_lost(struct ps_transactions *transactions, const uint32_t *mail);
+/* Now and then, each second say: a mailbox that has not answered for PS_STORE_PATIENCE_MS is left to the queue (RFC 5321 section 6.1: the answer to
+ * the message comes soon). now_ms is CLOCK_MONOTONIC. */
+#define PS_STORE_PATIENCE_MS 30000
+void ps_transactions_tick(struct ps_transactions *transactions, uint64_t now_ms);
 
 #endif

@@ -139,7 +139,7 @@ static void send_secret(struct child *child, enum ps_secret_kind kind)
 void children_send_secret(struct master *master, enum ps_secret_kind kind)
 {
 	for (size_t i = 0; i < master->child_count; i++)
-		if (master->children[i].channel && master->children[i].role == PS_ROLE_AUTH)
+		if (master->children[i].channel && master->children[i].role == secret_reader(kind))
 			send_secret(&master->children[i], kind);
 }
 
@@ -380,8 +380,9 @@ static int start(struct child *child)
 		send_to(child, PS_MSG_TICKET_KEY, &key);
 	if (child->role & (PS_ROLE_AUTH | PS_ROLE_RELAY))
 		send_to(child, PS_MSG_PASS_KEY, &pass_key);
-	for (int kind = 0; child->role == PS_ROLE_AUTH && kind < PS_SECRETS; kind++)
-		send_secret(child, (enum ps_secret_kind)kind);
+	for (int kind = 0; kind < PS_SECRETS; kind++)
+		if (child->role == secret_reader((enum ps_secret_kind)kind))
+			send_secret(child, (enum ps_secret_kind)kind);
 	for (size_t i = 0; child->role == PS_ROLE_FRONT && i < master->listener_count; i++)
 		send_listener(child, &master->listeners[i], false);
 	if (child->role == PS_ROLE_FRONT)

@@ -100,9 +100,11 @@ void listeners_destroy(struct master *master);
 
 /* ---- secrets.c */
 void secrets_configure(struct master *master);
+/* The role that reads it. */
+uint32_t secret_reader(enum ps_secret_kind kind);
 /* A new descriptor, or negative. */
 int secret_open(struct master *master, enum ps_secret_kind kind);
-/* Sends auth what has changed since it was last sent. */
+/* Sends its reader what has changed since it was last sent. */
 void secrets_poll(struct master *master);
 
 /* ---- surroundings.c */

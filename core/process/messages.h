@@ -41,6 +41,8 @@ enum ps_secret_kind {
 	PS_SECRET_USERS,
 	PS_SECRET_CERTIFICATE,
 	PS_SECRET_KEY,
+	PS_SECRET_ALIASES, /* relay reads it; the others are auth's */
+	PS_SECRET_SMARTHOST,
 	PS_SECRETS
 };
 

@@ -6,15 +6,35 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "auth/passwdfile.h"
 #include "core/delivery/transactions.h"
 #include "core/process/role.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
 
-static struct ps_transactions *transactions_of(void *arg)
+enum {
+	TICK_MS = 1000
+};
+
+struct relay {
+	struct ps_role *role;
+	struct ps_local *local;
+	struct ps_transactions *transactions;
+	struct ps_route *route;
+	struct ps_buf aliases, password; /* as last read: a new route gets them, too */
+	char *aliases_path;
+	struct ps_timer *timer;
+};
+
+static struct relay *relay_of(void *arg)
 {
 	return ((struct ps_role *)arg)->state;
+}
+
+static struct ps_transactions *transactions_of(void *arg)
+{
+	return relay_of(arg)->transactions;
 }
 
 /* ---- hooks ----------------------------------------------------------------------------------- */
@@ -57,20 +77,22 @@ static int find_user(void *arg, uint64_t question, const char *name, const char 
 static int deliver(void *arg, uint64_t question, const struct ps_delivery *delivery)
 {
 	struct ps_channel *mail = ps_role_peer(arg, PS_ROLE_MAIL, delivery->mail);
+	const struct ps_errand *errand = delivery->errand;
 	struct ps_msg_deliver message = {
 		.number = question,
 		.ticket = delivery->ticket,
-		.sid = delivery->sid,
-		.mailbox = delivery->mailbox,
+		.sid = errand->id,
+		.mailbox = errand->mailbox,
 		.token = delivery->token,
-		.reverse_path = delivery->reverse_path,
-		.recipient = delivery->recipient,
-		.size = delivery->size,
+		.reverse_path = errand->reverse_path,
+		.recipient = errand->recipient,
+		.refuse_loop = errand->refuse_loop,
+		.size = errand->size,
 	};
 
 	if (!mail)
 		return ps_fail(PS_E_CLOSED, "mail process %u is not there", delivery->mail);
-	message.file = fcntl(delivery->file, F_DUPFD_CLOEXEC, 0);
+	message.file = fcntl(errand->file, F_DUPFD_CLOEXEC, 0);
 	if (message.file < 0)
 		return ps_fail_errno("duplicate a descriptor");
 	return ps_channel_send(mail, PS_MSG_DELIVER, &message);
@@ -115,13 +137,13 @@ static void on_mail_reset(void *arg, struct ps_channel *from, union ps_message *
 static void on_lookup_answer(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	(void)from;
-	ps_transactions_found(transactions_of(arg), &message->lookup_answer);
+	ps_local_found(relay_of(arg)->local, &message->lookup_answer);
 }
 
 static void on_delivered(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	(void)from;
-	ps_transactions_delivered(transactions_of(arg), message->delivered.number, (int)message->delivered.error);
+	ps_local_delivered(relay_of(arg)->local, message->delivered.number, -(int)message->delivered.error);
 }
 
 static void on_pass_key(void *arg, struct ps_channel *from, union ps_message *message)
@@ -130,15 +152,83 @@ static void on_pass_key(void *arg, struct ps_channel *from, union ps_message *me
 	ps_transactions_set_key(transactions_of(arg), message->pass_key.key);
 }
 
+/* ---- where mail goes ------------------------------------------------------------------------- */
+
+static void set_aliases(struct relay *relay)
+{
+	struct ps_buf errors = {0};
+
+	if (relay->aliases_path &&
+	    ps_route_set_aliases(relay->route, ps_buf_view(&relay->aliases), relay->aliases_path, false, &errors) < 0)
+		ps_log(PS_LOG_ERROR, "aliases", "msg", ps_buf_cstr(&errors), NULL);
+	ps_buf_finish(&errors);
+}
+
+static void make_route(struct relay *relay)
+{
+	struct ps_route *route;
+
+	if (ps_route_create(relay->role->conf, &route) < 0) {
+		ps_log(PS_LOG_ERROR, "route", "msg", ps_last_error(), NULL);
+		return;
+	}
+	ps_transactions_set_route(relay->transactions, route);
+	ps_route_destroy(relay->route);
+	relay->route = route;
+	set_aliases(relay);
+	if (relay->password.len > 0)
+		ps_route_set_password(route, ps_buf_view(&relay->password));
+}
+
+static void on_secret(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct relay *relay = relay_of(arg);
+	const struct ps_msg_secret *secret = &message->secret;
+	struct ps_buf text = {0};
+
+	(void)from;
+	if (ps_passwd_read_fd(secret->file, secret->path, &text) < 0) {
+		ps_log(PS_LOG_ERROR, "secret_unreadable", "msg", ps_last_error(), NULL);
+		ps_buf_wipe(&text);
+	} else if (secret->kind == PS_SECRET_ALIASES) {
+		ps_buf_finish(&relay->aliases);
+		free(relay->aliases_path);
+		relay->aliases = text;
+		relay->aliases_path = ps_strdup(secret->path);
+		set_aliases(relay);
+	} else {
+		ps_buf_wipe(&relay->password);
+		relay->password = text;
+		if (relay->route)
+			ps_route_set_password(relay->route, ps_buf_view(&relay->password));
+	}
+}
+
 /* ---- the role -------------------------------------------------------------------------------- */
+
+static void on_tick(void *arg)
+{
+	struct relay *relay = arg;
+
+	ps_transactions_tick(relay->transactions, ps_monotonic_ms());
+}
 
 static int start(struct ps_role *role)
 {
-	const struct ps_transaction_hooks hooks = {
-		.reply = reply, .give_file = give_file, .find_user = find_user, .deliver = deliver, .arg = role};
+	const struct ps_local_hooks local_hooks = {find_user, deliver, role};
+	const struct ps_transaction_hooks hooks = {.reply = reply, .give_file = give_file, .arg = role};
+	struct relay *relay = ps_zalloc(sizeof *relay);
+	int r;
 
-	role->state = ps_transactions_create(role->conf, &hooks);
-	return 0;
+	role->state = relay;
+	relay->role = role;
+	relay->local = ps_local_create(&local_hooks);
+	relay->transactions = ps_transactions_create(role->conf, relay->local, &hooks);
+	make_route(relay);
+	r = ps_timer_open(role->loop, on_tick, relay, &relay->timer);
+	if (r == 0)
+		ps_timer_set(relay->timer, TICK_MS, TICK_MS);
+	return r;
 }
 
 static int serve(struct ps_role *role)
@@ -149,17 +239,21 @@ static int serve(struct ps_role *role)
 
 static void reconfigure(struct ps_role *role)
 {
-	ps_transactions_reconfigure(role->state, role->conf);
+	struct relay *relay = role->state;
+
+	ps_transactions_reconfigure(relay->transactions, role->conf);
+	make_route(relay);
 }
 
 static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
 {
+	struct relay *relay = role->state;
 	uint32_t mail = index;
 
 	if (peer == PS_ROLE_FRONT)
-		ps_transactions_drop_front(role->state, index);
+		ps_transactions_drop_front(relay->transactions, index);
 	else
-		ps_transactions_lost(role->state, peer == PS_ROLE_MAIL ? &mail : NULL);
+		ps_local_lost(relay->local, peer == PS_ROLE_MAIL ? &mail : NULL);
 }
 
 /* What was not answered with 250 the clients still have. */
@@ -170,6 +264,7 @@ static void stop(struct ps_role *role)
 
 static const struct ps_handler from_master[] = {
 	{PS_MSG_PASS_KEY, on_pass_key},
+	{PS_MSG_SECRET, on_secret},
 	{0, NULL},
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files that master opens and auth reads: users, certificate, private key. */
+/* Files that master opens and others read: users, certificate, private key; aliases, a password for the smarthost. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +18,16 @@ static const char *path_of(const struct ps_conf *conf, enum ps_secret_kind kind)
 	case PS_SECRET_USERS: return ps_conf_str(conf, "passwd_file");
 	case PS_SECRET_CERTIFICATE: return ps_conf_str(tls, "certificate");
 	case PS_SECRET_KEY: return ps_conf_str(tls, "key");
+	case PS_SECRET_ALIASES: return ps_conf_str(conf, "alias_file");
+	case PS_SECRET_SMARTHOST: return ps_conf_str(ps_conf_section(conf, "smarthost", 0), "password_file");
 	case PS_SECRETS: break;
 	}
 	return NULL;
+}
+
+uint32_t secret_reader(enum ps_secret_kind kind)
+{
+	return kind == PS_SECRET_ALIASES || kind == PS_SECRET_SMARTHOST ? PS_ROLE_RELAY : PS_ROLE_AUTH;
 }
 
 void secrets_configure(struct master *master)
@@ -33,10 +40,12 @@ void secrets_configure(struct master *master)
 	}
 }
 
-/* The administrator's business, so it is only told. The chain of certificates is public. */
+/* The administrator's business, so it is only told. */
 static void tell_if_exposed(const char *path, enum ps_secret_kind kind, mode_t mode)
 {
-	if (kind != PS_SECRET_CERTIFICATE && (mode & (S_IRWXO | S_IWGRP)))
+	bool is_public = kind == PS_SECRET_CERTIFICATE || kind == PS_SECRET_ALIASES;
+
+	if (!is_public && (mode & (S_IRWXO | S_IWGRP)))
 		ps_logf(PS_LOG_WARNING, "secret_exposed", NULL, "%s has mode %04o: others may read or change it", path,
 			(unsigned)mode & 07777);
 	else if (mode & (S_IWOTH | S_IWGRP))

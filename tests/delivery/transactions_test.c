@@ -25,7 +25,7 @@ static struct kept_reply {
 /* A question that was put. */
 static struct kept_question {
 	uint64_t number;
-	char name[64], mailbox[64], token[80], reverse_path[64];
+	char name[64], user[64], mailbox[64], token[80], reverse_path[64];
 	bool ticket;
 	int file;
 	uint64_t size;
@@ -36,6 +36,8 @@ static bool auth_is_there, mail_is_there;
 static int given; /* the file that a front got */
 static char dir[64];
 static struct ps_config *config;
+static struct ps_local *local;
+static struct ps_route *route;
 static struct ps_transactions *transactions;
 static const struct ps_client client = {.front = 1, .number = 7, .turn = 1};
 
@@ -85,18 +87,61 @@ static int on_deliver(void *arg, uint64_t question, const struct ps_delivery *wh
 	ck_assert_bytes_eq(what->ticket, "ticket");
 	delivery_count++;
 	delivery->number = question;
-	delivery->file = what->file;
-	delivery->size = what->size;
-	snprintf(delivery->name, sizeof delivery->name, "%s", what->recipient);
-	snprintf(delivery->mailbox, sizeof delivery->mailbox, "%s", what->mailbox);
-	snprintf(delivery->reverse_path, sizeof delivery->reverse_path, "%s", what->reverse_path);
+	delivery->file = what->errand->file;
+	delivery->size = what->errand->size;
+	snprintf(delivery->name, sizeof delivery->name, "%s", what->errand->recipient);
+	snprintf(delivery->user, sizeof delivery->user, "%s", what->errand->user);
+	snprintf(delivery->mailbox, sizeof delivery->mailbox, "%s", what->errand->mailbox ? what->errand->mailbox : "");
+	snprintf(delivery->reverse_path, sizeof delivery->reverse_path, "%s", what->errand->reverse_path);
 	snprintf(delivery->token, sizeof delivery->token, "%.*s", (int)what->token.len, (const char *)what->token.ptr);
 	return 0;
 }
 
-static void set_up(void)
+/* The queue. */
+static struct ps_parcel queued[8], reported;
+static void (*queued_done[8])(void *arg, int error);
+static void *queued_arg[8];
+static size_t queued_count, reported_count;
+static unsigned reported_codes[4];
+static char reported_names[4][64];
+static bool queue_is_there = true;
+
+static int on_enqueue(void *arg, const struct ps_parcel *parcel, void (*done)(void *done_arg, int error),
+		      void *done_arg)
 {
-	const struct ps_transaction_hooks hooks = {on_reply, on_file, on_lookup, on_deliver, NULL};
+	(void)arg;
+	if (!queue_is_there)
+		return ps_fail(PS_E_FULL, "the queue is full");
+	queued[queued_count] = *parcel;
+	queued_done[queued_count] = done;
+	queued_arg[queued_count++] = done_arg;
+	return 0;
+}
+
+static void on_report(void *arg, const struct ps_parcel *parcel)
+{
+	(void)arg;
+	reported_count++;
+	reported.recipient_count = parcel->recipient_count;
+	ck_assert_uint_le(parcel->recipient_count, 4);
+	for (size_t i = 0; i < parcel->recipient_count; i++) {
+		reported_codes[i] = parcel->recipients[i].code;
+		snprintf(reported_names[i], sizeof reported_names[i], "%s", parcel->recipients[i].address);
+	}
+}
+
+static const char aliases[] = "team@example.org  ann@example.org, bob@example.org\n"
+			      "away@example.org  carol@example.com\n"
+			      "both@example.org  ann@example.org, carol@example.com\n"
+			      "me@example.org  ann@example.org\n";
+
+static void set_up_with(bool with_queue)
+{
+	const struct ps_local_hooks local_hooks = {on_lookup, on_deliver, NULL};
+	const struct ps_transaction_hooks hooks = {.reply = on_reply,
+						   .give_file = on_file,
+						   .enqueue = with_queue ? on_enqueue : NULL,
+						   .report = on_report};
 	char text[256];
 
 	strcpy(dir, "/tmp/postern-spool-XXXXXX");
@@ -106,14 +151,30 @@ static void set_up(void)
 		 "domain \"Example.NET\" { }\nlimits { message_size = 1K }\n",
 		 dir);
 	ck_assert_ok(ps_config_read("test", ps_bytes_str(text), NULL, &config));
-	transactions = ps_transactions_create(ps_config_root(config), &hooks);
+	local = ps_local_create(&local_hooks);
+	ck_assert_ok(ps_route_create(ps_config_root(config), &route));
+	ck_assert_ok(ps_route_set_aliases(route, ps_bytes_str(aliases), "aliases", false, NULL));
+	transactions = ps_transactions_create(ps_config_root(config), local, &hooks);
+	ps_transactions_set_route(transactions, route);
 	auth_is_there = mail_is_there = true;
 	given = -1;
+}
+
+static void set_up(void)
+{
+	set_up_with(false);
+}
+
+static void set_up_queue(void)
+{
+	set_up_with(true);
 }
 
 static void tear_down(void)
 {
 	ps_transactions_destroy(transactions);
+	ps_route_destroy(route);
+	ps_local_destroy(local);
 	ps_config_destroy(config);
 	ps_closep(&given);
 	rmdir(dir);
@@ -146,11 +207,11 @@ static void say_end(uint64_t size, bool whole)
 
 static void found(size_t lookup, enum ps_lookup_status status)
 {
-	ps_transactions_found(transactions, &(struct ps_msg_lookup_answer){.number = lookups[lookup].number,
-									   .status = status,
-									   .mail = MAIL,
-									   .user = lookups[lookup].name,
-									   .ticket = ps_bytes_str("ticket")});
+	ps_local_found(local, &(struct ps_msg_lookup_answer){.number = lookups[lookup].number,
+							     .status = status,
+							     .mail = MAIL,
+							     .user = lookups[lookup].name,
+							     .ticket = ps_bytes_str("ticket")});
 }
 
 /* All lookups that have not been answered. */
@@ -163,7 +224,7 @@ static void find_all(void)
 
 static void delivered(size_t delivery, int error)
 {
-	ps_transactions_delivered(transactions, deliveries[delivery].number, error);
+	ps_local_delivered(local, deliveries[delivery].number, error);
 }
 
 /* ---- and what the front hears ------------------------------------------------------------------ */
@@ -229,7 +290,8 @@ START_TEST(a_message_is_in_the_mailbox_before_the_250)
 	find_all();
 	ck_assert_uint_eq(delivery_count, 1);
 	ck_assert_str_eq(deliveries[0].name, "ann@example.org");
-	ck_assert_str_eq(deliveries[0].mailbox, "INBOX");
+	ck_assert_str_eq(deliveries[0].mailbox, "");
+	ck_assert_str_eq(deliveries[0].user, "ann@example.org");
 	ck_assert_str_eq(deliveries[0].reverse_path, "joe@example.com");
 	ck_assert_str_eq(deliveries[0].token, id);
 	ck_assert_uint_eq(deliveries[0].size, 1);
@@ -244,7 +306,7 @@ END_TEST
 
 static const struct {
 	const char *path;
-	bool local;
+	bool local, unlawful;
 } paths[] = {
 	{"ann@example.org", true},
 	{"ann@EXAMPLE.org", true},
@@ -253,10 +315,9 @@ static const struct {
 	{"ann@sub.example.org", false},
 	{"ann%example.com@example.com", false},
 	{"\"ann@example.org\"@example.com", false},
-	{"ann@example.org@example.com", false},
+	{"ann@example.org@example.com", false, true},
 	{"ann@example.orgx", false},
-	{"ann", false},
-	{"", false},
+	{"ann", false, true},
 };
 
 START_TEST(only_our_own_domains_are_taken_mail_for)
@@ -267,7 +328,7 @@ START_TEST(only_our_own_domains_are_taken_mail_for)
 	if (paths[_i].local)
 		ck_last(250, "2.1.5");
 	else
-		ck_last(550, "5.7.1");
+		ck_assert_uint_eq(replies[reply_count - 1].code / 10, 55 - 5 * paths[_i].unlawful);
 	ck_assert_uint_eq(lookup_count, paths[_i].local);
 }
 END_TEST
@@ -302,9 +363,9 @@ static const struct {
 	unsigned code;
 	const char *enhanced;
 } ends[] = {
-	{0, 250, "2.0.0"},           {-PS_E_FULL, 452, "4.3.1"},    {-PS_E_QUOTA, 552, "5.2.2"},
-	{-PS_E_LIMIT, 552, "5.3.4"}, {-PS_E_STORAGE, 451, "4.3.0"}, {-PS_E_CLOSED, 451, "4.3.0"},
-	{77, 451, "4.3.0"},          {-77, 451, "4.3.0"},
+	{0, 250, "2.0.0"},          {PS_E_FULL, 452, "4.3.1"},    {PS_E_QUOTA, 552, "5.2.2"},
+	{PS_E_LIMIT, 552, "5.3.4"}, {PS_E_STORAGE, 451, "4.3.0"}, {PS_E_CLOSED, 451, "4.3.0"},
+	{77, 451, "4.3.0"},         {-77, 451, "4.3.0"},
 };
 
 START_TEST(what_became_of_it_is_the_answer)
@@ -321,10 +382,10 @@ START_TEST(without_lmtp_the_worst_is_the_answer)
 {
 	take(PS_MAIL_MX, 3);
 	find_all();
-	delivered(1, -PS_E_QUOTA);
+	delivered(1, PS_E_QUOTA);
 	delivered(0, 0);
 	ck_assert_uint_eq(reply_count, 0);
-	delivered(2, -PS_E_FULL);
+	delivered(2, PS_E_FULL);
 	ck_assert_uint_eq(reply_count, 1);
 	ck_last(452, "4.3.1"); /* it may be tried again */
 }
@@ -346,7 +407,7 @@ START_TEST(lmtp_is_answered_for_each_in_their_order)
 	found(4, PS_LOOKUP_FOUND);
 	delivered(1, 0);
 	ck_assert_uint_eq(reply_count, 0);
-	delivered(0, -PS_E_QUOTA);
+	delivered(0, PS_E_QUOTA);
 	ck_assert_uint_eq(reply_count, 2);
 	ck_code(0, 552, "5.2.2");
 	ck_code(1, 250, "2.0.0");
@@ -464,7 +525,7 @@ START_TEST(what_is_being_delivered_is_delivered_though_the_client_has_gone)
 	find_all();
 	ck_assert_uint_eq(delivery_count, 2);
 	delivered(0, 0);
-	delivered(1, -PS_E_FULL);
+	delivered(1, PS_E_FULL);
 	ck_assert_uint_eq(reply_count, 0);
 	say_from(client, PS_MAIL_MX, 0); /* another of the same number */
 	ck_last(250, "2.1.0");
@@ -486,9 +547,9 @@ START_TEST(auth_that_goes_is_a_failure_for_now)
 
 	say_from(client, PS_MAIL_MX, 0);
 	say_rcpt(client, "ann@example.org");
-	ps_transactions_lost(transactions, &mail);
+	ps_local_lost(local, &mail);
 	ck_assert_uint_eq(reply_count, 1);
-	ps_transactions_lost(transactions, NULL);
+	ps_local_lost(local, NULL);
 	ck_last(451, "4.3.0");
 	found(0, PS_LOOKUP_FOUND); /* too late */
 	ck_assert_uint_eq(reply_count, 2);
@@ -499,7 +560,7 @@ START_TEST(auth_that_goes_before_the_delivery_is_a_failure_for_now)
 {
 	take(PS_MAIL_MX, 40);
 	auth_is_there = false;
-	ps_transactions_lost(transactions, NULL);
+	ps_local_lost(local, NULL);
 	ck_assert_uint_eq(reply_count, 1);
 	ck_last(451, "4.3.0");
 }
@@ -522,9 +583,9 @@ START_TEST(a_mail_process_that_goes_is_a_failure_for_now)
 	take(PS_MAIL_MX, 2);
 	find_all();
 	delivered(1, 0);
-	ps_transactions_lost(transactions, &other);
+	ps_local_lost(local, &other);
 	ck_assert_uint_eq(reply_count, 0);
-	ps_transactions_lost(transactions, &mail);
+	ps_local_lost(local, &mail);
 	ck_last(451, "4.3.0");
 	delivered(0, 0);
 	ck_assert_uint_eq(reply_count, 1);
@@ -694,6 +755,250 @@ START_TEST(a_source_that_is_none_is_refused)
 }
 END_TEST
 
+/* ---- aliases --------------------------------------------------------------------------------- */
+
+/* Who a recipient leads to, and of whom auth knows. */
+static const struct {
+	const char *path, *unknown;
+	unsigned code;
+	const char *enhanced;
+} ways[] = {
+	{"team@example.org", "", 250, "2.1.5"},
+	{"team@example.org", "ann@example.org", 250, "2.1.5"}, /* bob is enough */
+	{"team@example.org", "ann@example.org bob@example.org", 550, "5.1.1"},
+	{"team@example.org", "ann@example.org ?bob@example.org", 451, "4.3.0"},
+	{"team@example.org", "?bob@example.org", 451, "4.3.0"}, /* he would not get it */
+	{"ann+work@example.org", "ann+work@example.org", 250, "2.1.5"},
+	{"ann+work@example.org", "ann+work@example.org ann@example.org", 550, "5.1.1"},
+	{"away@example.org", "", 550, "5.7.1"}, /* there is no queue */
+	{"both@example.org", "", 250, "2.1.5"},
+};
+
+/* Whether the name is in the list, with this sign before it. */
+static bool is_in(const char *list, char sign, const char *name)
+{
+	for (const char *at = list; (at = strstr(at, name)); at++)
+		if ((at == list ? ' ' : at[-1]) == sign)
+			return true;
+	return false;
+}
+
+START_TEST(a_recipient_is_there_if_somebody_behind_it_is)
+{
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, ways[_i].path);
+	for (size_t i = 0; i < lookup_count; i++) {
+		if (is_in(ways[_i].unknown, '?', lookups[i].name))
+			found(i, PS_LOOKUP_TEMPFAIL);
+		else
+			found(i, is_in(ways[_i].unknown, ' ', lookups[i].name) ? PS_LOOKUP_UNKNOWN : PS_LOOKUP_FOUND);
+	}
+	ck_last(ways[_i].code, ways[_i].enhanced);
+	ck_assert_uint_eq(reply_count, 2);
+}
+END_TEST
+
+START_TEST(an_alias_gives_each_a_copy_and_two_ways_to_one_give_one)
+{
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "team@example.org");
+	find_all();
+	say_rcpt(client, "me@example.org");
+	find_all();
+	say_rcpt(client, "ann+work@example.org");
+	found(3, PS_LOOKUP_UNKNOWN); /* that very name */
+	answered = 4;
+	find_all();
+	ps_transactions_data(transactions, client);
+	say_end(0, true);
+	find_all();
+	ck_assert_uint_eq(delivery_count, 4);
+	ck_assert_str_eq(deliveries[0].user, "ann@example.org");
+	ck_assert_str_eq(deliveries[1].user, "bob@example.org");
+	ck_assert_str_eq(deliveries[2].user, "ann@example.org");
+	ck_assert_str_eq(deliveries[2].token, deliveries[0].token); /* her mail process drops it */
+	ck_assert_str_eq(deliveries[3].user, "ann@example.org");
+	ck_assert_str_eq(deliveries[3].mailbox, "work");
+	ck_assert_str_ne(deliveries[3].token, deliveries[0].token);
+}
+END_TEST
+
+/* ---- the queue ------------------------------------------------------------------------------- */
+
+static void take_for(enum ps_mail_source source, const char *const *paths_, size_t n)
+{
+	say_from(client, source, 0);
+	for (size_t i = 0; i < n; i++) {
+		say_rcpt(client, paths_[i]);
+		find_all();
+		ck_last(250, "2.1.5");
+	}
+	ps_transactions_data(transactions, client);
+	reply_count = 0;
+	say_end(0, true);
+}
+
+START_TEST(what_must_leave_is_queued_before_mailboxes_get_it)
+{
+	static const char *const to[] = {"both@example.org"};
+
+	take_for(PS_MAIL_MX, to, 1);
+	ck_assert_uint_eq(queued_count, 1);
+	ck_assert_uint_eq(queued[0].recipient_count, 1);
+	ck_assert_str_eq(queued[0].recipients[0].address, "carol@example.com");
+	ck_assert_str_eq(queued[0].recipients[0].domain, "example.com");
+	ck_assert_uint_eq(delivery_count, 0);
+	queued_done[0](queued_arg[0], 0);
+	find_all();
+	ck_assert_uint_eq(delivery_count, 1);
+	ck_assert_uint_eq(reply_count, 0);
+	delivered(0, 0);
+	ck_last(250, "2.0.0");
+	ck_assert_uint_eq(reported_count, 0);
+}
+END_TEST
+
+START_TEST(a_queue_that_cannot_take_it_leaves_it_to_the_client)
+{
+	static const char *const to[] = {"both@example.org"};
+
+	queue_is_there = _i == 0;
+	take_for(PS_MAIL_MX, to, 1);
+	if (_i == 0)
+		queued_done[0](queued_arg[0], PS_E_FULL);
+	ck_assert_uint_eq(delivery_count, 0);
+	ck_assert_uint_eq(reply_count, 1);
+	ck_last(451, "4.3.0");
+}
+END_TEST
+
+static const char *const ann[] = {"ann@example.org"}, *const ann_and_bob[] = {"ann@example.org", "bob@example.org"},
+			 *const team[] = {"team@example.org"};
+
+/* What two deliveries end with; what is queued, reported, and said. */
+static const struct {
+	enum ps_mail_source source;
+	int errors[2];
+	size_t queued, reported;
+	unsigned codes[2]; /* the second for LMTP */
+} mixes[] = {
+	{PS_MAIL_MX, {0, 0}, 0, 0, {250, 0}},
+	{PS_MAIL_MX, {0, PS_E_QUOTA}, 0, 1, {250, 0}},
+	{PS_MAIL_MX, {0, PS_E_STORAGE}, 1, 0, {250, 0}},
+	{PS_MAIL_MX, {0, PS_E_FULL}, 1, 0, {250, 0}},
+	{PS_MAIL_MX, {PS_E_STORAGE, PS_E_STORAGE}, 2, 0, {250, 0}},
+	{PS_MAIL_MX, {PS_E_FULL, PS_E_FULL}, 0, 0, {452, 0}},
+	{PS_MAIL_MX, {PS_E_FULL, PS_E_STORAGE}, 2, 0, {250, 0}},
+	{PS_MAIL_MX, {PS_E_QUOTA, PS_E_QUOTA}, 0, 0, {552, 0}},
+	{PS_MAIL_MX, {PS_E_QUOTA, PS_E_STORAGE}, 1, 1, {250, 0}},
+	{PS_MAIL_MX, {PS_E_CONFLICT, PS_E_CONFLICT}, 0, 0, {554, 0}},
+	{PS_MAIL_LMTP, {0, PS_E_STORAGE}, 0, 0, {250, 451}},
+	{PS_MAIL_LMTP, {PS_E_QUOTA, PS_E_FULL}, 0, 0, {552, 452}},
+	{PS_MAIL_LMTP, {0, 0}, 0, 0, {250, 250}},
+};
+
+START_TEST(what_cannot_be_stored_is_queued_or_reported_or_refused)
+{
+	take_for(mixes[_i].source, ann_and_bob, 2);
+	find_all();
+	delivered(0, mixes[_i].errors[0]);
+	delivered(1, mixes[_i].errors[1]);
+	ck_assert_uint_eq(queued_count, mixes[_i].queued > 0);
+	if (mixes[_i].queued) {
+		ck_assert_uint_eq(queued[0].recipient_count, mixes[_i].queued);
+		ck_assert_ptr_null(queued[0].recipients[0].domain);
+		ck_assert_uint_eq(reply_count, 0);
+		queued_done[0](queued_arg[0], 0);
+	}
+	ck_assert_uint_eq(reported_count ? reported.recipient_count : 0, mixes[_i].reported);
+	ck_assert_uint_eq(reply_count, mixes[_i].codes[1] ? 2 : 1);
+	for (size_t i = 0; i < reply_count; i++)
+		ck_assert_uint_eq(replies[i].code, mixes[_i].codes[i]);
+	if (mixes[_i].reported) {
+		ck_assert_uint_eq(reported_codes[0], 552);
+		ck_assert_str_eq(reported_names[0], mixes[_i].errors[0] == 0 ? "bob@example.org" : "ann@example.org");
+	}
+}
+END_TEST
+
+START_TEST(lmtp_queues_for_an_alias_of_which_somebody_has_it)
+{
+	take_for(PS_MAIL_LMTP, team, 1);
+	find_all();
+	delivered(0, 0);
+	delivered(1, PS_E_STORAGE);
+	ck_assert_uint_eq(queued_count, 1);
+	ck_assert_str_eq(queued[0].recipients[0].address, "bob@example.org");
+	queued_done[0](queued_arg[0], 0);
+	ck_assert_uint_eq(reply_count, 1);
+	ck_last(250, "2.0.0");
+}
+END_TEST
+
+START_TEST(what_could_not_be_queued_either_the_client_keeps)
+{
+	take_for(PS_MAIL_MX, ann, 1);
+	find_all();
+	queue_is_there = _i == 0;
+	delivered(0, PS_E_STORAGE);
+	if (_i == 0)
+		queued_done[0](queued_arg[0], PS_E_STORAGE);
+	ck_assert_uint_eq(reply_count, 1);
+	ck_last(451, "4.3.0");
+}
+END_TEST
+
+START_TEST(a_mailbox_that_takes_too_long_is_left_to_the_queue)
+{
+	uint64_t now = ps_monotonic_ms();
+
+	take_for(PS_MAIL_MX, ann_and_bob, 2);
+	find_all();
+	delivered(1, 0);
+	ps_transactions_tick(transactions, now + PS_STORE_PATIENCE_MS - 1000);
+	ck_assert_uint_eq(queued_count, 0);
+	ps_transactions_tick(transactions, now + PS_STORE_PATIENCE_MS + 60000);
+	ck_assert_uint_eq(queued_count, 1);
+	ck_assert_uint_eq(queued[0].recipient_count, 1);
+	ck_assert_str_eq(queued[0].recipients[0].address, "ann@example.org");
+	delivered(0, 0); /* late: the queue's try will find that it is there, by the token */
+	ck_assert_uint_eq(reply_count, 0);
+	queued_done[0](queued_arg[0], 0);
+	ck_assert_uint_eq(reply_count, 1);
+	ck_last(250, "2.0.0");
+}
+END_TEST
+
+START_TEST(a_client_that_has_gone_is_not_answered_and_the_message_goes_on)
+{
+	static const char *const to[] = {"both@example.org"};
+
+	take_for(PS_MAIL_MX, to, 1);
+	ps_transactions_reset(transactions, client);
+	queued_done[0](queued_arg[0], 0);
+	find_all();
+	delivered(0, PS_E_STORAGE);
+	ck_assert_uint_eq(queued_count, 2);
+	queued_done[1](queued_arg[1], 0);
+	ck_assert_uint_eq(reply_count, 0);
+}
+END_TEST
+
+static TCase *queue_cases(void)
+{
+	TCase *tc = tcase_create("queue");
+
+	tcase_add_checked_fixture(tc, set_up_queue, tear_down);
+	tcase_add_test(tc, what_must_leave_is_queued_before_mailboxes_get_it);
+	tcase_add_loop_test(tc, a_queue_that_cannot_take_it_leaves_it_to_the_client, 0, 2);
+	tcase_add_loop_test(tc, what_cannot_be_stored_is_queued_or_reported_or_refused, 0, PS_ARRAY_LEN(mixes));
+	tcase_add_test(tc, lmtp_queues_for_an_alias_of_which_somebody_has_it);
+	tcase_add_loop_test(tc, what_could_not_be_queued_either_the_client_keeps, 0, 2);
+	tcase_add_test(tc, a_mailbox_that_takes_too_long_is_left_to_the_queue);
+	tcase_add_test(tc, a_client_that_has_gone_is_not_answered_and_the_message_goes_on);
+	return tc;
+}
+
 int main(void)
 {
 	Suite *suite = suite_create("transactions");
@@ -726,6 +1031,9 @@ int main(void)
 	tcase_add_test(tc, the_file_has_no_name_and_goes_with_the_transaction);
 	tcase_add_loop_test(tc, who_submits_has_logged_in_and_sends_in_their_own_name, 0, PS_ARRAY_LEN(submissions));
 	tcase_add_test(tc, a_source_that_is_none_is_refused);
+	tcase_add_loop_test(tc, a_recipient_is_there_if_somebody_behind_it_is, 0, PS_ARRAY_LEN(ways));
+	tcase_add_test(tc, an_alias_gives_each_a_copy_and_two_ways_to_one_give_one);
 	suite_add_tcase(suite, tc);
+	suite_add_tcase(suite, queue_cases());
 	return unit_main(suite);
 }

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/delivery/parcel.h - a message and those it is for, on the way into the queue, or into a report.
+ */
+#ifndef CORE_DELIVERY_PARCEL_H
+#define CORE_DELIVERY_PARCEL_H
+
+#include "postern/envelope.h"
+
+struct ps_parcel_recipient {
+	const char *address; /* in its one spelling; of a user of this server: the user's name */
+	const char *orcpt;   /* RFC 3461, decoded; NULL: none */
+	uint32_t notify;     /* PS_NOTIFY_* */
+	const char *domain;  /* by which the next host is found; NULL: a mailbox here, */
+	const char *mailbox; /* and which of the user's; NULL: INBOX */
+	/* In a report: why it failed. */
+	unsigned code;
+	const char *enhanced, *text;
+};
+
+struct ps_parcel {
+	const char *id, *sid;
+	enum ps_mail_source source;
+	const char *user; /* who submitted it; NULL: nobody has logged in for it */
+	const char *reverse_path;
+	uint32_t options; /* PS_MAIL_* */
+	const char *envid;
+	const struct ps_parcel_recipient *recipients;
+	size_t recipient_count;
+	int file;
+	uint64_t size;
+};
+
+#endif
