@@ -175,7 +175,7 @@ changed_since_install() {
 # The users that the roles run as when the server was started by root.
 make_system_users() {
 	local name
-	for name in postern postern-auth postern-net; do
+	for name in postern postern-auth postern-net postern-relay; do
 		getent passwd "$name" >/dev/null ||
 			useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$name" ||
 			die "could not make the system user $name"

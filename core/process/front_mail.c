@@ -12,6 +12,12 @@ static int ask(void *arg, uint32_t type, const void *message)
 	return relay ? ps_channel_send(relay, type, message) : ps_fail(PS_E_CLOSED, "relay is not there");
 }
 
+/* It is behind the number of a mail process: role_front.c. Who has not logged in has none. */
+static struct ps_bytes pass_of(struct ps_bytes ticket)
+{
+	return ps_bytes_skip(ticket, ticket.len < sizeof(uint32_t) ? ticket.len : sizeof(uint32_t));
+}
+
 int front_mail_from(void *arg, uint64_t number, uint32_t turn, struct ps_session *s,
 		    const struct ps_mail_sender *sender, struct ps_bytes ticket)
 {
@@ -27,7 +33,7 @@ int front_mail_from(void *arg, uint64_t number, uint32_t turn, struct ps_session
 		.options = sender->options,
 		.size = sender->size,
 		.envid = sender->envid,
-		.pass = ps_bytes_skip(ticket, sizeof(uint32_t)), /* behind the number of a mail process: role_front.c */
+		.pass = pass_of(ticket),
 	};
 
 	return ask(arg, PS_MSG_MAIL_FROM, &message);

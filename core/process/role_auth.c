@@ -149,10 +149,13 @@ static void on_lookup(void *arg, struct ps_channel *from, union ps_message *mess
 
 /* ---- secrets ---------------------------------------------------------------------------------------- */
 
+/* To a front, which talks TLS; relay does not. */
 static void publish(struct auth *auth, struct ps_channel *front)
 {
 	struct ps_msg_certificate message = {.key = PS_KEY_NUMBER(0, auth->generation)};
 
+	if (ps_channel_peer(front) != PS_ROLE_FRONT)
+		return;
 	if (auth->in_use.len)
 		message.pem = ps_buf_view(&auth->in_use);
 	if (ps_channel_send(front, PS_MSG_CERTIFICATE, &message) < 0)
