@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/message/address.h"
+#include "postern/error.h"
+#include "postern/message.h"
 
 void address_list_init(struct address_list *list, struct ps_bytes value)
 {
@@ -205,4 +207,25 @@ bool address_next(struct address_list *list, struct address *ret)
 		take_address(list, ret);
 		return true;
 	}
+}
+
+int ps_addresses_count(struct ps_bytes value, size_t *ret_count)
+{
+	struct address_list list;
+	struct address address;
+	size_t count = 0;
+	int r = 0;
+
+	address_list_init(&list, value);
+	while (r == 0 && address_next(&list, &address)) {
+		if (address.kind != ADDRESS_MAILBOX)
+			continue;
+		count++;
+		if (address.local.len == 0 || address.host.len == 0)
+			r = ps_fail(PS_E_SYNTAX, "an address that is not local-part@domain");
+	}
+	address_list_finish(&list);
+	if (r == 0)
+		*ret_count = count;
+	return r;
 }

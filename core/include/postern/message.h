@@ -94,6 +94,10 @@ struct ps_header_walk {
 };
 bool ps_header_next(struct ps_header_walk *walk, struct ps_bytes *ret_name, struct ps_bytes *ret_value);
 
+/* How many mailboxes there are in the value of an address field (RFC 5322 section 3.4), read leniently. PS_E_SYNTAX when one of them
+ * is not local-part@domain. */
+int ps_addresses_count(struct ps_bytes value, size_t *ret_count);
+
 /* The Date: field as seconds since 1970 and its zone in minutes east; PS_E_SYNTAX. RFC 5322 section 3.3 and 4.3,
  * leniently (missing day name, two-digit years, obsolete zones, comments). */
 int ps_date_parse(struct ps_bytes text, int64_t *ret_time, int *ret_zone);
