@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include "postern/pool.h"
+#include "protocols/smtp/commands.h"
+#include "protocols/smtp/parameters.h"
+#include "protocols/smtp/path.h"
+
+enum {
+	ENVID_MAX = 100, /* RFC 3461 section 4.4 */
+};
+
+/* RFC 1870 section 4: up to 20 digits. */
+static int take_size(void *arg, struct ps_bytes value)
+{
+	struct smtp_mail_args *args = arg;
+	int r = ps_bytes_u64(value, &args->size);
+
+	if (r < 0)
+		return r;
+	return args->size_limit && args->size > args->size_limit ? ps_fail(PS_E_LIMIT, "SIZE: too large") : 0;
+}
+
+struct word {
+	const char *word;
+	uint32_t bit;
+};
+
+static int take_choice(struct smtp_mail_args *args, struct ps_bytes value, const struct word *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (ps_bytes_caseeq_str(value, words[i].word)) {
+			args->options |= words[i].bit;
+			return 0;
+		}
+	}
+	return ps_fail(PS_E_SYNTAX, "a value that is not known");
+}
+
+/* RFC 6152, RFC 3030 */
+static int take_body(void *arg, struct ps_bytes value)
+{
+	static const struct word words[] = {
+		{"7BIT", 0}, {"8BITMIME", PS_MAIL_8BITMIME}, {"BINARYMIME", PS_MAIL_BINARYMIME}};
+
+	return take_choice(arg, value, words, PS_ARRAY_LEN(words));
+}
+
+/* RFC 3461 section 4.3 */
+static int take_ret(void *arg, struct ps_bytes value)
+{
+	static const struct word words[] = {{"FULL", PS_MAIL_RET_FULL}, {"HDRS", PS_MAIL_RET_HDRS}};
+
+	return take_choice(arg, value, words, PS_ARRAY_LEN(words));
+}
+
+static int take_envid(void *arg, struct ps_bytes value)
+{
+	struct smtp_mail_args *args = arg;
+
+	if (value.len == 0 || value.len > ENVID_MAX)
+		return ps_fail(PS_E_SYNTAX, "ENVID: too long, or nothing");
+	return smtp_xtext_decode(value, false, &args->envid);
+}
+
+/* RFC 6531 section 3.4 */
+static int take_utf8(void *arg, struct ps_bytes value)
+{
+	struct smtp_mail_args *args = arg;
+
+	args->options |= PS_MAIL_SMTPUTF8;
+	return value.ptr ? ps_fail(PS_E_SYNTAX, "SMTPUTF8: takes no value") : 0;
+}
+
+/* RFC 4954 section 5: who sent it first. We answer for our own users only, so it is as if "<>" had been said. */
+static int take_auth(void *arg, struct ps_bytes value)
+{
+	struct ps_buf decoded = {0};
+	int r = value.len == 0 ? ps_fail(PS_E_SYNTAX, "AUTH: takes a value") : smtp_xtext_decode(value, true, &decoded);
+
+	(void)arg;
+	ps_buf_finish(&decoded);
+	return r;
+}
+
+const struct smtp_parameter smtp_mail_parameters[] = {
+	{"SIZE", take_size},   {"BODY", take_body},     {"RET", take_ret},
+	{"ENVID", take_envid}, {"SMTPUTF8", take_utf8}, {"AUTH", take_auth},
+};
+const size_t smtp_mail_parameter_count = PS_ARRAY_LEN(smtp_mail_parameters);
+
+static enum smtp_next on_reply(struct smtp *smtp)
+{
+	struct ps_mail_reply reply = ps_session_mail_reply(smtp->session);
+	enum smtp_next next;
+
+	if (reply.code == 0)
+		return smtp_gave_up(smtp, &next) ? next : smtp_wait_reply(smtp, on_reply);
+	if (reply.code == 250)
+		smtp->mail.begun = true;
+	else
+		smtp_forget(smtp);
+	return smtp_say(smtp, reply.code, reply.enhanced, reply.text);
+}
+
+/* A name alone is completed for our own users only. False: it cannot be, and that was said. */
+static bool complete(struct smtp *smtp, struct ps_buf *path)
+{
+	const char *domain = ps_conf_str(ps_session_core_conf(smtp->session), "default_domain");
+
+	if (path->len == 0 || smtp_path_domain(ps_buf_cstr(path)))
+		return true;
+	if (smtp_source(smtp) == PS_MAIL_SUBMISSION && domain) {
+		ps_buf_printf(path, "@%s", domain);
+		return true;
+	}
+	smtp_say(smtp, 501, "5.1.7", "The domain is missing");
+	return false;
+}
+
+static enum smtp_next ask(struct smtp *smtp, struct ps_buf *path, struct smtp_mail_args *args)
+{
+	struct ps_mail_sender sender = {
+		.source = smtp_source(smtp),
+		.reverse_path = ps_buf_cstr(path),
+		.helo = smtp->helo,
+		.options = args->options,
+		.size = args->size,
+		.envid = args->envid.len > 0 ? ps_buf_cstr(&args->envid) : NULL,
+	};
+
+	smtp_forget(smtp);
+	smtp->mail.options = args->options;
+	smtp->mail.reverse_path = ps_strdup(sender.reverse_path);
+	ps_session_mail_from(smtp->session, &sender);
+	return smtp_wait_reply(smtp, on_reply);
+}
+
+/* MAIL (RFC 5321, 4.1.1.2):  "MAIL FROM:" Reverse-path [SP Mail-parameters] */
+static enum smtp_next cmd_mail(struct smtp_cmd *cmd)
+{
+	struct smtp *smtp = cmd->smtp;
+	struct smtp_mail_args args = {.size_limit = smtp_size_limit(smtp)};
+	struct ps_buf path = {0};
+	enum smtp_next next = SMTP_NEXT;
+
+	if (smtp_take_address(cmd, "from:", &path) &&
+	    smtp_take_parameters(smtp, cmd->argument, smtp_mail_parameters, smtp_mail_parameter_count, &args) &&
+	    complete(smtp, &path)) {
+		if (!smtp_is_ascii(ps_buf_view(&path)) && !(args.options & PS_MAIL_SMTPUTF8))
+			next = smtp_say(smtp, 553, "5.6.7", "That address needs SMTPUTF8");
+		else
+			next = ask(smtp, &path, &args);
+	}
+	ps_buf_finish(&path);
+	ps_buf_finish(&args.envid);
+	return next;
+}
+
+const struct smtp_verb smtp_cmd_mail = {
+	.name = "MAIL",
+	.run = cmd_mail,
+	.where = SMTP_EVERYWHERE,
+	.flags = SMTP_NEEDS_HELO | SMTP_NEEDS_USER | SMTP_NO_CHUNKS | SMTP_NO_MAIL,
+	.syntax = "MAIL FROM:<path> [parameters]",
+};

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+#include "protocols/smtp/parameters.h"
+#include "protocols/smtp/path.h"
+
+bool smtp_is_ascii(struct ps_bytes text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.ptr[i] >= 0x80)
+			return false;
+	return true;
+}
+
+static void wrong_path(struct smtp *smtp, int error)
+{
+	if (error == PS_E_LIMIT)
+		smtp_say(smtp, 501, "5.1.3", "That path is too long");
+	else
+		smtp_say(smtp, 501, "5.1.3", "That is no path: local-part@domain in angle brackets");
+}
+
+bool smtp_take_address(struct smtp_cmd *cmd, const char *word, struct ps_buf *path)
+{
+	int r;
+
+	if (smtp_take_word(&cmd->argument, word) < 0) {
+		smtp_say(cmd->smtp, 501, "5.5.4", *word == 'f' ? "MAIL FROM:<path>" : "RCPT TO:<path>");
+		return false;
+	}
+	r = smtp_take_path(&cmd->argument, true, path);
+	if (r < 0)
+		wrong_path(cmd->smtp, r);
+	return r == 0;
+}
+
+static bool wrong_parameter(struct smtp *smtp, int error)
+{
+	if (error == PS_E_LIMIT)
+		smtp_say(smtp, 552, "5.3.4", "The message is too large");
+	else if (error == PS_E_UNSUPPORTED)
+		smtp_say(smtp, 555, "5.5.4", "No such parameter here");
+	else
+		smtp_say(smtp, 501, "5.5.4", "A parameter is not as it should be");
+	return false;
+}
+
+static int take_one(const struct smtp_parameter *table, size_t count, uint64_t *seen, struct ps_bytes keyword,
+		    struct ps_bytes value, void *arg)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!ps_bytes_caseeq_str(keyword, table[i].keyword))
+			continue;
+		if (*seen & UINT64_C(1) << i)
+			return ps_fail(PS_E_SYNTAX, "%s: twice", table[i].keyword);
+		*seen |= UINT64_C(1) << i;
+		return table[i].take(arg, value);
+	}
+	return ps_fail(PS_E_UNSUPPORTED, "a parameter that is not known");
+}
+
+bool smtp_take_parameters(struct smtp *smtp, struct ps_bytes argument, const struct smtp_parameter *table, size_t count,
+			  void *arg)
+{
+	struct ps_bytes keyword, value;
+	uint64_t seen = 0;
+	int r;
+
+	while (smtp_take_parameter(&argument, &keyword, &value, &r)) {
+		if (r == 0 && !smtp->extended) /* who said HELO knows of none */
+			r = PS_E_UNSUPPORTED;
+		if (r == 0)
+			r = take_one(table, count, &seen, keyword, value, arg);
+		if (r < 0)
+			return wrong_parameter(smtp, r);
+	}
+	return true;
+}
