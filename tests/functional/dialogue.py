@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Dialogues with a server, as data: README.md describes the format."""
 
+import base64
 import os
 import re
 import ssl
@@ -52,6 +53,8 @@ class Dialogue:
             text = "".join(line + "\r\n" for line in self._here(number, args[-1][2:], lines))
             if name == "message" and len(args) == 2:
                 self.texts[args[0]] = text
+            elif name == "inbox" and len(args) == 2:
+                self.steps.append((number, "@inbox", "", [args[0], text]))
             elif name == "config" and len(args) == 1:
                 self.settings = text.replace("\r\n", "\n")
             else:
@@ -154,6 +157,23 @@ class Run:
             if not status.startswith(b"OK"):
                 raise Mismatch("@deliver: %r" % status)
 
+    def _do_inbox(self, count, text):
+        """The newest message of so many, line by line."""
+        with self.instance.session(self.user, "INBOX") as client:
+            found = len(client.ok("UID SEARCH ALL")[-1].split()) - 2
+            if found != int(count):
+                raise Mismatch("there are %d messages in INBOX" % found)
+            octets = b"".join(client.ok("FETCH %s BODY.PEEK[]" % count)[:1])
+        size, _, rest = octets.partition(b"{")[2].partition(b"}\r\n")
+        lines = rest[:int(size)].decode("utf-8", "surrogateescape").split("\r\n")[:-1]
+        self.transcript += ["  message: " + line for line in lines]
+        patterns = self.expand(text).split("\r\n")[:-1]
+        for pattern, line in zip(patterns, lines):
+            if not self._matches(pattern, line):
+                raise Mismatch("expected: " + pattern)
+        if len(patterns) != len(lines):
+            raise Mismatch("the message has %d lines, not %d" % (len(lines), len(patterns)))
+
     def _octets(self, source):
         if source in self.texts:
             return self.texts[source].encode()
@@ -213,6 +233,8 @@ class Run:
     def expand(self, text):
         def value(match):
             name = match.group(1)
+            if name.startswith("base64:"):
+                return base64.b64encode(name[7:].encode()).decode()
             if name.startswith("repeat:"):
                 _, count, what = name.split(":", 2)
                 return what * int(count)
@@ -223,7 +245,9 @@ class Run:
                 return str(len(self.texts[wanted].encode("utf-8", "surrogateescape")))
             return self.texts[wanted]
 
-        return re.sub(r"\$\{([^}]*)\}", value, text)
+        while (expanded := re.sub(r"\$\{([^{}]*)\}", value, text)) != text:
+            text = expanded
+        return text
 
 
 def _regex(pattern):

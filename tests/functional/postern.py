@@ -129,12 +129,16 @@ def wait_until(condition, what, patience=None):
     raise AssertionError("waited in vain for: " + what)
 
 
-# Title, protocol, and how TLS begins. The implicit one has the title of the other and an "s".
+# Title, protocol, and how TLS begins. The implicit one, where there is one, has the title of the other and an "s".
 LISTENERS = (
     ("imap", "imap", "starttls"),
     ("imaps", "imap", "implicit"),
     ("pop3", "pop3", "starttls"),
     ("pop3s", "pop3", "implicit"),
+    ("smtp", "smtp", "starttls"),
+    ("submission", "submission", "starttls"),
+    ("submissions", "submission", "implicit"),
+    ("lmtp", "lmtp", "starttls"),
 )
 
 
@@ -149,6 +153,7 @@ class Instance:
         self.log_path = os.path.join(self.folder, "log")
         self.mail_root = os.path.join(self.folder, "mail")
         self.run_dir = os.path.join(self.folder, "run")
+        self.spool_dir = os.path.join(self.folder, "spool")
         self.certificate = os.path.join(self.folder, "cert.pem")
         self.key = os.path.join(self.folder, "key.pem")
         self.passwd_file = os.path.join(self.folder, "users")
@@ -176,6 +181,7 @@ class Instance:
             'default_domain = "%s"' % DOMAIN,
             'mail_root = "%s"' % self.mail_root,
             'run_dir = "%s"' % self.run_dir,
+            'spool_dir = "%s"' % self.spool_dir,
             'passwd_file = "%s"' % self.passwd_file,
             'backend = "%s"' % self.backend,
             'tls { certificate = "%s" key = "%s" }' % (self.certificate, self.key),
@@ -340,6 +346,7 @@ class Instance:
     # ---- clients
 
     def connect(self, tls=False, protocol="imap", **options):
+        tls = tls and protocol + "s" in self.ports
         return Client(self.ports[protocol + "s" if tls else protocol], tls=tls, **options)
 
     def session(self, user="alice", select=None):
