@@ -174,6 +174,12 @@ static const struct ps_setting relay[] = {
 	 .def = "own",
 	 .choices = "own any",
 	 .help = "whose addresses a user who has logged in may send from"},
+	{.name = "report_message_size",
+	 .type = PS_SET_SIZE,
+	 .def = "256K",
+	 .min = 0,
+	 .max = INT64_C(1) << 30,
+	 .help = "largest message that goes back whole in a report of failure, where its sender asked for that"},
 	{.name = NULL},
 };
 

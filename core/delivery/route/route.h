@@ -56,9 +56,8 @@ enum ps_target_kind {
 struct ps_target {
 	enum ps_target_kind kind;
 	const char *address; /* in its one spelling, as a path holds it; the refused one */
-	const char *
-		orcpt; /* "rfc822;..." or "utf-8;...", not encoded: what to say (RFC 3461 section 5.2.7) when the sender gave none; NULL: not
-				by alias */
+	/* "rfc822;..." or "utf-8;...", not encoded: what to say (RFC 3461 section 5.2.7) when the sender gave none. NULL: not by alias. */
+	const char *orcpt;
 	bool by_alias;
 
 	/* LOCAL. The name to look up; unknown: ps_route_otherwise(). */
