@@ -55,6 +55,22 @@ static int sys_link(int from_dir, const char *from, int to_dir, const char *to)
 	return linkat(from_dir, from, to_dir, to, 0);
 }
 
+/* The empty path works where the kernel lets the opener do so (Linux 6.10), the other one where /proc is there. */
+static int sys_link_file(int fd, int to_dir, const char *to)
+{
+	char path[32];
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, path, to_dir, to, AT_SYMLINK_FOLLOW) == 0)
+		return 0;
+	return errno == ENOENT || errno == EACCES || errno == EPERM ? linkat(fd, "", to_dir, to, AT_EMPTY_PATH) : -1;
+}
+
+static int sys_allocate(int fd, off_t offset, off_t len)
+{
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, len);
+}
+
 struct ps_io ps_io = {
 	.open = sys_open,
 	.pread = pread,
@@ -65,6 +81,8 @@ struct ps_io ps_io = {
 	.fsync = fsync,
 	.rename = sys_rename,
 	.link = sys_link,
+	.link_file = sys_link_file,
+	.allocate = sys_allocate,
 	.unlink = unlinkat,
 	.mkdir = mkdirat,
 };
