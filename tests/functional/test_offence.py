@@ -44,7 +44,7 @@ class Offence(ServerTest):
     def setUp(self):
         if os.geteuid() != 0:
             self.skipTest("needs root")
-        postern.wait_until(lambda: len(self.server.roles()) == 5, "all roles")
+        postern.wait_until(lambda: len(self.server.roles()) == 6, "all roles")
 
     def complain(self, by, role, index):
         pid = next(pid for pid, name in self.server.roles() if name == by)
@@ -72,7 +72,7 @@ class Offence(ServerTest):
         gone = set(before) - set(self.server.roles())
         self.assertEqual([role for _, role in gone], ["front"])
         self.assertIn("event=role_killed role_name=front", self.server.log())
-        postern.wait_until(lambda: len(self.server.roles()) == 5, "another")
+        postern.wait_until(lambda: len(self.server.roles()) == 6, "another")
         postern.wait_until(self.serves, "service")
 
     def test_a_front_that_complains_is_ended(self):
@@ -83,7 +83,7 @@ class Offence(ServerTest):
         postern.wait_until(lambda: victim not in dict(self.server.roles()), "its end")
         self.assertEqual({pid for pid, _ in before} - {pid for pid, _ in self.server.roles()}, {victim})
         self.assertIn("front may not send offence", self.server.log())
-        postern.wait_until(lambda: len(self.server.roles()) == 5, "another")
+        postern.wait_until(lambda: len(self.server.roles()) == 6, "another")
         postern.wait_until(self.serves, "service")
 
     def serves(self):

@@ -105,7 +105,7 @@ class Roles(ServerTest):
 @unittest.skipUnless(os.geteuid() == 0, "only root can start roles under users of their own")
 class Users(ServerTest):
     def test_each_role_runs_as_its_own(self):
-        expected = {"front": "postern-net", "auth": "postern-auth", "mail": "postern"}
+        expected = {"front": "postern-net", "auth": "postern-auth", "mail": "postern", "relay": "postern-relay"}
         for pid, role in self.server.roles():
             with open("/proc/%d/status" % pid, encoding="ascii") as file:
                 lines = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
