@@ -325,6 +325,13 @@ const char *ps_session_remote(const struct ps_session *s)
 	return s->remote;
 }
 
+void ps_session_set_remote(struct ps_session *s, const char *remote)
+{
+	ps_log(PS_LOG_INFO, "proxied", "sid", s->sid, "by", s->remote, "remote", remote, NULL);
+	free(s->remote);
+	s->remote = ps_strdup(remote);
+}
+
 const char *ps_session_local(const struct ps_session *s)
 {
 	return s->local;

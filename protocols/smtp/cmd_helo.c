@@ -3,7 +3,7 @@
 #include "protocols/smtp/commands.h"
 
 /* What may stand in a Received field without harm. That it is the client's true name is not asked for (RFC 5321 section 4.1.4). */
-static bool is_name(struct ps_bytes name)
+bool smtp_is_name(struct ps_bytes name)
 {
 	for (size_t i = 0; i < name.len; i++)
 		if (!ps_isalpha(name.ptr[i]) && !ps_isdigit(name.ptr[i]) && !strchr(".-_:[]", name.ptr[i]))
@@ -15,13 +15,15 @@ bool smtp_take_name(struct smtp_cmd *cmd, bool extended)
 {
 	struct smtp *smtp = cmd->smtp;
 
-	if (!is_name(cmd->argument)) {
+	if (!smtp_is_name(cmd->argument)) {
 		smtp_say(smtp, 501, "5.5.4", "Your host's name or address literal is missing");
 		return false;
 	}
 	smtp_forget(smtp);
 	memcpy(smtp->helo, cmd->argument.ptr, cmd->argument.len);
 	smtp->helo[cmd->argument.len] = '\0';
+	if (smtp->told_helo[0]) /* a proxy speaks, for somebody whose name it has told */
+		memcpy(smtp->helo, smtp->told_helo, sizeof smtp->helo);
 	smtp->extended = extended;
 	return true;
 }

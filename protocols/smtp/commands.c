@@ -6,7 +6,7 @@
 static const struct smtp_verb *const verbs[] = {
 	&smtp_cmd_auth, &smtp_cmd_bdat, &smtp_cmd_data,     &smtp_cmd_ehlo, &smtp_cmd_helo,
 	&smtp_cmd_help, &smtp_cmd_lhlo, &smtp_cmd_mail,     &smtp_cmd_noop, &smtp_cmd_quit,
-	&smtp_cmd_rcpt, &smtp_cmd_rset, &smtp_cmd_starttls, &smtp_cmd_vrfy,
+	&smtp_cmd_rcpt, &smtp_cmd_rset, &smtp_cmd_starttls, &smtp_cmd_vrfy, &smtp_cmd_xclient,
 };
 
 static bool is_known(const struct smtp *smtp, const struct smtp_verb *verb)

@@ -13,6 +13,17 @@ static bool auth_offered(struct smtp *smtp)
 	return smtp_auth_offered(smtp);
 }
 
+static bool trusts(struct smtp *smtp)
+{
+	return smtp->trusted;
+}
+
+static void put_attributes(struct smtp *smtp, struct ps_buf *out)
+{
+	(void)smtp;
+	ps_buf_str(out, " NAME ADDR PORT PROTO HELO");
+}
+
 static void put_size(struct smtp *smtp, struct ps_buf *out)
 {
 	ps_buf_char(out, ' ');
@@ -47,6 +58,7 @@ static const struct {
 	{"CHUNKING", SMTP_EVERYWHERE, NULL, NULL},                               /* RFC 3030 */
 	{"BINARYMIME", SMTP_EVERYWHERE, NULL, NULL},                             /* RFC 3030 section 3 */
 	{"LIMITS", SMTP_EVERYWHERE, NULL, put_limits},                           /* RFC 9422 */
+	{"XCLIENT", SMTP_EVERYWHERE, trusts, put_attributes},
 	{"VRFY", SMTP_EVERYWHERE, NULL, NULL},
 	{"HELP", SMTP_EVERYWHERE, NULL, NULL},
 };

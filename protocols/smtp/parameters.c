@@ -57,20 +57,23 @@ static int take_one(const struct smtp_parameter *table, size_t count, uint64_t *
 	return ps_fail(PS_E_UNSUPPORTED, "a parameter that is not known");
 }
 
-bool smtp_take_parameters(struct smtp *smtp, struct ps_bytes argument, const struct smtp_parameter *table, size_t count,
-			  void *arg)
+int smtp_read_parameters(struct ps_bytes argument, const struct smtp_parameter *table, size_t count, void *arg)
 {
 	struct ps_bytes keyword, value;
 	uint64_t seen = 0;
-	int r;
+	int r = 0;
 
-	while (smtp_take_parameter(&argument, &keyword, &value, &r)) {
-		if (r == 0 && !smtp->extended) /* who said HELO knows of none */
-			r = PS_E_UNSUPPORTED;
+	while (r == 0 && smtp_take_parameter(&argument, &keyword, &value, &r))
 		if (r == 0)
 			r = take_one(table, count, &seen, keyword, value, arg);
-		if (r < 0)
-			return wrong_parameter(smtp, r);
-	}
-	return true;
+	return r;
+}
+
+bool smtp_take_parameters(struct smtp *smtp, struct ps_bytes argument, const struct smtp_parameter *table, size_t count,
+			  void *arg)
+{
+	/* Who said HELO knows of none. */
+	int r = smtp_read_parameters(argument, table, smtp->extended ? count : 0, arg);
+
+	return r == 0 || wrong_parameter(smtp, r);
 }

@@ -16,6 +16,8 @@ struct smtp_parameter {
 /* Takes the parameters behind a path, each once; false: one is wrong, and that was said. */
 bool smtp_take_parameters(struct smtp *smtp, struct ps_bytes argument, const struct smtp_parameter *table, size_t count,
 			  void *arg);
+/* The same, and nothing is said. PS_E_UNSUPPORTED: one is not known. */
+int smtp_read_parameters(struct ps_bytes argument, const struct smtp_parameter *table, size_t count, void *arg);
 /* Takes "word<path>" off the argument, UTF-8 or not; false: there is none, and that was said. */
 bool smtp_take_address(struct smtp_cmd *cmd, const char *word, struct ps_buf *path);
 bool smtp_is_ascii(struct ps_bytes text);

@@ -5,6 +5,7 @@
 #include "postern/log.h"
 #include "postern/pool.h"
 #include "protocols/smtp/message.h"
+#include "protocols/smtp/network.h"
 #include "protocols/smtp/smtp.h"
 
 enum {
@@ -240,6 +241,8 @@ static enum smtp_next next_step(struct smtp *smtp)
 	enum smtp_next (*step)(struct smtp * smtp) = smtp->step ? smtp->step : read_command;
 	enum smtp_next next;
 
+	if (!smtp->greeted)
+		greet(smtp);
 	smtp->step = NULL;
 	next = step(smtp);
 	if (next == SMTP_CLOSE || smtp->errors <= (unsigned)smtp_setting(smtp, "errors"))
@@ -253,8 +256,6 @@ static struct ps_wait run(struct ps_session *s)
 {
 	struct smtp *smtp = ps_session_state(s);
 
-	if (!smtp->greeted)
-		greet(smtp);
 	for (unsigned steps = 0; !ps_session_dead(s); steps++) {
 		if (steps == STEPS_MAX)
 			return (struct ps_wait){.what = PS_WAIT_TURN};
@@ -271,12 +272,27 @@ static struct ps_wait run(struct ps_session *s)
 
 /* ---- the halves ------------------------------------------------------------------------------ */
 
+/* Whether who connects may say who the client is. */
+static bool is_proxy(struct ps_session *s)
+{
+	const struct ps_conf *conf = ps_session_conf(s);
+	struct smtp_address address;
+
+	if (ps_conf_list_size(conf, "xclient") == 0 || smtp_address_of_remote(ps_session_remote(s), &address) < 0)
+		return false;
+	for (size_t i = 0; i < ps_conf_list_size(conf, "xclient"); i++)
+		if (smtp_network_has(ps_conf_list_nth(conf, "xclient", i), &address))
+			return true;
+	return false;
+}
+
 static int open_as(struct ps_session *s, enum ps_mail_source kind)
 {
 	struct smtp *smtp = ps_session_state(s);
 
 	smtp->session = s;
 	smtp->kind = kind;
+	smtp->trusted = is_proxy(s);
 	return 0;
 }
 

@@ -42,6 +42,9 @@
 	 .min = 1,                                                                                                     \
 	 .max = 86400,                                                                                                 \
 	 .help = "how long it may be silent within a message"},                                                        \
+	{.name = "xclient",                                                                                            \
+	 .type = PS_SET_LIST,                                                                                          \
+	 .help = "addresses and networks of proxies that may say, by XCLIENT, who the client is"},                    \
 	{.name = "data_rate",                                                                                          \
 	 .type = PS_SET_SIZE,                                                                                          \
 	 .def = "100",                                                                                                 \

@@ -48,8 +48,9 @@ struct smtp {
 	enum ps_mail_source kind;                  /* which of the plugins */
 	enum smtp_next (*step)(struct smtp *smtp); /* NULL: a command is to be read */
 	struct ps_wait wait;
-	char helo[SMTP_HELO_MAX + 1]; /* as the client calls itself; "": has not yet */
-	bool extended;                /* by EHLO or LHLO */
+	char helo[SMTP_HELO_MAX + 1];      /* as the client calls itself; "": has not yet */
+	char told_helo[SMTP_HELO_MAX + 1]; /* by XCLIENT, in its place */
+	bool extended;                     /* by EHLO or LHLO */
 	bool authenticated;
 	bool trusted; /* may say who the client is: XCLIENT */
 	bool greeted;

@@ -96,6 +96,10 @@ void ps_session_starttls(struct ps_session *s);
 /* Whether a password may travel on this connection: TLS, or the setting allows it. */
 bool ps_session_plaintext_ok(const struct ps_session *s);
 
+/* A proxy that is trusted says who the client is: ps_session_remote() from now on, in the log and to other processes. What was counted
+ * for its address stays counted for the proxy's. Not for a protocol with a mail half. */
+void ps_session_set_remote(struct ps_session *s, const char *remote);
+
 /* SASL, RFC 4422. Mechanism names offered on this connection now, blank-separated. */
 const char *ps_session_mechanisms(struct ps_session *s);
 /* Starts or continues an exchange; data is decoded (not base64). `initial` {NULL,0}: the client sent
