@@ -73,6 +73,7 @@ static int set_map(struct ps_index *index, size_t size)
 	return rc ? index_fail(rc, "resize") : 0;
 }
 
+/* With the lock: while the map is made larger, what LMDB tells of itself is nowhere. */
 static size_t pages_used(struct ps_index *index, size_t *ret_map)
 {
 	MDB_envinfo info;
@@ -131,7 +132,9 @@ int ps_index_grow(struct ps_index *index)
 {
 	size_t map;
 
+	pthread_mutex_lock(&index->lock);
 	pages_used(index, &map);
+	pthread_mutex_unlock(&index->lock);
 	return set_map(index, map * 2);
 }
 
@@ -201,7 +204,10 @@ uint64_t ps_index_last_txn(struct ps_index *index)
 {
 	MDB_envinfo info;
 
+	/* Who asks has no transaction, so the map may be made larger just now. */
+	pthread_mutex_lock(&index->lock);
 	mdb_env_info(index->env, &info);
+	pthread_mutex_unlock(&index->lock);
 	return info.me_last_txnid;
 }
 

@@ -2,6 +2,9 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -283,6 +286,40 @@ START_TEST(a_full_map_grows)
 }
 END_TEST
 
+static atomic_uint asked;
+static atomic_bool over;
+
+static void *ask(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&over))
+		atomic_fetch_add(&asked, ps_index_last_txn(ix) > 0);
+	return NULL;
+}
+
+/* As who asks whether something is new does it, without a transaction. */
+START_TEST(it_grows_while_others_ask_for_news)
+{
+	for (int round = 0; round < 20; round++) {
+		pthread_t thread;
+
+		atomic_store(&over, false);
+		ck_assert_int_eq(pthread_create(&thread, NULL, ask, NULL), 0);
+		for (int i = 0; i < 12; i++) {
+			unsigned before = atomic_load(&asked);
+
+			while (atomic_load(&asked) == before)
+				sched_yield();
+			ck_assert_ok(ps_index_grow(ix));
+		}
+		atomic_store(&over, true);
+		pthread_join(thread, NULL);
+		ps_index_close(ix);
+		open_index();
+	}
+}
+END_TEST
+
 START_TEST(a_read_sees_one_moment)
 {
 	struct ps_index_txn *txn = begin(), *read;
@@ -442,6 +479,7 @@ int main(void)
 	tcase_add_test(tc, old_tokens_are_forgotten);
 	tcase_add_test(tc, two_mailboxes_change_places);
 	tcase_add_test(tc, a_full_map_grows);
+	tcase_add_test(tc, it_grows_while_others_ask_for_news);
 	tcase_add_test(tc, a_read_sees_one_moment);
 	tcase_add_test(tc, a_clean_close_is_trusted);
 	tcase_add_test(tc, a_killed_process_does_not_hurt);
