@@ -14,6 +14,9 @@ static const struct ps_setting listener[] = {
 	 .def = "starttls",
 	 .choices = "implicit starttls none",
 	 .help = "TLS from the first octet, on request, or never"},
+	{.name = "proxy",
+	 .type = PS_SET_LIST,
+	 .help = "networks of load balancers, whose connections begin with a PROXY header (version 1 or 2)"},
 	{.name = NULL},
 };
 

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "core/net/conn.h"
+#include "core/net/proxy.h"
 #include "postern/error.h"
 #include "postern/log.h"
 
@@ -180,6 +181,20 @@ static void start_tls(struct conn *conn)
 	enter(conn, CONN_HANDSHAKE, ps_loop_now(front->loop) + front->limits.handshake_ms);
 }
 
+static void begin(struct conn *conn)
+{
+	struct ps_front *front = conn->front;
+
+	if (!conn->listener->args.implicit_tls) {
+		conn_begin_session(conn);
+	} else if (tls_context_has_certificate(front->tls)) {
+		start_tls(conn);
+	} else {
+		ps_logf(PS_LOG_ERROR, "tls_failed", conn->s.sid, "there is no certificate");
+		conn_end(conn, NULL);
+	}
+}
+
 static void open_half(struct conn *conn)
 {
 	struct ps_session *s = &conn->s;
@@ -214,6 +229,59 @@ static void handshake_step(struct conn *conn)
 	conn->s.is_tls = true;
 	conn->replied = true;
 	conn_begin_session(conn);
+}
+
+/* ---- PROXY -------------------------------------------------------------------------------------- */
+
+/* From now on it is the client's connection, and counts as such. */
+static void speak_for(struct conn *conn, const struct proxy_header *header)
+{
+	char remote[ADDRESS_NAME_SIZE], local[ADDRESS_NAME_SIZE];
+	struct address address, own;
+
+	if (header->known) {
+		address_describe(&header->source, remote, &address);
+		address_describe(&header->destination, local, &own);
+		ps_log(PS_LOG_DEBUG, "proxied", "sid", conn->s.sid, "remote", remote, "by", conn->s.remote, NULL);
+		session_rename(&conn->s, remote, local);
+		if (!counts_add(conn->front->counts, &address, conn->front->limits.per_address)) {
+			conn_end(conn, "too many connections from this address");
+			return;
+		}
+		conn->address = address;
+	}
+	begin(conn);
+}
+
+/* What is behind the header is not ours to read here: TLS does. So it is looked at first, and then taken as far as it goes. */
+static void proxy_step(struct conn *conn)
+{
+	struct proxy_header header;
+	struct ps_buf *octets = &conn->blob; /* of no use before a log-in */
+	size_t before = octets->len, length = 0;
+	uint8_t *room = ps_buf_reserve(octets, PROXY_HEADER_MAX);
+	ssize_t n = room ? recv(conn->stream.fd, room, PROXY_HEADER_MAX, MSG_PEEK) : -1;
+	int r;
+
+	if (n < 0 && room && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		conn_end(conn, "connection lost");
+		return;
+	}
+	octets->len += (size_t)n;
+	r = proxy_read(ps_buf_view(octets), &header, &length);
+	if (r == PS_E_SYNTAX) {
+		ps_log(PS_LOG_WARNING, "proxy_refused", "sid", conn->s.sid, "remote", conn->s.remote, "msg",
+		       ps_last_error(), NULL);
+		conn_end(conn, NULL);
+		return;
+	}
+	recv(conn->stream.fd, conn->front->scratch, r == 0 ? length - before : (size_t)n, 0);
+	if (r == PS_E_AGAIN)
+		return;
+	ps_buf_finish(octets);
+	speak_for(conn, &header);
 }
 
 /* ---- hand-over ---------------------------------------------------------------------------------- */
@@ -415,8 +483,9 @@ static void over_step(struct conn *conn)
 }
 
 static void (*const steps[])(struct conn *conn) = {
-	[CONN_HANDSHAKE] = handshake_step, [CONN_SESSION] = session_step, [CONN_FLUSHING] = flushing_step,
-	[CONN_PUMP] = pump_step,           [CONN_AWAY] = over_step,       [CONN_OVER] = over_step,
+	[CONN_PROXY] = proxy_step,       [CONN_HANDSHAKE] = handshake_step, [CONN_SESSION] = session_step,
+	[CONN_FLUSHING] = flushing_step, [CONN_PUMP] = pump_step,           [CONN_AWAY] = over_step,
+	[CONN_OVER] = over_step,
 };
 
 void conn_arm_timer(struct conn *conn, uint64_t at)
@@ -440,6 +509,7 @@ static void arm(struct conn *conn)
 	case CONN_OVER:
 	case CONN_AWAY: return;
 	case CONN_PUMP: pump_arm(conn); return;
+	case CONN_PROXY: events = PS_READABLE; break;
 	case CONN_HANDSHAKE: events = tls_wants_write(conn->stream.tls) ? PS_WRITABLE : PS_READABLE; break;
 	case CONN_FLUSHING: events = PS_WRITABLE; break;
 	case CONN_SESSION:
@@ -502,6 +572,10 @@ static void on_timer(void *arg)
 	uint64_t now = ps_loop_now(conn->front->loop);
 
 	switch (conn->state) {
+	case CONN_PROXY:
+		if (now >= conn->deadline)
+			conn_end(conn, "PROXY header takes too long");
+		break;
 	case CONN_HANDSHAKE:
 		if (now >= conn->deadline)
 			conn_end(conn, "TLS handshake takes too long");
@@ -588,7 +662,8 @@ int conn_open_watch(struct conn *conn)
 	return PS_E_INTERNAL;
 }
 
-void conn_start(struct listener *listener, int fd, const struct address *address, const char *remote, const char *local)
+void conn_start(struct listener *listener, int fd, const struct address *address, const char *remote, const char *local,
+		bool proxied)
 {
 	struct conn *conn = conn_create(listener, fd, address, remote, local);
 	struct ps_front *front = conn->front;
@@ -599,14 +674,10 @@ void conn_start(struct listener *listener, int fd, const struct address *address
 		conn_destroy(conn);
 		return;
 	}
-	if (!listener->args.implicit_tls) {
-		conn_begin_session(conn);
-	} else if (tls_context_has_certificate(front->tls)) {
-		start_tls(conn);
-	} else {
-		ps_logf(PS_LOG_ERROR, "tls_failed", conn->s.sid, "there is no certificate");
-		conn_end(conn, NULL);
-	}
+	if (proxied)
+		enter(conn, CONN_PROXY, ps_loop_now(front->loop) + front->limits.handshake_ms);
+	else
+		begin(conn);
 	conn_step(conn);
 }
 
@@ -614,7 +685,7 @@ void conn_stop(struct conn *conn)
 {
 	const char *text = conn->listener->args.protocol->busy_text;
 
-	if (conn->state == CONN_HANDSHAKE)
+	if (conn->state == CONN_HANDSHAKE || conn->state == CONN_PROXY)
 		conn_end(conn, "server stops");
 	if (conn->state == CONN_AWAY) {
 		conn->state = CONN_OVER;

@@ -4,6 +4,7 @@
  *
  * THREADS. All of it belongs to the loop.
  *
+ *   PROXY (from a load balancer: its header is read; then as others begin)
  *   HANDSHAKE (implicit TLS) -> SESSION -> FLUSHING -> HANDSHAKE (STARTTLS) -> SESSION -> ...
  *                                       -> FLUSHING -> PUMP (TLS, logged in) -> OVER, or SESSION again
  *                                       -> FLUSHING -> AWAY (plain, logged in) -> OVER, or SESSION again
@@ -34,13 +35,14 @@ enum {
 struct listener {
 	unsigned refs;                 /* one for each connection, and one while it listens */
 	struct ps_front_listener args; /* with names of its own */
-	char *name, *protocol_name;
+	char *name, *protocol_name, *proxies;
 	struct ps_front *front;
 	struct ps_watch *watch;
 	struct listener *next;
 };
 
 enum conn_state {
+	CONN_PROXY,
 	CONN_HANDSHAKE,
 	CONN_SESSION,
 	CONN_FLUSHING,
@@ -136,9 +138,9 @@ void front_accept_resume(struct ps_front *front); /* descriptors have become fre
 void front_reserve(struct ps_front *front);
 bool front_release_reserve(struct ps_front *front); /* false: it was released before */
 
-/* conn.c: takes over fd. The address is counted already. */
-void conn_start(struct listener *listener, int fd, const struct address *address, const char *remote,
-		const char *local);
+/* conn.c: takes over fd. The address is counted already; for one that is `proxied`, it will be when its header was read. */
+void conn_start(struct listener *listener, int fd, const struct address *address, const char *remote, const char *local,
+		bool proxied);
 /* Does what can be done now. */
 void conn_step(struct conn *conn);
 /* A NULL reason: it was logged. */

@@ -66,7 +66,8 @@ struct ps_front_listener {
 	const char *protocol_name;
 	const struct ps_conf *protocol_conf;
 	bool implicit_tls;
-	bool tls_available; /* STARTTLS may be offered */
+	bool tls_available;  /* STARTTLS may be offered */
+	const char *proxies; /* networks whose connections begin with a PROXY header, as in auth/nets.h; "": none */
 };
 int ps_front_listen(struct ps_front *front, const struct ps_front_listener *listener);
 /* Stops accepting on the listener of this name and closes its descriptor; its connections go on. */

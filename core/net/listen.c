@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "auth/nets.h"
 #include "core/net/conn.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -129,10 +130,14 @@ static void welcome(struct listener *listener, int fd, const struct sockaddr_sto
 	socklen_t own_size = sizeof own;
 	char remote[ADDRESS_NAME_SIZE], local[ADDRESS_NAME_SIZE];
 	struct address address, own_address;
+	bool proxied, is_tcp;
 
 	address_describe(peer, remote, &address);
 	getsockname(fd, (struct sockaddr *)&own, &own_size);
 	address_describe(&own, local, &own_address);
+	proxied = listener->args.proxies[0] && ps_nets_contain(listener->args.proxies, remote);
+	is_tcp = address.counted;
+	address.counted = address.counted && !proxied; /* all clients of a load balancer come from its address */
 	if (front->count >= front->limits.connections) {
 		refuse(listener, fd, remote, "too many connections");
 		return;
@@ -141,11 +146,11 @@ static void welcome(struct listener *listener, int fd, const struct sockaddr_sto
 		refuse(listener, fd, remote, "too many connections from this address");
 		return;
 	}
-	if (address.counted) {
+	if (is_tcp) {
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
 	}
-	conn_start(listener, fd, &address, remote, local);
+	conn_start(listener, fd, &address, remote, local, proxied);
 }
 
 static void on_listener(void *arg, unsigned events)
@@ -176,6 +181,7 @@ void listener_unref(struct listener *listener)
 		return;
 	free(listener->name);
 	free(listener->protocol_name);
+	free(listener->proxies);
 	free(listener);
 }
 
@@ -197,7 +203,9 @@ int ps_front_listen(struct ps_front *front, const struct ps_front_listener *args
 	listener->refs = 1;
 	listener->name = ps_strdup(args->name);
 	listener->protocol_name = ps_strdup(args->protocol_name);
+	listener->proxies = ps_strdup(args->proxies ? args->proxies : "");
 	listener->args = *args;
+	listener->args.proxies = listener->proxies;
 	listener->args.name = listener->name;
 	listener->args.protocol_name = listener->protocol_name;
 	listener->front = front;

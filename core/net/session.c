@@ -36,6 +36,14 @@ void session_init(struct ps_session *s, const struct session_args *args)
 	s->wait = (struct ps_wait){.what = PS_WAIT_TURN}; /* the first run() waits for nothing */
 }
 
+void session_rename(struct ps_session *s, const char *remote, const char *local)
+{
+	free(s->remote);
+	free(s->local);
+	s->remote = ps_strdup(remote);
+	s->local = ps_strdup(local);
+}
+
 void session_finish(struct ps_session *s)
 {
 	if (s->state)

@@ -78,6 +78,8 @@ enum {
 };
 
 void session_init(struct ps_session *s, const struct session_args *args);
+/* The client is another than who has connected. Before the protocol sees it. */
+void session_rename(struct ps_session *s, const char *remote, const char *local);
 void session_finish(struct ps_session *s);
 
 /* How much more may be read. */

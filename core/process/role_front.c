@@ -271,9 +271,17 @@ static const struct ps_conf *conf_of(const struct ps_conf *root, const char *nam
 	return NULL;
 }
 
+/* As one list. */
+static void put_proxies(const struct ps_conf *listener, struct ps_buf *out)
+{
+	for (size_t i = 0; listener && i < ps_conf_list_size(listener, "proxy"); i++)
+		ps_buf_printf(out, "%s%s", i ? "," : "", ps_conf_list_nth(listener, "proxy", i));
+}
+
 static void open_listener(struct front *front, struct listener *listener)
 {
 	const struct ps_conf *root = front->role->conf, *conf = conf_of(root, listener->name);
+	struct ps_buf proxies = {0};
 	const char *protocol = conf ? ps_conf_str(conf, "protocol") : "", *tls = conf ? ps_conf_str(conf, "tls") : "";
 	struct ps_front_listener args = {
 		.fd = listener->fd,
@@ -290,8 +298,11 @@ static void open_listener(struct front *front, struct listener *listener)
 		return;
 	}
 	listener->fd = -1;
+	put_proxies(conf, &proxies);
+	args.proxies = ps_buf_cstr(&proxies);
 	if (ps_front_listen(front->front, &args) < 0)
 		ps_log(PS_LOG_ERROR, "listener", "name", listener->name, "msg", ps_last_error(), NULL);
+	ps_buf_finish(&proxies);
 }
 
 static void on_listener(void *arg, struct ps_channel *from, union ps_message *message)

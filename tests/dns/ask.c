@@ -148,7 +148,7 @@ static void ask(struct ps_resolver *resolver, const char *type, char *name)
 
 int main(int argc, char **argv)
 {
-	struct ps_resolver_options options = {.timeout_ms = 300, .tries = 2};
+	struct ps_resolver_options options = {.timeout_ms = 3000, .tries = 2};
 	struct ps_resolver *resolver;
 	int at = 1;
 
