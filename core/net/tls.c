@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TLS by GnuTLS. The private key is in another process: GnuTLS gets one whose signing calls tls_sign_fn. The socket
+ * TLS by GnuTLS. A server's private key is in another process: GnuTLS gets one whose signing calls tls_sign_fn. The socket
  * is read and written by functions of our own, which never raise SIGPIPE.
  */
 #include <errno.h>
@@ -49,7 +49,7 @@ struct tls_context {
 
 struct tls {
 	gnutls_session_t session;
-	struct tls_context *context;
+	struct tls_context *context; /* NULL on the client's side */
 	int fd;
 	size_t barren; /* octets received since the last that were of use */
 	unsigned warnings;
@@ -432,22 +432,16 @@ static int configure(struct tls *tls, const char *alpn)
 	return r;
 }
 
-int tls_create(struct tls_context *context, int fd, const char *alpn, struct tls **ret_tls)
+static int session_create(int fd, unsigned side, struct tls **ret_tls)
 {
 	struct tls *tls = ps_zalloc(sizeof *tls);
-	int r = gnutls_init(&tls->session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
+	int r = gnutls_init(&tls->session, side | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
 
 	if (r < 0) {
 		free(tls);
 		return tls_fail(PS_E_INTERNAL, "TLS session", r);
 	}
-	tls->context = tls_context_ref(context);
 	tls->fd = fd;
-	r = configure(tls, alpn);
-	if (r < 0) {
-		tls_destroy(tls);
-		return tls_fail(PS_E_INTERNAL, "TLS session", r);
-	}
 	gnutls_handshake_set_max_packet_length(tls->session, BARREN_MAX);
 	gnutls_handshake_set_timeout(tls->session, 0); /* the connection has its own timer */
 	gnutls_transport_set_ptr(tls->session, tls);
@@ -456,6 +450,111 @@ int tls_create(struct tls_context *context, int fd, const char *alpn, struct tls
 	*ret_tls = tls;
 	return 0;
 }
+
+int tls_create(struct tls_context *context, int fd, const char *alpn, struct tls **ret_tls)
+{
+	struct tls *tls;
+	int r = session_create(fd, GNUTLS_SERVER, &tls);
+
+	if (r < 0)
+		return r;
+	tls->context = tls_context_ref(context);
+	r = configure(tls, alpn);
+	if (r < 0) {
+		tls_destroy(tls);
+		return tls_fail(PS_E_INTERNAL, "TLS session", r);
+	}
+	*ret_tls = tls;
+	return 0;
+}
+
+/* ---- the client's side ------------------------------------------------------------------------- */
+
+struct tls_trust {
+	gnutls_priority_t priority;
+	gnutls_certificate_credentials_t credentials;
+};
+
+int tls_trust_create(const char *priority, const char *ca_file, struct tls_trust **ret_trust)
+{
+	struct tls_trust *trust = ps_zalloc(sizeof *trust);
+	const char *at = "";
+	int r = gnutls_priority_init(&trust->priority, priority, &at);
+
+	if (r < 0) {
+		free(trust);
+		return ps_fail(PS_E_INVALID, "tls priority, at \"%s\": %s", at, gnutls_strerror(r));
+	}
+	if (gnutls_certificate_allocate_credentials(&trust->credentials) < 0)
+		abort(); /* memory: as ps_malloc() */
+	r = ca_file ? gnutls_certificate_set_x509_trust_file(trust->credentials, ca_file, GNUTLS_X509_FMT_PEM)
+		    : gnutls_certificate_set_x509_system_trust(trust->credentials);
+	/* A system without authorities can still encrypt. */
+	if (r < 0 && ca_file) {
+		tls_trust_destroy(trust);
+		return ps_fail(PS_E_INVALID, "certificate authorities in %s: %s", ca_file, gnutls_strerror(r));
+	}
+	*ret_trust = trust;
+	return 0;
+}
+
+void tls_trust_destroy(struct tls_trust *trust)
+{
+	if (!trust)
+		return;
+	gnutls_certificate_free_credentials(trust->credentials);
+	gnutls_priority_deinit(trust->priority);
+	free(trust);
+}
+
+int tls_connect(struct tls_trust *trust, int fd, const char *name, struct tls **ret_tls)
+{
+	struct tls *tls;
+	int r = session_create(fd, GNUTLS_CLIENT, &tls);
+
+	if (r < 0)
+		return r;
+	if ((r = gnutls_priority_set(tls->session, trust->priority)) < 0 ||
+	    (r = gnutls_credentials_set(tls->session, GNUTLS_CRD_CERTIFICATE, trust->credentials)) < 0 ||
+	    (name && (r = gnutls_server_name_set(tls->session, GNUTLS_NAME_DNS, name, strlen(name))) < 0)) {
+		tls_destroy(tls);
+		return tls_fail(PS_E_INTERNAL, "TLS session", r);
+	}
+	*ret_tls = tls;
+	return 0;
+}
+
+int tls_verify(struct tls *tls, const char *const *names, size_t count)
+{
+	unsigned status = GNUTLS_CERT_INVALID;
+	gnutls_datum_t text = {0};
+	int r = GNUTLS_E_NO_CERTIFICATE_FOUND;
+
+	for (size_t i = 0; i < count; i++) {
+		r = gnutls_certificate_verify_peers3(tls->session, names[i], &status);
+		if (r >= 0 && status == 0)
+			return 0;
+	}
+	if (r < 0)
+		return tls_fail(PS_E_ACCESS, "certificate", r);
+	r = gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0);
+	ps_fail(PS_E_ACCESS, "certificate: %s", r < 0 ? "not valid" : (const char *)text.data);
+	gnutls_free(text.data);
+	return PS_E_ACCESS;
+}
+
+size_t tls_peer_chain(struct tls *tls, struct ps_bytes *ret_chain, size_t max)
+{
+	unsigned count = 0;
+	const gnutls_datum_t *chain = gnutls_certificate_get_peers(tls->session, &count);
+	size_t n;
+
+	for (n = 0; n < count && n < max; n++)
+		ret_chain[n] = ps_bytes(chain[n].data, chain[n].size);
+	return n;
+}
+
+/* ---- both sides -------------------------------------------------------------------------------- */
 
 void tls_destroy(struct tls *tls)
 {
@@ -499,7 +598,7 @@ int tls_handshake(struct tls *tls)
 		return PS_E_AGAIN;
 	gnutls_alert_send_appropriate(tls->session, r);
 	return ps_fail(PS_E_CLOSED, "TLS handshake: %s%s", failure_text(tls, r),
-		       r == GNUTLS_E_FATAL_ALERT_RECEIVED ? " (alert from the client)" : "");
+		       r == GNUTLS_E_FATAL_ALERT_RECEIVED ? " (alert from the other side)" : "");
 }
 
 bool tls_wants_write(const struct tls *tls)
@@ -534,7 +633,7 @@ ssize_t tls_recv(struct tls *tls, void *ret_data, size_t len)
 		return 0; /* most clients end so; a command that is cut off is seen as cut off */
 	if (n == GNUTLS_E_REHANDSHAKE) {
 		gnutls_alert_send(tls->session, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);
-		return ps_fail(PS_E_CLOSED, "TLS: the client wants to renegotiate");
+		return ps_fail(PS_E_CLOSED, "TLS: the other side wants to renegotiate");
 	}
 	return ps_fail(PS_E_CLOSED, "TLS: %s", failure_text(tls, (int)n));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * core/net/tls.h - TLS for the server's side. GnuTLS is below; only tls.c calls its handshake and
+ * core/net/tls.h - TLS, for the server's side and the client's. GnuTLS is below; only tls.c calls its handshake and
  * records.
  *
  * A tls_context is what all handshakes share: certificates, priorities, the key of session tickets.
@@ -43,6 +43,19 @@ void tls_context_unref(struct tls_context *context); /* unref(NULL) does nothing
 
 /* A session on a connected socket. `alpn` may be NULL: the client's wish is ignored. */
 int tls_create(struct tls_context *context, int fd, const char *alpn, struct tls **ret_tls);
+/* The client's side. A trust is whom it believes: `ca_file` has the certificates of authorities; NULL: those of the system. It
+ * must outlive its sessions. */
+struct tls_trust;
+int tls_trust_create(const char *priority, const char *ca_file, struct tls_trust **ret_trust);
+void tls_trust_destroy(struct tls_trust *trust); /* destroy(NULL) does nothing */
+/* `name` (may be NULL): the server that is wanted (SNI). The handshake succeeds with any certificate: what is expected of it is
+ * asked for afterwards. */
+int tls_connect(struct tls_trust *trust, int fd, const char *name, struct tls **ret_tls);
+/* 0 when the server's certificate is valid and for one of `names`; else PS_E_ACCESS, with the reason in ps_last_error(). */
+int tls_verify(struct tls *tls, const char *const *names, size_t count);
+/* The certificates that the server sent, its own first, in DER; as many as there are, or `max`. */
+size_t tls_peer_chain(struct tls *tls, struct ps_bytes *ret_chain, size_t max);
+
 void tls_destroy(struct tls *tls);
 /* 0: done; PS_E_AGAIN: wait for what tls_wants_write() says; PS_E_CLOSED: failed, the client was
  * told by an alert. */

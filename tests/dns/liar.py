@@ -7,6 +7,7 @@ those (sent one after the other), or None (nothing is sent)."""
 import socket
 import struct
 import threading
+import traceback
 
 import dnslib
 from dnslib import QTYPE, RR
@@ -55,7 +56,11 @@ class Liar:
         name, kind = str(query.q.qname).rstrip(".").lower(), QTYPE[query.q.qtype]
         self.log.append((name, kind, protocol))
         answer = self.answers.get((name, kind), self.default)
-        got = answer(query) if answer else reply(code=dnslib.RCODE.NXDOMAIN)(query)
+        try:
+            got = answer(query) if answer else reply(code=dnslib.RCODE.NXDOMAIN)(query)
+        except Exception:  # a mistake in the table: told, and the server goes on
+            traceback.print_exc()
+            return
         if isinstance(got, dict):
             got = got[protocol]
         for one in got if isinstance(got, list) else [got]:

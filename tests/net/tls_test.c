@@ -321,7 +321,7 @@ START_TEST(renegotiation_is_refused)
 	gnutls_handshake(client.session); /* sends another ClientHello */
 	server_step();
 	ck_assert_int_eq(server_state, PS_E_CLOSED);
-	ck_assert_str_eq(ps_last_error(), "TLS: the client wants to renegotiate");
+	ck_assert_str_eq(ps_last_error(), "TLS: the other side wants to renegotiate");
 }
 END_TEST
 
