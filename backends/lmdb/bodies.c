@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Bodies in a transaction. */
 #include <endian.h>
+#include <stdlib.h>
 #include "backends/lmdb/lmdb_private.h"
 
 struct chunk_key {
@@ -20,16 +21,16 @@ static int get(struct ps_index *index, struct ps_index_txn *txn, enum own_db db,
 	return rc ? ps_index_failed(rc, "get") : 0;
 }
 
-static int put(struct writer *w, enum own_db db, MDB_val key, MDB_val value)
+static int put(struct ps_ledger_txn *txn, enum own_db db, MDB_val key, MDB_val value)
 {
-	int rc = mdb_put(writer_lmdb(w), ps_index_database(w->index, db), &key, &value, 0);
+	int rc = mdb_put(ps_index_lmdb(txn->txn), ps_index_database(txn->index, db), &key, &value, 0);
 
 	return rc ? ps_index_failed(rc, "put") : 0;
 }
 
-static int del(struct writer *w, enum own_db db, MDB_val key)
+static int del(struct ps_ledger_txn *txn, enum own_db db, MDB_val key)
 {
-	int rc = mdb_del(writer_lmdb(w), ps_index_database(w->index, db), &key, NULL);
+	int rc = mdb_del(ps_index_lmdb(txn->txn), ps_index_database(txn->index, db), &key, NULL);
 
 	return rc && rc != MDB_NOTFOUND ? ps_index_failed(rc, "delete") : 0;
 }
@@ -69,173 +70,109 @@ int body_chunk(struct ps_index *index, struct ps_index_txn *txn, uint64_t body, 
 	return 0;
 }
 
-int body_of_locator(struct ps_bytes locator, uint64_t *ret_body)
-{
-	if (locator.len != sizeof *ret_body)
-		return ps_fail(PS_E_CORRUPT, "a row does not say where its body is");
-	memcpy(ret_body, locator.ptr, sizeof *ret_body);
-	return 0;
-}
-
-int body_of_row(struct ps_index_txn *txn, uint64_t key, uint32_t uid, uint64_t *ret_body)
-{
-	struct ps_bytes locator;
-	struct ps_row row;
-	int r = ps_index_row(txn, key, uid, &row, &locator);
-
-	return r == 0 ? body_of_locator(locator, ret_body) : r;
-}
-
-int body_new(struct writer *w, uint64_t *ret_body)
-{
-	uint64_t number = ps_index_number(w->txn, "bodies") + 1;
-	int r = ps_index_number_put(w->txn, "bodies", number);
-
-	if (r == 0)
-		*ret_body = number | BODY_BIT;
-	return r;
-}
-
-int body_put(struct writer *w, uint64_t body, const struct body_record *record)
+int body_put(struct ps_ledger_txn *txn, uint64_t body, const struct body_record *record)
 {
 	uint64_t be = htobe64(body);
 
-	w->changed = true;
-	return put(w, DB_BODIES, val(&be, sizeof be), val(record, sizeof *record));
+	txn->changed = true;
+	return put(txn, DB_BODIES, val(&be, sizeof be), val(record, sizeof *record));
 }
 
-int body_chunk_put(struct writer *w, uint64_t body, uint32_t n, const struct chunk_head *head, size_t len,
+int body_chunk_put(struct ps_ledger_txn *txn, uint64_t body, uint32_t n, const struct chunk_head *head, size_t len,
 		   uint8_t **ret_space)
 {
 	struct chunk_key key = chunk_key(body, n);
 	MDB_val at = val(&key, sizeof key), value = {.mv_size = sizeof *head + len};
-	int rc = mdb_put(writer_lmdb(w), ps_index_database(w->index, DB_CHUNKS), &at, &value, MDB_RESERVE);
+	int rc = mdb_put(ps_index_lmdb(txn->txn), ps_index_database(txn->index, DB_CHUNKS), &at, &value, MDB_RESERVE);
 
 	if (rc)
 		return ps_index_failed(rc, "put a chunk");
-	w->changed = true;
+	txn->changed = true;
 	memcpy(value.mv_data, head, sizeof *head);
 	*ret_space = (uint8_t *)value.mv_data + sizeof *head;
 	return 0;
 }
 
-int body_ref(struct writer *w, uint64_t body)
+int body_ref(struct ps_ledger_txn *txn, uint64_t body, uint64_t *ret_body)
 {
 	struct body_record record;
-	int r = body_record(w->index, w->txn, body, &record);
+	int r = body_record(txn->index, txn->txn, body, &record);
 
 	if (r == PS_E_NOTFOUND)
 		return ps_fail(PS_E_CORRUPT, "a row's body is missing");
 	if (r < 0)
 		return r;
 	record.refs++;
-	return body_put(w, body, &record);
+	*ret_body = body;
+	return body_put(txn, body, &record);
 }
 
-int body_unref(struct writer *w, uint64_t body)
+int body_unref(struct ps_ledger_txn *txn, uint64_t body)
 {
 	struct body_record record;
-	int r = body_record(w->index, w->txn, body, &record);
+	int r = body_record(txn->index, txn->txn, body, &record);
 
 	if (r == PS_E_NOTFOUND) /* check() tells; the row can go all the same */
 		return 0;
 	if (r < 0)
 		return r;
 	record.refs -= record.refs > 0;
-	r = body_put(w, body, &record);
-	return r == 0 && record.refs == 0 ? body_bury(w, body) : r;
+	r = body_put(txn, body, &record);
+	return r == 0 && record.refs == 0 ? ps_ledger_bury(txn, body) : r;
 }
 
-int body_bury(struct writer *w, uint64_t body)
+/* ---- removing ------------------------------------------------------------------------------------ */
+
+/* What the transaction removes is doomed until it is over. */
+struct doomed {
+	size_t count, cap;
+	uint64_t bodies[];
+};
+
+static bool doom(struct ps_ledger_txn *txn, uint64_t body)
 {
-	uint64_t be = htobe64(body);
+	struct doomed *doomed = txn->priv;
 
-	return put(w, DB_GRAVES, val(&be, sizeof be), val("", 0));
+	if (!pin_doom(txn->store, body))
+		return false;
+	if (!doomed || doomed->count == doomed->cap) {
+		size_t cap = doomed ? doomed->cap * 2 : 16;
+
+		doomed = ps_realloc(doomed, sizeof *doomed + cap * sizeof *doomed->bodies);
+		doomed->count = txn->priv ? doomed->count : 0;
+		doomed->cap = cap;
+		txn->priv = doomed;
+	}
+	doomed->bodies[doomed->count++] = body;
+	return true;
 }
 
-int body_dig_up(struct writer *w, uint64_t body)
+void body_txn_ended(struct ps_ledger_txn *txn)
 {
-	uint64_t be = htobe64(body);
+	struct doomed *doomed = txn->priv;
 
-	return del(w, DB_GRAVES, val(&be, sizeof be));
+	for (size_t i = 0; doomed && i < doomed->count; i++)
+		pin_undoom(txn->store, doomed->bodies[i]);
+	free(doomed);
 }
 
-static int remove_body(struct writer *w, uint64_t body, unsigned *ret_removed)
+int body_remove(struct ps_ledger_txn *txn, uint64_t body, unsigned *ret_chunks)
 {
 	uint64_t be = htobe64(body);
 	struct body_record record = {0};
-	int r = body_record(w->index, w->txn, body, &record);
+	int r;
 
+	if (!doom(txn, body))
+		return 1;
+	r = body_record(txn->index, txn->txn, body, &record);
 	if (r < 0 && r != PS_E_NOTFOUND)
 		return r;
 	r = 0;
 	for (uint32_t n = 0; r == 0 && n < record.chunks; n++) {
 		struct chunk_key key = chunk_key(body, n);
 
-		r = del(w, DB_CHUNKS, val(&key, sizeof key));
+		r = del(txn, DB_CHUNKS, val(&key, sizeof key));
 	}
-	*ret_removed += record.chunks;
-	if (r < 0 || (r = ps_index_cache_del(w->txn, body, 0)) < 0 || (r = del(w, DB_BODIES, val(&be, sizeof be))) < 0)
-		return r;
-	return body_dig_up(w, body);
-}
-
-/* The first grave behind `after`; PS_E_NOTFOUND. */
-static int next_grave(struct writer *w, uint64_t after, uint64_t *ret_body)
-{
-	uint64_t be = htobe64(after + 1);
-	MDB_val key = val(&be, sizeof be), value;
-	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(writer_lmdb(w), ps_index_database(w->index, DB_GRAVES), &cursor);
-
-	if (rc)
-		return ps_index_failed(rc, "cursor");
-	rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	if (rc == 0)
-		memcpy(&be, key.mv_data, sizeof be);
-	mdb_cursor_close(cursor);
-	if (rc)
-		return ps_index_failed(rc, "find a grave");
-	*ret_body = be64toh(be);
-	return 0;
-}
-
-int bodies_reap(struct writer *w, unsigned max, unsigned *ret_removed)
-{
-	unsigned removed = 0;
-	uint64_t body = 0;
-	int r = 0;
-
-	while (removed < max && (r = next_grave(w, body, &body)) == 0) {
-		if (!pin_doom(w->store, body))
-			continue;
-		w->doomed = ps_realloc(w->doomed, (w->doomed_count + 1) * sizeof *w->doomed);
-		w->doomed[w->doomed_count++] = body;
-		removed++;
-		w->changed = true;
-		if ((r = remove_body(w, body, &removed)) < 0)
-			return r;
-	}
-	if (r < 0 && r != PS_E_NOTFOUND)
-		return r;
-	*ret_removed = removed;
-	return 0;
-}
-
-int bodies_in_graves(struct ps_store *store, uint64_t *ret_count)
-{
-	struct ps_index *index = store_index(store, NULL);
-	struct ps_index_txn *txn;
-	MDB_stat stat;
-	int r = ps_index_read(index, &txn), rc;
-
-	if (r == 0) {
-		rc = mdb_stat(ps_index_lmdb(txn), ps_index_database(index, DB_GRAVES), &stat);
-		r = rc ? ps_index_failed(rc, "count") : 0;
-		ps_index_end(txn);
-	}
-	ps_index_close(index);
-	if (r == 0)
-		*ret_count = stat.ms_entries;
-	return r;
+	*ret_chunks = 1 + record.chunks;
+	return r == 0 ? del(txn, DB_BODIES, val(&be, sizeof be)) : r;
 }

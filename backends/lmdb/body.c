@@ -71,13 +71,13 @@ static int find(struct open_body *open, const struct ps_mbox *mbox, uint32_t uid
 	uint64_t again;
 	int r;
 
-	if ((r = open_txn(open)) < 0 || (r = body_of_row(open->txn, mbox->key, uid, &open->body)) < 0 ||
+	if ((r = open_txn(open)) < 0 || (r = ps_ledger_body(open->txn, mbox, uid, &open->body)) < 0 ||
 	    (r = pin_take(open->store, open->body)) < 0)
 		return r;
 	if (ps_index_last_txn(open->index) != ps_index_txn_id(open->txn)) {
 		end_txn(open);
 		if ((r = open_txn(open)) == 0)
-			r = body_of_row(open->txn, mbox->key, uid, &again);
+			r = ps_ledger_body(open->txn, mbox, uid, &again);
 		if (r == 0 && again != open->body)
 			r = ps_fail(PS_E_CORRUPT, "UID %u has become another message", uid);
 	}
@@ -92,8 +92,8 @@ int lmdb_body(struct ps_mbox *mbox, uint32_t uid, struct ps_body *ret_body)
 	struct body_record record;
 	int r;
 
-	open->store = mbox->store;
-	open->index = store_index(mbox->store, NULL);
+	open->store = ps_ledger_store(mbox);
+	open->index = ps_ledger_index(open->store->ledger, NULL);
 	open->chunk = UINT32_MAX;
 	if ((r = find(open, mbox, uid)) == 0 && (r = body_record(open->index, open->txn, open->body, &record)) < 0) {
 		pin_drop(open->store, open->body);
@@ -104,7 +104,7 @@ int lmdb_body(struct ps_mbox *mbox, uint32_t uid, struct ps_body *ret_body)
 		end_txn(open);
 		ps_index_close(open->index);
 		free(open);
-		return r == PS_E_NOTFOUND ? ps_fail(PS_E_GONE, "UID %u was expunged", uid) : r;
+		return r;
 	}
 	*ret_body = (struct ps_body){
 		.fd = -1, .length = record.length, .wire_form = true, .priv = open, .read = read_chunk};

@@ -39,11 +39,6 @@ __attribute__((format(printf, 2, 3))) static void tell(struct check *check, cons
 	check->fault(check->arg, sentence);
 }
 
-static uint64_t number_of(uint64_t body)
-{
-	return body & ~BODY_BIT;
-}
-
 /* ---- rows ---------------------------------------------------------------------------------------- */
 
 static int take_row(void *arg, const struct ps_row *row, struct ps_bytes locator)
@@ -51,7 +46,7 @@ static int take_row(void *arg, const struct ps_row *row, struct ps_bytes locator
 	struct check *check = arg;
 	uint64_t body;
 
-	if (body_of_locator(locator, &body) < 0) {
+	if (ps_ledger_locator(locator, &body) < 0) {
 		tell(check, "the row of a UID %u does not say where its body is", row->uid);
 		return 0;
 	}
@@ -113,10 +108,9 @@ static size_t first_row(const struct check *check, uint64_t body)
 
 static bool is_in_grave(struct check *check, uint64_t body)
 {
-	uint64_t be = htobe64(body);
-	MDB_val key = val(&be, sizeof be), value;
+	uint64_t found;
 
-	return mdb_get(ps_index_lmdb(check->txn), ps_index_database(check->index, DB_GRAVES), &key, &value) == 0;
+	return ps_index_grave_next(check->txn, body - 1, &found) == 0 && found == body;
 }
 
 static void check_refs(struct check *check, uint64_t body, const struct body_record *record)
@@ -126,13 +120,13 @@ static void check_refs(struct check *check, uint64_t body, const struct body_rec
 	for (size_t i = first_row(check, body); i < check->count && check->rows[i].body == body; i++, refs++)
 		if (check->rows[i].size != record->length)
 			tell(check, "message %llu has %llu octets, where a row says %llu",
-			     (unsigned long long)number_of(body), (unsigned long long)record->length,
+			     (unsigned long long)ps_ledger_number(body), (unsigned long long)record->length,
 			     (unsigned long long)check->rows[i].size);
 	if (refs != record->refs)
-		tell(check, "message %llu: %u rows have it, where it says %u", (unsigned long long)number_of(body),
-		     refs, record->refs);
+		tell(check, "message %llu: %u rows have it, where it says %u",
+		     (unsigned long long)ps_ledger_number(body), refs, record->refs);
 	if (is_in_grave(check, body) != (record->refs == 0))
-		tell(check, "message %llu is %s the graves", (unsigned long long)number_of(body),
+		tell(check, "message %llu is %s the graves", (unsigned long long)ps_ledger_number(body),
 		     record->refs == 0 ? "not in" : "in");
 }
 
@@ -197,7 +191,7 @@ static int check_body(struct check *check, MDB_val key)
 		r = record.refs > 0 ? check_octets(check, body, &record) : 0;
 	}
 	if (r == PS_E_CORRUPT || r == PS_E_UNSUPPORTED) {
-		tell(check, "message %llu: %s", (unsigned long long)number_of(body), ps_last_error());
+		tell(check, "message %llu: %s", (unsigned long long)ps_ledger_number(body), ps_last_error());
 		r = 0;
 	}
 	return r;
@@ -210,7 +204,7 @@ static void check_owner(struct check *check, uint64_t body, uint32_t n, const ch
 	int r = body_record(check->index, check->txn, body, &record);
 
 	if (r == PS_E_NOTFOUND || (r == 0 && n > 0 && n > record.chunks))
-		tell(check, "%s of message %llu, which is not there", what, (unsigned long long)number_of(body));
+		tell(check, "%s of message %llu, which is not there", what, (unsigned long long)ps_ledger_number(body));
 }
 
 static int check_chunk(struct check *check, MDB_val key)
@@ -225,10 +219,14 @@ static int check_chunk(struct check *check, MDB_val key)
 	return 0;
 }
 
-static int check_grave(struct check *check, MDB_val key)
+static int check_graves(struct check *check)
 {
-	check_owner(check, body_of_key(key), 0, "the grave");
-	return 0;
+	uint64_t body = 0;
+	int r;
+
+	while ((r = ps_index_grave_next(check->txn, body, &body)) == 0)
+		check_owner(check, body, 0, "the grave");
+	return r == PS_E_NOTFOUND ? 0 : r;
 }
 
 static void check_rows(struct check *check)
@@ -239,7 +237,7 @@ static void check_rows(struct check *check)
 		if ((i == 0 || check->rows[i].body != check->rows[i - 1].body) &&
 		    body_record(check->index, check->txn, check->rows[i].body, &record) == PS_E_NOTFOUND)
 			tell(check, "a row has message %llu, which is not there",
-			     (unsigned long long)number_of(check->rows[i].body));
+			     (unsigned long long)ps_ledger_number(check->rows[i].body));
 }
 
 /* ---- pages --------------------------------------------------------------------------------------- */
@@ -258,7 +256,7 @@ static bool pages_of(MDB_txn *txn, MDB_dbi dbi, uint64_t *pages)
 static void check_pages(struct check *check)
 {
 	MDB_txn *txn = ps_index_lmdb(check->txn);
-	uint64_t pages = 2 + file_free_pages(check->index);
+	uint64_t pages = 2 + ps_index_free_pages(check->index);
 	MDB_cursor *cursor;
 	MDB_val key, value;
 	MDB_envinfo info;
@@ -310,7 +308,7 @@ static int check_all(struct check *check)
 	check_numbers(check);
 	check_rows(check);
 	if ((r = each_key(check, DB_BODIES, check_body)) < 0 || (r = each_key(check, DB_CHUNKS, check_chunk)) < 0 ||
-	    (r = each_key(check, DB_GRAVES, check_grave)) < 0)
+	    (r = check_graves(check)) < 0)
 		return r;
 	check_pages(check);
 	return 0;
@@ -322,7 +320,7 @@ int lmdb_check(struct ps_store *store, void (*fault)(void *arg, const char *sent
 	uint32_t number;
 	int r;
 
-	check.index = store_index(store, &number);
+	check.index = ps_ledger_index(store->ledger, &number);
 	check.plain = ps_malloc(CHUNK_PLAIN);
 	if ((r = ps_index_read(check.index, &check.txn)) == 0) {
 		r = check_all(&check);

@@ -25,9 +25,9 @@ enum {
 size_t file_first_map = (size_t)1 << 30; /* address space, not memory and not disk */
 
 static const char *const databases[] = {
-	[DB_BODIES] = "bodies",        [DB_CHUNKS] = "chunks",
-	[DB_GRAVES] = "graves",        [DB_SUBSCRIPTIONS] = "subscriptions",
-	[DB_SUBSCRIPTIONS + 1] = NULL,
+	[DB_BODIES] = "bodies",
+	[DB_CHUNKS] = "chunks",
+	[DB_CHUNKS + 1] = NULL,
 };
 
 void file_name(uint32_t number, char ret_name[NAME_SIZE])
@@ -84,7 +84,7 @@ static void path_of(const struct ps_store *store, uint32_t number, char ret_path
 	snprintf(ret_path, 4096, "%s/%s", store->root, name);
 }
 
-bool file_was_replaced(const struct ps_store *store, struct ps_index *index, uint32_t number)
+bool file_was_replaced(struct ps_store *store, struct ps_index *index, uint32_t number)
 {
 	char path[4096];
 
@@ -100,21 +100,6 @@ static int refuse_link(const struct ps_store *store, const char *path)
 	if (lstat(path, &st) < 0 || S_ISREG(st.st_mode))
 		return 0;
 	return ps_fail(PS_E_CORRUPT, "%s of %s is not a plain file", path, store->user);
-}
-
-static void take(struct ps_store *store, struct ps_index *index, uint32_t number)
-{
-	struct ps_index *old;
-
-	pthread_mutex_lock(&store->lock);
-	old = store->index;
-	store->index = index;
-	store->number = number;
-	store->own_txn = ps_index_last_txn(index);
-	store->foreign++;
-	store->allocated = 0;
-	pthread_mutex_unlock(&store->lock);
-	ps_index_close(old);
 }
 
 /* PS_E_AGAIN: another file took its place meanwhile. */
@@ -137,11 +122,11 @@ static int open_number(struct ps_store *store, uint32_t number)
 		ps_index_close(index);
 		return r;
 	}
-	take(store, index, number);
+	ps_ledger_take(store->ledger, index, number);
 	return 0;
 }
 
-int file_open(struct ps_store *store, bool create, bool *ret_made)
+int file_open(struct ps_store *store, bool create)
 {
 	int r = PS_E_AGAIN;
 
@@ -154,7 +139,6 @@ int file_open(struct ps_store *store, bool create, bool *ret_made)
 				return r;
 		if (number == 0 && !create)
 			return ps_fail(PS_E_NOTFOUND, "%s has no mail in %s", store->user, store->root);
-		*ret_made = number == 0;
 		r = open_number(store, number ? number : 1);
 	}
 	return r == PS_E_AGAIN ? ps_fail(PS_E_BUSY, "%s", ps_last_error()) : r;
@@ -162,21 +146,7 @@ int file_open(struct ps_store *store, bool create, bool *ret_made)
 
 int file_follow(struct ps_store *store)
 {
-	bool made;
-
-	return file_open(store, false, &made);
-}
-
-struct ps_index *store_index(struct ps_store *store, uint32_t *ret_number)
-{
-	struct ps_index *index;
-
-	pthread_mutex_lock(&store->lock);
-	index = ps_index_ref(store->index);
-	if (ret_number)
-		*ret_number = store->number;
-	pthread_mutex_unlock(&store->lock);
-	return index;
+	return file_open(store, false);
 }
 
 /* ---- what a crash or a compaction left --------------------------------------------------------- */
@@ -213,13 +183,15 @@ static void remove_below(const struct ps_store *store, uint32_t number)
 void file_remove_leftovers(struct ps_store *store)
 {
 	int fd = openat(store->root_fd, FILE_ASIDE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	uint32_t number;
 
 	/* Who is compacting has it locked. */
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
 		unlinkat(store->root_fd, FILE_ASIDE, 0);
 	if (fd >= 0)
 		close(fd);
-	remove_below(store, store->number);
+	ps_index_close(ps_ledger_index(store->ledger, &number));
+	remove_below(store, number);
 }
 
 /* ---- compacting ---------------------------------------------------------------------------------- */
@@ -233,20 +205,20 @@ static uint64_t size_of(const struct ps_store *store, uint32_t number)
 	return fstatat(store->root_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
-static int copy_aside(struct writer *w, int *ret_fd)
+static int copy_aside(struct ps_ledger_txn *txn, int *ret_fd)
 {
-	int fd = openat(w->store->root_fd, FILE_ASIDE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(txn->store->root_fd, FILE_ASIDE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int rc;
 
 	if (fd < 0 && errno == EEXIST)
-		return ps_fail(PS_E_BUSY, "the store of %s is being compacted", w->store->user);
+		return ps_fail(PS_E_BUSY, "the store of %s is being compacted", txn->store->user);
 	if (fd < 0)
 		return ps_fail_errno("create %s", FILE_ASIDE);
-	rc = flock(fd, LOCK_EX | LOCK_NB) == 0 ? mdb_env_copyfd2(ps_index_env(w->index), fd, MDB_CP_COMPACT) : errno;
+	rc = flock(fd, LOCK_EX | LOCK_NB) == 0 ? mdb_env_copyfd2(ps_index_env(txn->index), fd, MDB_CP_COMPACT) : errno;
 	if (rc == 0 && ps_io.fsync(fd) < 0)
 		rc = errno;
 	if (rc) {
-		unlinkat(w->store->root_fd, FILE_ASIDE, 0);
+		unlinkat(txn->store->root_fd, FILE_ASIDE, 0);
 		close(fd);
 		return ps_index_failed(rc, "copy");
 	}
@@ -254,54 +226,32 @@ static int copy_aside(struct writer *w, int *ret_fd)
 	return 0;
 }
 
-static int replace(struct writer *w)
+static int replace(struct ps_ledger_txn *txn)
 {
-	struct ps_store *store = w->store;
+	struct ps_store *store = txn->store;
 	char name[NAME_SIZE];
 	int fd = -1, r;
 
-	remove_below(store, w->number);
-	if ((r = copy_aside(w, &fd)) < 0)
+	remove_below(store, txn->file);
+	if ((r = copy_aside(txn, &fd)) < 0)
 		return r;
-	file_name(w->number + 1, name);
+	file_name(txn->file + 1, name);
 	if (ps_io.rename(store->root_fd, FILE_ASIDE, store->root_fd, name, RENAME_NOREPLACE) < 0)
 		r = ps_fail_errno("rename %s to %s", FILE_ASIDE, name);
 	if (r < 0)
 		unlinkat(store->root_fd, FILE_ASIDE, 0);
 	else if ((r = ps_io_sync_dir(store->root_fd, store->root)) == 0)
-		remove_number(store, w->number);
+		remove_number(store, txn->file);
 	close(fd);
 	return r;
 }
 
-uint64_t file_free_pages(struct ps_index *index)
-{
-	struct ps_index_txn *txn;
-	MDB_cursor *cursor;
-	MDB_val key, value;
-	uint64_t pages = 0;
-	size_t count;
-
-	if (ps_index_read(index, &txn) < 0)
-		return 0;
-	/* Database 0 is LMDB's own: lists of free pages, each beginning with their number. Only a reader may look at it. */
-	if (mdb_cursor_open(ps_index_lmdb(txn), 0, &cursor) == 0) {
-		while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
-			memcpy(&count, value.mv_data, sizeof count);
-			pages += count;
-		}
-		mdb_cursor_close(cursor);
-	}
-	ps_index_end(txn);
-	return pages;
-}
-
-static bool is_worth_it(const struct writer *w)
+static bool is_worth_it(const struct ps_ledger_txn *txn)
 {
 	MDB_envinfo info;
 
-	mdb_env_info(ps_index_env(w->index), &info);
-	return file_free_pages(w->index) > info.me_last_pgno / WORTH_PART;
+	mdb_env_info(ps_index_env(txn->index), &info);
+	return ps_index_free_pages(txn->index) > info.me_last_pgno / WORTH_PART;
 }
 
 /* What is in the graves would be copied, too. */
@@ -310,38 +260,30 @@ static int empty_graves(struct ps_store *store)
 	unsigned removed = 1;
 	int r = 0;
 
-	while (r == 0 && removed > 0) {
-		struct writer w;
-
-		if ((r = writer_begin(store, &w)) < 0)
-			break;
-		if ((r = bodies_reap(&w, 4 * AHEAD_CHUNKS, &removed)) < 0 || removed == 0)
-			writer_end(&w);
-		else
-			r = writer_commit(&w);
-	}
+	while (r == 0 && removed > 0)
+		r = ps_ledger_reap(store->ledger, 4 * AHEAD_CHUNKS, &removed);
 	return r;
 }
 
 int lmdb_compact(struct ps_store *store, uint64_t *ret_octets)
 {
+	struct ps_ledger_txn *txn;
 	uint64_t before, after;
 	uint32_t number;
-	struct writer w;
 	int r;
 
-	if ((r = empty_graves(store)) < 0 || (r = writer_begin(store, &w)) < 0)
+	if ((r = empty_graves(store)) < 0 || (r = ps_ledger_txn_begin(store->ledger, &txn)) < 0)
 		return r;
-	if ((r = writer_check_generation(&w)) < 0 || !is_worth_it(&w)) {
-		writer_end(&w);
+	if ((r = ps_ledger_check_generation(txn)) < 0 || !is_worth_it(txn)) {
+		ps_ledger_txn_end(txn);
 		if (r == 0)
 			*ret_octets = 0;
 		return r;
 	}
-	number = w.number;
+	number = txn->file;
 	before = size_of(store, number);
-	r = replace(&w);
-	writer_end(&w);
+	r = replace(txn);
+	ps_ledger_txn_end(txn);
 	if (r < 0 || (r = file_follow(store)) < 0)
 		return r;
 	after = size_of(store, number + 1);

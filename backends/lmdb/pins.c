@@ -13,7 +13,8 @@
 
 static int lock_octet(const struct ps_store *store, uint64_t body, short type)
 {
-	struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(body & ~BODY_BIT), .l_len = 1};
+	struct flock lock = {
+		.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)ps_ledger_number(body), .l_len = 1};
 
 	return fcntl(store->pins_fd, F_OFD_SETLK, &lock);
 }

@@ -56,15 +56,14 @@ int lmdb_stage(struct ps_store *store, uint64_t size_hint, struct ps_staged **re
 static int open_spool(struct ps_staged *staged)
 {
 	struct ps_store *store = staged->store;
-	char name[48];
+	char name[PS_IO_NAME_SIZE];
+	int r;
 
 	staged->spool_fd = ps_io.open(store->root_fd, ".", O_TMPFILE | O_RDWR, 0600);
 	if (staged->spool_fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
 		return staged->spool_fd >= 0 ? 0 : ps_fail_errno("create a file in %s", store->root);
-	snprintf(name, sizeof name, "mail-staged.%ld.%p", (long)getpid(), (void *)staged);
-	staged->spool_fd = ps_io.open(store->root_fd, name, O_RDWR | O_CREAT | O_EXCL, 0600);
-	if (staged->spool_fd < 0)
-		return ps_fail_errno("create %s/%s", store->root, name);
+	if ((r = ps_io_new_file(store->root_fd, "mail-staged.", name, &staged->spool_fd)) < 0)
+		return r;
 	return ps_io.unlink(store->root_fd, name, 0) < 0 ? ps_fail_errno("remove %s/%s", store->root, name) : 0;
 }
 
@@ -170,7 +169,8 @@ static int fetch(const struct ps_staged *staged, const struct sealed *sealed, ui
 	return 0;
 }
 
-static int put_chunks(struct writer *w, const struct ps_staged *staged, uint64_t body, uint32_t first, uint32_t last)
+static int put_chunks(struct ps_ledger_txn *txn, const struct ps_staged *staged, uint64_t body, uint32_t first,
+		      uint32_t last)
 {
 	int r = 0;
 
@@ -178,7 +178,7 @@ static int put_chunks(struct writer *w, const struct ps_staged *staged, uint64_t
 		const struct sealed *sealed = &staged->chunks[n];
 		uint8_t *to;
 
-		if ((r = body_chunk_put(w, body, n, &sealed->head, sealed->len, &to)) == 0)
+		if ((r = body_chunk_put(txn, body, n, &sealed->head, sealed->len, &to)) == 0)
 			r = fetch(staged, sealed, to);
 	}
 	return r;
@@ -191,21 +191,21 @@ static struct body_record record_of(const struct ps_staged *staged, uint32_t ref
 }
 
 /* One transaction of those that write ahead; the first makes the body. */
-static int put_ahead(struct writer *w, struct ps_staged *staged, uint32_t first, uint32_t last)
+static int put_ahead(struct ps_ledger_txn *txn, struct ps_staged *staged, uint32_t first, uint32_t last)
 {
 	struct body_record record = record_of(staged, 0);
 	uint64_t body = staged->body;
 	int r;
 
-	if ((r = writer_reserve(w, (uint64_t)(last - first) * 17 * PAGE + 64 * PAGE)) < 0)
+	if ((r = ps_ledger_reserve(txn, (uint64_t)(last - first) * 17 * PAGE + 64 * PAGE)) < 0)
 		return r;
 	if (body == 0) {
-		if ((r = body_new(w, &body)) < 0 || (r = body_put(w, body, &record)) < 0 ||
-		    (r = body_bury(w, body)) < 0 || (r = pin_take(staged->store, body)) < 0)
+		if ((r = ps_ledger_body_new(txn, &body)) < 0 || (r = body_put(txn, body, &record)) < 0 ||
+		    (r = ps_ledger_bury(txn, body)) < 0 || (r = pin_take(staged->store, body)) < 0)
 			return r;
 		staged->body = body;
 	}
-	return put_chunks(w, staged, body, first, last);
+	return put_chunks(txn, staged, body, first, last);
 }
 
 static void forget_ahead(struct ps_staged *staged)
@@ -221,17 +221,17 @@ static int write_ahead(struct ps_staged *staged)
 
 	while (first < staged->count) {
 		uint32_t last = staged->count - first < AHEAD_CHUNKS ? staged->count : first + AHEAD_CHUNKS;
-		struct writer w;
-		int r = writer_begin(staged->store, &w);
+		struct ps_ledger_txn *txn;
+		int r = ps_ledger_txn_begin(staged->store->ledger, &txn);
 
 		if (r < 0)
 			return r;
-		if ((r = put_ahead(&w, staged, first, last)) == 0)
-			r = writer_commit(&w);
+		if ((r = put_ahead(txn, staged, first, last)) == 0)
+			r = ps_ledger_txn_commit(txn);
 		else if (r == PS_E_AGAIN)
-			r = writer_grow(&w) < 0 ? PS_E_FULL : PS_E_AGAIN;
+			r = ps_ledger_txn_grow(txn) < 0 ? PS_E_FULL : PS_E_AGAIN;
 		else
-			writer_end(&w);
+			ps_ledger_txn_end(txn);
 		if (r < 0 && first == 0)
 			forget_ahead(staged); /* its number was not given out */
 		if (r < 0 && r != PS_E_AGAIN)
@@ -271,11 +271,6 @@ int lmdb_stage_finish(struct ps_staged *staged)
 	return r;
 }
 
-uint64_t staged_length(const struct ps_staged *staged)
-{
-	return staged->length;
-}
-
 uint64_t staged_room(const struct ps_staged *staged)
 {
 	uint64_t octets = 0;
@@ -285,21 +280,23 @@ uint64_t staged_room(const struct ps_staged *staged)
 	return octets;
 }
 
-int staged_put(struct writer *w, const struct ps_staged *staged, uint64_t *ret_body)
+int staged_put(struct ps_ledger_txn *txn, struct ps_staged *staged, uint64_t *ret_body, uint64_t *ret_length)
 {
 	struct body_record record = record_of(staged, 1);
 	uint64_t body = staged->body;
 	int r;
 
 	if (body)
-		r = body_dig_up(w, body);
-	else if ((r = body_new(w, &body)) == 0)
-		r = put_chunks(w, staged, body, 0, staged->count);
+		r = ps_ledger_dig_up(txn, body);
+	else if ((r = ps_ledger_body_new(txn, &body)) == 0)
+		r = put_chunks(txn, staged, body, 0, staged->count);
 	if (r == 0)
-		r = body_put(w, body, &record);
-	if (r == 0)
-		*ret_body = body;
-	return r;
+		r = body_put(txn, body, &record);
+	if (r < 0)
+		return r;
+	*ret_body = body;
+	*ret_length = staged->length;
+	return 0;
 }
 
 void lmdb_stage_drop(struct ps_staged *staged)

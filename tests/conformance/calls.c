@@ -239,19 +239,35 @@ uint64_t call_offset(const struct call *call)
 	return strncmp(call->name, "pwrite", 6) == 0 ? call->args[3] : call_fdinfo(call, "pos", 10);
 }
 
+uint64_t call_length(const struct call *call)
+{
+	struct iovec parts[64];
+	size_t count = call->args[2] < PS_ARRAY_LEN(parts) ? (size_t)call->args[2] : PS_ARRAY_LEN(parts);
+	uint64_t length = 0;
+
+	if (!strstr(call->name, "writev"))
+		return strcmp(call->name, "copy_file_range") == 0 ? call->args[4]
+		       : strcmp(call->name, "sendfile") == 0      ? call->args[3]
+								  : call->args[2];
+	if (!read_memory(call->pid, call->args[1], parts, count * sizeof *parts))
+		return 0;
+	for (size_t i = 0; i < count; i++)
+		length += parts[i].iov_len;
+	return length;
+}
+
 /* One that goes where there are octets already, or blocks kept for them, takes no room. */
 static bool write_needs_room(const struct call *call)
 {
 	int fd = call_open_fd(call);
-	off_t at = (off_t)call_offset(call), end = at + (off_t)call->args[2], hole = -1;
-	bool has_length = strcmp(call->name, "write") == 0 || strcmp(call->name, "pwrite64") == 0;
+	off_t at = (off_t)call_offset(call), end = at + (off_t)call_length(call), hole = -1;
 	struct stat st = {0};
 
 	if (fd >= 0 && fstat(fd, &st) == 0)
 		hole = lseek(fd, at, SEEK_HOLE);
 	if (fd >= 0)
 		close(fd);
-	return !has_length || (hole < end && (end <= st.st_size || (off_t)st.st_blocks * 512 < end));
+	return hole < end && (end <= st.st_size || (off_t)st.st_blocks * 512 < end);
 }
 
 static bool is_below(const char *path, const char *root)

@@ -55,6 +55,7 @@ bool calls_possible(void);
 /* A descriptor of the process, opened once more; -1. And where its next write() goes. */
 int call_open_fd(const struct call *call);
 uint64_t call_offset(const struct call *call);
+uint64_t call_length(const struct call *call); /* octets of a WRITE */
 /* A number of the line "NAME:" in /proc/PID/fdinfo/FD. */
 uint64_t call_fdinfo(const struct call *call, const char *name, int base);
 

@@ -148,7 +148,7 @@ static int64_t room_taken(const struct call *call)
 {
 	if (!call->needs_room || call->kind == CALL_RENAME)
 		return 0;
-	return call->kind == CALL_WRITE  ? blocks(call->args[2])
+	return call->kind == CALL_WRITE  ? blocks(call_length(call))
 	       : call->kind == CALL_SIZE ? blocks(call->args[3])
 					 : BLOCK;
 }

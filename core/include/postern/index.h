@@ -162,5 +162,18 @@ struct MDB_txn *ps_index_lmdb(struct ps_index_txn *txn);
 int ps_index_failed(int rc, const char *what); /* says what LMDB said, as a ps_err: PS_E_AGAIN when the map is full */
 int ps_index_meta_del(struct ps_index_txn *txn, const char *name); /* absent is fine */
 int ps_index_cache_del(struct ps_index_txn *txn, uint64_t key, uint32_t uid);
+uint64_t ps_index_free_pages(struct ps_index *index); /* of the file, free to be used again */
+
+/* Bodies that no row has, until they can be removed. */
+int ps_index_grave_put(struct ps_index_txn *txn, uint64_t body);
+int ps_index_grave_del(struct ps_index_txn *txn, uint64_t body); /* absent is fine */
+/* The first above `after`; PS_E_NOTFOUND. */
+int ps_index_grave_next(struct ps_index_txn *txn, uint64_t after, uint64_t *ret_body);
+
+/* Subscriptions are names, of mailboxes that need not exist. */
+typedef int (*ps_index_name_fn)(void *arg, const char *name);
+int ps_index_subscribe(struct ps_index_txn *txn, const char *name, bool subscribed, bool *ret_changed);
+bool ps_index_is_subscribed(struct ps_index_txn *txn, const char *name);
+int ps_index_subscriptions(struct ps_index_txn *txn, ps_index_name_fn fn, void *arg);
 
 #endif

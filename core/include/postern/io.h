@@ -48,6 +48,16 @@ int ps_io_replace(int dirfd, const char *name, struct ps_bytes octets);
 int ps_io_sync_dir(int dirfd, const char *what);
 /* A directory, readable so that it can be synced. */
 int ps_io_open_dir(int dirfd, const char *path, int *ret_fd);
+/* One that may be there already, with what is missing of its parents; each name is durable. `path` is absolute. */
+int ps_io_make_dir(const char *path);
+
+/* A new file for what is being staged, with a name that begins with `prefix` (at most 12 octets), opened for reading and
+ * writing. */
+#define PS_IO_NAME_SIZE 32
+int ps_io_new_file(int dirfd, const char *prefix, char ret_name[PS_IO_NAME_SIZE], int *ret_fd);
+/* Removes such files that crashed processes left; those of others who have the directory open stay: each must call this before
+ * it makes any, and takes a shared lock by it, for as long as `dirfd` is open. Who is alone removes. */
+int ps_io_sweep(int dirfd, const char *prefix);
 
 /* Small files of fixed size (at most 64 octets) that must survive anything, in two copies with checksums. read():
  * PS_E_NOTFOUND when there is none, PS_E_CORRUPT when neither copy is whole; one that was shorter when it was written is filled with zeros.

@@ -170,10 +170,13 @@ static int open_dbs_in(struct ps_index *index, const char *const *names, unsigne
 /* Those that are there, without waiting for another process's writer. */
 static int open_dbs(struct ps_index *index, const char *const *more)
 {
-	const char *names[DB_COUNT + PS_INDEX_DATABASES + 1] = {
-		"meta", "boxes", "names", "keywords", "rows", "changes", "vanished", "cache", "tokens", "token_times"};
+	const char *names[DB_COUNT + PS_INDEX_DATABASES + 1] = {"meta",   "boxes",       "names",    "keywords",
+								"rows",   "changes",     "vanished", "cache",
+								"tokens", "token_times", "graves",   "subscriptions"};
 	int rc;
 
+	if (!index->durable)
+		names[DB_DISPOSABLE_COUNT] = NULL;
 	for (size_t i = 0; more && more[i] && i < PS_INDEX_DATABASES; i++)
 		names[DB_COUNT + i] = more[i];
 	rc = open_dbs_in(index, names, MDB_RDONLY, 0);

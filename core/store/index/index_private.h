@@ -25,6 +25,9 @@
  *   CACHE     box uid               checksum, spare, octets
  *   TOKENS    token                 struct token_record
  *   TOKEN_TIMES  time token         nothing
+ * and in a durable one:
+ *   GRAVES         body             nothing
+ *   SUBSCRIPTIONS  mailbox name     nothing
  */
 enum index_db {
 	DB_META,
@@ -37,6 +40,9 @@ enum index_db {
 	DB_CACHE,
 	DB_TOKENS,
 	DB_TOKEN_TIMES,
+	DB_DISPOSABLE_COUNT,
+	DB_GRAVES = DB_DISPOSABLE_COUNT,
+	DB_SUBSCRIPTIONS,
 	DB_COUNT
 };
 

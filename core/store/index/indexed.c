@@ -2,13 +2,8 @@
 /* One transaction of the index is one moment of the store. */
 #include <stdlib.h>
 #include <string.h>
-#include "postern/indexed.h"
-
-struct ps_read {
-	struct ps_index *index;
-	struct ps_index_txn *txn;
-	struct ps_pool *pool;
-};
+#include "core/store/index/index_private.h"
+#include "core/store/index/read.h"
 
 int ps_indexed_begin(struct ps_index *index, struct ps_read **ret_read)
 {
@@ -20,7 +15,7 @@ int ps_indexed_begin(struct ps_index *index, struct ps_read **ret_read)
 		return r;
 	}
 	*ret_read = ps_zalloc(sizeof **ret_read);
-	**ret_read = (struct ps_read){index, txn, ps_pool_create("read")};
+	**ret_read = (struct ps_read){.index = index, .txn = txn, .pool = ps_pool_create("read")};
 	return 0;
 }
 
@@ -60,9 +55,16 @@ bool ps_indexed_is_subscribed(struct ps_bytes names, const char *name)
 
 /* ---- mailboxes ------------------------------------------------------------------------------- */
 
+/* A durable index has names by themselves; another copies what the backend's file says, whole. */
+static bool is_subscribed(struct ps_read *read, const char *name)
+{
+	return read->index->durable ? ps_index_is_subscribed(read->txn, name)
+				    : ps_indexed_is_subscribed(ps_indexed_subscriptions(read->txn), name);
+}
+
 static struct ps_mailbox_info info_of(struct ps_read *read, const struct ps_index_box *box)
 {
-	bool subscribed = ps_indexed_is_subscribed(ps_indexed_subscriptions(read->txn), box->name);
+	bool subscribed = is_subscribed(read, box->name);
 
 	return (struct ps_mailbox_info){
 		.name = box->name,
@@ -93,20 +95,27 @@ static int list_box(void *arg, const struct ps_index_box *box)
 	return list->fn(list->arg, &info);
 }
 
+/* One that is only subscribed. */
+static int list_name(void *arg, const char *name)
+{
+	struct ps_mailbox_info info = {.name = name, .attributes = PS_MBOX_SUBSCRIBED};
+	struct list *list = arg;
+	struct ps_index_box box;
+	int r = ps_index_box_find(list->read->txn, name, &box);
+
+	return r == PS_E_NOTFOUND ? list->fn(list->arg, &info) : r;
+}
+
 int ps_indexed_list(struct ps_read *read, ps_mailbox_fn fn, void *arg)
 {
 	struct list list = {read, fn, arg};
 	struct ps_bytes names = ps_indexed_subscriptions(read->txn);
-	struct ps_index_box box;
 	int r = ps_index_boxes(read->txn, list_box, &list);
 
-	while (names.len > 0 && r == 0) {
-		struct ps_mailbox_info info = {.name = (const char *)names.ptr, .attributes = PS_MBOX_SUBSCRIBED};
-
-		names = ps_bytes_skip(names, strlen(info.name) + 1);
-		if (ps_index_box_find(read->txn, info.name, &box) == PS_E_NOTFOUND)
-			r = fn(arg, &info);
-	}
+	if (r == 0 && read->index->durable)
+		return ps_index_subscriptions(read->txn, list_name, &list);
+	for (; names.len > 0 && r == 0; names = ps_bytes_skip(names, strlen((const char *)names.ptr) + 1))
+		r = list_name(&list, (const char *)names.ptr);
 	return r;
 }
 

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <linux/openat2.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -193,6 +197,70 @@ int ps_io_open_dir(int dirfd, const char *path, int *ret_fd)
 	if (fd < 0)
 		return ps_fail_errno("open directory %s", path);
 	*ret_fd = fd;
+	return 0;
+}
+
+static int sync_parent(const char *path)
+{
+	PS_CLEANUP(ps_freep) char *parent = ps_strdup(path);
+	PS_CLEANUP(ps_closep) int fd = -1;
+
+	fd = open(dirname(parent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? 0 : ps_io_sync_dir(fd, path); /* it may be one that we cannot read */
+}
+
+int ps_io_make_dir(const char *path)
+{
+	PS_CLEANUP(ps_freep) char *parent = NULL;
+	int r;
+
+	if (ps_io.mkdir(AT_FDCWD, path, 0700) == 0)
+		return sync_parent(path);
+	if (errno == EEXIST)
+		return 0;
+	parent = ps_strdup(path);
+	if (errno != ENOENT || dirname(parent) != parent || strcmp(parent, path) == 0)
+		return ps_fail_errno("create %s", path);
+	r = ps_io_make_dir(parent); /* dirname() has cut it */
+	return r == 0 ? ps_io_make_dir(path) : r;
+}
+
+int ps_io_new_file(int dirfd, const char *prefix, char ret_name[PS_IO_NAME_SIZE], int *ret_fd)
+{
+	unsigned long long any;
+	int fd;
+
+	if (getrandom(&any, sizeof any, 0) != (ssize_t)sizeof any)
+		return ps_fail_errno("random octets");
+	snprintf(ret_name, PS_IO_NAME_SIZE, "%.12s%016llx", prefix, any);
+	if ((fd = ps_io.open(dirfd, ret_name, O_RDWR | O_CREAT | O_EXCL, 0600)) < 0)
+		return ps_fail_errno("create %s", ret_name);
+	*ret_fd = fd;
+	return 0;
+}
+
+static void remove_all(int dirfd, const char *prefix)
+{
+	int fd = ps_io.open(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+			ps_io.unlink(dirfd, entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+	else
+		ps_closep(&fd);
+}
+
+int ps_io_sweep(int dirfd, const char *prefix)
+{
+	if (flock(dirfd, LOCK_EX | LOCK_NB) == 0)
+		remove_all(dirfd, prefix);
+	while (flock(dirfd, LOCK_SH) < 0)
+		if (errno != EINTR)
+			return ps_fail_errno("lock a directory");
 	return 0;
 }
 

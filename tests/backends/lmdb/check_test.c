@@ -9,28 +9,28 @@ struct chunk_key {
 	uint32_t n;
 } __attribute__((packed));
 
-#define FIRST (1 | BODY_BIT) /* the body of the first message: of three chunks, in two rows */
+#define FIRST (1 | PS_LEDGER_BODY) /* the body of the first message: of three chunks, in two rows */
 
-static MDB_dbi own(const struct writer *w, enum own_db db)
+static MDB_dbi own(const struct ps_ledger_txn *w, enum own_db db)
 {
 	return ps_index_database(w->index, db);
 }
 
-static void put(struct writer *w, enum own_db db, const void *key, size_t len, MDB_val value)
+static void put(struct ps_ledger_txn *w, enum own_db db, const void *key, size_t len, MDB_val value)
 {
 	MDB_val at = val(key, len);
 
-	ck_assert_int_eq(mdb_put(writer_lmdb(w), own(w, db), &at, &value, 0), 0);
+	ck_assert_int_eq(mdb_put(ps_index_lmdb(w->txn), own(w, db), &at, &value, 0), 0);
 }
 
-static void del(struct writer *w, enum own_db db, const void *key, size_t len)
+static void del(struct ps_ledger_txn *w, enum own_db db, const void *key, size_t len)
 {
 	MDB_val at = val(key, len);
 
-	ck_assert_int_eq(mdb_del(writer_lmdb(w), own(w, db), &at, NULL), 0);
+	ck_assert_int_eq(mdb_del(ps_index_lmdb(w->txn), own(w, db), &at, NULL), 0);
 }
 
-static struct body_record record_of(struct writer *w)
+static struct body_record record_of(struct ps_ledger_txn *w)
 {
 	struct body_record record;
 
@@ -38,14 +38,14 @@ static struct body_record record_of(struct writer *w)
 	return record;
 }
 
-static void change_record(struct writer *w, const struct body_record *record)
+static void change_record(struct ps_ledger_txn *w, const struct body_record *record)
 {
 	ck_assert_ok(body_put(w, FIRST, record));
 }
 
 /* ---- what can be wrong with bodies ------------------------------------------------------------------ */
 
-static void refs(struct writer *w)
+static void refs(struct ps_ledger_txn *w)
 {
 	struct body_record record = record_of(w);
 
@@ -53,7 +53,7 @@ static void refs(struct writer *w)
 	change_record(w, &record);
 }
 
-static void length(struct writer *w)
+static void length(struct ps_ledger_txn *w)
 {
 	struct body_record record = record_of(w);
 
@@ -61,7 +61,7 @@ static void length(struct writer *w)
 	change_record(w, &record);
 }
 
-static void checksum(struct writer *w)
+static void checksum(struct ps_ledger_txn *w)
 {
 	struct body_record record = record_of(w);
 
@@ -69,7 +69,7 @@ static void checksum(struct writer *w)
 	change_record(w, &record);
 }
 
-static void octet(struct writer *w)
+static void octet(struct ps_ledger_txn *w)
 {
 	struct chunk_head head;
 	struct ps_bytes octets;
@@ -82,14 +82,14 @@ static void octet(struct writer *w)
 	memcpy(to, copy, octets.len);
 }
 
-static void chunk_missing(struct writer *w)
+static void chunk_missing(struct ps_ledger_txn *w)
 {
 	struct chunk_key key = {htobe64(FIRST), htobe32(2)};
 
 	del(w, DB_CHUNKS, &key, sizeof key);
 }
 
-static void chunk_short(struct writer *w)
+static void chunk_short(struct ps_ledger_txn *w)
 {
 	struct chunk_head head = {.plain = 10};
 	uint8_t *to;
@@ -98,7 +98,7 @@ static void chunk_short(struct writer *w)
 	memset(to, 'x', 10);
 }
 
-static void chunk_lies(struct writer *w)
+static void chunk_lies(struct ps_ledger_txn *w)
 {
 	struct chunk_head head = {.plain = 11};
 	uint8_t *to;
@@ -107,7 +107,7 @@ static void chunk_lies(struct writer *w)
 	memset(to, 'x', 10);
 }
 
-static void chunk_packed(struct writer *w)
+static void chunk_packed(struct ps_ledger_txn *w)
 {
 	struct chunk_head head = {.plain = CHUNK_PLAIN, .codec = CODEC_ZSTD};
 	uint8_t *to;
@@ -116,54 +116,54 @@ static void chunk_packed(struct writer *w)
 	memset(to, 'x', 10);
 }
 
-static void chunk_of_nothing(struct writer *w)
+static void chunk_of_nothing(struct ps_ledger_txn *w)
 {
-	struct chunk_key key = {htobe64(77 | BODY_BIT), 0};
+	struct chunk_key key = {htobe64(77 | PS_LEDGER_BODY), 0};
 
 	put(w, DB_CHUNKS, &key, sizeof key, val("12345678x", 9));
 }
 
-static void chunk_too_many(struct writer *w)
+static void chunk_too_many(struct ps_ledger_txn *w)
 {
 	struct chunk_key key = {htobe64(FIRST), htobe32(3)};
 
 	put(w, DB_CHUNKS, &key, sizeof key, val("12345678x", 9));
 }
 
-static void body_missing(struct writer *w)
+static void body_missing(struct ps_ledger_txn *w)
 {
 	uint64_t key = htobe64(FIRST);
 
 	del(w, DB_BODIES, &key, sizeof key);
 }
 
-static void body_record_short(struct writer *w)
+static void body_record_short(struct ps_ledger_txn *w)
 {
 	uint64_t key = htobe64(FIRST);
 
 	put(w, DB_BODIES, &key, sizeof key, val("x", 1));
 }
 
-static void buried_alive(struct writer *w)
+static void buried_alive(struct ps_ledger_txn *w)
 {
-	ck_assert_ok(body_bury(w, FIRST));
+	ck_assert_ok(ps_ledger_bury(w, FIRST));
 }
 
-static void grave_of_nothing(struct writer *w)
+static void grave_of_nothing(struct ps_ledger_txn *w)
 {
-	ck_assert_ok(body_bury(w, 77 | BODY_BIT));
+	ck_assert_ok(ps_ledger_bury(w, 77 | PS_LEDGER_BODY));
 }
 
-static void dead_and_not_buried(struct writer *w)
+static void dead_and_not_buried(struct ps_ledger_txn *w)
 {
 	struct body_record record = {0};
 
-	ck_assert_ok(body_put(w, 99 | BODY_BIT, &record));
+	ck_assert_ok(body_put(w, 99 | PS_LEDGER_BODY, &record));
 }
 
 /* ---- and with rows and mailboxes -------------------------------------------------------------------- */
 
-static void counter(struct writer *w)
+static void counter(struct ps_ledger_txn *w)
 {
 	struct ps_index_box box;
 
@@ -172,7 +172,7 @@ static void counter(struct writer *w)
 	ck_assert_ok(ps_index_box_put(w->txn, &box));
 }
 
-static void uid_next(struct writer *w)
+static void uid_next(struct ps_ledger_txn *w)
 {
 	struct ps_index_box box;
 
@@ -181,13 +181,13 @@ static void uid_next(struct writer *w)
 	ck_assert_ok(ps_index_box_put(w->txn, &box));
 }
 
-static void modseq_of_store(struct writer *w)
+static void modseq_of_store(struct ps_ledger_txn *w)
 {
 	ck_assert_ok(ps_index_number_put(w->txn, "modseq", 1));
 }
 
 /* Changes the row of UID 2, and stores the mailbox as that makes it. */
-static void change_row(struct writer *w, void (*change)(struct ps_row *row), struct ps_bytes other_locator)
+static void change_row(struct ps_ledger_txn *w, void (*change)(struct ps_row *row), struct ps_bytes other_locator)
 {
 	struct ps_bytes locator;
 	struct ps_index_box box;
@@ -219,42 +219,42 @@ static void unknown_flag(struct ps_row *row)
 	row->flags = 1 << 20;
 }
 
-static void row_size(struct writer *w)
+static void row_size(struct ps_ledger_txn *w)
 {
 	change_row(w, other_size, ps_bytes("", 0));
 }
 
-static void row_keyword(struct writer *w)
+static void row_keyword(struct ps_ledger_txn *w)
 {
 	change_row(w, nameless_keyword, ps_bytes("", 0));
 }
 
-static void row_flag(struct writer *w)
+static void row_flag(struct ps_ledger_txn *w)
 {
 	change_row(w, unknown_flag, ps_bytes("", 0));
 }
 
-static void row_locator(struct writer *w)
+static void row_locator(struct ps_ledger_txn *w)
 {
 	change_row(w, NULL, ps_bytes("abc", 3));
 }
 
 /* Octets of the index's own databases. */
-static MDB_dbi dbi_of(struct writer *w, const char *name)
+static MDB_dbi dbi_of(struct ps_ledger_txn *w, const char *name)
 {
 	MDB_dbi dbi;
 
-	ck_assert_int_eq(mdb_dbi_open(writer_lmdb(w), name, 0, &dbi), 0);
+	ck_assert_int_eq(mdb_dbi_open(ps_index_lmdb(w->txn), name, 0, &dbi), 0);
 	return dbi;
 }
 
-static void damage_last(struct writer *w, const char *name, bool remove)
+static void damage_last(struct ps_ledger_txn *w, const char *name, bool remove)
 {
 	uint8_t copy[1024];
 	MDB_cursor *cursor;
 	MDB_val key, value;
 
-	ck_assert_int_eq(mdb_cursor_open(writer_lmdb(w), dbi_of(w, name), &cursor), 0);
+	ck_assert_int_eq(mdb_cursor_open(ps_index_lmdb(w->txn), dbi_of(w, name), &cursor), 0);
 	ck_assert_int_eq(mdb_cursor_get(cursor, &key, &value, MDB_LAST), 0);
 	if (remove) {
 		ck_assert_int_eq(mdb_cursor_del(cursor, 0), 0);
@@ -267,39 +267,39 @@ static void damage_last(struct writer *w, const char *name, bool remove)
 	mdb_cursor_close(cursor);
 }
 
-static void row_octet(struct writer *w)
+static void row_octet(struct ps_ledger_txn *w)
 {
 	damage_last(w, "rows", false);
 }
 
-static void row_missing(struct writer *w)
+static void row_missing(struct ps_ledger_txn *w)
 {
 	damage_last(w, "rows", true);
 }
 
-static void change_missing(struct writer *w)
+static void change_missing(struct ps_ledger_txn *w)
 {
 	damage_last(w, "changes", true);
 }
 
-static void vanished_missing(struct writer *w)
+static void vanished_missing(struct ps_ledger_txn *w)
 {
 	damage_last(w, "vanished", true);
 }
 
-static void name_missing(struct writer *w)
+static void name_missing(struct ps_ledger_txn *w)
 {
 	damage_last(w, "names", true);
 }
 
-static void box_octet(struct writer *w)
+static void box_octet(struct ps_ledger_txn *w)
 {
 	damage_last(w, "boxes", false);
 }
 
 static const struct {
 	const char *name;
-	void (*plant)(struct writer *w);
+	void (*plant)(struct ps_ledger_txn *w);
 	const char *sentence; /* part of what is told first */
 } faults[] = {
 	{"refs", refs, "2 rows have it, where it says 3"},
@@ -351,13 +351,13 @@ static void setup(void)
 START_TEST(each_fault_is_told)
 {
 	const char *first;
-	struct writer w;
+	struct ps_ledger_txn *txn;
 
 	kit_sound();
-	ck_assert_ok(writer_begin(kit.store, &w));
-	faults[_i].plant(&w);
-	w.changed = true;
-	ck_assert_ok(writer_commit(&w));
+	ck_assert_ok(ps_ledger_txn_begin(kit.store->ledger, &txn));
+	faults[_i].plant(txn);
+	txn->changed = true;
+	ck_assert_ok(ps_ledger_txn_commit(txn));
 	ck_assert_msg(kit_faults(&first) > 0, "%s is not told", faults[_i].name);
 	ck_assert_msg(strstr(first, faults[_i].sentence), "%s: %s", faults[_i].name, first);
 }

@@ -176,14 +176,16 @@ uint32_t kit_messages(void)
 	return info.messages;
 }
 
-uint64_t kit_entries(enum own_db db)
+uint64_t kit_entries(const char *database)
 {
-	struct ps_index *index = store_index(kit.store, NULL);
+	struct ps_index *index = ps_ledger_index(kit.store->ledger, NULL);
 	struct ps_index_txn *txn;
 	MDB_stat stat;
+	MDB_dbi dbi;
 
 	ck_assert_ok(ps_index_read(index, &txn));
-	ck_assert_int_eq(mdb_stat(ps_index_lmdb(txn), ps_index_database(index, db), &stat), 0);
+	ck_assert_int_eq(mdb_dbi_open(ps_index_lmdb(txn), database, 0, &dbi), 0);
+	ck_assert_int_eq(mdb_stat(ps_index_lmdb(txn), dbi, &stat), 0);
 	ps_index_end(txn);
 	ps_index_close(index);
 	return stat.ms_entries;

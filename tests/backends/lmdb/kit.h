@@ -46,7 +46,7 @@ void kit_expunge(uint32_t first, uint32_t last);
 void kit_nudge(void); /* a change of no interest */
 void kit_body_must_be(uint32_t uid, struct ps_bytes octets);
 uint32_t kit_messages(void);
-uint64_t kit_entries(enum own_db db);
+uint64_t kit_entries(const char *database);
 /* Runs check(): how many faults, the first sentence in *ret_first (may be NULL; valid until the next call). */
 unsigned kit_faults(const char **ret_first);
 void kit_sound(void); /* there must be none */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
-#include "backends/lmdb/lmdb_private.h"
+#include "core/store/ledger/ledger_private.h"
 
 enum {
 	ROW_ROOM = 1024,       /* octets that a row takes in all databases, at most */
@@ -56,7 +56,7 @@ static int take_row(void *arg, const struct ps_row *row, struct ps_bytes locator
 
 	if (rows->op->only_deleted && !(row->flags & PS_FLAG_DELETED))
 		return 0;
-	if ((r = body_of_locator(locator, &body)) < 0)
+	if ((r = ps_ledger_locator(locator, &body)) < 0)
 		return r;
 	if (rows->count == rows->cap) {
 		rows->cap = rows->cap ? rows->cap * 2 : 16;
@@ -72,7 +72,7 @@ static int find_rows(struct draft *draft, uint64_t key, const struct ps_op *op, 
 
 	*rows = (struct rows){.op = op};
 	for (size_t i = 0; i < op->uid_count && r == 0; i++)
-		r = ps_index_rows(draft->w->txn, key, op->uids[i], take_row, rows);
+		r = ps_index_rows(draft->index, key, op->uids[i], take_row, rows);
 	if (r < 0)
 		ps_freep(&rows->at);
 	return r;
@@ -80,7 +80,7 @@ static int find_rows(struct draft *draft, uint64_t key, const struct ps_op *op, 
 
 static int put_row(struct draft *draft, struct draft_box *box, const struct ps_row *row, uint64_t body)
 {
-	return ps_index_row_put(draft->w->txn, &box->box, row, ps_bytes(&body, sizeof body));
+	return ps_index_row_put(draft->index, &box->box, row, ps_bytes(&body, sizeof body));
 }
 
 /* A new row at the end. */
@@ -100,7 +100,6 @@ static int make_row(struct draft *draft, struct draft_box *box, const struct ps_
 		.uid = op->uid ? op->uid : box->box.uid_next,
 		.flags = op->flags & PS_FLAG_ALL,
 		.modseq = op->modseq ? op->modseq : draft->modseq,
-		.size = op->size ? op->size : staged_length(op->staged),
 		.internal_date = op->internal_date,
 		.save_date = op->save_date ? op->save_date : time(NULL),
 		.email_id = op->email_id,
@@ -112,20 +111,25 @@ static int make_row(struct draft *draft, struct draft_box *box, const struct ps_
 	return id_is_zero(&row->email_id) ? new_id(&row->email_id) : 0;
 }
 
-int op_append(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+int ledger_append(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
+	const struct ps_ledger_bodies *bodies = draft->bodies;
+	uint64_t room = op->cache.len + ROW_ROOM + BATCH_ROOM + (bodies->room ? bodies->room(op->staged) : 0);
+	uint64_t body, length;
 	struct draft_box *box;
 	struct ps_row row;
-	uint64_t body;
 	int r;
 
 	if ((r = draft_box(draft, op->mbox, &box)) < 0 || (r = draft_note(draft, box, &result->modseq)) < 0 ||
 	    (r = make_row(draft, box, op, &row)) < 0 ||
 	    (r = draft_keywords(draft, box, op->keywords, true, &row.keywords)) < 0 ||
-	    (r = writer_reserve(draft->w, staged_room(op->staged) + op->cache.len + ROW_ROOM + BATCH_ROOM)) < 0 ||
-	    (r = staged_put(draft->w, op->staged, &body)) < 0 || (r = add_row(draft, box, &row, body)) < 0)
+	    (r = ps_ledger_reserve(draft->txn, room)) < 0 ||
+	    (r = bodies->put(draft->txn, op->staged, &body, &length)) < 0)
 		return r;
-	if (op->cache.len > 0 && (r = ps_index_cache_put(draft->w->txn, body, 0, op->cache)) < 0)
+	row.size = op->size ? op->size : length;
+	if ((r = add_row(draft, box, &row, body)) < 0)
+		return r;
+	if (op->cache.len > 0 && (r = ps_index_cache_put(draft->index, body, 0, op->cache)) < 0)
 		return r;
 	add_uid(draft->batch->pool, &result->new_uids, &result->new_count, row.uid);
 	result->uid_validity = box->box.uid_validity;
@@ -165,7 +169,7 @@ static int change_flags(struct draft *draft, struct draft_box *box, const struct
 	return put_row(draft, box, &row, found->body);
 }
 
-int op_flags(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+int ledger_flags(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
 	bool have_keywords = false;
 	uint64_t keywords = 0;
@@ -195,7 +199,7 @@ int op_flags(struct draft *draft, const struct ps_op *op, struct ps_op_result *r
 
 /* ---- expunge ----------------------------------------------------------------------------------------- */
 
-static int remove_rows(struct draft *draft, struct draft_box *box, const struct rows *rows, bool unref,
+static int remove_rows(struct draft *draft, struct draft_box *box, const struct rows *rows, bool drop,
 		       uint64_t *ret_modseq)
 {
 	int r = 0;
@@ -203,14 +207,14 @@ static int remove_rows(struct draft *draft, struct draft_box *box, const struct 
 	if (rows->count > 0)
 		r = draft_note(draft, box, ret_modseq);
 	for (size_t i = 0; i < rows->count && r == 0; i++) {
-		r = ps_index_row_vanish(draft->w->txn, &box->box, rows->at[i].row.uid, *ret_modseq);
-		if (r == 0 && unref)
-			r = body_unref(draft->w, rows->at[i].body);
+		r = ps_index_row_vanish(draft->index, &box->box, rows->at[i].row.uid, *ret_modseq);
+		if (r == 0 && drop)
+			r = draft_drop_body(draft, rows->at[i].body);
 	}
 	return r;
 }
 
-int op_expunge(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+int ledger_expunge(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
 	struct draft_box *box;
 	struct rows rows;
@@ -256,8 +260,22 @@ static int translate(struct draft *draft, struct draft_box *from, struct draft_b
 	return 0;
 }
 
+/* A body for another row, with its cache. */
+static int copy_body(struct draft *draft, uint64_t body, uint64_t *ret_copy)
+{
+	struct ps_bytes cache;
+	uint64_t copy;
+	int r = draft->bodies->copy(draft->txn, body, &copy);
+
+	if (r == 0 && copy != body && ps_index_cache(draft->index, body, 0, &cache) == 0)
+		r = ps_index_cache_put(draft->index, copy, 0, cache);
+	if (r == 0)
+		*ret_copy = copy;
+	return r;
+}
+
 static int copy_rows(struct draft *draft, struct draft_box *from, struct draft_box *to, const struct rows *rows,
-		     bool ref, struct ps_op_result *result)
+		     bool move, struct ps_op_result *result)
 {
 	struct ps_pool *pool = draft->batch->pool;
 	struct translation last = {0};
@@ -266,13 +284,13 @@ static int copy_rows(struct draft *draft, struct draft_box *from, struct draft_b
 
 	for (size_t i = 0; i < rows->count && r == 0; i++) {
 		struct ps_row copy = rows->at[i].row;
+		uint64_t body = rows->at[i].body;
 
 		copy.uid = to->box.uid_next;
 		copy.modseq = result->modseq;
 		copy.save_date = now;
 		if ((r = translate(draft, from, to, rows->at[i].row.keywords, &last, &copy.keywords)) < 0 ||
-		    (r = add_row(draft, to, &copy, rows->at[i].body)) < 0 ||
-		    (ref && (r = body_ref(draft->w, rows->at[i].body)) < 0))
+		    (!move && (r = copy_body(draft, body, &body)) < 0) || (r = add_row(draft, to, &copy, body)) < 0)
 			return r;
 		add_uid(pool, &result->old_uids, &result->old_count, rows->at[i].row.uid);
 		add_uid(pool, &result->new_uids, &result->new_count, copy.uid);
@@ -291,9 +309,9 @@ static int copy(struct draft *draft, const struct ps_op *op, bool move, struct p
 		return r;
 	/* A move is a way of deleting for many, so it works when there is no room for more. */
 	if (!move)
-		r = writer_reserve(draft->w, rows.count * ROW_ROOM + BATCH_ROOM);
+		r = ps_ledger_reserve(draft->txn, rows.count * ROW_ROOM + BATCH_ROOM);
 	if (r == 0)
-		r = copy_rows(draft, from, to, &rows, !move, result);
+		r = copy_rows(draft, from, to, &rows, move, result);
 	if (r == 0 && move)
 		r = remove_rows(draft, from, &rows, false, &result->modseq);
 	result->uid_validity = to->box.uid_validity;
@@ -301,12 +319,12 @@ static int copy(struct draft *draft, const struct ps_op *op, bool move, struct p
 	return r;
 }
 
-int op_copy(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+int ledger_copy(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
 	return copy(draft, op, false, result);
 }
 
-int op_move(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+int ledger_move(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
 	return copy(draft, op, true, result);
 }

@@ -2,11 +2,11 @@
 /* Operations on mailboxes. */
 #include <sys/random.h>
 #include <time.h>
-#include "backends/lmdb/lmdb_private.h"
+#include "core/store/ledger/ledger_private.h"
 
 static int new_validity(struct draft *draft, uint32_t wanted, uint32_t *ret_validity)
 {
-	uint64_t last = ps_index_number(draft->w->txn, "uid_validity");
+	uint64_t last = ps_index_number(draft->index, "uid_validity");
 	uint64_t now = (uint64_t)time(NULL), validity = wanted;
 
 	if (validity == 0)
@@ -14,7 +14,7 @@ static int new_validity(struct draft *draft, uint32_t wanted, uint32_t *ret_vali
 	if (validity > UINT32_MAX)
 		return ps_fail(PS_E_LIMIT, "no UIDVALIDITY is left");
 	*ret_validity = (uint32_t)validity;
-	return validity > last ? ps_index_number_put(draft->w->txn, "uid_validity", validity) : 0;
+	return validity > last ? ps_index_number_put(draft->index, "uid_validity", validity) : 0;
 }
 
 struct search {
@@ -35,7 +35,7 @@ static int compare_id(void *arg, const struct ps_index_box *box)
 static int check_id(struct draft *draft, const struct ps_id *id, uint64_t key, const char *name)
 {
 	struct search search = {.id = id};
-	int r = id_is_zero(id) ? 0 : ps_index_boxes(draft->w->txn, compare_id, &search);
+	int r = id_is_zero(id) ? 0 : ps_index_boxes(draft->index, compare_id, &search);
 
 	if (r < 0)
 		return r;
@@ -47,7 +47,7 @@ static int check_id(struct draft *draft, const struct ps_id *id, uint64_t key, c
 static int check_name(struct draft *draft, const char *name)
 {
 	struct ps_index_box box;
-	int r = ps_index_box_find(draft->w->txn, name, &box);
+	int r = ps_index_box_find(draft->index, name, &box);
 
 	if (strlen(name) > PS_INDEX_NAME_MAX)
 		return ps_fail(PS_E_LIMIT, "a mailbox name of more than %d octets", PS_INDEX_NAME_MAX);
@@ -58,16 +58,16 @@ static int check_name(struct draft *draft, const char *name)
 
 static int put_box(struct draft *draft, struct draft_box *box)
 {
-	return ps_index_box_put(draft->w->txn, &box->box);
+	return ps_index_box_put(draft->index, &box->box);
 }
 
-int op_create(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+int ledger_create(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
 	struct draft_box *box = PS_NEW(draft->pool, struct draft_box);
 	int r;
 
 	if ((r = check_name(draft, op->name)) < 0 || (r = check_id(draft, &op->mailbox_id, 0, op->name)) < 0 ||
-	    (r = writer_reserve(draft->w, 64 * PAGE)) < 0 ||
+	    (r = ps_ledger_reserve(draft->txn, 64 * PAGE)) < 0 ||
 	    (r = new_validity(draft, op->uid_validity, &box->box.uid_validity)) < 0)
 		return r;
 	box->box.id = op->mailbox_id;
@@ -92,7 +92,7 @@ static int find_but_inbox(struct draft *draft, const char *name, struct draft_bo
 	return draft_find(draft, name, ret_box);
 }
 
-int op_rename(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+int ledger_rename(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
 	struct draft_box *box;
 	int r;
@@ -104,45 +104,40 @@ int op_rename(struct draft *draft, const struct ps_op *op, struct ps_op_result *
 	return put_box(draft, box);
 }
 
-static int unref_body(void *arg, const struct ps_row *row, struct ps_bytes locator)
+static int drop_body(void *arg, const struct ps_row *row, struct ps_bytes locator)
 {
 	struct draft *draft = arg;
 	uint64_t body;
-	int r = body_of_locator(locator, &body);
+	int r = ps_ledger_locator(locator, &body);
 
-	(void)row; /* bodies are in other databases than the rows that are walked */
-	return r == 0 ? body_unref(draft->w, body) : r;
+	(void)row; /* graves and bodies are in other databases than the rows that are walked */
+	return r == 0 ? draft_drop_body(draft, body) : r;
 }
 
-int op_delete(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+int ledger_delete(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
 	struct ps_range all = {1, UINT32_MAX};
 	struct draft_box *box;
 	int r;
 
 	if ((r = find_but_inbox(draft, op->name, &box)) < 0 || (r = draft_modseq(draft, &result->modseq)) < 0 ||
-	    (r = ps_index_rows(draft->w->txn, box->box.key, all, unref_body, draft)) < 0)
+	    (r = ps_index_rows(draft->index, box->box.key, all, drop_body, draft)) < 0)
 		return r;
 	box->deleted = true;
-	return ps_index_box_remove(draft->w->txn, box->box.key);
+	return ps_index_box_remove(draft->index, box->box.key);
 }
 
-int op_subscribe(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+int ledger_subscribe(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
-	MDB_val key = val(op->name, strlen(op->name)), value = val("", 0);
-	MDB_dbi dbi = ps_index_database(draft->w->index, DB_SUBSCRIPTIONS);
-	int rc;
+	bool changed = false;
+	int r = ps_index_subscribe(draft->index, op->name, op->subscribed, &changed);
 
 	(void)result;
-	if (key.mv_size > PS_INDEX_NAME_MAX)
-		return ps_fail(PS_E_LIMIT, "a mailbox name of more than %d octets", PS_INDEX_NAME_MAX);
-	rc = op->subscribed ? mdb_put(writer_lmdb(draft->w), dbi, &key, &value, 0)
-			    : mdb_del(writer_lmdb(draft->w), dbi, &key, NULL);
-	draft->w->changed |= rc == 0;
-	return rc && rc != MDB_NOTFOUND ? ps_index_failed(rc, "subscribe") : 0;
+	draft->txn->changed |= changed;
+	return r;
 }
 
-int op_attributes(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+int ledger_attributes(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
 	struct draft_box *box;
 	int r;
@@ -159,7 +154,7 @@ static bool is_new_identity(const struct ps_index_box *box, const struct ps_op *
 	       (!id_is_zero(&op->mailbox_id) && memcmp(&op->mailbox_id, &box->id, sizeof box->id) != 0);
 }
 
-int op_identity(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
+int ledger_identity(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
 	struct draft_box *box;
 	int r;
@@ -176,7 +171,7 @@ int op_identity(struct draft *draft, const struct ps_op *op, struct ps_op_result
 	if (op->uid_next > box->box.uid_next)
 		box->box.uid_next = op->uid_next;
 	if ((r = draft_note(draft, box, &result->modseq)) < 0 ||
-	    (r = ps_index_vanished_forget(draft->w->txn, &box->box, result->modseq)) < 0)
+	    (r = ps_index_vanished_forget(draft->index, &box->box, result->modseq)) < 0)
 		return r;
 	result->uid_validity = box->box.uid_validity;
 	return put_box(draft, box); /* the next operation may look for its id */

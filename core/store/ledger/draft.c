@@ -1,8 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* The mailboxes that a batch changes, and its modseq. */
-#include "backends/lmdb/lmdb_private.h"
+/* The mailboxes that a batch changes, and its modseq; and what it does to bodies. */
+#include "core/store/ledger/ledger_private.h"
 
-int draft_load(struct draft *draft, uint64_t key, struct draft_box **ret_box)
+void draft_init(struct draft *draft, struct ps_ledger_txn *txn, const struct ps_batch *batch)
+{
+	*draft = (struct draft){
+		.txn = txn,
+		.index = txn->txn,
+		.bodies = &txn_of(txn)->ledger->bodies,
+		.batch = batch,
+		.pool = ps_pool_create("batch"),
+	};
+}
+
+void draft_finish(struct draft *draft)
+{
+	ps_pool_destroy(draft->pool);
+}
+
+static int load_box(struct draft *draft, uint64_t key, struct draft_box **ret_box)
 {
 	struct draft_box *box = draft->boxes;
 	struct ps_index_box found;
@@ -11,7 +27,7 @@ int draft_load(struct draft *draft, uint64_t key, struct draft_box **ret_box)
 	while (box && (box->deleted || box->box.key != key))
 		box = box->next;
 	if (!box) {
-		if ((r = ps_index_box(draft->w->txn, key, &found)) < 0)
+		if ((r = ps_index_box(draft->index, key, &found)) < 0)
 			return r;
 		box = PS_NEW(draft->pool, struct draft_box);
 		box->box = box->was = found;
@@ -24,7 +40,7 @@ int draft_load(struct draft *draft, uint64_t key, struct draft_box **ret_box)
 
 int draft_box(struct draft *draft, const struct ps_mbox *mbox, struct draft_box **ret_box)
 {
-	int r = draft_load(draft, mbox->key, ret_box);
+	int r = load_box(draft, mbox->key, ret_box);
 
 	return r == PS_E_NOTFOUND ? ps_fail(PS_E_GONE, "the mailbox was deleted") : r;
 }
@@ -33,11 +49,11 @@ int draft_box(struct draft *draft, const struct ps_mbox *mbox, struct draft_box 
 int draft_find(struct draft *draft, const char *name, struct draft_box **ret_box)
 {
 	struct ps_index_box found;
-	int r = ps_index_box_find(draft->w->txn, name, &found);
+	int r = ps_index_box_find(draft->index, name, &found);
 
 	if (r == PS_E_NOTFOUND)
 		return ps_fail(PS_E_NOTFOUND, "mailbox %s does not exist", name);
-	return r == 0 ? draft_load(draft, found.key, ret_box) : r;
+	return r == 0 ? load_box(draft, found.key, ret_box) : r;
 }
 
 int draft_modseq(struct draft *draft, uint64_t *ret_modseq)
@@ -45,11 +61,11 @@ int draft_modseq(struct draft *draft, uint64_t *ret_modseq)
 	int r = 0;
 
 	if (draft->modseq == 0) {
-		uint64_t next = ps_index_number(draft->w->txn, "modseq") + 1;
+		uint64_t next = ps_index_number(draft->index, "modseq") + 1;
 
 		draft->modseq = draft->batch->modseq > next ? draft->batch->modseq : next;
-		r = ps_index_number_put(draft->w->txn, "modseq", draft->modseq);
-		draft->w->changed = true;
+		r = ps_index_number_put(draft->index, "modseq", draft->modseq);
+		draft->txn->changed = true;
 	}
 	if (r == 0)
 		*ret_modseq = draft->modseq;
@@ -74,7 +90,7 @@ int draft_note(struct draft *draft, struct draft_box *box, uint64_t *ret_modseq)
 int draft_load_keywords(struct draft *draft, struct draft_box *box)
 {
 	struct ps_bytes octets;
-	int r = box->have_keywords ? 0 : ps_index_keywords(draft->w->txn, box->box.key, &octets);
+	int r = box->have_keywords ? 0 : ps_index_keywords(draft->index, box->box.key, &octets);
 
 	if (r < 0 || box->have_keywords)
 		return r;
@@ -99,7 +115,7 @@ static int used_bits(void *arg, const struct ps_row *row, struct ps_bytes locato
 static int free_bits(struct draft *draft, struct draft_box *box, uint64_t keep)
 {
 	uint64_t used = keep;
-	int r = ps_index_rows(draft->w->txn, box->box.key, (struct ps_range){1, UINT32_MAX}, used_bits, &used);
+	int r = ps_index_rows(draft->index, box->box.key, (struct ps_range){1, UINT32_MAX}, used_bits, &used);
 
 	for (size_t i = 0; r == 0 && i < box->keyword_count; i++)
 		if (!(used & (UINT64_C(1) << i)))
@@ -125,7 +141,7 @@ static int add_keyword(struct draft *draft, struct draft_box *box, const char *n
 		return ps_fail(PS_E_LIMIT, "mailbox %s has %d keywords already", box->box.name, PS_KEYWORDS_MAX);
 	box->keywords[bit] = ps_pool_strdup(draft->pool, name);
 	box->keyword_count += (size_t)bit == box->keyword_count;
-	box->keywords_changed = draft->w->changed = true;
+	box->keywords_changed = draft->txn->changed = true;
 	*ret_bit = bit;
 	return 0;
 }
@@ -156,12 +172,12 @@ static int put_keywords(struct draft *draft, const struct draft_box *box)
 
 	for (size_t i = 0; i < box->keyword_count; i++)
 		ps_buf_append(&octets, box->keywords[i], strlen(box->keywords[i]) + 1);
-	r = ps_index_keywords_put(draft->w->txn, box->box.key, ps_buf_view(&octets));
+	r = ps_index_keywords_put(draft->index, box->box.key, ps_buf_view(&octets));
 	ps_buf_finish(&octets);
 	return r;
 }
 
-int draft_finish(struct draft *draft)
+int draft_write(struct draft *draft)
 {
 	int r = 0;
 
@@ -170,9 +186,16 @@ int draft_finish(struct draft *draft)
 			continue;
 		/* What changes nothing writes nothing, and LMDB does not sync a transaction without changes. */
 		if (memcmp(&box->box, &box->was, sizeof box->box) != 0)
-			r = ps_index_box_put(draft->w->txn, &box->box);
+			r = ps_index_box_put(draft->index, &box->box);
 		if (r == 0 && box->keywords_changed)
 			r = put_keywords(draft, box);
 	}
 	return r;
+}
+
+/* ---- bodies -------------------------------------------------------------------------------------- */
+
+int draft_drop_body(struct draft *draft, uint64_t body)
+{
+	return draft->bodies->drop ? draft->bodies->drop(draft->txn, body) : ps_ledger_bury(draft->txn, body);
 }
