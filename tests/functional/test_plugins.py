@@ -12,26 +12,34 @@ import postern
 TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "plugins", "template")
 
 
-def build(prefix):
-    """A copy of the template, built; its folder."""
-    folder = os.path.join(postern.scratch_folder(), "template")
-    shutil.copytree(TEMPLATE, folder)
-    result = subprocess.run(("make", "-s", "-C", folder), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+def make(folder, prefix, *words):
+    """As its author would. What it prints."""
+    result = subprocess.run(("make", "-s", "-C", folder) + words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                             env=dict(os.environ, PKG_CONFIG_PATH=os.path.join(prefix, "lib/pkgconfig"), MAKEFLAGS=""))
     if result.returncode != 0 or result.stderr:
-        raise AssertionError("the template does not build:\n" + result.stdout + result.stderr)
-    return folder
+        raise AssertionError("make %s:\n%s%s" % (" ".join(words), result.stdout, result.stderr))
+    return result.stdout
 
 
 @unittest.skipIf(postern.SANITIZED, "a plugin that is not sanitized does not fit a server that is")
 class Template(unittest.TestCase):
+    """A copy of the template, built, and plugged in."""
+
     @classmethod
     def setUpClass(cls):
-        installation = postern.Installation()
-        cls.folder = build(installation.prefix)
-        cls.port = postern._free_port()
-        os.environ["POSTERN_PLUGINDIR"] = cls.folder + ":" + installation.path("lib/postern")
+        cls.installation = postern.Installation()
+        cls.folder = os.path.join(postern.scratch_folder(), "template")
+        shutil.copytree(TEMPLATE, cls.folder)
+        make(cls.folder, cls.installation.prefix)
+        os.environ["POSTERN_PLUGINDIR"] = cls.folder + ":" + cls.installation.path("lib/postern")
         cls.addClassCleanup(os.environ.pop, "POSTERN_PLUGINDIR")
+
+
+class Protocol(Template):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.port = postern._free_port()
         cls.instance = postern.Instance(settings='listener tally { protocol = "tally" address = "127.0.0.1"'
                                         ' port = %d tls = "none" }\nplaintext_without_tls = yes' % cls.port).start()
         cls.addClassCleanup(cls.instance.stop)
@@ -56,6 +64,32 @@ class Template(unittest.TestCase):
                            (b"LOGIN alice\r\n", b"-ERR LOGIN"), (b"LOGIN " + b"x" * 600, b"-ERR the line is too long")):
             with self.subTest(line):
                 self.assertIn(says, self.dialogue(line))
+
+
+class Backend(Template):
+    def test_the_kit_passes(self):
+        tap = make(self.folder, self.installation.prefix, "check")
+        self.assertRegex(tap, r"\n# drawer: [0-9]{3} passed, 0 failed, ")
+
+    def test_it_serves_and_keeps_what_it_was_given(self):
+        with postern.Instance(backend="drawer") as instance:
+            client = instance.session("alice", select="INBOX")
+            for body in (b"one", b"two", b"three"):
+                client.append(postern.message(body=body.decode() + "\r\n"))
+            client.ok("CREATE Work")
+            client.ok("COPY 1:2 Work")
+            client.ok("STORE 2 +FLAGS.SILENT (\\Deleted $Forwarded)")
+            client.ok("EXPUNGE")
+            client.close()
+            instance.stop()
+            instance.start()
+            client = instance.session("alice", select="INBOX")
+            self.assertIn(b"* SEARCH 2\r\n", client.ok("SEARCH BODY three"))
+            client.ok("SELECT Work")
+            self.assertIn(b"* SEARCH 2\r\n", client.ok("SEARCH BODY two"))
+            letters = os.path.join(instance.maildir("alice"), "letters")
+            self.assertEqual(sorted(os.listdir(letters)), ["1.eml", "3.eml", "4.eml", "5.eml"])
+            client.close()
 
 
 if __name__ == "__main__":
