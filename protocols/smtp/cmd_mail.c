@@ -1,92 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include "postern/pool.h"
+#include "protocols/smtp/arguments.h"
 #include "protocols/smtp/commands.h"
-#include "protocols/smtp/parameters.h"
 #include "protocols/smtp/path.h"
-
-enum {
-	ENVID_MAX = 100, /* RFC 3461 section 4.4 */
-};
-
-/* RFC 1870 section 4: up to 20 digits. */
-static int take_size(void *arg, struct ps_bytes value)
-{
-	struct smtp_mail_args *args = arg;
-	int r = ps_bytes_u64(value, &args->size);
-
-	if (r < 0)
-		return r;
-	return args->size_limit && args->size > args->size_limit ? ps_fail(PS_E_LIMIT, "SIZE: too large") : 0;
-}
-
-struct word {
-	const char *word;
-	uint32_t bit;
-};
-
-static int take_choice(struct smtp_mail_args *args, struct ps_bytes value, const struct word *words, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (ps_bytes_caseeq_str(value, words[i].word)) {
-			args->options |= words[i].bit;
-			return 0;
-		}
-	}
-	return ps_fail(PS_E_SYNTAX, "a value that is not known");
-}
-
-/* RFC 6152, RFC 3030 */
-static int take_body(void *arg, struct ps_bytes value)
-{
-	static const struct word words[] = {
-		{"7BIT", 0}, {"8BITMIME", PS_MAIL_8BITMIME}, {"BINARYMIME", PS_MAIL_BINARYMIME}};
-
-	return take_choice(arg, value, words, PS_ARRAY_LEN(words));
-}
-
-/* RFC 3461 section 4.3 */
-static int take_ret(void *arg, struct ps_bytes value)
-{
-	static const struct word words[] = {{"FULL", PS_MAIL_RET_FULL}, {"HDRS", PS_MAIL_RET_HDRS}};
-
-	return take_choice(arg, value, words, PS_ARRAY_LEN(words));
-}
-
-static int take_envid(void *arg, struct ps_bytes value)
-{
-	struct smtp_mail_args *args = arg;
-
-	if (value.len == 0 || value.len > ENVID_MAX)
-		return ps_fail(PS_E_SYNTAX, "ENVID: too long, or nothing");
-	return smtp_xtext_decode(value, false, &args->envid);
-}
-
-/* RFC 6531 section 3.4 */
-static int take_utf8(void *arg, struct ps_bytes value)
-{
-	struct smtp_mail_args *args = arg;
-
-	args->options |= PS_MAIL_SMTPUTF8;
-	return value.ptr ? ps_fail(PS_E_SYNTAX, "SMTPUTF8: takes no value") : 0;
-}
-
-/* RFC 4954 section 5: who sent it first. We answer for our own users only, so it is as if "<>" had been said. */
-static int take_auth(void *arg, struct ps_bytes value)
-{
-	struct ps_buf decoded = {0};
-	int r = value.len == 0 ? ps_fail(PS_E_SYNTAX, "AUTH: takes a value") : smtp_xtext_decode(value, true, &decoded);
-
-	(void)arg;
-	ps_buf_finish(&decoded);
-	return r;
-}
-
-const struct smtp_parameter smtp_mail_parameters[] = {
-	{"SIZE", take_size},   {"BODY", take_body},     {"RET", take_ret},
-	{"ENVID", take_envid}, {"SMTPUTF8", take_utf8}, {"AUTH", take_auth},
-};
-const size_t smtp_mail_parameter_count = PS_ARRAY_LEN(smtp_mail_parameters);
 
 static enum smtp_next on_reply(struct smtp *smtp)
 {

@@ -1,68 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include "postern/pool.h"
+#include "protocols/smtp/arguments.h"
 #include "protocols/smtp/commands.h"
-#include "protocols/smtp/parameters.h"
 #include "protocols/smtp/path.h"
-
-enum {
-	ORCPT_MAX = 500, /* RFC 3461 section 4.2 */
-};
-
-static uint32_t notify_bit(struct ps_bytes word)
-{
-	static const struct {
-		const char *word;
-		uint32_t bit;
-	} words[] = {{"NEVER", PS_NOTIFY_NEVER},
-		     {"SUCCESS", PS_NOTIFY_SUCCESS},
-		     {"FAILURE", PS_NOTIFY_FAILURE},
-		     {"DELAY", PS_NOTIFY_DELAY}};
-
-	for (size_t i = 0; i < PS_ARRAY_LEN(words); i++)
-		if (ps_bytes_caseeq_str(word, words[i].word))
-			return words[i].bit;
-	return 0;
-}
-
-/* RFC 3461 section 4.1: "NEVER" or a list of the others */
-static int take_notify(void *arg, struct ps_bytes value)
-{
-	struct smtp_rcpt_args *args = arg;
-
-	for (;;) {
-		ptrdiff_t comma = ps_bytes_find(value, ',');
-		uint32_t bit = notify_bit(comma < 0 ? value : ps_bytes(value.ptr, (size_t)comma));
-
-		if (bit == 0)
-			return ps_fail(PS_E_SYNTAX, "NOTIFY: not known");
-		args->notify |= bit;
-		if (comma < 0)
-			break;
-		value = ps_bytes_skip(value, (size_t)comma + 1);
-	}
-	if ((args->notify & PS_NOTIFY_NEVER) && args->notify != PS_NOTIFY_NEVER)
-		return ps_fail(PS_E_SYNTAX, "NOTIFY: never, and more");
-	return 0;
-}
-
-/* RFC 3461 section 4.2: addr-type ";" xtext */
-static int take_orcpt(void *arg, struct ps_bytes value)
-{
-	struct smtp_rcpt_args *args = arg;
-	ptrdiff_t semicolon = ps_bytes_find(value, ';');
-
-	if (semicolon <= 0 || value.len > ORCPT_MAX || (size_t)semicolon + 1 == value.len)
-		return ps_fail(PS_E_SYNTAX, "ORCPT: not type;address");
-	for (size_t i = 0; i < (size_t)semicolon; i++)
-		if (!ps_isalpha(value.ptr[i]) && !ps_isdigit(value.ptr[i]) && value.ptr[i] != '-')
-			return ps_fail(PS_E_SYNTAX, "ORCPT: not type;address");
-	ps_buf_append(&args->orcpt, value.ptr, (size_t)semicolon + 1);
-	return smtp_xtext_decode(ps_bytes_skip(value, (size_t)semicolon + 1), args->utf8, &args->orcpt);
-}
-
-const struct smtp_parameter smtp_rcpt_parameters[] = {{"NOTIFY", take_notify}, {"ORCPT", take_orcpt}};
-const size_t smtp_rcpt_parameter_count = PS_ARRAY_LEN(smtp_rcpt_parameters);
 
 static enum smtp_next on_reply(struct smtp *smtp)
 {

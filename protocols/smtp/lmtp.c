@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The plugin lmtp: mail for our users from other mail servers of the house. */
 #include "postern/plugin.h"
+#include "postern/protocol.h"
 #include "protocols/smtp/settings.h"
 #include "protocols/smtp/smtp.h"
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * protocols/smtp/parameters.h - what MAIL and RCPT share: a path, then parameters, which are rows of a table.
+ * protocols/smtp/parameters.h - "KEYWORD=value" behind a path, as rows of a table.
  */
 #ifndef PROTOCOLS_SMTP_PARAMETERS_H
 #define PROTOCOLS_SMTP_PARAMETERS_H
 
-#include "protocols/smtp/smtp.h"
+#include <stdint.h>
+#include "postern/buf.h"
 
 struct smtp_parameter {
 	const char *keyword;
@@ -13,24 +14,19 @@ struct smtp_parameter {
 	int (*take)(void *arg, struct ps_bytes value);
 };
 
-/* Takes the parameters behind a path, each once; false: one is wrong, and that was said. */
-bool smtp_take_parameters(struct smtp *smtp, struct ps_bytes argument, const struct smtp_parameter *table, size_t count,
-			  void *arg);
-/* The same, and nothing is said. PS_E_UNSUPPORTED: one is not known. */
+/* Takes all there are, each once. PS_E_UNSUPPORTED: one is not known; or what its row says. */
 int smtp_read_parameters(struct ps_bytes argument, const struct smtp_parameter *table, size_t count, void *arg);
-/* Takes "word<path>" off the argument, UTF-8 or not; false: there is none, and that was said. */
-bool smtp_take_address(struct smtp_cmd *cmd, const char *word, struct ps_buf *path);
-bool smtp_is_ascii(struct ps_bytes text);
 
-/* The rows of MAIL and RCPT; for their tests, too. */
+/* Of MAIL. */
 struct smtp_mail_args {
-	uint32_t options;
+	uint32_t options; /* PS_MAIL_* */
 	uint64_t size, size_limit;
 	struct ps_buf envid;
 };
 extern const struct smtp_parameter smtp_mail_parameters[];
 extern const size_t smtp_mail_parameter_count;
 
+/* Of RCPT. */
 struct smtp_rcpt_args {
 	bool utf8; /* of the transaction */
 	uint32_t notify;

@@ -308,3 +308,11 @@ int smtp_xtext_decode(struct ps_bytes text, bool utf8, struct ps_buf *out)
 	}
 	return 0;
 }
+
+bool smtp_is_ascii(struct ps_bytes text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.ptr[i] >= 0x80)
+			return false;
+	return true;
+}

@@ -22,6 +22,7 @@ bool smtp_take_parameter(struct ps_bytes *argument, struct ps_bytes *ret_keyword
 			 int *ret_error);
 /* A domain, or an address literal in brackets. */
 bool smtp_is_domain(struct ps_bytes domain, bool utf8);
+bool smtp_is_ascii(struct ps_bytes text);
 /* Appends what xtext (RFC 3461 section 4) stands for; with `utf8`, octets above 127 stand for themselves (RFC 6533 section 3).
  * PS_E_SYNTAX, also when it stands for a control octet. */
 int smtp_xtext_decode(struct ps_bytes text, bool utf8, struct ps_buf *out);

@@ -4,6 +4,7 @@
 #include <time.h>
 #include "postern/log.h"
 #include "postern/pool.h"
+#include "postern/protocol.h"
 #include "protocols/smtp/message.h"
 #include "protocols/smtp/network.h"
 #include "protocols/smtp/smtp.h"

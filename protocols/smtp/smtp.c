@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The plugin smtp: mail from anybody for our users, on port 25. */
 #include "postern/plugin.h"
+#include "postern/protocol.h"
 #include "protocols/smtp/settings.h"
 #include "protocols/smtp/smtp.h"
 

@@ -11,7 +11,6 @@
 
 #include "postern/envelope.h"
 #include "postern/error.h"
-#include "postern/protocol.h"
 
 enum {
 	/* RFC 5321 section 4.5.3.1.4 asks for 512 and what the extensions add; an AUTH response has 12288 (RFC 4954 section 4). */
@@ -19,6 +18,7 @@ enum {
 	SMTP_HELO_MAX = 255,
 };
 
+struct ps_half;
 struct smtp;
 struct smtp_message;
 

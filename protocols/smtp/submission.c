@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The plugin submission: mail from our users for anybody, on ports 587 and 465. */
 #include "postern/plugin.h"
+#include "postern/protocol.h"
 #include "protocols/smtp/settings.h"
 #include "protocols/smtp/smtp.h"
 

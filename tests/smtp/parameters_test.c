@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The parameters of MAIL and RCPT, by their rows. */
+#include "postern/envelope.h"
 #include "protocols/smtp/parameters.h"
 #include "tests/unit.h"
 
