@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* What goes into the queue comes out of it, once, and what becomes of it is kept. */
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include "core/process/landlock.h"
+#include "core/config/config.h"
+#include "core/process/confine.h"
+#include "core/process/messages.h"
 #include "postern/io.h"
 #include "tests/delivery/queue.h"
 
 START_TEST(a_message_is_attempted_with_all_that_was_said_of_it)
 {
-	struct ps_queue_recipient recipient = {"joe@example.org", "rfc822;Joe@Example.ORG", 6, "mx:example.org", 0};
+	struct ps_queue_recipient recipient = {
+		"joe@example.org", "rfc822;Joe@Example.ORG", 6, "mx:example.org", "Lists", 0};
 	struct ps_queue_message message = {.id = "ID1",
 					   .reverse_path = "ann@example.com",
 					   .envid = "QQ314159",
@@ -42,6 +44,7 @@ START_TEST(a_message_is_attempted_with_all_that_was_said_of_it)
 		ck_assert_str_eq(attempt->message.recipients[0].address, "joe@example.org");
 		ck_assert_str_eq(attempt->message.recipients[0].orcpt, "rfc822;Joe@Example.ORG");
 		ck_assert_uint_eq(attempt->message.recipients[0].notify, 6);
+		ck_assert_str_eq(attempt->message.recipients[0].mailbox, "Lists");
 		ck_assert_int_eq(pread(attempt->message.file, text, 5, 0), 5);
 		ck_assert_str_eq(text, "hello");
 		reopen();
@@ -66,9 +69,9 @@ END_TEST
 
 START_TEST(parts_are_of_one_destination_and_a_hundred_at_most)
 {
-	struct ps_queue_recipient recipients[] = {{"a@x.example", NULL, 0, "mx:x.example", 0},
-						  {"b@y.example", NULL, 0, "mx:y.example", 0},
-						  {"c@x.example", NULL, 0, "mx:x.example", 0}};
+	struct ps_queue_recipient recipients[] = {{"a@x.example", NULL, 0, "mx:x.example", NULL, 0},
+						  {"b@y.example", NULL, 0, "mx:y.example", NULL, 0},
+						  {"c@x.example", NULL, 0, "mx:x.example", NULL, 0}};
 	struct ps_queue_message message = {
 		.id = "TWO", .reverse_path = "", .recipients = recipients, .count = 3, .file = make_body("")};
 
@@ -115,7 +118,7 @@ END_TEST
 
 START_TEST(what_is_no_envelope_is_refused_and_leaves_nothing)
 {
-	struct ps_queue_recipient recipient = {"joe@example.org", NULL, 0, "mx:example.org", 0};
+	struct ps_queue_recipient recipient = {"joe@example.org", NULL, 0, "mx:example.org", NULL, 0};
 	struct ps_queue_message message = {.id = "A",
 					   .reverse_path = "",
 					   .recipients = &recipient,
@@ -141,7 +144,7 @@ END_TEST
 
 START_TEST(a_body_that_cannot_be_linked_is_copied)
 {
-	struct ps_queue_recipient recipient = {"joe@example.org", NULL, 0, "mx:example.org", 0};
+	struct ps_queue_recipient recipient = {"joe@example.org", NULL, 0, "mx:example.org", NULL, 0};
 	struct ps_queue_message message = {.id = "A",
 					   .reverse_path = "",
 					   .recipients = &recipient,
@@ -163,7 +166,7 @@ END_TEST
 
 START_TEST(a_report_comes_with_the_result_or_not_at_all)
 {
-	struct ps_queue_recipient back = {"ann@example.com", NULL, 0, "mx:example.com", 0};
+	struct ps_queue_recipient back = {"ann@example.com", NULL, 0, "mx:example.com", NULL, 0};
 	struct ps_queue_message report = {
 		.id = "R", .reverse_path = "", .recipients = &back, .count = 1, .size = 6, .file = make_body("sorry!")};
 	struct ps_queue_result result = {PS_QUEUE_FAILED, 550, "5.1.1", "nobody", "mx"};
@@ -335,28 +338,31 @@ static int count_link(int fd, int to_dir, const char *to)
 	return r;
 }
 
-START_TEST(bodies_are_linked_within_landlock)
+START_TEST(it_works_in_the_confinement_of_the_relay)
 {
-	struct ps_landlock_rule rule = {test_dir, PS_LANDLOCK_WRITE};
+	struct ps_confine_args args = {.role = PS_ROLE_RELAY, .empty = test_dir, .privileged = geteuid() == 0};
+	struct ps_config *config;
+	char text[512];
 
 	real = ps_io;
 	ps_io.link_file = count_link;
-	if (geteuid() == 0) {
+	if (args.privileged)
 		ck_assert_int_eq(chown(test_dir, 65534, 65534), 0);
-		ck_assert_int_eq(setregid(65534, 65534), 0);
-		ck_assert_int_eq(setreuid(65534, 65534), 0);
-	}
-	ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), 0);
-	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	if (ps_landlock_abi() > 1)
-		ck_assert_ok(ps_landlock_confine(&rule, 1));
+	snprintf(text, sizeof text, "mail_root = \"/nowhere\"\nspool_dir = \"%s\"\nuser_relay = \"nobody\"\n",
+		 test_dir);
+	ck_assert_ok(ps_config_read("test", ps_bytes_str(text), NULL, &config));
+	args.conf = ps_config_root(config);
+	ck_assert_ok(ps_confine(&args));
 	open_queue();
 	start_queue();
 	add("A", "ann@example.com", "mx:example.org");
 	ck_assert_int_eq(links, 1);
 	ck_assert_int_eq(copies, 0);
 	deliver(pick(0));
-	ck_assert_uint_eq(bodies(), 0);
+	add_many("B", "ann@example.com", "mx:example.org", 20); /* on all threads */
+	ck_assert_int_eq(copies, 0);
+	reopen();
+	ck_assert_uint_eq(stats()->messages, 20);
 	close_queue();
 }
 END_TEST
@@ -380,7 +386,7 @@ int main(void)
 	tcase_add_test(tc, two_processes_do_not_share_a_queue);
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(confined, make_dir, NULL);
-	tcase_add_test(confined, bodies_are_linked_within_landlock);
+	tcase_add_test(confined, it_works_in_the_confinement_of_the_relay);
 	suite_add_tcase(suite, confined);
 	return unit_main(suite);
 }

@@ -16,6 +16,7 @@ static struct ps_queue_recipient *copy_recipients(struct ps_pool *pool, const st
 		to[i].orcpt = ps_pool_strdup(pool, from->recipients[i].orcpt);
 		to[i].notify = from->recipients[i].notify;
 		to[i].destination = ps_pool_strdup(pool, from->recipients[i].destination);
+		to[i].mailbox = ps_pool_strdup(pool, from->recipients[i].mailbox);
 	}
 	return to;
 }
@@ -45,7 +46,8 @@ static int check_message(const struct ps_queue_message *message)
 		const struct ps_queue_recipient *recipient = &message->recipients[i];
 
 		if (!is_text(recipient->address, 1024) || !is_text(recipient->destination, 1024) ||
-		    !*recipient->destination || (recipient->orcpt && !is_text(recipient->orcpt, 2048)))
+		    !*recipient->destination || (recipient->orcpt && !is_text(recipient->orcpt, 2048)) ||
+		    (recipient->mailbox && !is_text(recipient->mailbox, 2048)))
 			return ps_fail(PS_E_INVALID, "message %s: not a recipient", message->id);
 	}
 	return 0;
@@ -115,6 +117,7 @@ static int add_part(struct change *change, const struct message *message, uint32
 	for (uint32_t i = 0; i < count; i++)
 		part.recipients[i] = (struct recipient){.address = recipients[i]->address,
 							.orcpt = recipients[i]->orcpt,
+							.mailbox = recipients[i]->mailbox,
 							.notify = recipients[i]->notify};
 	part.order = schedule_order(queue, part.sender);
 	part.deadline = part_deadline(queue, &part, change->now);

@@ -36,7 +36,8 @@ struct ps_queue_recipient {
 	const char *orcpt; /* NULL: none */
 	uint32_t notify;
 	const char *destination;
-	uint32_t place; /* in an attempt: where it stands in its part; not for the caller of ps_queue_add() */
+	const char *mailbox; /* where it goes here, or whatever the caller wants back; NULL: none */
+	uint32_t place;      /* in an attempt: where it stands in its part; not for the caller of ps_queue_add() */
 };
 
 struct ps_queue_message {

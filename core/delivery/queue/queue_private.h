@@ -89,7 +89,7 @@ enum {
 };
 
 struct recipient {
-	const char *address, *orcpt;
+	const char *address, *orcpt, *mailbox;
 	uint32_t notify;
 	enum ps_queue_outcome outcome;
 	uint32_t code;

@@ -232,6 +232,7 @@ int part_encode(const struct part *part, struct ps_buf *out)
 
 		put_text(out, recipient->address);
 		put_text(out, recipient->orcpt);
+		put_text(out, recipient->mailbox);
 		put_u32(out, recipient->notify);
 		put_u32(out, recipient->outcome);
 		put_u32(out, recipient->code);
@@ -252,6 +253,7 @@ static void take_recipients(struct reader *in, struct part *part)
 
 		recipient->address = take_name(in);
 		recipient->orcpt = take_text(in);
+		recipient->mailbox = take_text(in);
 		recipient->notify = take_u32(in);
 		recipient->outcome = (enum ps_queue_outcome)take_u32(in);
 		recipient->code = take_u32(in);

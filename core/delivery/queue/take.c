@@ -35,8 +35,8 @@ static void fill(struct ps_queue_attempt *attempt, const struct part *part, cons
 		const struct recipient *from = &part->recipients[i];
 
 		if (from->outcome == PS_QUEUE_DEFERRED)
-			m->recipients[m->count++] = (struct ps_queue_recipient){from->address, from->orcpt,
-										from->notify, part->destination, i};
+			m->recipients[m->count++] = (struct ps_queue_recipient){
+				from->address, from->orcpt, from->notify, part->destination, from->mailbox, i};
 	}
 	attempt->destination = part->destination;
 	attempt->attempts = part->attempts;
