@@ -54,6 +54,14 @@ struct recipient {
 	bool asked; /* in the transaction under way */
 };
 
+/* What is expected of TLS; each is more than the one before. */
+enum smtp_need {
+	NEED_NOTHING,
+	NEED_TLS,      /* to whoever it is */
+	NEED_VERIFIED, /* a certificate of the host's name, by an authority */
+	NEED_DANE,     /* one that the TLSA records vouch for */
+};
+
 struct smtp_transfer {
 	struct ps_sender *sender;
 	struct smtp_transfer *next, **at;
@@ -84,6 +92,11 @@ struct smtp_transfer {
 	struct sockaddr_storage *addresses;
 	size_t address_count, address_at;
 	unsigned tries;
+	bool mx_secure, host_secure; /* DNSSEC vouches for the list of hosts; for the addresses of this one */
+	const char *host_name;       /* of this host, behind its aliases */
+	enum smtp_need need;
+	struct dns_record *tlsa;
+	size_t tlsa_count, tlsa_base;
 	bool clear_only; /* TLS failed with this address, and need not be */
 	struct smtp_session *session;
 
@@ -125,6 +138,7 @@ struct smtp_session {
 	bool gone; /* freed when the event under way is over */
 	unsigned busy;
 
+	enum smtp_need need;
 	bool fresh;    /* no transfer before had it */
 	bool answered; /* something, to this transfer */
 	bool connected;
@@ -195,6 +209,18 @@ void hosts_next(struct smtp_transfer *transfer);
 void hosts_again_clear(struct smtp_transfer *transfer);
 /* The host is ourselves: nor are those of its preference and above tried. */
 void hosts_ourselves(struct smtp_transfer *transfer, const char *host);
+
+/* The policy for the host is known. */
+void hosts_connect(struct smtp_transfer *transfer);
+/* Nothing of this host is tried. */
+void hosts_pass_over(struct smtp_transfer *transfer, const struct trouble *trouble);
+uint16_t hosts_port(const struct smtp_transfer *transfer);
+
+/* policy.c */
+/* Finds out what is needed of the host of which the addresses are known; then hosts_connect() or hosts_pass_over(). */
+void policy_for_host(struct smtp_transfer *transfer);
+/* After the handshake: 0, or PS_E_ACCESS. */
+int policy_verify(struct smtp_session *session);
 
 /* sender.c */
 void smtp_transfer_settle(struct smtp_transfer *transfer, size_t recipient, const struct trouble *what);

@@ -50,12 +50,11 @@ void dialogue_connected(struct smtp_session *session)
 void dialogue_secured(struct smtp_session *session)
 {
 	struct smtp_transfer *transfer = session->transfer;
-	const char *names[] = {session->host};
 
 	session->handshaking = false;
 	session->secured = true;
 	transfer->tls = ps_pool_strdup(transfer->pool, tls_describe(wire_tls(session->wire)));
-	if (transfer->hop.tls == PS_HOP_TLS_VERIFY && tls_verify(wire_tls(session->wire), names, 1) < 0) {
+	if (policy_verify(session) < 0) {
 		smtp_session_failed(session, PS_SEND_DEFERRED, 0, "4.7.5", "%s", ps_last_error());
 		return;
 	}
@@ -157,17 +156,23 @@ static void on_auth(struct smtp_session *session)
 static void on_hello_done(struct smtp_session *session)
 {
 	const struct smtp_transfer *transfer = session->transfer;
-	enum ps_hop_tls level = transfer->hop.tls;
-	bool wanted = level != PS_HOP_TLS_NONE && !transfer->clear_only && !session->tls_refused;
+	bool required = session->need > NEED_NOTHING || transfer->hop.user;
+	bool wanted =
+		(required || transfer->hop.tls != PS_HOP_TLS_NONE) && !transfer->clear_only && !session->tls_refused;
 
 	if (!session->secured && wanted && (session->caps.flags & CAP_STARTTLS)) {
 		smtp_session_send(session, CMD_STARTTLS, 0, "STARTTLS\r\n");
 		smtp_session_flush(session);
-	} else if (!session->secured && (level >= PS_HOP_TLS_REQUIRED || transfer->hop.user)) {
+	} else if (!session->secured && required) {
 		smtp_session_failed(session, PS_SEND_DEFERRED, 0, "4.7.10",
 				    "the server offers no TLS, and it is required");
 	} else if (transfer->hop.user && !session->logged_in) {
 		log_in(session);
+	} else if ((transfer->options & PS_MAIL_REQUIRETLS) && !(session->caps.flags & CAP_REQUIRETLS)) {
+		/* RFC 8689 section 4.2.1 */
+		smtp_session_failed(
+			session, PS_SEND_FAILED, 0, "5.7.30",
+			"the message requires TLS all the way (REQUIRETLS), which the server does not know");
 	} else {
 		message_begin(session);
 	}

@@ -91,10 +91,26 @@ static void on_addresses(void *arg, const struct ps_addresses *found)
 	const char *host = transfer->hosts[transfer->host_at].host;
 
 	transfer->lookup = NULL;
-	if (found->status == DNS_OK)
-		set_addresses(transfer, found->list, found->count);
-	else
+	if (found->status != DNS_OK) {
 		no_addresses(transfer, host, found->status);
+		next_address(transfer);
+		return;
+	}
+	set_addresses(transfer, found->list, found->count);
+	transfer->host_secure = found->secure;
+	transfer->host_name = ps_pool_strdup(transfer->pool, found->name);
+	policy_for_host(transfer);
+}
+
+void hosts_connect(struct smtp_transfer *transfer)
+{
+	next_address(transfer);
+}
+
+void hosts_pass_over(struct smtp_transfer *transfer, const struct trouble *trouble)
+{
+	remember(transfer, trouble);
+	transfer->address_at = transfer->address_count;
 	next_address(transfer);
 }
 
@@ -120,15 +136,22 @@ static void look_for_addresses(struct smtp_transfer *transfer)
 	transfer->address_count = transfer->address_at = 0;
 	if (!transfer->by_mx && is_literal(host, &literal)) {
 		set_addresses(transfer, &literal, 1);
-		next_address(transfer);
+		transfer->host_secure = false;
+		transfer->host_name = host;
+		policy_for_host(transfer);
 		return;
 	}
 	transfer->lookup = ps_resolver_address(transfer->sender->options.resolver, host, on_addresses, transfer);
 }
 
+uint16_t hosts_port(const struct smtp_transfer *transfer)
+{
+	return transfer->hop.port ? transfer->hop.port : transfer->sender->options.mx_port;
+}
+
 static void set_port(struct smtp_transfer *transfer, struct sockaddr_storage *address)
 {
-	uint16_t port = htons(transfer->hop.port ? transfer->hop.port : transfer->sender->options.mx_port);
+	uint16_t port = htons(hosts_port(transfer));
 
 	if (address->ss_family == AF_INET6)
 		((struct sockaddr_in6 *)address)->sin6_port = port;
@@ -228,6 +251,7 @@ static void on_mx(void *arg, const struct ps_mx_list *list)
 		return;
 	}
 	transfer->implicit = list->implicit;
+	transfer->mx_secure = list->secure;
 	transfer->hosts = ps_pool_memdup(transfer->pool, list->hosts, list->count * sizeof *list->hosts);
 	transfer->host_count = list->count;
 	for (size_t i = 0; i < list->count; i++)
@@ -254,5 +278,6 @@ void hosts_begin(struct smtp_transfer *transfer)
 	transfer->hosts = PS_NEW(transfer->pool, struct ps_mx);
 	transfer->hosts[0].host = transfer->hop.host;
 	transfer->host_count = 1;
+	transfer->mx_secure = true; /* the configuration says so */
 	hosts_next(transfer);
 }

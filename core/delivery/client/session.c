@@ -21,6 +21,7 @@ static struct smtp_session *session_create(struct smtp_transfer *transfer, const
 
 	session->sender = sender;
 	session->transfer = transfer;
+	session->need = transfer->need;
 	session->fresh = true;
 	snprintf(session->key, sizeof session->key, "%s", transfer->hop.key);
 	snprintf(session->host, sizeof session->host, "%s", host);
@@ -161,8 +162,7 @@ static bool may_go_clear(const struct smtp_session *session)
 {
 	const struct smtp_transfer *transfer = session->transfer;
 
-	return transfer->hop.tls == PS_HOP_TLS_OPPORTUNISTIC && !(transfer->options & PS_MAIL_REQUIRETLS) &&
-	       !session->implicit_tls && !transfer->hop.user;
+	return session->need == NEED_NOTHING && !session->implicit_tls && !transfer->hop.user;
 }
 
 void smtp_session_failed(struct smtp_session *session, enum ps_send_outcome outcome, unsigned code,

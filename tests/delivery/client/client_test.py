@@ -3,6 +3,7 @@
 become of each recipient: "outcome code enhanced", and a piece of the text where it matters."""
 
 import concurrent.futures
+import hashlib
 import json
 import os
 import pathlib
@@ -221,15 +222,22 @@ def certificates(folder):
     template("ca.t", cn="Test CA", ca=True, cert_signing_key=True, expiration_days=3650)
     template("good.t", cn="mx1.mx1.test", dns_name="mx1.mx1.test", tls_www_server=True, signing_key=True, expiration_days=3650)
     template("other.t", cn="other.test", dns_name="other.test", tls_www_server=True, signing_key=True, expiration_days=3650)
+    template("named.t", cn="host.test", dns_name='"host.ta-name.dane.test"\ndns_name = "*.ta-key.dane.test"\ndns_name = "host.ta-exact-not-sent.dane.test"\n'
+             'dns_name = "host.ta-not-sent.dane.test"\ndns_name = "host.ta-other.dane.test"', tls_www_server=True, signing_key=True, expiration_days=3650)
     template("old.t", cn="mx1.mx1.test", dns_name="mx1.mx1.test", tls_www_server=True, signing_key=True,
              activation_date='"2020-01-01 00:00:00"', expiration_date='"2021-01-01 00:00:00"')
-    for name in ("ca", "good", "other", "old", "self"):
+    for name in ("ca", "good", "other", "old", "self", "named"):
         certtool("--generate-privkey", "--key-type=ecdsa", "--outfile", name + ".key")
     certtool("--generate-self-signed", "--load-privkey", "ca.key", "--template", "ca.t", "--outfile", "ca.crt")
     certtool("--generate-self-signed", "--load-privkey", "self.key", "--template", "good.t", "--outfile", "self.crt")
-    for name in ("good", "other", "old"):
+    for name in ("good", "other", "old", "named"):
         certtool("--generate-certificate", "--load-privkey", name + ".key", "--load-ca-certificate", "ca.crt", "--load-ca-privkey", "ca.key",
                  "--template", name + ".t", "--outfile", name + ".crt")
+
+
+    for name in ("good", "named"):
+        (folder / (name + "-chain.crt")).write_bytes((folder / (name + ".crt")).read_bytes() + (folder / "ca.crt").read_bytes())
+        (folder / (name + "-chain.key")).write_bytes((folder / (name + ".key")).read_bytes())
 
 
 class Certificate:
@@ -400,14 +408,90 @@ NOWHERE = [
 ]
 
 
+# A name below dane.test, what the DNS says (records as "usage selector matching of", of a certificate; AD or not; an error), more arguments, what becomes
+# of the mail. The server has a certificate for another name, by a CA nobody knows ("self" is signed by itself; it is for mx1.mx1.test).
+DANE = [
+    ("ee", dict(tlsa=["3 1 1 self"]), (), SENT, True),
+    ("ee-whole", dict(tlsa=["3 0 1 self"]), (), SENT, True),
+    ("ee-512", dict(tlsa=["3 1 2 self"]), (), SENT, True),
+    ("ee-exact", dict(tlsa=["3 0 0 self"]), (), SENT, True),
+    ("ee-expired", dict(tlsa=["3 1 1 old"], cert="old"), (), SENT, True),
+    ("two-one-fits", dict(tlsa=["3 1 1 good", "3 1 1 self"]), (), SENT, True),
+    ("mismatch", dict(tlsa=["3 1 1 good"]), (), "deferred 0 4.7.5 no TLSA record fits", False),
+    ("ta", dict(tlsa=["2 0 1 ca"], cert="good-chain"), (), "deferred 0 4.7.5 no TLSA record fits", False),
+    ("ta-name", dict(tlsa=["2 0 1 ca"], cert="named-chain"), (), SENT, True),
+    ("ta-key", dict(tlsa=["2 1 1 ca"], cert="named-chain"), (), SENT, True),
+    ("ta-exact-not-sent", dict(tlsa=["2 0 0 ca"], cert="named"), (), SENT, True),
+    ("ta-not-sent", dict(tlsa=["2 0 1 ca"], cert="named"), (), "deferred 0 4.7.5 no TLSA record fits", False),
+    ("ta-other", dict(tlsa=["2 0 1 self"], cert="named-chain"), (), "deferred 0 4.7.5 no TLSA record fits", False),
+    ("pkix", dict(tlsa=["1 1 1 good"]), (), SENT, True),
+    ("bad-digest", dict(tlsa=["3 1 1 short"]), (), SENT, True),
+    ("unusable-clear", dict(tlsa=["0 1 1 good"], cert=None), (), "deferred 0 4.7.10", False),
+    ("no-starttls", dict(tlsa=["3 1 1 self"], cert=None), (), "deferred 0 4.7.10", False),
+    ("servfail", dict(code=2), (), "deferred 0 4.7.5 TLSA records", False),
+    ("insecure", dict(tlsa=["3 1 1 good"], ad=False), (), SENT, True),
+    ("absent", dict(code=3), (), SENT, True),
+    ("none", dict(tlsa=[]), (), SENT, True),
+    ("insecure-mx", dict(tlsa=["3 1 1 good"], mx_ad=False), (), SENT, True),
+    ("insecure-address", dict(tlsa=["3 1 1 good"], a_ad=False), (), SENT, True),
+    ("not-validating", dict(tlsa=["3 1 1 good"]), ("validating=0",), SENT, True),
+    ("wanted-none", dict(tlsa=["3 1 1 good"]), ("tls=none",), SENT, False),
+    ("required-none", dict(tlsa=[]), ("tls=dane",), "deferred 0 4.7.5 the host has no TLSA", False),
+    ("required", dict(tlsa=["3 1 1 self"]), ("tls=dane",), SENT, True),
+    ("required-unusable", dict(tlsa=["1 1 1 self"]), ("tls=dane",), "deferred 0 4.7.5 the host has no TLSA", False),
+    ("required-insecure", dict(tlsa=["3 1 1 self"], mx_ad=False), ("tls=dane",), "deferred 0 4.7.5 the host has no TLSA", False),
+    ("handshake", dict(tlsa=["3 1 1 self"], starttls=lambda talk: (talk.reply("220 go"), time.sleep(0.05), talk.send(b"garbage" * 10), talk.close())), (),
+     "deferred 0 4.7.5", False),
+    ("requiretls", dict(tlsa=["3 1 1 self"], caps=["REQUIRETLS"]), ("options=requiretls",), SENT, True),
+    ("requiretls-unknown", dict(tlsa=["3 1 1 self"]), ("options=requiretls",), "failed 0 5.7.30", False),
+    ("requiretls-unverified", dict(tlsa=[], caps=["REQUIRETLS"]), ("options=requiretls",), "deferred 0 4.7.5 certificate", False),
+    ("requiretls-clear", dict(tlsa=[], caps=["REQUIRETLS"], cert=None), ("options=requiretls",), "deferred 0 4.7.10", False),
+]
+
+
+class Tlsa:
+    """The zone of DANE, as a validating resolver would tell it."""
+
+    def __init__(self, path):
+        self.path, self.entries = path, {name: entry for name, entry, *_ in DANE}
+
+    def data(self, spec):
+        usage, selector, matching, name = spec.split()
+        if name == "short":
+            return "%s %s %s %s" % (usage, selector, matching, "ab" * 31)
+        if selector == "0":
+            octets = subprocess.run(["certtool", "--certificate-info", "--outder", "--infile", str(self.path / (name + ".crt"))],
+                                    check=True, capture_output=True).stdout
+        else:
+            octets = subprocess.run(["certtool", "--pubkey-info", "--outder", "--load-certificate", str(self.path / (name + ".crt"))],
+                                    check=True, capture_output=True).stdout
+        octets = {"0": lambda o: o, "1": lambda o: hashlib.sha256(o).digest(), "2": lambda o: hashlib.sha512(o).digest()}[matching](octets)
+        return "%s %s %s %s" % (usage, selector, matching, octets.hex())
+
+    def answer(self, query):
+        name, kind = str(query.q.qname).rstrip("."), dnslib.QTYPE[query.q.qtype]
+        labels = name.split(".")
+        if name.endswith(".dane.test") and kind == "MX":
+            entry = self.entries[labels[0]]
+            return reply("%s 60 IN MX 1 host.%s" % (name, name), ad=entry.get("mx_ad", True))(query)
+        if name.endswith(".dane.test") and kind in ("A", "AAAA"):
+            entry = self.entries[labels[1]]
+            return reply(*(["%s 60 IN A 127.0.0.2" % name] if kind == "A" else []), ad=entry.get("a_ad", True))(query)
+        if name.endswith(".dane.test") and kind == "TLSA":
+            entry = self.entries[labels[3]]
+            lines = ["%s 60 IN TLSA %s" % (name, self.data(spec)) for spec in entry.get("tlsa", [])]
+            return reply(*lines, code=entry.get("code", 0), ad=entry.get("ad", True))(query)
+        return reply(code=3)(query)
+
+
 @unittest.skipIf(dnslib is None, "python3-dnslib is not installed")
 class Client(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.dns = Liar(zone())
         cls.folder = tempfile.TemporaryDirectory()
         cls.path = pathlib.Path(cls.folder.name)
         certificates(cls.path)
+        cls.dns = Liar(zone(), Tlsa(cls.path).answer)
 
     @classmethod
     def tearDownClass(cls):
@@ -455,6 +539,26 @@ class Client(unittest.TestCase):
             runs = [(row, pool.submit(self.run_row, row)) for row in ROWS if not only or only in row["name"]]
             for row, run in runs:
                 with self.subTest(row["name"]):
+                    run.result()
+
+    def run_dane(self, name, entry, args, expect, secured):
+        cert = entry.get("cert", "self")
+        script = {"caps": CAPS + entry.get("caps", []), "certificate": Certificate(cert) if cert else None}
+        if "starttls" in entry:
+            script["STARTTLS"] = entry["starttls"]
+        mx = FakeMX(self.script(script), HOSTS[0])
+        self.addCleanup(mx.close)
+        report, = run_send(*self.common(mx.port), "validating=1", *args, "bob@%s.dane.test" % name)
+        self.assertEqual(summary(report["results"][0], expect), expect, report)
+        self.assertEqual([talk.secured for talk in mx.talks if talk.messages], [secured] if expect == SENT else [])
+        if expect != SENT:
+            no_mail_in_the_clear(self, [mx])
+
+    def test_dane(self):
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            runs = [(row[0], pool.submit(self.run_dane, *row)) for row in DANE]
+            for name, run in runs:
+                with self.subTest(name):
                     run.result()
 
     def test_nowhere(self):

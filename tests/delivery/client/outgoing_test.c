@@ -55,7 +55,7 @@ START_TEST(has_no_bare_line_end_and_no_lone_dot)
 	struct ps_buf to = {0};
 
 	send_all(file, len, false, true, &to);
-	ck_assert_bytes_eq(ps_buf_view(&to), rows[_i].sent);
+	ck_assert_str_eq(ps_buf_cstr(&to), rows[_i].sent);
 	ps_buf_finish(&to);
 	close(file);
 }

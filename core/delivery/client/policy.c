@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is expected of TLS with a host. The configuration says what is wanted of a hop; where it leaves that to the domain (opportunistic), the
+ * domain's TLSA records (DANE, RFC 7672) say more, else its MTA-STS policy (RFC 8461).
+ *
+ * DANE fails closed: where DNSSEC vouches for the way to a host, and its TLSA records cannot be had, the host is passed over. It is only believed
+ * of a resolver that the configuration calls validating.
+ */
+#include <stdio.h>
+#include "core/delivery/client/client_private.h"
+#include "core/net/dane.h"
+#include "core/net/tls.h"
+#include "postern/error.h"
+#include "postern/log.h"
+
+static const enum smtp_need needs[] = {
+	[PS_HOP_TLS_NONE] = NEED_NOTHING, [PS_HOP_TLS_OPPORTUNISTIC] = NEED_NOTHING,
+	[PS_HOP_TLS_REQUIRED] = NEED_TLS, [PS_HOP_TLS_VERIFY] = NEED_VERIFIED,
+	[PS_HOP_TLS_DANE] = NEED_DANE,
+};
+
+static void pass_over(struct smtp_transfer *transfer, const char *enhanced, const char *text)
+{
+	const struct trouble trouble = {PS_SEND_DEFERRED, 0, enhanced, text, transfer->hosts[transfer->host_at].host};
+
+	hosts_pass_over(transfer, &trouble);
+}
+
+static void no_records(struct smtp_transfer *transfer)
+{
+	if (transfer->hop.tls == PS_HOP_TLS_DANE)
+		pass_over(transfer, "4.7.5", "the host has no TLSA records that can be used, and they are required");
+	else
+		hosts_connect(transfer);
+}
+
+static void keep_records(struct smtp_transfer *transfer, const struct dns_answer *answer)
+{
+	struct ps_pool *pool = transfer->pool;
+
+	transfer->tlsa = PS_NEWV(pool, struct dns_record, answer->count);
+	for (size_t i = 0; i < answer->count; i++) {
+		struct dns_record *record = &transfer->tlsa[transfer->tlsa_count];
+
+		if (!dane_is_usable(&answer->records[i]))
+			continue;
+		*record = answer->records[i];
+		record->tlsa.data.ptr = ps_pool_memdup(pool, record->tlsa.data.ptr, record->tlsa.data.len);
+		transfer->tlsa_count++;
+	}
+}
+
+static void ask_for_records(struct smtp_transfer *transfer);
+
+static void on_records(void *arg, const struct dns_answer *answer)
+{
+	struct smtp_transfer *transfer = arg;
+
+	transfer->lookup = NULL;
+	if (dns_is_temporary(answer->status)) {
+		pass_over(transfer, "4.7.5",
+			  ps_pool_printf(transfer->pool, "TLSA records: %s", dns_status_text(answer->status)));
+		return;
+	}
+	if (answer->status != DNS_OK || !answer->secure) {
+		transfer->tlsa_base++;
+		ask_for_records(transfer);
+		return;
+	}
+	keep_records(transfer, answer);
+	if (transfer->tlsa_count > 0) {
+		transfer->need = NEED_DANE;
+	} else if (transfer->hop.tls == PS_HOP_TLS_DANE) {
+		no_records(transfer);
+		return;
+	} else if (transfer->need < NEED_TLS) {
+		transfer->need = NEED_TLS; /* RFC 7672 section 2.2: encrypted, if not verified */
+	}
+	hosts_connect(transfer);
+}
+
+/* RFC 7672 section 2.2.3: first below the name that the aliases lead to, then below the one that they begin with. */
+static void ask_for_records(struct smtp_transfer *transfer)
+{
+	const char *host = transfer->hosts[transfer->host_at].host;
+	const char *bases[] = {transfer->host_name, host};
+	char name[DNS_NAME_SIZE + 16];
+
+	if (transfer->tlsa_base == 0 && ps_strcasecmp(bases[0], bases[1]) == 0)
+		transfer->tlsa_base++;
+	if (transfer->tlsa_base >= PS_ARRAY_LEN(bases)) {
+		no_records(transfer);
+		return;
+	}
+	snprintf(name, sizeof name, "_%u._tcp.%s", hosts_port(transfer), bases[transfer->tlsa_base]);
+	transfer->lookup = ps_resolver_query(transfer->sender->options.resolver, name, DNS_TLSA, on_records, transfer);
+}
+
+void policy_for_host(struct smtp_transfer *transfer)
+{
+	enum ps_hop_tls wish = transfer->hop.tls;
+
+	transfer->need = needs[wish];
+	transfer->tlsa_count = transfer->tlsa_base = 0;
+	if ((transfer->options & PS_MAIL_REQUIRETLS) && transfer->need < NEED_VERIFIED)
+		transfer->need = NEED_VERIFIED;
+	if (wish != PS_HOP_TLS_OPPORTUNISTIC && wish != PS_HOP_TLS_DANE)
+		hosts_connect(transfer);
+	else if (transfer->mx_secure && transfer->host_secure)
+		ask_for_records(transfer);
+	else
+		no_records(transfer);
+}
+
+int policy_verify(struct smtp_session *session)
+{
+	const struct smtp_transfer *transfer = session->transfer;
+	const char *names[] = {session->host, transfer->host_name ? transfer->host_name : session->host,
+			       transfer->hop.domain};
+	struct tls *tls = wire_tls(session->wire);
+	struct ps_bytes chain[16];
+	size_t length;
+
+	if (session->need == NEED_VERIFIED)
+		return tls_verify(tls, names, 1);
+	if (session->need != NEED_DANE)
+		return 0;
+	length = tls_peer_chain(tls, chain, PS_ARRAY_LEN(chain));
+	return dane_verify(chain, length, transfer->tlsa, transfer->tlsa_count, names, PS_ARRAY_LEN(names));
+}
