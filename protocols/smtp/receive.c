@@ -4,10 +4,6 @@
 #include "protocols/smtp/receive.h"
 #include "protocols/smtp/trace.h"
 
-enum {
-	RATE_GRACE_MS = 60 * 1000, /* a slow start is no attack */
-};
-
 static int write_to_spool(void *arg, struct ps_bytes octets)
 {
 	struct smtp *smtp = arg;
@@ -72,7 +68,8 @@ static bool too_slow(const struct smtp *smtp)
 	uint64_t ms = smtp_now_ms() - smtp->mail.since_ms;
 	uint64_t octets = smtp_message_octets(smtp->mail.message) - smtp->mail.since_octets;
 
-	return ms > RATE_GRACE_MS && octets < least * (ms / 1000);
+	/* A slow start is no attack. */
+	return ms > (uint64_t)smtp_setting(smtp, "data_timeout") * 1000 && octets < least * (ms / 1000);
 }
 
 enum smtp_next smtp_receive_wait(struct smtp *smtp, enum smtp_next (*step)(struct smtp *smtp))

@@ -50,7 +50,7 @@
 	 .def = "100",                                                                                                 \
 	 .min = 0,                                                                                                     \
 	 .max = 1 << 30,                                                                                               \
-	 .help = "octets a second that a message must come with, after its first minute; 0: no matter"}
+	 .help = "octets a second that a message must come with, once it takes longer than that; 0: no matter"}
 /* clang-format on */
 
 #endif

@@ -15,7 +15,7 @@ static const struct ps_setting settings[] = {
 };
 
 static const struct ps_protocol protocol = {
-	.service = "smtp",
+	.service = "submission", /* who logs in does so to submit */
 	.front = &smtp_mx_half,
 	.busy_text = "421 4.3.2 The server cannot serve you now; try again later\r\n",
 	.gss_service = "smtp",
