@@ -43,6 +43,7 @@ enum cli_option_id {
 	CLI_OPT_PURGE,
 	CLI_OPT_DOMAIN,
 	CLI_OPT_JOBS,
+	CLI_OPT_MOST,
 	CLI_OPT_COUNT,
 };
 #define CLI_TAKES(option) (1u << (option))
@@ -117,6 +118,11 @@ int cli_width(const char *text, int width);
 /* "1.2 MB" in one of 4 rotating buffers. */
 const char *cli_octets(uint64_t n);
 
+/* ---- cmd_server.c ---- */
+
+/* Asks the running server; takes the request over. The answer, if the server did what was asked. NULL: told already. */
+json_t *cli_ask(struct cli *cli, json_t *request);
+
 /* ---- commands, one file per group ---- */
 
 int cli_user_add(struct cli *cli);
@@ -133,6 +139,7 @@ int cli_storage_check(struct cli *cli);
 int cli_storage_compact(struct cli *cli);
 int cli_config_check(struct cli *cli);
 int cli_config_show(struct cli *cli);
+int cli_trace(struct cli *cli);
 int cli_who(struct cli *cli);
 int cli_reload(struct cli *cli);
 int cli_stop(struct cli *cli);

@@ -7,17 +7,18 @@
 #include "cli/cli.h"
 #include "core/process/control.h"
 
-/* The answer, if the server did what was asked. NULL: told already. */
-static json_t *ask(struct cli *cli, const char *what)
+json_t *cli_ask(struct cli *cli, json_t *request)
 {
+	PS_CLEANUP(ps_freep) char *line = json_dumps(request, JSON_COMPACT);
 	struct ps_buf answer = {0};
 	json_t *json = NULL;
 	const char *error;
 	int r;
 
-	if (cli_load(cli) < 0)
+	json_decref(request);
+	if (!line || cli_load(cli) < 0)
 		return NULL;
-	r = ps_control_ask(ps_conf_str(ps_config_root(cli->config), "run_dir"), what, &answer);
+	r = ps_control_ask_line(ps_conf_str(ps_config_root(cli->config), "run_dir"), line, &answer);
 	if (r == PS_E_NOTFOUND)
 		cli_error("no server runs with this configuration");
 	else if (r < 0)
@@ -32,6 +33,11 @@ static json_t *ask(struct cli *cli, const char *what)
 		cli_error("%s", error ? error : "the server refused, and gave no reason");
 	json_decref(json);
 	return NULL;
+}
+
+static json_t *ask(struct cli *cli, const char *what)
+{
+	return cli_ask(cli, json_pack("{s:s}", "do", what));
 }
 
 /* "3 d", "2 h", "5 min", "7 s" in one of 4 rotating buffers. */

@@ -46,6 +46,9 @@ const struct cli_command cli_commands[] = {
 	 "Changes nothing. The store may be in use."},
 	{"storage", "compact", "USER|BACKEND:PATH", "give room that deleted mail left back to the file system", JSON, 1, 1,
 	 cli_storage_compact, "The store may be in use."},
+	{NULL, "trace", "ID|MESSAGE-ID|ADDRESS", "tell what became of messages", JSON | CLI_TAKES(CLI_OPT_MOST), 1, 1, cli_trace,
+	 "Asks the running server. ID is what the log and the 250 of the message name; ADDRESS that of the sender or a recipient.\n"
+	 "Of an address the newest messages are told, 20 unless --most says otherwise."},
 	{NULL, "who", "", "list the sessions of the running server", JSON, 0, 0, cli_who, NULL},
 	{"config", "check", "", "check the configuration file and the files it names", JSON, 0, 0, cli_config_check, NULL},
 	{"config", "show", "", "print the settings in force", JSON | CLI_TAKES(CLI_OPT_ALL), 0, 0, cli_config_show,

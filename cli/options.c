@@ -32,6 +32,7 @@ static const struct {
 	[CLI_OPT_PURGE] = {"purge", 'P', NULL, "remove what is left where the mail was before"},
 	[CLI_OPT_DOMAIN] = {"domain", 'd', "DOMAIN", "all users of this domain"},
 	[CLI_OPT_JOBS] = {"jobs", 'J', "N", "so many users at a time (default 2)"},
+	[CLI_OPT_MOST] = {"most", 'm', "N", "so many messages at most"},
 	[CLI_OPT_SKIP_BROKEN] = {"skip-broken", 'k', NULL, "leave out messages that cannot be read"},
 };
 

@@ -3,6 +3,7 @@
  * The message is whole. What must leave is queued, mailboxes get it, what they could not take just now is queued, and then it is answered.
  */
 #include <stdio.h>
+#include "core/delivery/trace/trace.h"
 #include "core/delivery/transactions_private.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -40,6 +41,48 @@ static bool is_meant(const struct target *target)
 static bool is_remote(const struct target *target)
 {
 	return target->to.kind == PS_TARGET_REMOTE;
+}
+
+/* ---- the journal ----------------------------------------------------------------------------- */
+
+static void trace_message(const struct transaction *t)
+{
+	static const char *const sources[] = {
+		[PS_MAIL_MX] = "mx", [PS_MAIL_SUBMISSION] = "submission", [PS_MAIL_LMTP] = "lmtp"};
+	struct ps_buf id = {0};
+
+	ps_trace_message_id(t->file, &id);
+	ps_trace(&(struct ps_trace_event){
+		.kind = PS_TRACE_RECEIVED,
+		.id = t->id,
+		.message_id = id.len ? ps_buf_cstr(&id) : NULL,
+		.sender = t->reverse_path,
+		.source = sources[t->source],
+		.user = t->user,
+		.sid = t->sid,
+		.size = t->size,
+	});
+	ps_buf_finish(&id);
+}
+
+static void trace_target(const struct target *target, enum ps_trace_kind kind, const struct ps_answer *why)
+{
+	const struct recipient *recipient = target->recipient;
+	bool stored = kind == PS_TRACE_STORED;
+
+	ps_trace(&(struct ps_trace_event){
+		.kind = kind,
+		.id = recipient->transaction->id,
+		.recipient = target->to.address,
+		.orcpt = recipient->orcpt ? recipient->orcpt : target->to.orcpt,
+		.user = is_remote(target) ? NULL : target->to.user,
+		.mailbox = !stored             ? NULL
+			   : target->to.detail ? target->to.detail
+					       : "INBOX",
+		.code = why && !stored ? why->code : 0,
+		.enhanced = why && !stored ? why->enhanced : NULL,
+		.text = why && !stored ? why->text : NULL,
+	});
 }
 
 /* ---- parcels --------------------------------------------------------------------------------- */
@@ -130,6 +173,14 @@ static void say(struct transaction *t, const struct ps_answer *answer)
 	char text[160];
 
 	snprintf(text, sizeof text, "%s (%s)", answer->text, t->id);
+	if (answer->code != 250)
+		ps_trace(&(struct ps_trace_event){
+			.kind = PS_TRACE_REFUSED,
+			.id = t->id,
+			.code = answer->code,
+			.enhanced = answer->enhanced,
+			.text = answer->text,
+		});
 	transaction_say(t, answer->code, answer->enhanced, text);
 }
 
@@ -231,6 +282,11 @@ static void set_fate(struct target *target, const struct outcome *outcome)
 
 	target->fate = outcome->fate;
 	target->why = outcome->why;
+	trace_target(target,
+		     outcome->fate == STORED   ? PS_TRACE_STORED
+		     : outcome->fate == FAILED ? PS_TRACE_FAILED
+					       : PS_TRACE_DEFERRED,
+		     &outcome->why);
 	ps_log(outcome->fate == STORED ? PS_LOG_INFO : PS_LOG_WARNING, "delivered", "sid", t->sid, "id", t->id, "to",
 	       target->to.user, "code", ps_num(outcome->why.code), "status", outcome->why.enhanced, NULL);
 }
@@ -323,9 +379,12 @@ static void give_up(struct transaction *t)
 
 static void settle_queued(struct transaction *t, bool (*queued)(const struct target *target))
 {
-	for (struct target *target = begin(t, NULL); target; target = after(target))
-		if (is_meant(target) && queued(target))
-			target->fate = STORED;
+	for (struct target *target = begin(t, NULL); target; target = after(target)) {
+		if (!is_meant(target) || !queued(target))
+			continue;
+		target->fate = STORED;
+		trace_target(target, PS_TRACE_QUEUED, NULL);
+	}
 }
 
 static void on_queued(void *arg, int error)
@@ -348,6 +407,7 @@ static void on_queued(void *arg, int error)
 void transaction_settle(struct transaction *t)
 {
 	t->state = QUEUEING;
+	trace_message(t);
 	pack(t, is_remote, &t->parcel);
 	if (t->parcel.recipient_count == 0)
 		start_storing(t);

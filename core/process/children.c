@@ -286,11 +286,20 @@ static void on_who_end(void *arg, struct ps_channel *from, union ps_message *mes
 	control_who_end(child->master, &message->who_end);
 }
 
+static void on_ask_answer(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct child *child = arg;
+
+	(void)from;
+	control_ask_answer(child->master, &message->ask_answer);
+}
+
 static const struct ps_handler handlers[] = {
 	{PS_MSG_READY, on_ready},
 	{PS_MSG_OFFENCE, on_offence},
 	{PS_MSG_WHO_ROW, on_who_row},
 	{PS_MSG_WHO_END, on_who_end},
+	{PS_MSG_ASK_ANSWER, on_ask_answer},
 	{0, NULL},
 };
 

@@ -15,17 +15,19 @@
 #define ASKERS_MAX  16
 #define REQUEST_MAX 4096
 #define WHO_WAIT_MS 3000
+#define ASK_WAIT_MS 9000
 
 struct asker {
 	struct control *control;
 	int fd; /* -1: free */
 	struct ps_watch *watch;
 	struct ps_buf in, out;
-	/* A `who` under way: */
-	uint64_t request; /* 0: none */
-	unsigned missing; /* mail processes that have not told all */
-	json_t *sessions;
+	/* A request to other processes that is under way: */
+	uint64_t request;                  /* 0: none */
+	void (*over)(struct asker *asker); /* its time is over */
 	struct ps_timer *timer;
+	unsigned missing; /* of `who`: mail processes that have not told all */
+	json_t *sessions;
 };
 
 struct control {
@@ -90,59 +92,84 @@ static void answer_error(struct asker *asker, const char *error)
 
 /* ---- requests --------------------------------------------------------------------------------------- */
 
-static void do_ping(struct asker *asker)
+static void do_ping(struct asker *asker, const json_t *request)
 {
+	(void)request;
 	answer(asker, json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid()));
 }
 
-static void do_reload(struct asker *asker)
+static void do_reload(struct asker *asker, const json_t *request)
 {
+	(void)request;
 	if (master_reload(asker->control->master) < 0)
 		answer_error(asker, ps_last_error());
 	else
 		answer(asker, json_pack("{s:b}", "ok", 1));
 }
 
-static void do_stop(struct asker *asker)
+static void do_stop(struct asker *asker, const json_t *request)
 {
 	struct master *master = asker->control->master;
 
+	(void)request;
 	/* Stopping closes this socket, so the answer goes first. */
 	answer(asker, json_pack("{s:b}", "ok", 1));
 	if (flush(asker))
 		master_stop(master);
 }
 
-static void do_users_changed(struct asker *asker)
+static void do_users_changed(struct asker *asker, const json_t *request)
 {
+	(void)request;
 	children_send_secret(asker->control->master, PS_SECRET_USERS);
 	answer(asker, json_pack("{s:b}", "ok", 1));
 }
 
-static void who_over(void *arg)
+static void on_timer(void *arg)
 {
 	struct asker *asker = arg;
 
+	asker->over(asker);
+}
+
+/* Other processes are asked: nothing else is done for the asker until they have answered, or the time is over. */
+static int begin_wait(struct asker *asker, void (*over)(struct asker *asker))
+{
+	if (!asker->timer && ps_timer_open(asker->control->master->loop, on_timer, asker, &asker->timer) < 0) {
+		answer_error(asker, ps_last_error());
+		return PS_E_LIMIT;
+	}
+	asker->request = ++asker->control->last_request;
+	asker->over = over;
+	return 0;
+}
+
+static void end_wait(struct asker *asker)
+{
 	ps_timer_stop(asker->timer);
 	asker->request = 0;
+}
+
+static void who_over(struct asker *asker)
+{
+	end_wait(asker);
 	answer(asker,
 	       json_pack("{s:b, s:b, s:o}", "ok", 1, "complete", asker->missing == 0, "sessions", asker->sessions));
 	asker->sessions = NULL;
 	flush(asker);
 }
 
-static void do_who(struct asker *asker)
+static void do_who(struct asker *asker, const json_t *request)
 {
 	struct master *master = asker->control->master;
-	struct ps_msg_who message = {.request = ++asker->control->last_request};
+	struct ps_msg_who message;
 
-	if (!asker->timer && ps_timer_open(master->loop, who_over, asker, &asker->timer) < 0) {
-		answer_error(asker, ps_last_error());
+	(void)request;
+	if (begin_wait(asker, who_over) < 0)
 		return;
-	}
+	message.request = asker->request;
 	json_decref(asker->sessions);
 	asker->sessions = json_array();
-	asker->request = message.request;
 	asker->missing = 0;
 	for (size_t i = 0; i < master->child_count; i++)
 		asker->missing += master->children[i].channel && master->children[i].role == PS_ROLE_MAIL;
@@ -178,31 +205,89 @@ void control_who_end(struct master *master, const struct ps_msg_who_end *end)
 		who_over(asker);
 }
 
+/* ---- what the relay is asked ------------------------------------------------------------------------ */
+
+static void ask_over(struct asker *asker)
+{
+	end_wait(asker);
+	answer_error(asker, "the relay process does not answer");
+	flush(asker);
+}
+
+static bool has_relay(const struct master *master)
+{
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].channel && master->children[i].role == PS_ROLE_RELAY)
+			return true;
+	return false;
+}
+
+/* {"do": SUBJECT, ...}: the whole object goes to the relay. */
+static void do_ask(struct asker *asker, const json_t *request)
+{
+	struct master *master = asker->control->master;
+	PS_CLEANUP(ps_freep) char *line = json_dumps(request, JSON_COMPACT);
+	struct ps_msg_ask message = {
+		.subject = json_string_value(json_object_get(request, "do")),
+		.line = line,
+	};
+
+	if (!has_relay(master)) {
+		answer_error(asker,
+			     "this server takes no mail: spool_dir is not set, or the relay process is not there");
+		return;
+	}
+	if (!line || strlen(line) >= REQUEST_MAX) {
+		answer_error(asker, "the request is too long");
+		return;
+	}
+	if (begin_wait(asker, ask_over) < 0)
+		return;
+	message.request = asker->request;
+	children_send(master, PS_ROLE_RELAY, PS_MSG_ASK, &message);
+	ps_timer_set(asker->timer, ASK_WAIT_MS, 0);
+}
+
+void control_ask_answer(struct master *master, const struct ps_msg_ask_answer *message)
+{
+	struct asker *asker = asker_of(master, message->request);
+
+	if (!asker || asker->over != ask_over)
+		return;
+	end_wait(asker);
+	ps_buf_str(&asker->out, message->line);
+	ps_buf_char(&asker->out, '\n');
+	flush(asker);
+}
+
 static const struct {
 	const char *name;
-	void (*run)(struct asker *asker);
+	void (*run)(struct asker *asker, const json_t *request);
 } requests[] = {
 	{"ping", do_ping},
 	{"who", do_who},
 	{"reload", do_reload},
 	{"stop", do_stop},
 	{"users-changed", do_users_changed},
+	{"trace", do_ask},
 };
 
 static void run_request(struct asker *asker, const char *line, size_t len)
 {
 	json_t *object = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
 	const char *name = json_string_value(json_object_get(object, "do"));
-	void (*run)(struct asker * asker) = NULL;
+	void (*run)(struct asker * asker, const json_t *request) = NULL;
 
 	for (size_t i = 0; name && i < PS_ARRAY_LEN(requests); i++)
 		if (strcmp(requests[i].name, name) == 0)
 			run = requests[i].run;
-	json_decref(object);
 	if (run)
-		run(asker);
+		run(asker, object);
 	else
-		answer_error(asker, "expected {\"do\": \"ping\", \"who\", \"reload\", \"stop\" or \"users-changed\"}");
+		answer_error(
+			asker,
+			"expected {\"do\": \"ping\", \"who\", \"reload\", \"stop\", \"users-changed\" or \"trace\"}");
+	json_decref(object);
 }
 
 /* ---- sockets ---------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
  *   {"do": "reload"}         as SIGHUP; an error names what is wrong with the configuration
  *   {"do": "stop"}           as SIGTERM
  *   {"do": "users-changed"}  auth reads the passwd-file again at once
+ *   {"do": "trace", "what": "joe@example.org", "most": 20}   what became of messages (core/delivery/trace/trace.h)
  * A failure is {"ok": false, "error": "text"}. Ages are in seconds.
  */
 #ifndef CORE_PROCESS_CONTROL_H
@@ -19,5 +20,7 @@
 /* Asks `what` ("who") and appends the line of the answer. PS_E_NOTFOUND: no server runs there. PS_E_ACCESS: not for this
  * user. An answer with "ok": false is a success of this function. */
 int ps_control_ask(const char *run_dir, const char *what, struct ps_buf *ret_answer);
+/* The same with a whole request, one line of JSON without its line end. */
+int ps_control_ask_line(const char *run_dir, const char *line, struct ps_buf *ret_answer);
 
 #endif

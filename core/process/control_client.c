@@ -56,11 +56,20 @@ static int read_answer(int fd, struct ps_buf *out)
 
 int ps_control_ask(const char *run_dir, const char *what, struct ps_buf *ret_answer)
 {
+	PS_CLEANUP(ps_freep) char *line = NULL;
+
+	if (asprintf(&line, "{\"do\": \"%s\"}", what) < 0)
+		return ps_fail(PS_E_LIMIT, "no memory");
+	return ps_control_ask_line(run_dir, line, ret_answer);
+}
+
+int ps_control_ask_line(const char *run_dir, const char *line, struct ps_buf *ret_answer)
+{
 	PS_CLEANUP(ps_freep) char *path = NULL, *request = NULL;
 	PS_CLEANUP(ps_closep) int fd = -1;
 	int r;
 
-	if (asprintf(&path, "%s/control", run_dir) < 0 || asprintf(&request, "{\"do\": \"%s\"}\n", what) < 0)
+	if (asprintf(&path, "%s/control", run_dir) < 0 || asprintf(&request, "%s\n", line) < 0)
 		return ps_fail(PS_E_LIMIT, "no memory");
 	if ((r = connect_to(path, &fd)) < 0)
 		return r;

@@ -4,11 +4,13 @@
  * passwords; what the messages hold it sees.
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "auth/passwdfile.h"
+#include "core/delivery/trace/trace.h"
 #include "core/delivery/transactions.h"
-#include "core/process/role.h"
+#include "core/process/relay_ask.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
@@ -154,14 +156,17 @@ static void on_pass_key(void *arg, struct ps_channel *from, union ps_message *me
 
 /* ---- where mail goes ------------------------------------------------------------------------- */
 
-static void set_aliases(struct relay *relay)
+/* What is wrong in the file is told. A table that is there stays if the new one has errors. */
+static int set_aliases(struct relay *relay, const struct ps_buf *text, const char *path, bool keep)
 {
-	struct ps_buf errors = {0};
+	struct ps_buf errors = {.limit = 4000};
+	int r = ps_route_set_aliases(relay->route, ps_buf_view(text), path, keep, &errors);
 
-	if (relay->aliases_path &&
-	    ps_route_set_aliases(relay->route, ps_buf_view(&relay->aliases), relay->aliases_path, false, &errors) < 0)
-		ps_log(PS_LOG_ERROR, "aliases", "msg", ps_buf_cstr(&errors), NULL);
+	if (r < 0)
+		ps_log(PS_LOG_ERROR, "aliases", "kept", keep ? "the former" : NULL, "msg",
+		       errors.len ? ps_buf_cstr(&errors) : ps_last_error(), NULL);
 	ps_buf_finish(&errors);
+	return r;
 }
 
 static void make_route(struct relay *relay)
@@ -175,9 +180,25 @@ static void make_route(struct relay *relay)
 	ps_transactions_set_route(relay->transactions, route);
 	ps_route_destroy(relay->route);
 	relay->route = route;
-	set_aliases(relay);
+	if (relay->aliases_path)
+		set_aliases(relay, &relay->aliases, relay->aliases_path, false);
 	if (relay->password.len > 0)
 		ps_route_set_password(route, ps_buf_view(&relay->password));
+}
+
+/* Takes the text over. */
+static void take_aliases(struct relay *relay, struct ps_buf text, const char *path)
+{
+	bool keep = relay->aliases_path && relay->route;
+
+	if (relay->route && set_aliases(relay, &text, path, keep) < 0 && keep) {
+		ps_buf_finish(&text);
+		return;
+	}
+	ps_buf_finish(&relay->aliases);
+	free(relay->aliases_path);
+	relay->aliases = text;
+	relay->aliases_path = ps_strdup(path);
 }
 
 static void on_secret(void *arg, struct ps_channel *from, union ps_message *message)
@@ -191,11 +212,7 @@ static void on_secret(void *arg, struct ps_channel *from, union ps_message *mess
 		ps_log(PS_LOG_ERROR, "secret_unreadable", "msg", ps_last_error(), NULL);
 		ps_buf_wipe(&text);
 	} else if (secret->kind == PS_SECRET_ALIASES) {
-		ps_buf_finish(&relay->aliases);
-		free(relay->aliases_path);
-		relay->aliases = text;
-		relay->aliases_path = ps_strdup(secret->path);
-		set_aliases(relay);
+		take_aliases(relay, text, secret->path);
 	} else {
 		ps_buf_wipe(&relay->password);
 		relay->password = text;
@@ -213,6 +230,20 @@ static void on_tick(void *arg)
 	ps_transactions_tick(relay->transactions, ps_monotonic_ms());
 }
 
+/* The journal explains; mail goes without it, too. */
+static void open_trace(struct ps_role *role)
+{
+	const struct ps_conf *conf = ps_conf_section(role->conf, "relay", 0);
+	const char *spool_dir = ps_conf_str(role->conf, "spool_dir");
+	uint64_t seconds = (uint64_t)ps_conf_int(conf, "trace_time");
+	PS_CLEANUP(ps_freep) char *dir = NULL;
+
+	if (!spool_dir || seconds == 0 || asprintf(&dir, "%s/trace", spool_dir) < 0)
+		return;
+	if (ps_trace_open(role->loop, dir, seconds, (uint64_t)ps_conf_int(conf, "trace_size")) < 0)
+		ps_log(PS_LOG_ERROR, "trace", "msg", ps_last_error(), NULL);
+}
+
 static int start(struct ps_role *role)
 {
 	const struct ps_local_hooks local_hooks = {find_user, deliver, role};
@@ -225,6 +256,7 @@ static int start(struct ps_role *role)
 	relay->local = ps_local_create(&local_hooks);
 	relay->transactions = ps_transactions_create(role->conf, relay->local, &hooks);
 	make_route(relay);
+	open_trace(role);
 	r = ps_timer_open(role->loop, on_tick, relay, &relay->timer);
 	if (r == 0)
 		ps_timer_set(relay->timer, TICK_MS, TICK_MS);
@@ -239,9 +271,11 @@ static int serve(struct ps_role *role)
 
 static void reconfigure(struct ps_role *role)
 {
+	const struct ps_conf *conf = ps_conf_section(role->conf, "relay", 0);
 	struct relay *relay = role->state;
 
 	ps_transactions_reconfigure(relay->transactions, role->conf);
+	ps_trace_configure((uint64_t)ps_conf_int(conf, "trace_time"), (uint64_t)ps_conf_int(conf, "trace_size"));
 	make_route(relay);
 }
 
@@ -259,10 +293,12 @@ static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
 /* What was not answered with 250 the clients still have. */
 static void stop(struct ps_role *role)
 {
+	ps_trace_close();
 	ps_role_end(role, EXIT_SUCCESS);
 }
 
 static const struct ps_handler from_master[] = {
+	{PS_MSG_ASK, relay_on_ask},
 	{PS_MSG_PASS_KEY, on_pass_key},
 	{PS_MSG_SECRET, on_secret},
 	{0, NULL},

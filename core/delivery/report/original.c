@@ -35,7 +35,7 @@ static struct ps_bytes header_of(struct ps_bytes message)
 
 	if (message.len >= 2 && memcmp(message.ptr, "\r\n", 2) == 0)
 		return ps_bytes(message.ptr, 0);
-	end = memmem(message.ptr, message.len, "\r\n\r\n", 4);
+	end = message.len == 0 ? NULL : memmem(message.ptr, message.len, "\r\n\r\n", 4);
 	return end ? ps_bytes(message.ptr, (size_t)(end - message.ptr) + 2) : message;
 }
 
