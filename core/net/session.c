@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
+#include "auth/nets.h"
 #include "core/net/session.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -331,6 +332,14 @@ const char *ps_session_sid(const struct ps_session *s)
 const char *ps_session_remote(const struct ps_session *s)
 {
 	return s->remote;
+}
+
+bool ps_session_is_from(const struct ps_session *s, const char *setting)
+{
+	for (size_t i = 0; i < ps_conf_list_size(s->conf, setting); i++)
+		if (ps_nets_contain(ps_conf_list_nth(s->conf, setting, i), s->remote))
+			return true;
+	return false;
 }
 
 void ps_session_set_remote(struct ps_session *s, const char *remote)

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include "postern/pool.h"
+#include "protocols/smtp/address.h"
 #include "protocols/smtp/commands.h"
-#include "protocols/smtp/network.h"
 #include "protocols/smtp/parameters.h"
 #include "protocols/smtp/path.h"
 
 /* What a proxy tells of its client. There is no RFC: Postfix's XCLIENT_README describes it. */
 struct xclient {
-	struct smtp_address address;
-	bool has_address;
+	char address[INET6_ADDRSTRLEN]; /* "": not told */
 	uint32_t port;
 	char helo[SMTP_HELO_MAX + 1];
 };
@@ -29,16 +29,15 @@ static int take_address(void *arg, struct ps_bytes value)
 {
 	struct xclient *xclient = arg;
 	struct ps_buf text = {0};
+	char remote[SMTP_REMOTE_MAX];
 	const char *address;
 	int r = decode(value, &text);
 
 	address = ps_buf_cstr(&text);
-	if (r == 0 && *address) {
-		if (text.len > 5 && ps_bytes_caseeq_str(ps_bytes(address, 5), "IPV6:"))
-			address += 5;
-		r = smtp_address_parse(address, &xclient->address);
-		xclient->has_address = r == 0;
-	}
+	if (text.len > 5 && ps_bytes_caseeq_str(ps_bytes(address, 5), "IPV6:"))
+		address += 5;
+	if (r == 0 && *address && (r = smtp_remote_make(address, 0, remote)) == 0)
+		snprintf(xclient->address, sizeof xclient->address, "%s", address);
 	ps_buf_finish(&text);
 	return r;
 }
@@ -96,10 +95,8 @@ static void begin_anew(struct smtp *smtp, const struct xclient *xclient)
 	smtp->extended = false;
 	smtp->greeted = false;
 	memcpy(smtp->told_helo, xclient->helo, sizeof smtp->told_helo);
-	if (!xclient->has_address)
-		return;
-	smtp_address_to_remote(&xclient->address, xclient->port, remote);
-	ps_session_set_remote(smtp->session, remote);
+	if (xclient->address[0] && smtp_remote_make(xclient->address, xclient->port, remote) == 0)
+		ps_session_set_remote(smtp->session, remote);
 }
 
 /* XCLIENT (Postfix's extension):  "XCLIENT" 1*(SP attribute "=" xtext) */

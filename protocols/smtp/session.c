@@ -6,7 +6,6 @@
 #include "postern/pool.h"
 #include "postern/protocol.h"
 #include "protocols/smtp/message.h"
-#include "protocols/smtp/network.h"
 #include "protocols/smtp/smtp.h"
 
 enum {
@@ -273,27 +272,13 @@ static struct ps_wait run(struct ps_session *s)
 
 /* ---- the halves ------------------------------------------------------------------------------ */
 
-/* Whether who connects may say who the client is. */
-static bool is_proxy(struct ps_session *s)
-{
-	const struct ps_conf *conf = ps_session_conf(s);
-	struct smtp_address address;
-
-	if (ps_conf_list_size(conf, "xclient") == 0 || smtp_address_of_remote(ps_session_remote(s), &address) < 0)
-		return false;
-	for (size_t i = 0; i < ps_conf_list_size(conf, "xclient"); i++)
-		if (smtp_network_has(ps_conf_list_nth(conf, "xclient", i), &address))
-			return true;
-	return false;
-}
-
 static int open_as(struct ps_session *s, enum ps_mail_source kind)
 {
 	struct smtp *smtp = ps_session_state(s);
 
 	smtp->session = s;
 	smtp->kind = kind;
-	smtp->trusted = is_proxy(s);
+	smtp->trusted = ps_session_is_from(s, "xclient");
 	return 0;
 }
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What an SMTP client may send: the lines of a message, its header, paths, parameters, addresses. Read in one piece and in small ones, it
+ * What an SMTP client may send: the lines of a message, its header, paths, parameters. Read in one piece and in small ones, it
  * must be the same.
  */
 #include <stdlib.h>
 #include "postern/error.h"
 #include "protocols/smtp/lines.h"
 #include "protocols/smtp/message.h"
-#include "protocols/smtp/network.h"
 #include "protocols/smtp/parameters.h"
 #include "protocols/smtp/path.h"
 #include "tests/fuzz/fuzz.h"
@@ -149,23 +148,6 @@ static void fuzz_parameters(struct ps_bytes argument)
 	ps_buf_finish(&rcpt.orcpt);
 }
 
-static void fuzz_network(struct ps_bytes text)
-{
-	struct ps_buf copy = {0};
-	struct smtp_address address;
-	char remote[SMTP_REMOTE_MAX];
-
-	ps_buf_bytes(&copy, text);
-	if (smtp_address_of_remote(ps_buf_cstr(&copy), &address) == 0) {
-		struct smtp_address again;
-
-		smtp_address_to_remote(&address, 65535, remote);
-		must(smtp_address_of_remote(remote, &again) == 0 && memcmp(&address, &again, sizeof address) == 0);
-		smtp_network_has(ps_buf_cstr(&copy), &address);
-	}
-	ps_buf_finish(&copy);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct ps_bytes sent;
@@ -177,6 +159,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	there_and_back(sent);
 	fuzz_path(sent, data[1] & 1);
 	fuzz_parameters(sent);
-	fuzz_network(sent);
 	return 0;
 }

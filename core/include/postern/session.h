@@ -96,6 +96,8 @@ void ps_session_starttls(struct ps_session *s);
 /* Whether a password may travel on this connection: TLS, or the setting allows it. */
 bool ps_session_plaintext_ok(const struct ps_session *s);
 
+/* Whether the client's address is in one of the networks that a list of the protocol's section names: "192.0.2.0/24". */
+bool ps_session_is_from(const struct ps_session *s, const char *setting);
 /* A proxy that is trusted says who the client is: ps_session_remote() from now on, in the log and to other processes. What was counted
  * for its address stays counted for the proxy's. Not for a protocol with a mail half. */
 void ps_session_set_remote(struct ps_session *s, const char *remote);
