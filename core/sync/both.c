@@ -69,7 +69,7 @@ static bool has_changed(const struct merge *m, int end, const struct ps_row *row
 static void set_at(struct merge *m, int end, uint32_t uid, const struct ps_row *row, const char *const *keywords)
 {
 	ps_ranges_add(&m->ours[end], (struct ps_range){uid, uid});
-	sync_changes_add(&m->changes[end], &m->target[end], row, uid, keywords);
+	sync_changes_add(&m->changes[end], &m->target[end], row, uid, keywords, false);
 }
 
 static const char *const *both_keywords(struct merge *m, const struct ps_row *const rows[2])

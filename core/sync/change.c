@@ -8,13 +8,13 @@ enum {
 };
 
 void sync_changes_add(struct sync_changes *changes, struct sync_target *target, const struct ps_row *row, uint32_t uid,
-		      const char *const *keywords)
+		      const char *const *keywords, bool same)
 {
 	struct sync_change *change;
 
 	changes->ptr = ps_pool_grow(changes->pool, changes->ptr, changes->count, &changes->cap, sizeof *changes->ptr);
 	change = &changes->ptr[changes->count++];
-	*change = (struct sync_change){.target = target, .row = *row, .keywords = keywords};
+	*change = (struct sync_change){.target = target, .row = *row, .keywords = keywords, .same = same};
 	change->row.uid = uid;
 }
 
@@ -26,6 +26,8 @@ static int in_order(const void *a, const void *b)
 		return x->row.modseq < y->row.modseq ? -1 : 1;
 	if (x->target != y->target)
 		return x->target < y->target ? -1 : 1;
+	if (x->same != y->same)
+		return x->same ? 1 : -1;
 	return x->row.uid < y->row.uid ? -1 : x->row.uid > y->row.uid;
 }
 
@@ -65,7 +67,8 @@ static size_t fill_op(struct wave *wave, const struct sync_change *changes, size
 	for (; n < count; n++) {
 		uint32_t uid = changes[n].row.uid;
 
-		if (n > 0 && (changes[n].target != changes[0].target || changes[n].row.flags != changes[0].row.flags ||
+		if (n > 0 && (changes[n].target != changes[0].target || changes[n].same != changes[0].same ||
+			      changes[n].row.flags != changes[0].row.flags ||
 			      !same_keywords(changes[n].keywords, changes[0].keywords)))
 			break;
 		if (ranges_used > 0 && ranges[ranges_used - 1].last + 1 == uid)
@@ -86,15 +89,23 @@ static size_t fill_op(struct wave *wave, const struct sync_change *changes, size
 	return n;
 }
 
+/* A message gets another modseq only if something changes, so what is the same already is made different first. */
 static void fill_batch(struct wave *wave, const struct sync_change *changes, size_t count)
 {
 	struct ps_batch *batch = PS_NEW(wave->pool, struct ps_batch);
-	struct ps_op *ops = PS_NEWV(wave->pool, struct ps_op, count);
-	struct sync_target **targets = PS_NEWV(wave->pool, struct sync_target *, count);
+	struct ps_op *ops = PS_NEWV(wave->pool, struct ps_op, 2 * count);
+	struct sync_target **targets = PS_NEWV(wave->pool, struct sync_target *, 2 * count);
 	size_t at = 0;
 
 	while (at < count) {
-		targets[batch->count] = changes[at].target;
+		struct ps_op op;
+
+		targets[batch->count] = targets[batch->count + 1] = changes[at].target;
+		if (changes[at].same) {
+			fill_op(wave, changes + at, count - at, &op);
+			op.flags ^= PS_FLAG_SEEN;
+			ops[batch->count++] = op;
+		}
 		at += fill_op(wave, changes + at, count - at, &ops[batch->count++]);
 	}
 	batch->ops = ops;

@@ -161,24 +161,57 @@ static int end(struct mirror *m)
 
 struct diff {
 	struct sync_rows changed, added; /* of the source */
-	struct ps_ranges gone;           /* of the target */
-	unsigned lost;                   /* the target lacks it, and has given higher UIDs */
-	unsigned foreign;                /* the source never had it */
+	struct sync_rows passed; /* changed and changed back: the target's flags are right, its modseqs are not */
+	struct ps_ranges gone;   /* of the target */
+	unsigned lost;           /* the target lacks it, and has given higher UIDs */
+	unsigned foreign;        /* the source never had it */
 };
 
 static void diff_finish(struct diff *diff)
 {
 	free(diff->changed.ptr);
 	free(diff->added.ptr);
+	free(diff->passed.ptr);
 	ps_ranges_finish(&diff->gone);
 }
 
-static void diff_since(const struct sync_view *from, uint32_t to_next, struct diff *diff)
+/* A copy's modseq is never below its source's: who comes with what the source said last must hear of all that is newer. */
+static void diff_flags(const struct sync_view *from, const struct ps_row *row, const struct sync_view *to,
+		       const struct ps_row *copy, struct diff *diff)
+{
+	if (!sync_same_flags(from, row, to, copy))
+		sync_rows_add(&diff->changed, row);
+	else if (copy->modseq < row->modseq)
+		sync_rows_add(&diff->passed, row);
+}
+
+static void diff_since(const struct sync_view *from, uint32_t to_next, struct sync_rows *ret_changed, struct diff *diff)
 {
 	for (size_t i = 0; i < from->rows.count; i++)
-		sync_rows_add(from->rows.ptr[i].uid < to_next ? &diff->changed : &diff->added, &from->rows.ptr[i]);
+		sync_rows_add(from->rows.ptr[i].uid < to_next ? ret_changed : &diff->added, &from->rows.ptr[i]);
 	for (size_t i = 0; i < from->gone.count; i++)
 		ps_ranges_add(&diff->gone, from->gone.ptr[i]);
+}
+
+/* Of the target, only what changed at the source is looked at. */
+static int diff_changed(struct sync *s, const struct sync_view *from, const struct sync_rows *changed,
+			struct ps_mbox *mbox, struct diff *diff)
+{
+	struct sync_view to;
+	int r;
+
+	if (changed->count == 0)
+		return 0;
+	if ((r = sync_view_of(s->to, mbox, changed, &to)) < 0)
+		return r;
+	for (size_t i = 0; i < changed->count; i++) {
+		const struct ps_row *copy = sync_rows_find(&to.rows, changed->ptr[i].uid);
+
+		if (copy)
+			diff_flags(from, &changed->ptr[i], &to, copy, diff);
+	}
+	sync_view_close(&to);
+	return 0;
 }
 
 static void diff_one(const struct sync_view *from, const struct ps_row *row, const struct sync_view *to,
@@ -186,8 +219,8 @@ static void diff_one(const struct sync_view *from, const struct ps_row *row, con
 {
 	if (!sync_same_id(&row->email_id, &copy->email_id))
 		diff->lost++;
-	else if (!sync_same_flags(from, row, to, copy))
-		sync_rows_add(&diff->changed, row);
+	else
+		diff_flags(from, row, to, copy, diff);
 }
 
 static void only_to(const struct sync_view *from, const struct ps_row *copy, struct diff *diff)
@@ -243,8 +276,12 @@ static int compare(struct sync *s, struct work *work, struct pair *pair)
 	if (r < 0)
 		return r;
 	if (!pair->view.whole) {
-		diff_since(&pair->view, work->to.uid_next, &pair->diff);
-		return 0;
+		struct sync_rows changed = {0};
+
+		diff_since(&pair->view, work->to.uid_next, &changed, &pair->diff);
+		r = diff_changed(s, &pair->view, &changed, pair->to, &pair->diff);
+		free(changed.ptr);
+		return r;
 	}
 	work->whole = true;
 	if ((r = sync_view_open(s->to, pair->to, 0, 0, &to)) < 0)
@@ -319,14 +356,21 @@ static int check_diff(struct sync *s, const struct work *work, const struct diff
 
 /* ---- first: flags ---------------------------------------------------------------------------- */
 
-static void collect_changes(struct mirror *m, struct work *work, const struct pair *pair)
+static void collect_rows(struct mirror *m, struct work *work, const struct pair *pair, const struct sync_rows *rows,
+			 bool same)
 {
-	for (size_t i = 0; i < pair->diff.changed.count; i++) {
-		const struct ps_row *row = &pair->diff.changed.ptr[i];
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct ps_row *row = &rows->ptr[i];
 
 		sync_changes_add(&m->changes, &work->target, row, row->uid,
-				 sync_keyword_names(&pair->view, row->keywords, m->changes.pool));
+				 sync_keyword_names(&pair->view, row->keywords, m->changes.pool), same);
 	}
+}
+
+static void collect_changes(struct mirror *m, struct work *work, const struct pair *pair)
+{
+	collect_rows(m, work, pair, &pair->diff.changed, false);
+	collect_rows(m, work, pair, &pair->diff.passed, true);
 	m->s->total += pair->diff.added.count;
 }
 

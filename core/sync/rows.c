@@ -130,6 +130,40 @@ int sync_view_open(const struct ps_sync_end *end, struct ps_mbox *mbox, uint64_t
 	return r;
 }
 
+static int scan_each(const struct ps_sync_end *end, struct ps_read *read, struct ps_mbox *mbox,
+		     const struct sync_rows *uids, struct sync_view *view)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < uids->count && r == 0;) {
+		struct ps_range range = {uids->ptr[i].uid, uids->ptr[i].uid};
+
+		while (++i < uids->count && uids->ptr[i].uid == range.last + 1)
+			range.last++;
+		r = sync_on(end)->scan(read, mbox, range, 0, take_row, &view->rows);
+	}
+	return r;
+}
+
+int sync_view_of(const struct ps_sync_end *end, struct ps_mbox *mbox, const struct sync_rows *uids,
+		 struct sync_view *ret_view)
+{
+	struct sync_view view = {.pool = ps_pool_create("sync view")};
+	struct ps_read *read;
+	int r = sync_on(end)->read_begin(end->store, &read);
+
+	if (r == 0) {
+		if ((r = read_keywords(end, read, mbox, &view)) == 0)
+			r = scan_each(end, read, mbox, uids, &view);
+		sync_on(end)->read_end(read);
+	}
+	if (r < 0)
+		sync_view_close(&view);
+	else
+		*ret_view = view;
+	return r;
+}
+
 void sync_view_close(struct sync_view *view)
 {
 	free(view->rows.ptr);

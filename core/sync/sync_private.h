@@ -62,6 +62,9 @@ int sync_by_uid(const void *a, const void *b);
 int sync_by_message(const struct ps_row *a, const struct ps_row *b);
 int sync_by_message_and_uid(const void *a, const void *b);
 void sync_rows_sort(struct sync_rows *rows, int (*order)(const void *a, const void *b));
+/* All rows of these UIDs that are there now, with the names of keywords; no `gone`. */
+int sync_view_of(const struct ps_sync_end *end, struct ps_mbox *mbox, const struct sync_rows *uids,
+		 struct sync_view *ret_view);
 /* The names of a mask, NULL-terminated. */
 const char *const *sync_keyword_names(const struct sync_view *view, uint64_t mask, struct ps_pool *pool);
 /* Whether a row has the same flags and keywords as one of another mailbox. */
@@ -157,6 +160,7 @@ struct sync_change {
 	struct sync_target *target;
 	struct ps_row row; /* uid: the target's */
 	const char *const *keywords;
+	bool same; /* the target has these flags, with an older modseq: they were changed and changed back */
 };
 struct sync_target {
 	const struct ps_mailbox_info *info; /* of the end the change is for */
@@ -169,7 +173,7 @@ struct sync_changes {
 	struct ps_pool *pool;
 };
 void sync_changes_add(struct sync_changes *changes, struct sync_target *target, const struct ps_row *row, uint32_t uid,
-		      const char *const *keywords);
+		      const char *const *keywords, bool same);
 /* Each gets its row's modseq, or the next one where the end is beyond it already. */
 int sync_changes_commit(struct sync *s, const struct ps_sync_end *end, struct sync_changes *changes);
 /* `modseq`: at least; ret_modseq: what they got, 0 if there was none. */

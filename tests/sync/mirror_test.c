@@ -58,6 +58,11 @@ static void remove_the_last(void)
 {
 	expunge(&from, "INBOX", append(&from, "INBOX", "x", 0, NULL), UINT32_MAX - 1);
 }
+static void flag_and_back(void)
+{
+	set_flags(&from, "INBOX", 2, PS_FLAG_SEEN, "passing");
+	set_flags(&from, "INBOX", 2, PS_FLAG_DRAFT, NULL);
+}
 static void come_and_go(void)
 {
 	deliver();
@@ -121,6 +126,7 @@ static const struct {
 	{come_and_go, 2, 0, 3, 0},      {rename_one, 1, 0, 0, 1},  {exchange_names, 0, 0, 0, 2},
 	{turn_round_three, 0, 0, 0, 3}, {delete_one, 0, 0, 0, 1},  {make_anew, 1, 0, 0, 2},
 	{make_another, 1, 0, 0, 1},     {move_within, 3, 0, 3, 0}, {other_use, 0, 0, 0, 1},
+	{flag_and_back, 0, 1, 0, 0},
 };
 
 START_TEST(only_what_has_changed_is_copied)
@@ -129,6 +135,7 @@ START_TEST(only_what_has_changed_is_copied)
 	changes[_i].change();
 	ck_assert_ok(sync_ends());
 	ck_assert_same_content();
+	ensure_nothing_is_missed("INBOX");
 	ck_assert_uint_eq(totals.copied, changes[_i].copied);
 	ck_assert_uint_eq(totals.flagged, changes[_i].flagged);
 	ck_assert_uint_eq(totals.expunged, changes[_i].expunged);
@@ -262,6 +269,7 @@ static void survive(int commits, bool after)
 	to.ops = ops;
 	ck_assert_ok(sync_ends());
 	ck_assert_same_content();
+	ensure_nothing_is_missed("INBOX");
 	ck_assert_ok(sync_ends());
 	ck_assert_uint_eq(totals.copied + totals.flagged + totals.expunged, 0);
 }
@@ -276,6 +284,7 @@ START_TEST(a_later_run_that_was_killed_is_finished)
 {
 	ck_assert_ok(sync_ends());
 	come_and_go();
+	flag_and_back();
 	make_another();
 	exchange_names();
 	survive(_i / 2, _i % 2);
@@ -294,10 +303,12 @@ START_TEST(a_run_that_was_killed_is_finished_after_the_source_has_gone_on)
 	ck_assert_int_eq(sync_ends(), PS_E_STORAGE);
 	to.ops = ops;
 	come_and_go();
+	flag_and_back();
 	make_anew();
 	expunge(&from, "Empty", 1, 1);
 	ck_assert_ok(sync_ends());
 	ck_assert_same_content();
+	ensure_nothing_is_missed("INBOX");
 }
 END_TEST
 

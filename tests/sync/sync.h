@@ -217,6 +217,42 @@ static inline struct ps_mailbox_info info_of(const struct ps_sync_end *end, cons
 	return info;
 }
 
+static inline int take_row(void *arg, const struct ps_row *row)
+{
+	struct ps_row *wanted = arg;
+
+	if (row->uid < wanted->uid)
+		return 0;
+	*wanted = *row;
+	return 1;
+}
+
+/* The first one from `uid` on; its uid is 0 if there is none. */
+static inline struct ps_row row_from(const struct ps_sync_end *end, const char *mailbox, uint32_t uid)
+{
+	struct ps_mbox *mbox = open_box(end, mailbox);
+	struct ps_row row = {.uid = uid};
+	struct ps_read *read;
+
+	ck_assert_ok(end->ops->read_begin(end->store, &read));
+	if (end->ops->scan(read, mbox, (struct ps_range){uid, UINT32_MAX}, 0, take_row, &row) != 1)
+		row.uid = 0;
+	end->ops->read_end(read);
+	end->ops->mailbox_close(mbox);
+	return row;
+}
+
+/* Who knew the source up to some modseq, and asks the copy what has changed since, hears of everything. */
+static inline void ensure_nothing_is_missed(const char *mailbox)
+{
+	for (struct ps_row row = {0}; (row = row_from(&from, mailbox, row.uid + 1)).uid != 0;) {
+		struct ps_row copy = row_from(&to, mailbox, row.uid);
+
+		ck_assert_uint_eq(copy.uid, row.uid);
+		ck_assert_uint_ge(copy.modseq, row.modseq);
+	}
+}
+
 /* A source with a little of everything. */
 static inline void fill(const struct ps_sync_end *end)
 {

@@ -3,7 +3,8 @@
  * postern/sync.h - the one engine that moves mail: between any two stores, over the contract of backend.h.   [in-tree]
  *
  * Converting, backing up, restoring and importing are one thing with different ends. What goes along: UIDs, UIDVALIDITY,
- * modseqs, flags, keywords, dates, object ids, caches, mailboxes with special uses and subscriptions.
+ * modseqs, flags, keywords, dates, object ids, caches, mailboxes with special uses and subscriptions. A message's modseq is never lower
+ * in the copy: who knew the source, and asks the copy for changes since, is told of all. What POP3's unique-ids are made of goes along.
  *
  * What was reached is kept in a record beside the target, one per pair of ends. The next run asks both ends what changed
  * since, and reads no more than that. A run that was killed is finished by the next: messages are appended under their own
