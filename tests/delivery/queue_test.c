@@ -145,12 +145,13 @@ END_TEST
 START_TEST(a_body_that_cannot_be_linked_is_copied)
 {
 	struct ps_queue_recipient recipient = {"joe@example.org", NULL, 0, "mx:example.org", NULL, 0};
-	struct ps_queue_message message = {.id = "A",
-					   .reverse_path = "",
-					   .recipients = &recipient,
-					   .count = 1,
-					   .size = 100000,
-					   .file = open("/dev/shm", O_TMPFILE | O_RDWR, 0600)};
+	struct ps_queue_message message = {
+		.id = "A",
+		.reverse_path = "",
+		.recipients = &recipient,
+		.count = 1,
+		.size = 100000,
+		.file = open(strncmp(test_dir, "/tmp", 4) == 0 ? "/dev/shm" : "/tmp", O_TMPFILE | O_RDWR, 0600)};
 	char *text = ps_zalloc(100000), *again = ps_zalloc(100000);
 
 	memset(text, 'q', 100000);
