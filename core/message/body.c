@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "postern/message.h"
+#include "core/message/body.h"
 #include "postern/pool.h"
 
 enum {
@@ -13,10 +13,12 @@ enum {
 
 struct ps_body_stream {
 	const struct ps_body *body;
-	uint64_t at, end; /* raw octets from the start of the body */
-	uint64_t skip;    /* wire octets to pass over */
-	uint64_t left;    /* wire octets to give */
-	bool convert;     /* bare LFs are to be found */
+	uint64_t at, end;            /* raw octets from the start of the body */
+	struct ps_body_place *place; /* what was counted before; NULL: nobody keeps it */
+	uint64_t wire;               /* where `at` is on the wire, as long as it is counted */
+	uint64_t skip;               /* wire octets to pass over */
+	uint64_t left;               /* wire octets to give */
+	bool convert;                /* bare LFs are to be found */
 	bool keep_nul;
 	bool cr;       /* the last raw octet was CR */
 	size_t piece;  /* of raw octets, at most */
@@ -96,6 +98,12 @@ static struct ps_bytes without_nul(struct ps_body_stream *r, struct ps_bytes wir
 	return wire;
 }
 
+/* Most reads are of headers: they need no more than is ahead of their end. */
+static size_t piece_size(uint64_t octets)
+{
+	return octets < LINE ? LINE : octets < PIECE ? (size_t)octets : PIECE;
+}
+
 /* What the request has of these wire octets. */
 static struct ps_bytes clip(struct ps_body_stream *r, struct ps_bytes wire)
 {
@@ -161,6 +169,18 @@ static int starts_bare(struct ps_body_stream *r, bool *ret_bare)
 	return 0;
 }
 
+/* With bare LFs, where a wire octet lies is only known by counting from a place that is known. */
+static void count_from(struct ps_body_stream *r, uint64_t wire)
+{
+	const struct ps_body_place *place = r->place;
+	bool ahead = place && place->wire <= wire;
+
+	r->at = ahead ? place->raw : 0;
+	r->wire = ahead ? place->wire : 0;
+	r->cr = ahead && place->cr;
+	r->skip = wire - r->wire;
+}
+
 /*
  * Decides where to start. A cache made from CRLF octets may be given with a body that was put away
  * with bare LFs; its raw places are those of the CRLF form then. This is so if the span says that
@@ -170,7 +190,7 @@ static int starts_bare(struct ps_body_stream *r, bool *ret_bare)
 static int seek(struct ps_body_stream *r, const struct ps_span *span, uint64_t from)
 {
 	bool same = span->raw_offset == span->offset && span->raw_length == span->length;
-	bool bare = false;
+	bool bare = same && r->place && r->place->bare;
 	int result;
 
 	r->end = r->body->length;
@@ -178,20 +198,18 @@ static int seek(struct ps_body_stream *r, const struct ps_span *span, uint64_t f
 		r->at = span->offset + from;
 		return 0;
 	}
-	if (same && (result = starts_bare(r, &bare)) < 0)
+	if (same && !(r->place && r->place->known) && (result = starts_bare(r, &bare)) < 0)
 		return result;
-	/* With bare LFs, where a wire octet lies is only known by counting from a place that is
-	 * known. */
+	if (same && r->place && !r->place->known)
+		*r->place = (struct ps_body_place){.known = true, .bare = bare};
 	r->convert = bare || !same;
-	r->at = bare ? 0 : r->convert ? span->raw_offset : span->offset + from;
-	r->skip = bare ? span->offset + from : r->convert ? from : 0;
+	if (bare) {
+		count_from(r, span->offset + from);
+		return 0;
+	}
+	r->at = r->convert ? span->raw_offset : span->offset + from;
+	r->skip = r->convert ? from : 0;
 	return 0;
-}
-
-/* Most reads are of headers: they need no more than is ahead of their end. */
-static size_t piece_size(uint64_t octets)
-{
-	return octets < LINE ? LINE : octets < PIECE ? (size_t)octets : PIECE;
 }
 
 struct ps_body_stream *ps_body_stream_create(const struct ps_body *body, const struct ps_span *span, uint64_t from,
@@ -221,30 +239,55 @@ void ps_body_stream_keep_nul(struct ps_body_stream *r)
 	r->keep_nul = true;
 }
 
+/* The last start of a line ahead of what is asked for: in order, what comes next lies behind it. `raw` has come from `at`. */
+static void note_place(struct ps_body_stream *r, struct ps_bytes raw, uint64_t at)
+{
+	struct ps_body_place place = {true, true, r->cr, r->wire, at};
+	const uint8_t *from = raw.ptr, *end = from + raw.len, *lf;
+
+	while (from < end && (lf = memchr(from, '\n', (size_t)(end - from)))) {
+		size_t n = (size_t)(lf - from);
+		bool cr = n ? lf[-1] == '\r' : place.cr;
+		uint64_t wire = place.wire + n + (cr ? 1 : 2);
+
+		if (wire > r->wire + r->skip)
+			break;
+		from = lf + 1;
+		place = (struct ps_body_place){true, true, false, wire, at + (uint64_t)(from - raw.ptr)};
+	}
+	*r->place = place;
+}
+
 int ps_body_stream_next(struct ps_body_stream *r, struct ps_bytes *ret_octets)
 {
 	struct ps_bytes piece = {NULL, 0}, wire = {(const uint8_t *)"", 0};
 	int result = 0;
 
-	if (r->left && !r->started)
+	if (r->left && !r->started) {
 		result = seek(r, &r->span, r->from);
+		if (!r->room)
+			r->piece = piece_size(r->skip + r->left);
+	}
 	r->started = true;
 	while (result == 0 && r->left && wire.len == 0) {
 		if (r->at >= r->end)
 			return ps_fail(PS_E_STORAGE, "a message is shorter than its cache says");
 		result = next_piece(r, r->skip + r->left, &piece); /* a raw octet gives one wire octet or two */
-		if (result == 0)
-			wire = clip(r, r->convert ? to_wire(r, piece) : piece);
+		if (result < 0)
+			break;
+		if (r->place && r->place->bare && r->convert)
+			note_place(r, piece, r->at - piece.len);
+		wire = r->convert ? to_wire(r, piece) : piece;
+		r->wire += wire.len;
+		wire = clip(r, wire);
 	}
 	if (result == 0)
 		*ret_octets = without_nul(r, wire);
 	return result;
 }
 
-int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_t from, uint64_t len,
-		 int (*write)(void *arg, struct ps_bytes octets), void *arg)
+static int read_stream(struct ps_body_stream *r, int (*write)(void *arg, struct ps_bytes octets), void *arg)
 {
-	struct ps_body_stream *r = ps_body_stream_create(body, span, from, len);
 	struct ps_bytes octets;
 	int result;
 
@@ -259,6 +302,21 @@ int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_
 	}
 	ps_body_stream_destroy(r);
 	return result;
+}
+
+int ps_body_read(const struct ps_body *body, const struct ps_span *span, uint64_t from, uint64_t len,
+		 int (*write)(void *arg, struct ps_bytes octets), void *arg)
+{
+	return read_stream(ps_body_stream_create(body, span, from, len), write, arg);
+}
+
+int ps_body_read_on(const struct ps_body *body, struct ps_body_place *place, const struct ps_span *span, uint64_t len,
+		    int (*write)(void *arg, struct ps_bytes octets), void *arg)
+{
+	struct ps_body_stream *r = ps_body_stream_create(body, span, 0, len);
+
+	r->place = place;
+	return read_stream(r, write, arg);
 }
 
 bool ps_body_lies_as_sent(const struct ps_body *body, const struct ps_cache *cache, const struct ps_span *span,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "core/message/body.h"
 #include "core/store/search.h"
 
 enum {
@@ -11,7 +12,8 @@ struct scan {
 	struct ps_needle *needles;
 	size_t longest;
 	bool in_header;
-	struct ps_buf decoded; /* UTF-8 that is not folded yet */
+	struct ps_body_place place; /* parts come in the order in which they lie */
+	struct ps_buf decoded;      /* UTF-8 that is not folded yet */
 	struct ps_buf window;
 	int error;
 };
@@ -71,7 +73,7 @@ static int scan_header(struct scan *scan, const struct ps_body *body, const stru
 	struct ps_header_walk walk;
 	struct ps_bytes name, value;
 	uint64_t length = span->length < HEADER_MAX ? span->length : HEADER_MAX;
-	int r = ps_body_read(body, span, 0, length, append_octets, &header);
+	int r = ps_body_read_on(body, &scan->place, span, length, append_octets, &header);
 
 	walk.rest = ps_buf_view(&header);
 	while (r == 0 && !all_found(scan) && ps_header_next(&walk, &name, &value)) {
@@ -128,7 +130,7 @@ static int scan_body(struct part *part, const struct ps_part_info *info)
 
 	/* An unknown charset is read as UTF-8 where it can be. */
 	part->decode = ps_decode_create(info->encoding, info->charset ? info->charset : "unknown-8bit");
-	r = ps_body_read(part->body, &info->body, 0, info->body.length, decode_octets, part);
+	r = ps_body_read_on(part->body, &part->scan->place, &info->body, info->body.length, decode_octets, part);
 	if (r == 0)
 		r = ps_decode_finish(part->decode, &part->scan->decoded);
 	if (r == 0)

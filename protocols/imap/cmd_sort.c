@@ -4,31 +4,12 @@
 #include "protocols/imap/progress.h"
 #include "protocols/imap/results.h"
 #include "protocols/imap/search_parse.h"
-
-enum {
-	CRITERIA_MAX = 16
-};
+#include "protocols/imap/sort_parse.h"
 
 struct state {
 	struct ps_sort *sort;
 	struct imap_results results;
-	struct ps_sort_criterion criteria[CRITERIA_MAX];
-	size_t count;
-};
-
-static const struct {
-	const char *name;
-	enum ps_sort_key key;
-} names[] = {
-	{"ARRIVAL", PS_SORT_ARRIVAL},
-	{"CC", PS_SORT_CC},
-	{"DATE", PS_SORT_DATE},
-	{"FROM", PS_SORT_FROM},
-	{"SIZE", PS_SORT_SIZE},
-	{"SUBJECT", PS_SORT_SUBJECT},
-	{"TO", PS_SORT_TO},
-	{"DISPLAYFROM", PS_SORT_DISPLAYFROM}, /* RFC 5957 */
-	{"DISPLAYTO", PS_SORT_DISPLAYTO},
+	struct imap_sort_criteria criteria;
 };
 
 static void finish(struct imap_cmd *cmd)
@@ -39,44 +20,6 @@ static void finish(struct imap_cmd *cmd)
 	imap_results_finish(&state->results);
 }
 
-static int bad(const char *what)
-{
-	return ps_fail(PS_E_SYNTAX, "SORT: %s", what);
-}
-
-static int parse_criterion(struct imap_args *args, struct state *state)
-{
-	struct ps_sort_criterion *criterion = &state->criteria[state->count];
-	struct ps_bytes name;
-
-	if (state->count == CRITERIA_MAX)
-		return ps_fail(PS_E_LIMIT, "SORT: more than %d criteria", CRITERIA_MAX);
-	criterion->reverse = imap_args_take_word(args, "REVERSE");
-	if ((criterion->reverse && imap_args_space(args) < 0) || imap_args_atom(args, &name) < 0)
-		return bad("a criterion is missing");
-	for (size_t i = 0; i < PS_ARRAY_LEN(names); i++) {
-		if (!ps_bytes_caseeq_str(name, names[i].name))
-			continue;
-		criterion->key = names[i].key;
-		state->count++;
-		return 0;
-	}
-	return bad("no such criterion");
-}
-
-static int parse_criteria(struct imap_args *args, struct state *state)
-{
-	int r;
-
-	if (!imap_args_take(args, '('))
-		return bad("a list of criteria is missing");
-	do {
-		if ((r = parse_criterion(args, state)) < 0)
-			return r;
-	} while (imap_args_take(args, ' '));
-	return imap_args_take(args, ')') ? 0 : bad("a list of criteria does not end");
-}
-
 static int begin(struct imap_cmd *cmd)
 {
 	struct state *state = PS_NEW(cmd->pool, struct state);
@@ -85,14 +28,14 @@ static int begin(struct imap_cmd *cmd)
 
 	state->results.by_uid = cmd->by_uid;
 	if ((r = imap_args_space(&cmd->args)) < 0 || (r = imap_results_parse(&cmd->args, &state->results)) < 0 ||
-	    (r = parse_criteria(&cmd->args, state)) < 0 || (r = imap_args_space(&cmd->args)) < 0)
+	    (r = imap_sort_criteria_parse(&cmd->args, &state->criteria)) < 0 || (r = imap_args_space(&cmd->args)) < 0)
 		return r;
 	if ((r = imap_search_program(cmd, &root, &state->results.tells_modseq)) < 0) {
 		if (r != PS_E_SYNTAX)
 			imap_results_fail(cmd, &state->results);
 		return r;
 	}
-	state->sort = ps_sort_create(cmd->imap->view, cmd->pool, root, state->criteria, state->count);
+	state->sort = ps_sort_create(cmd->imap->view, cmd->pool, root, state->criteria.list, state->criteria.count);
 	cmd->state = state;
 	cmd->finish = finish;
 	return 0;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A value of a header field, read as everything that one can be. The first octet tells how. */
 #include <stdlib.h>
+#include <string.h>
 #include "core/message/address.h"
+#include "core/message/msgid.h"
 #include "core/message/param.h"
 #include "postern/message.h"
 #include "tests/fuzz/fuzz.h"
@@ -100,10 +102,25 @@ static void read_fields(struct ps_bytes value)
 	ps_buf_finish(&out);
 }
 
+/* An id has an "@" with something on both sides, and comes out of its own octets. */
+static void read_ids(struct ps_bytes value)
+{
+	struct ps_buf id = {0};
+	size_t left = value.len;
+
+	while (ps_msgid_next(&value, &id)) {
+		must(id.len >= 3 && memchr(id.ptr + 1, '@', id.len - 2));
+		must(id.len + 2 <= left - value.len);
+		left = value.len;
+	}
+	must(value.len == 0);
+	ps_buf_finish(&id);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const readers[])(struct ps_bytes) = {
-		read_addresses, read_params, read_words, read_dates, read_body, read_fields,
+		read_addresses, read_params, read_words, read_dates, read_body, read_fields, read_ids,
 	};
 
 	if (size)

@@ -8,7 +8,9 @@
 #include "postern/store.h"
 #include "protocols/imap/fetch_parse.h"
 #include "protocols/imap/imap.h"
+#include "protocols/imap/results.h"
 #include "protocols/imap/search_parse.h"
+#include "protocols/imap/sort_parse.h"
 #include "tests/fuzz/fuzz.h"
 
 static void must(bool holds)
@@ -40,6 +42,24 @@ static void parse_fetch(struct imap_args args, struct ps_pool *pool)
 	must(imap_args_done(&args));
 	for (const struct imap_section *s = fetch.sections; s; s = s->next)
 		must(s->label.len > 0 && ps_bytes_find(s->label, '\0') < 0 && s->depth <= IMAP_PART_DEPTH_MAX);
+}
+
+/* "RETURN (...)" and what SORT sorts by, as they stand in front of a SEARCH program. */
+static void parse_sort(struct imap_args args, struct ps_pool *pool)
+{
+	struct imap_sort_criteria criteria;
+	struct imap_results results = {0};
+
+	if (imap_results_parse(&args, &results) < 0)
+		return;
+	must(!(results.asked & IMAP_RETURN_PARTIAL) ||
+	     (results.partial.first > 0 && results.partial.first <= results.partial.last));
+	parse_search(args, pool);
+	if (imap_sort_criteria_parse(&args, &criteria) < 0)
+		return;
+	must(criteria.count > 0 && criteria.count <= IMAP_SORT_CRITERIA_MAX);
+	if (imap_args_space(&args) == 0)
+		parse_search(args, pool);
 }
 
 static void parse_flags(struct imap_args args, struct ps_pool *pool)
@@ -81,6 +101,7 @@ static void parse(struct ps_bytes text)
 
 	if (imap_args_tag(&args, &word) == 0 && imap_args_space(&args) == 0) {
 		parse_search(args, pool);
+		parse_sort(args, pool);
 		parse_fetch(args, pool);
 		parse_flags(args, pool);
 		parse_name(args, &plain, pool);

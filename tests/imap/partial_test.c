@@ -96,6 +96,23 @@ START_TEST(return_options_are_understood)
 }
 END_TEST
 
+START_TEST(cut_anywhere_they_are_read_to_the_cut_and_no_further)
+{
+	size_t len = strlen(options[_i].text);
+
+	for (size_t cut = 0; cut < len; cut++) {
+		uint8_t *copy = ps_malloc(cut);
+		struct imap_args args = imap_args(ps_bytes(memcpy(copy, options[_i].text, cut), cut));
+		struct imap_results results = {0};
+		int r = imap_results_parse(&args, &results);
+
+		ck_assert(r == 0 || r == PS_E_SYNTAX);
+		ck_assert(args.at <= copy + cut);
+		ps_freep(&copy);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("imap results");
@@ -103,6 +120,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, places_are_counted_from_either_end, 0, PS_ARRAY_LEN(cases));
 	tcase_add_loop_test(tc, return_options_are_understood, 0, PS_ARRAY_LEN(options));
+	tcase_add_loop_test(tc, cut_anywhere_they_are_read_to_the_cut_and_no_further, 0, PS_ARRAY_LEN(options));
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }

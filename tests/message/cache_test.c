@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
+#include "core/message/body.h"
 #include "tests/message/message_unit.h"
 
 static const char sample[] =
@@ -252,6 +253,80 @@ START_TEST(any_range_of_a_body_can_be_read)
 }
 END_TEST
 
+/* A message of many parts, and the octets that were asked of it. */
+struct counted {
+	struct ps_bytes octets;
+	uint64_t given;
+};
+
+static int read_counted(const struct ps_body *body, uint64_t offset, struct ps_bytes *ret_octets)
+{
+	struct counted *counted = body->priv;
+	struct ps_bytes rest = ps_bytes_skip(counted->octets, (size_t)offset);
+
+	*ret_octets = ps_bytes(rest.ptr, rest.len < 100 ? rest.len : 100);
+	counted->given += ret_octets->len;
+	return 0;
+}
+
+struct in_order {
+	const struct ps_body *body;
+	struct ps_body_place place;
+	struct ps_bytes wire;
+	int leaves;
+};
+
+static int read_leaf(void *arg, const struct ps_part_info *info)
+{
+	struct in_order *reading = arg;
+	const struct ps_span *spans[] = {&info->header, &info->body};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(spans); i++) {
+		struct ps_bytes want = ps_bytes_skip(reading->wire, (size_t)spans[i]->offset);
+		struct ps_buf got = {0};
+
+		ck_assert_ok(ps_body_read_on(reading->body, &reading->place, spans[i], spans[i]->length, append_piece,
+					     &got));
+		ck_assert_same_bytes(ps_buf_view(&got), ps_bytes(want.ptr, (size_t)spans[i]->length));
+		ps_buf_finish(&got);
+	}
+	reading->leaves++;
+	return 0;
+}
+
+/* As with a message that was appended: the cache is of the CRLF form, the body lies with bare LFs, or with both. */
+START_TEST(many_parts_in_order_cost_one_reading)
+{
+	enum {
+		PARTS = 3000
+	};
+	struct ps_buf raw = {0}, wire = {0};
+	struct ps_pool *pool = ps_pool_create("test");
+	struct counted counted;
+	struct ps_body body = {.fd = -1, .priv = &counted, .read = read_counted};
+	struct in_order reading = {.body = &body};
+	struct derived d;
+
+	ps_buf_str(&raw, "Content-Type: multipart/mixed; boundary=b\n\n");
+	for (int i = 0; i < PARTS; i++)
+		ps_buf_printf(&raw, "--b\nContent-Id: <%d>%s\n\n%.*s\rx\n", i, _i && i % 3 == 0 ? "\r" : "", i % 90,
+			      "one\ntwo\n\nfour\r\r\nfive is a line that is longer than the others\n\n\n\n\nand one at "
+			      "the end\n");
+	to_crlf(ps_buf_view(&raw), &wire);
+	d = derive_cut(ps_buf_view(&wire), 0);
+	counted = (struct counted){ps_buf_view(&raw), 0};
+	body.length = raw.len;
+	reading.wire = ps_buf_view(&wire);
+	ck_assert_ok(ps_cache_leaves(&d.cache, pool, read_leaf, &reading));
+	ck_assert_int_eq(reading.leaves, PARTS);
+	ck_assert_uint_lt(counted.given, 8 * raw.len + (uint64_t)2 * PARTS * 100);
+	ps_pool_destroy(pool);
+	derived_finish(&d);
+	ps_buf_finish(&raw);
+	ps_buf_finish(&wire);
+}
+END_TEST
+
 /* A body in a file behind six other octets, and whether it may be sent from there. */
 static const struct {
 	const char *text;
@@ -365,6 +440,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_header_is_filtered_by_name, 0, PS_ARRAY_LEN(filters));
 	tcase_add_test(tc, a_header_is_walked_field_by_field);
 	tcase_add_test(tc, any_range_of_a_body_can_be_read);
+	tcase_add_loop_test(tc, many_parts_in_order_cost_one_reading, 0, 2);
 	tcase_add_loop_test(tc, a_file_is_sent_as_it_lies_only_where_that_is_lawful, 0, PS_ARRAY_LEN(lying));
 	tcase_add_test(tc, pieces_are_bounded_and_the_reader_may_stop);
 	tcase_add_test(tc, a_body_that_lost_octets_is_an_error);
