@@ -39,7 +39,10 @@ struct ps_sender_options {
 	struct ps_resolver *resolver; /* outlives the sender */
 	const char *ca_file;          /* whom to believe where a certificate is verified; NULL: the system's */
 	bool allow_loopback;          /* an MX may be this machine: test networks */
-	uint16_t mx_port;             /* 0: 25 */
+	const char
+		*sts_folder; /* where policies of MTA-STS are kept, made when needed; NULL: MTA-STS is not asked for */
+	uint16_t sts_port;   /* 0: 443 */
+	uint16_t mx_port;    /* 0: 25 */
 	unsigned connection_messages; /* that one connection carries; 0: 100 */
 	struct ps_sender_times times; /* 0: as above */
 };

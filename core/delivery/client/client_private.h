@@ -14,6 +14,7 @@
 #include "core/delivery/client/client.h"
 #include "core/delivery/client/outgoing.h"
 #include "core/delivery/client/reply.h"
+#include "core/delivery/client/sts.h"
 #include "core/delivery/client/wire.h"
 #include "core/dns/resolver.h"
 #include "postern/envelope.h"
@@ -30,6 +31,7 @@ struct ps_sender {
 	struct ps_sender_options options;
 	char *hostname, *ca_file;
 	struct tls_trust *trust;
+	struct sts *sts; /* NULL: not asked for */
 	struct smtp_transfer *transfers;
 	struct smtp_session *sessions;
 };
@@ -86,6 +88,8 @@ struct smtp_transfer {
 
 	/* Where to. */
 	struct ps_lookup *lookup;
+	struct sts_wait *wait;
+	struct sts_policy *sts; /* NULL: the domain has none */
 	bool by_mx, implicit;
 	struct ps_mx *hosts;
 	size_t host_count, host_at;
@@ -219,6 +223,8 @@ uint16_t hosts_port(const struct smtp_transfer *transfer);
 /* policy.c */
 /* Finds out what is needed of the host of which the addresses are known; then hosts_connect() or hosts_pass_over(). */
 void policy_for_host(struct smtp_transfer *transfer);
+/* What the domain wants; then hosts_next(). */
+void policy_for_domain(struct smtp_transfer *transfer);
 /* After the handshake: 0, or PS_E_ACCESS. */
 int policy_verify(struct smtp_session *session);
 

@@ -262,7 +262,7 @@ static void on_mx(void *arg, const struct ps_mx_list *list)
 			transfer, PS_SEND_FAILED, "5.4.6",
 			ps_pool_printf(transfer->pool, "mail for %s loops back to this server", transfer->hop.domain));
 	else
-		hosts_next(transfer);
+		policy_for_domain(transfer);
 }
 
 void hosts_begin(struct smtp_transfer *transfer)

@@ -21,17 +21,31 @@ static const enum smtp_need needs[] = {
 
 static void pass_over(struct smtp_transfer *transfer, const char *enhanced, const char *text)
 {
-	const struct trouble trouble = {PS_SEND_DEFERRED, 0, enhanced, text, transfer->hosts[transfer->host_at].host};
+	const struct trouble trouble = {*enhanced == '5' ? PS_SEND_FAILED : PS_SEND_DEFERRED, 0, enhanced, text,
+					transfer->hosts[transfer->host_at].host};
 
 	hosts_pass_over(transfer, &trouble);
 }
 
+static bool enforces(const struct smtp_transfer *transfer)
+{
+	return transfer->sts && transfer->sts->mode == STS_ENFORCE;
+}
+
+/* RFC 8461 section 2: what DANE asks for is not lessened by MTA-STS, so the latter counts where there is none of the former. */
 static void no_records(struct smtp_transfer *transfer)
 {
-	if (transfer->hop.tls == PS_HOP_TLS_DANE)
+	const char *host = transfer->hosts[transfer->host_at].host;
+
+	if (transfer->hop.tls == PS_HOP_TLS_DANE) {
 		pass_over(transfer, "4.7.5", "the host has no TLSA records that can be used, and they are required");
-	else
+	} else if (enforces(transfer) && !sts_policy_has(transfer->sts, host)) {
+		pass_over(transfer, "4.7.5", "the host is not one that the domain's MTA-STS policy allows");
+	} else {
+		if (enforces(transfer) && transfer->need < NEED_VERIFIED)
+			transfer->need = NEED_VERIFIED;
 		hosts_connect(transfer);
+	}
 }
 
 static void keep_records(struct smtp_transfer *transfer, const struct dns_answer *answer)
@@ -104,12 +118,44 @@ void policy_for_host(struct smtp_transfer *transfer)
 	transfer->tlsa_count = transfer->tlsa_base = 0;
 	if ((transfer->options & PS_MAIL_REQUIRETLS) && transfer->need < NEED_VERIFIED)
 		transfer->need = NEED_VERIFIED;
+	/* RFC 8689 section 4.2.1: somebody must vouch for the list of hosts, too. */
+	if ((transfer->options & PS_MAIL_REQUIRETLS) && !transfer->mx_secure && !enforces(transfer)) {
+		pass_over(transfer, "5.7.30",
+			  "the message requires TLS all the way, and nothing vouches for the domain's hosts");
+		return;
+	}
 	if (wish != PS_HOP_TLS_OPPORTUNISTIC && wish != PS_HOP_TLS_DANE)
 		hosts_connect(transfer);
 	else if (transfer->mx_secure && transfer->host_secure)
 		ask_for_records(transfer);
 	else
 		no_records(transfer);
+}
+
+static void on_policy(void *arg, const struct sts_policy *policy, const char *why)
+{
+	struct smtp_transfer *transfer = arg;
+
+	(void)why;
+	transfer->wait = NULL;
+	if (policy)
+		transfer->sts = ps_pool_memdup(transfer->pool, policy, sizeof *policy);
+	hosts_next(transfer);
+}
+
+void policy_for_domain(struct smtp_transfer *transfer)
+{
+	struct sts *sts = transfer->sender->sts;
+
+	if (sts && transfer->hop.tls == PS_HOP_TLS_OPPORTUNISTIC) {
+		/* It may have answered already, and the transfer be gone. */
+		struct sts_wait *wait = sts_ask(sts, transfer->hop.domain, on_policy, transfer);
+
+		if (wait)
+			transfer->wait = wait;
+		return;
+	}
+	hosts_next(transfer);
 }
 
 int policy_verify(struct smtp_session *session)

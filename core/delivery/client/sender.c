@@ -59,6 +59,13 @@ int ps_sender_create(struct ps_loop *loop, const struct ps_sender_options *optio
 		ps_sender_destroy(sender);
 		return r;
 	}
+	if (options->sts_folder)
+		sender->sts = sts_create(&(struct sts_options){.loop = loop,
+							       .resolver = options->resolver,
+							       .trust = sender->trust,
+							       .folder = options->sts_folder,
+							       .port = options->sts_port,
+							       .timeout_ms = 2 * sender->options.times.connect});
 	*ret_sender = sender;
 	return 0;
 }
@@ -66,6 +73,7 @@ int ps_sender_create(struct ps_loop *loop, const struct ps_sender_options *optio
 static void transfer_destroy(struct smtp_transfer *transfer)
 {
 	ps_lookup_cancel(transfer->lookup);
+	sts_cancel(transfer->wait);
 	ps_timer_close(transfer->timer);
 	*transfer->at = transfer->next;
 	if (transfer->next)
@@ -81,6 +89,7 @@ void ps_sender_destroy(struct ps_sender *sender)
 		smtp_session_destroy(sender->sessions);
 	while (sender->transfers)
 		transfer_destroy(sender->transfers);
+	sts_destroy(sender->sts);
 	tls_trust_destroy(sender->trust);
 	free(sender->hostname);
 	free(sender->ca_file);

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Policies of domains, in memory and on disk. An entry is busy while its TXT record or its policy is asked for; who asks meanwhile waits for
+ * the same answer. A file of the folder is named for its domain: a line "id fetched", then the policy as it came.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include "core/delivery/client/sts_fetch.h"
+#include "core/dns/resolver.h"
+#include "core/event/loop.h"
+#include "postern/error.h"
+#include "postern/log.h"
+#include "postern/pool.h"
+
+enum {
+	ENTRIES_MAX = 5000,
+	BUCKETS = 1024,
+	CHECK_MS = 5 * 60 * 1000, /* what the DNS said is believed for so long; and what failed is not tried again */
+	REFRESH_S = 24 * 3600,
+};
+
+struct sts_wait {
+	struct sts_wait *next, **at;
+	sts_fn fn;
+	void *arg;
+};
+
+struct entry {
+	struct entry *next;
+	struct sts *sts;
+	char domain[DNS_NAME_SIZE];
+	char id[STS_ID_SIZE], new_id[STS_ID_SIZE];
+	int64_t fetched;           /* wall clock */
+	struct sts_policy *policy; /* NULL: none */
+	struct ps_buf text;        /* of it, for the disk */
+	uint64_t checked;          /* the loop's clock; 0: never */
+	char why[256];
+	struct ps_lookup *lookup;
+	struct sts_fetch *fetch;
+	struct sts_wait *waits;
+};
+
+struct sts {
+	struct sts_options options;
+	char *folder;
+	struct entry *buckets[BUCKETS];
+	size_t count;
+};
+
+/* ---- entries -------------------------------------------------------------------------------------- */
+
+static size_t bucket_of(const char *domain)
+{
+	uint32_t hash = 2166136261u;
+
+	for (; *domain; domain++)
+		hash = (hash ^ (uint32_t)ps_tolower(*domain)) * 16777619u;
+	return hash % BUCKETS;
+}
+
+static void entry_destroy(struct entry *entry)
+{
+	ps_lookup_cancel(entry->lookup);
+	sts_fetch_cancel(entry->fetch);
+	while (entry->waits) {
+		struct sts_wait *wait = entry->waits;
+
+		entry->waits = wait->next;
+		free(wait);
+	}
+	ps_buf_finish(&entry->text);
+	free(entry->policy);
+	free(entry);
+}
+
+static bool is_busy(const struct entry *entry)
+{
+	return entry->lookup || entry->fetch || entry->waits;
+}
+
+/* Room for one more: what is idle in its bucket goes; it is on disk. */
+static void make_room(struct sts *sts, size_t bucket)
+{
+	struct entry **at = &sts->buckets[bucket];
+
+	while (*at && sts->count >= ENTRIES_MAX) {
+		struct entry *entry = *at;
+
+		if (is_busy(entry)) {
+			at = &entry->next;
+			continue;
+		}
+		*at = entry->next;
+		sts->count--;
+		entry_destroy(entry);
+	}
+}
+
+static bool is_valid(const struct entry *entry)
+{
+	int64_t now = time(NULL);
+
+	return entry->policy && now < entry->fetched + (int64_t)entry->policy->max_age;
+}
+
+static void set_policy(struct entry *entry, const struct sts_policy *policy, const char *id, int64_t fetched,
+		       struct ps_bytes text)
+{
+	if (!entry->policy)
+		entry->policy = ps_malloc(sizeof *entry->policy);
+	*entry->policy = *policy;
+	snprintf(entry->id, sizeof entry->id, "%s", id);
+	entry->fetched = fetched;
+	ps_buf_reset(&entry->text);
+	ps_buf_bytes(&entry->text, text);
+}
+
+/* ---- on disk -------------------------------------------------------------------------------------- */
+
+static void load(struct entry *entry)
+{
+	PS_CLEANUP(ps_buf_finish) struct ps_buf path = {0}, octets = {.limit = STS_TEXT_MAX + 100};
+	PS_CLEANUP(ps_closep) int file = -1;
+	struct sts_policy *policy;
+	struct ps_bytes text;
+	long long fetched;
+	char id[STS_ID_SIZE];
+	ssize_t n;
+
+	ps_buf_printf(&path, "%s/%s", entry->sts->folder, entry->domain);
+	file = open(ps_buf_cstr(&path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (file < 0 || !ps_buf_reserve(&octets, STS_TEXT_MAX) || (n = read(file, octets.ptr, STS_TEXT_MAX)) <= 0)
+		return;
+	octets.len = (size_t)n;
+	if (sscanf(ps_buf_cstr(&octets), "%32[A-Za-z0-9] %lld\n", id, &fetched) != 2)
+		return;
+	text = ps_bytes_skip(ps_buf_view(&octets), (size_t)ps_bytes_find(ps_buf_view(&octets), '\n') + 1);
+	policy = ps_malloc(sizeof *policy);
+	/* What is of the future was fetched before the clock was set. */
+	if (sts_policy_read(text, policy) == 0)
+		set_policy(entry, policy, id, fetched < time(NULL) ? fetched : time(NULL), text);
+	free(policy);
+}
+
+/* It can be had again, so it is not synced; the new name comes when the file is whole. */
+static int write_file(const struct entry *entry, const char *path, const char *aside)
+{
+	PS_CLEANUP(ps_closep) int file = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	char head[100];
+	int len = snprintf(head, sizeof head, "%s %lld\n", entry->id, (long long)entry->fetched);
+
+	if (file < 0 || write(file, head, (size_t)len) != len ||
+	    write(file, entry->text.ptr, entry->text.len) != (ssize_t)entry->text.len || rename(aside, path) < 0)
+		return ps_fail_errno("%s", path);
+	return 0;
+}
+
+static void save(const struct entry *entry)
+{
+	PS_CLEANUP(ps_buf_finish) struct ps_buf path = {0}, aside = {0};
+
+	if (!entry->sts->folder)
+		return;
+	ps_buf_printf(&path, "%s/%s", entry->sts->folder, entry->domain);
+	ps_buf_printf(&aside, "%s/.%s", entry->sts->folder, entry->domain);
+	if (write_file(entry, ps_buf_cstr(&path), ps_buf_cstr(&aside)) < 0)
+		ps_log(PS_LOG_WARNING, "mta_sts_save", "domain", entry->domain, "msg", ps_last_error(), NULL);
+}
+
+/* ---- asking --------------------------------------------------------------------------------------- */
+
+static const struct sts_policy *answer_of(const struct entry *entry)
+{
+	return is_valid(entry) && entry->policy->mode != STS_NONE ? entry->policy : NULL;
+}
+
+static void answer(struct entry *entry)
+{
+	entry->checked = ps_loop_now(entry->sts->options.loop) + 1;
+	while (entry->waits) {
+		struct sts_wait *wait = entry->waits;
+
+		entry->waits = wait->next;
+		if (entry->waits)
+			entry->waits->at = &entry->waits;
+		wait->fn(wait->arg, answer_of(entry), entry->why[0] ? entry->why : NULL);
+		free(wait);
+	}
+}
+
+static void on_fetched(void *arg, struct ps_bytes text)
+{
+	struct entry *entry = arg;
+	struct sts_policy *policy = ps_malloc(sizeof *policy);
+
+	entry->fetch = NULL;
+	if (text.ptr && sts_policy_read(text, policy) == 0) {
+		set_policy(entry, policy, entry->new_id, time(NULL), text);
+		save(entry);
+	} else {
+		snprintf(entry->why, sizeof entry->why, "%s", ps_last_error());
+		ps_log(PS_LOG_INFO, "mta_sts_fetch", "domain", entry->domain, "msg", entry->why, NULL);
+	}
+	free(policy);
+	answer(entry);
+}
+
+/* Section 3.1: one record of this kind, or none. */
+static bool find_id(const struct dns_answer *found, char ret_id[STS_ID_SIZE])
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < found->count; i++) {
+		struct ps_bytes text = found->records[i].txt;
+
+		count += text.len >= 8 && memcmp(text.ptr, "v=STSv1;", 8) == 0;
+		if (sts_record_read(text, ret_id) < 0)
+			continue;
+	}
+	return count == 1 && ret_id[0];
+}
+
+static void on_record(void *arg, const struct dns_answer *found)
+{
+	struct entry *entry = arg;
+	bool known, fresh;
+
+	entry->lookup = NULL;
+	entry->why[0] = entry->new_id[0] = '\0';
+	/* No record, or no answer: a policy of before goes on (section 5.1). */
+	if (!find_id(found, entry->new_id)) {
+		answer(entry);
+		return;
+	}
+	known = is_valid(entry) && strcmp(entry->id, entry->new_id) == 0;
+	fresh = known && time(NULL) < entry->fetched + REFRESH_S;
+	if (!fresh)
+		entry->fetch = sts_fetch_begin(&entry->sts->options, entry->domain, on_fetched, entry);
+	if (known)
+		answer(entry);
+}
+
+static struct entry *find_entry(struct sts *sts, const char *domain)
+{
+	size_t bucket = bucket_of(domain);
+	struct entry *entry = sts->buckets[bucket];
+
+	while (entry && ps_strcasecmp(entry->domain, domain) != 0)
+		entry = entry->next;
+	if (entry)
+		return entry;
+	make_room(sts, bucket);
+	entry = ps_zalloc(sizeof *entry);
+	entry->sts = sts;
+	for (size_t i = 0; domain[i] && i + 1 < sizeof entry->domain; i++)
+		entry->domain[i] = (char)ps_tolower(domain[i]);
+	entry->next = sts->buckets[bucket];
+	sts->buckets[bucket] = entry;
+	sts->count++;
+	if (sts->folder)
+		load(entry);
+	return entry;
+}
+
+struct sts_wait *sts_ask(struct sts *sts, const char *domain, sts_fn fn, void *arg)
+{
+	char name[DNS_NAME_SIZE], record[DNS_NAME_SIZE + 16];
+	struct entry *entry;
+	struct sts_wait *wait;
+
+	if (dns_name_ascii(domain, name, sizeof name) < 0) {
+		fn(arg, NULL, NULL);
+		return NULL;
+	}
+	entry = find_entry(sts, name);
+	if (entry->checked && ps_loop_now(sts->options.loop) < entry->checked + CHECK_MS &&
+	    !(entry->fetch && !is_valid(entry))) {
+		fn(arg, answer_of(entry), entry->why[0] ? entry->why : NULL);
+		return NULL;
+	}
+	wait = ps_zalloc(sizeof *wait);
+	*wait = (struct sts_wait){.next = entry->waits, .at = &entry->waits, .fn = fn, .arg = arg};
+	if (wait->next)
+		wait->next->at = &wait->next;
+	entry->waits = wait;
+	snprintf(record, sizeof record, "_mta-sts.%s", entry->domain);
+	if (!entry->lookup && !entry->fetch)
+		entry->lookup = ps_resolver_query(sts->options.resolver, record, DNS_TXT, on_record, entry);
+	return wait;
+}
+
+void sts_cancel(struct sts_wait *wait)
+{
+	if (!wait)
+		return;
+	*wait->at = wait->next;
+	if (wait->next)
+		wait->next->at = wait->at;
+	free(wait);
+}
+
+struct sts *sts_create(const struct sts_options *options)
+{
+	struct sts *sts = ps_zalloc(sizeof *sts);
+
+	sts->options = *options;
+	sts->folder = options->folder ? ps_strdup(options->folder) : NULL;
+	if (sts->folder && mkdir(sts->folder, 0700) < 0 && errno != EEXIST)
+		ps_log(PS_LOG_WARNING, "mta_sts_folder", "folder", sts->folder, "msg", strerror(errno), NULL);
+	return sts;
+}
+
+void sts_destroy(struct sts *sts)
+{
+	if (!sts)
+		return;
+	for (size_t i = 0; i < BUCKETS; i++)
+		while (sts->buckets[i]) {
+			struct entry *entry = sts->buckets[i];
+
+			sts->buckets[i] = entry->next;
+			entry_destroy(entry);
+		}
+	free(sts->folder);
+	free(sts);
+}
