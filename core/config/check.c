@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a row of the schema cannot say: how settings belong together. */
 #include <arpa/inet.h>
+#include <sys/un.h>
 #include "auth/nets.h"
 #include "core/config/conf.h"
 #include "core/config/near.h"
@@ -185,8 +186,26 @@ static void check_mounts(const struct ps_config *config, struct conf_errors *err
 
 static bool same_place(const struct ps_conf *a, const struct ps_conf *b)
 {
+	const char *path = ps_conf_str(a, "path"), *other = ps_conf_str(b, "path");
+
+	if (path || other)
+		return path && other && strcmp(path, other) == 0;
 	return ps_conf_int(a, "port") == ps_conf_int(b, "port") &&
 	       strcmp(ps_conf_str(a, "address"), ps_conf_str(b, "address")) == 0;
+}
+
+/* A local socket: its path must fit into its address. */
+static void check_path(const struct ps_conf *listener, struct conf_errors *errors)
+{
+	const char *path = ps_conf_str(listener, "path"), *title = ps_conf_title(listener);
+
+	if (path[0] != '/' || strlen(path) >= sizeof((struct sockaddr_un *)NULL)->sun_path)
+		conf_error(errors, conf_line(listener, "path", PS_SET_STRING),
+			   "\"path\" in listener \"%s\" must be an absolute path of at most %zu octets", title,
+			   sizeof((struct sockaddr_un *)NULL)->sun_path - 1);
+	if (ps_conf_int(listener, "port") != 0)
+		conf_error(errors, conf_line(listener, "port", PS_SET_INT),
+			   "listener \"%s\" has a path and a port: one place only", title);
 }
 
 static void check_listener(const struct ps_conf *listener, struct conf_errors *errors)
@@ -207,8 +226,16 @@ static void check_listener(const struct ps_conf *listener, struct conf_errors *e
 				   "\"proxy\" in listener \"%s\" takes addresses and networks such as 192.0.2.0/24, "
 				   "not \"%s\"",
 				   title, ps_conf_list_nth(listener, "proxy", i));
-	if (ps_conf_int(listener, "port") == 0)
+	if (ps_conf_str(listener, "path"))
+		check_path(listener, errors);
+	else if (ps_conf_int(listener, "port") == 0)
 		conf_error(errors, listener->line, "listener \"%s\" has no port", title);
+}
+
+static int place_line(const struct ps_conf *listener)
+{
+	return ps_conf_str(listener, "path") ? conf_line(listener, "path", PS_SET_STRING)
+					     : conf_line(listener, "port", PS_SET_INT);
 }
 
 static void check_listeners(const struct ps_config *config, struct conf_errors *errors)
@@ -223,10 +250,10 @@ static void check_listeners(const struct ps_config *config, struct conf_errors *
 			const struct ps_conf *other = ps_conf_section(config->root, "listener", j);
 
 			if (same_place(listener, other))
-				conf_error(errors, conf_line(listener, "port", PS_SET_INT),
-					   "listener \"%s\" has the address and port of listener "
-					   "\"%s\"",
-					   ps_conf_title(listener), ps_conf_title(other));
+				conf_error(errors, place_line(listener),
+					   "listener \"%s\" has the %s of listener \"%s\"", ps_conf_title(listener),
+					   ps_conf_str(listener, "path") ? "path" : "address and port",
+					   ps_conf_title(other));
 		}
 	}
 }

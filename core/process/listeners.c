@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Master's listening sockets, and what a reload changes of them. */
 #include <arpa/inet.h>
+#include <errno.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include "core/process/master.h"
 #include "postern/error.h"
@@ -38,7 +42,7 @@ static socklen_t address_of(const struct ps_conf *conf, union address *ret_addre
 	return 0;
 }
 
-static int bind_listener(const struct ps_conf *conf, int *ret_fd)
+static int bind_address(const struct ps_conf *conf, int *ret_fd)
 {
 	PS_CLEANUP(ps_closep) int fd = -1;
 	union address address;
@@ -60,11 +64,77 @@ static int bind_listener(const struct ps_conf *conf, int *ret_fd)
 	return 0;
 }
 
+/* A socket that nobody listens on was left by a server that did not end by itself. Anything else stays, and bind() fails. */
+static void remove_stale(const struct sockaddr_un *address)
+{
+	PS_CLEANUP(ps_closep) int fd = -1;
+	struct stat st;
+
+	if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED)
+		unlink(address->sun_path);
+}
+
+/* Nobody may connect before it is known who may. */
+static int open_to_group(const struct ps_conf *conf, const char *path)
+{
+	const char *group = ps_conf_str(conf, "group");
+	const struct group *entry = group ? getgrnam(group) : NULL;
+
+	if (!group)
+		return 0;
+	if (!entry)
+		return ps_fail(PS_E_NOTFOUND, "listener \"%s\": there is no system group \"%s\"", ps_conf_title(conf),
+			       group);
+	if (chown(path, (uid_t)-1, entry->gr_gid) < 0 || chmod(path, 0660) < 0)
+		return ps_fail_errno("listener \"%s\": give %s to the group %s", ps_conf_title(conf), path, group);
+	return 0;
+}
+
+static int bind_private(int fd, const struct sockaddr_un *address)
+{
+	mode_t before = umask(0177);
+	int r = bind(fd, (const struct sockaddr *)address, sizeof *address);
+
+	umask(before);
+	return r;
+}
+
+static int bind_path(const struct ps_conf *conf, int *ret_fd)
+{
+	PS_CLEANUP(ps_closep) int fd = -1;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const char *path = ps_conf_str(conf, "path");
+	int r;
+
+	if (strlen(path) >= sizeof address.sun_path)
+		return ps_fail(PS_E_LIMIT, "listener \"%s\": the path is too long", ps_conf_title(conf));
+	memcpy(address.sun_path, path, strlen(path));
+	remove_stale(&address);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind_private(fd, &address) < 0)
+		return ps_fail_errno("listener \"%s\": %s", ps_conf_title(conf), path);
+	if ((r = open_to_group(conf, path)) == 0 && listen(fd, BACKLOG) < 0)
+		r = ps_fail_errno("listener \"%s\": %s", ps_conf_title(conf), path);
+	if (r < 0) {
+		unlink(path);
+		return r;
+	}
+	*ret_fd = fd;
+	fd = -1;
+	return 0;
+}
+
 static char *place_of(const struct ps_conf *conf)
 {
+	const char *path = ps_conf_str(conf, "path");
 	struct ps_buf place = {0};
 	char *copy;
 
+	if (path)
+		return ps_strdup(path);
 	ps_buf_printf(&place, "%s %lld", ps_conf_str(conf, "address"), (long long)ps_conf_int(conf, "port"));
 	copy = ps_strdup(ps_buf_cstr(&place));
 	ps_buf_finish(&place);
@@ -82,6 +152,8 @@ static struct listener *find(struct master *master, const char *name, const char
 static void finish(struct listener *listener)
 {
 	ps_closep(&listener->fd);
+	if (listener->place[0] == '/')
+		unlink(listener->place);
 	free(listener->name);
 	free(listener->place);
 }
@@ -115,7 +187,7 @@ static int add(struct master *master, const struct ps_conf *conf)
 
 	if (find(master, ps_conf_title(conf), place))
 		return 0;
-	r = bind_listener(conf, &listener.fd);
+	r = ps_conf_str(conf, "path") ? bind_path(conf, &listener.fd) : bind_address(conf, &listener.fd);
 	if (r < 0) {
 		ps_log(PS_LOG_ERROR, "listener_failed", "msg", ps_last_error(), NULL);
 		return r;

@@ -37,7 +37,7 @@ struct child {
 
 struct listener {
 	char *name;
-	char *place; /* "imap 127.0.0.1 993": what tells one from another */
+	char *place; /* "127.0.0.1 993", or the path of a local socket */
 	int fd;
 	bool wanted; /* while the configuration is compared */
 };

@@ -137,6 +137,12 @@ static const struct {
 	{"listener a { tls = none }\n", "t.conf:2: listener \"a\" has no port"},
 	{"listener a { port = 1 tls = none }\nlistener b { port = 1 tls = none }\n",
 	 "t.conf:3: listener \"b\" has the address and port of listener \"a\""},
+	{"listener a { path = \"/x\" port = 1 tls = none }\n",
+	 "t.conf:2: listener \"a\" has a path and a port: one place only"},
+	{"listener a { path = x tls = none }\n",
+	 "t.conf:2: \"path\" in listener \"a\" must be an absolute path of at most 107 octets"},
+	{"listener a { path = \"/x\" tls = none }\nlistener b {\n path = \"/x\" tls = none }\n",
+	 "t.conf:4: listener \"b\" has the path of listener \"a\""},
 	{"listener a { address = localhost port = 1 tls = none }\n",
 	 "t.conf:2: \"address\" in listener \"a\" must be an IPv4 or IPv6 address, not "
 	 "\"localhost\""},

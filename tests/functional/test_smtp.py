@@ -2,6 +2,7 @@
 """SMTP, submission and LMTP with Python's clients: what a dialogue cannot say."""
 
 import concurrent.futures
+import grp
 import os
 import shutil
 import smtplib
@@ -229,6 +230,60 @@ class Patience(ServerTest):
             pass
         self.assertIn("event=too_slow", self.server.log())
         client.close()
+
+
+class LocalSocket(unittest.TestCase):
+    """LMTP by a path."""
+
+    def send(self, path):
+        client = smtplib.LMTP(path, local_hostname="client.example.org")
+        client.sendmail("a@example.org", [ALICE], text("local"))
+        client.quit()
+
+    def test_it_comes_and_goes(self):
+        with postern.Instance() as server:
+            paths = [os.path.join(server.folder, name) for name in ("lmtp", "lmtp2")]
+            listener = 'listener local { protocol = "lmtp" path = "%s" tls = "none" }'
+            server.write_config(listener % paths[0])
+            server.reload()
+            postern.wait_until(lambda: os.path.exists(paths[0]), "the socket")
+            self.assertEqual(os.stat(paths[0]).st_mode & 0o777, 0o600)
+            self.send(paths[0])
+            with server.session("alice", "INBOX") as client:
+                header = client.ok("FETCH * BODY.PEEK[HEADER]")[0]
+            self.assertIn(b"Received: from client.example.org\r\n\tby mail.example.test (Postern) with LMTP id ", header)
+            server.write_config(listener % paths[1])
+            server.reload()
+            postern.wait_until(lambda: os.path.exists(paths[1]) and not os.path.exists(paths[0]), "the other socket")
+            self.send(paths[1])
+            server.kill()
+            self.assertTrue(os.path.exists(paths[1]))
+            server.start()
+            self.send(paths[1])
+            server.stop()
+            self.assertFalse(os.path.exists(paths[1]))
+
+    def test_a_group(self):
+        with postern.Instance(settings="") as server:
+            path = os.path.join(server.folder, "lmtp")
+            group = grp.getgrgid(os.getgid())
+            server.write_config('listener local { protocol = "lmtp" path = "%s" group = "%s" tls = "none" }' % (path, group.gr_name))
+            server.reload()
+            postern.wait_until(lambda: os.path.exists(path), "the socket")
+            postern.wait_until(lambda: os.stat(path).st_mode & 0o777 == 0o660, "its mode")
+            self.assertEqual(os.stat(path).st_gid, group.gr_gid)
+            self.send(path)
+
+    def test_what_is_no_socket_stays(self):
+        with postern.Instance(settings="") as server:
+            path = os.path.join(server.folder, "lmtp")
+            with open(path, "w", encoding="ascii") as file:
+                file.write("precious")
+            server.write_config('listener local { protocol = "lmtp" path = "%s" tls = "none" }' % path)
+            server.reload()
+            postern.wait_until(lambda: "event=listener_failed" in server.log(), "a refusal")
+            with open(path, encoding="ascii") as file:
+                self.assertEqual(file.read(), "precious")
 
 
 class Auth(ServerTest):
