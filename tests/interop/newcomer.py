@@ -143,7 +143,9 @@ class Printed(unittest.TestCase):
 
     def test_1_ready_file(self):
         ready = self.demo.ready
-        self.assertEqual(ready["ports"], {"imap": self.demo.base + 143, "imaps": self.demo.base + 993})
+        ports = {"imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995, "smtp": 25, "submission": 587,
+                 "submissions": 465, "lmtp": 24}
+        self.assertEqual(ready["ports"], {name: self.demo.base + port for name, port in ports.items()})
         self.assertTrue(os.path.isdir(ready["mail_root"]))
         self.assertTrue(os.path.isfile(ready["config"]))
         os.kill(ready["pid"], 0)
