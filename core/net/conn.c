@@ -55,7 +55,7 @@ static void finish_session(struct conn *conn)
 {
 	if (!conn->s.half)
 		return;
-	conn_mail_destroy(conn);
+	conn_mail_finish(conn);
 	cancel_auth(conn);
 	if (conn->opened && conn->s.half->close)
 		conn->s.half->close(&conn->s);

@@ -66,6 +66,7 @@ struct away {
 
 struct pump;
 struct conn_mail;
+struct mail_reply;
 
 struct conn {
 	struct ps_session s; /* first; finished when the pump starts */
@@ -83,8 +84,9 @@ struct conn {
 	uint64_t deadline; /* of the handshake, the log-in, the flushing; 0: none */
 	uint64_t login_deadline;
 	struct conn_auth *auth;
-	struct conn_mail *mail; /* a transaction (envelope.c); NULL: none is open */
-	uint32_t mail_turn;     /* how many there were */
+	struct conn_mail *mail;        /* a transaction (envelope.c); NULL: none is open */
+	uint32_t mail_turn;            /* how many there were */
+	struct mail_reply *mail_shown; /* the last that the protocol has taken; outlives the transaction */
 	struct ps_buf blob;
 	const char *reason; /* why it ends, for the log */
 	struct pump *pump;
@@ -164,8 +166,9 @@ void away_start(struct conn *conn, uint32_t holder);
 void away_destroy(struct away *away); /* destroy(NULL) does nothing */
 /* The connection's session goes on here, with this input first. */
 void away_end(struct conn *conn, struct ps_bytes unread);
-/* envelope.c: drops the transaction. */
+/* envelope.c: drops the transaction; and what is left of all. */
 void conn_mail_destroy(struct conn *conn);
+void conn_mail_finish(struct conn *conn);
 
 /* pump.c */
 /* Takes over fd, our end of the pair. */

@@ -14,15 +14,14 @@ enum {
 	ID_MAX = 32,
 };
 
-struct reply {
-	struct reply *next;
+struct mail_reply {
+	struct mail_reply *next;
 	unsigned code;
 	char *enhanced, *text;
 };
 
 struct conn_mail {
-	struct reply *first, **last; /* that have come */
-	struct reply *shown;         /* by ps_session_mail_reply() */
+	struct mail_reply *first, **last; /* that have come */
 	char id[ID_MAX];
 	int file;
 	struct ps_buf gathered;
@@ -38,7 +37,7 @@ static struct conn *conn_of(const struct ps_session *s)
 	return (struct conn *)(uintptr_t)s;
 }
 
-static void reply_free(struct reply *reply)
+static void reply_free(struct mail_reply *reply)
 {
 	if (!reply)
 		return;
@@ -58,7 +57,7 @@ static void drop_file(struct conn_mail *mail)
 
 static void drop_replies(struct conn_mail *mail)
 {
-	struct reply *reply;
+	struct mail_reply *reply;
 
 	while ((reply = mail->first)) {
 		mail->first = reply->next;
@@ -77,10 +76,16 @@ void conn_mail_destroy(struct conn *conn)
 	if (!mail->lost)
 		hooks->mail_reset(hooks->arg, conn->number, conn->mail_turn);
 	drop_replies(mail);
-	reply_free(mail->shown);
 	drop_file(mail);
 	free(mail);
 	conn->mail = NULL;
+}
+
+void conn_mail_finish(struct conn *conn)
+{
+	conn_mail_destroy(conn);
+	reply_free(conn->mail_shown);
+	conn->mail_shown = NULL;
 }
 
 /* ---- what comes back ------------------------------------------------------------------------- */
@@ -97,7 +102,7 @@ void ps_front_mail_reply(struct ps_front *front, uint64_t number, uint32_t turn,
 			 const char *id)
 {
 	struct conn *conn = find_turn(front, number, turn);
-	struct reply *reply;
+	struct mail_reply *reply;
 
 	if (!conn)
 		return;
@@ -140,7 +145,7 @@ struct ps_mail_reply ps_session_mail_reply(struct ps_session *s)
 {
 	struct conn *conn = conn_of(s);
 	struct conn_mail *mail = conn->mail;
-	struct reply *reply = mail ? mail->first : NULL;
+	struct mail_reply *reply = mail ? mail->first : NULL;
 
 	if (!reply) {
 		conn->replied = !mail || mail->lost;
@@ -149,8 +154,8 @@ struct ps_mail_reply ps_session_mail_reply(struct ps_session *s)
 	mail->first = reply->next;
 	if (!mail->first)
 		mail->last = &mail->first;
-	reply_free(mail->shown);
-	mail->shown = reply;
+	reply_free(conn->mail_shown);
+	conn->mail_shown = reply;
 	conn->replied = mail->first || mail->lost;
 	return (struct ps_mail_reply){reply->code, reply->enhanced, reply->text};
 }

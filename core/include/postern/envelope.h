@@ -52,7 +52,7 @@ struct ps_mail_recipient {
 	const char *orcpt; /* "rfc822;joe@example.org", decoded; NULL: none */
 };
 
-/* What to answer. The texts are valid until the next call of ps_session_mail_reply(), and of run(). */
+/* What to answer. The texts are valid until the next call of ps_session_mail_reply(), also when the transaction is forgotten before. */
 struct ps_mail_reply {
 	unsigned code;        /* 250, 354, 451, 550 ...; 0: nothing has come yet */
 	const char *enhanced; /* "2.1.5", RFC 3463 */
