@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 #include "core/delivery/local.h"
+#include "core/delivery/parcel.h"
 #include "postern/backend.h"
 #include "postern/error.h"
 #include "postern/pool.h"
@@ -137,9 +138,10 @@ static struct ps_bytes make_token(const struct ps_errand *errand, char space[PS_
 	int n;
 
 	if (errand->mailbox)
-		n = snprintf(space, PS_TOKEN_MAX, "%.40s/%016" PRIx64, errand->id, digest(errand->mailbox));
+		n = snprintf(space, PS_TOKEN_MAX, "%.*s/%016" PRIx64, PS_ID_LENGTH, errand->id,
+			     digest(errand->mailbox));
 	else
-		n = snprintf(space, PS_TOKEN_MAX, "%.40s", errand->id);
+		n = snprintf(space, PS_TOKEN_MAX, "%.*s", PS_ID_LENGTH, errand->id);
 	return ps_bytes(space, (size_t)n);
 }
 

@@ -56,6 +56,7 @@ static void decide(struct recipient *recipient)
 		transaction_say(t, 250, "2.1.5", "OK");
 	else
 		say(recipient, is_unsure || !refused ? &unsure : &refused->why);
+	transaction_recipient_decided(t);
 }
 
 static void settle_target(struct target *target);
@@ -152,10 +153,11 @@ void recipient_add(struct transaction *t, const struct ps_msg_mail_rcpt *rcpt)
 		decide(recipient);
 		return;
 	}
-	ps_route_expand(t->transactions->route, t->pool, recipient->path, t->user != NULL, &targets, &count);
+	ps_route_expand(t->transactions->route, t->pool, recipient->path, t->user || t->done, &targets, &count);
 	if (t->target_count + count > TARGETS_MAX) {
 		t->undecided--;
 		say(recipient, &too_many);
+		transaction_recipient_decided(t);
 		return;
 	}
 	add_targets(recipient, targets, count);

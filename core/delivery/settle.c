@@ -98,14 +98,11 @@ static struct ps_parcel_recipient parcel_recipient(const struct target *target)
 		.notify = recipient->notify,
 		.domain = remote ? target->to.domain : NULL,
 		.mailbox = remote ? NULL : target->to.detail,
-		.code = target->why.code,
-		.enhanced = target->why.enhanced,
-		.text = target->why.text,
 	};
 }
 
 /* Those of which `wanted` says so. */
-static void pack(struct transaction *t, bool (*wanted)(const struct target *target), struct ps_parcel *ret_parcel)
+static void pack(struct transaction *t, bool (*wanted)(const struct target *target), const char *suffix)
 {
 	struct ps_parcel_recipient *recipients = ps_pool_alloc(t->pool, (t->target_count + 1) * sizeof *recipients);
 	size_t n = 0;
@@ -113,8 +110,8 @@ static void pack(struct transaction *t, bool (*wanted)(const struct target *targ
 	for (struct target *target = begin(t, NULL); target; target = after(target))
 		if (is_meant(target) && wanted(target))
 			recipients[n++] = parcel_recipient(target);
-	*ret_parcel = (struct ps_parcel){
-		.id = t->id,
+	t->parcel = (struct ps_parcel){
+		.id = ps_pool_printf(t->pool, "%s%s", t->id, suffix),
 		.sid = t->sid,
 		.source = t->source,
 		.user = t->user,
@@ -133,7 +130,7 @@ static void on_queued(void *arg, int error);
 static int enqueue(struct transaction *t)
 {
 	const struct ps_transaction_hooks *hooks = &t->transactions->hooks;
-	int r = hooks->enqueue(hooks->arg, &t->parcel, on_queued, t);
+	int r = hooks->enqueue(hooks->queue_arg, &t->parcel, on_queued, t);
 
 	if (r < 0)
 		ps_log(PS_LOG_ERROR, "queue_failed", "id", t->id, "msg", ps_last_error(), NULL);
@@ -191,63 +188,56 @@ static void reply(struct transaction *t, struct recipient *only)
 
 	if (tally.deferred)
 		say(t, &tally.deferred_one->why);
-	else if (tally.stored || !tally.failed)
-		say(t, &done);
-	else
+	else if (tally.failed)
 		say(t, &tally.failed_one->why);
-	/* What the client was not told the sender is. */
-	for (struct target *target = begin(t, only); target; target = next(target, only))
-		target->told = !tally.stored || tally.deferred;
-}
-
-static bool is_for_report(const struct target *target)
-{
-	if (target->told || is_remote(target))
-		return false;
-	return target->fate == FAILED || (target->fate == STORED && (target->recipient->notify & PS_NOTIFY_SUCCESS));
+	else
+		say(t, &done);
 }
 
 static void finish(struct transaction *t)
 {
-	const struct ps_transaction_hooks *hooks = &t->transactions->hooks;
-	struct ps_parcel report;
-
 	for (struct recipient *r = t->source == PS_MAIL_LMTP ? t->recipients : NULL; r; r = r->next)
 		if (r->accepted)
 			reply(t, r);
 	if (t->source != PS_MAIL_LMTP)
 		reply(t, NULL);
-	pack(t, is_for_report, &report);
-	if (report.recipient_count > 0 && hooks->report)
-		hooks->report(hooks->arg, &report);
 	transaction_drop(t);
 }
 
-/* ---- what could not be stored goes into the queue --------------------------------------------- */
+/* ---- what remains goes into the queue ---------------------------------------------------------- */
 
 static bool is_for_queue(const struct target *target)
 {
-	return target->fate == DEFERRED && target->to_queue;
+	return target->to_queue;
 }
 
-/* Whoever can be told to try again is told so, if nobody has the message yet: of LMTP, and when the disk is full. */
+/* Its sender wants to hear of success. The queue's try finds that it is stored, and reports. */
+static bool wants_report(const struct target *target)
+{
+	return target->fate == STORED && !is_remote(target) && (target->recipient->notify & PS_NOTIFY_SUCCESS) &&
+	       *target->recipient->transaction->reverse_path;
+}
+
+/* Whoever can be told is told, if nobody has the message yet: of LMTP, of what failed for good, and when the disk is full. What failed while
+ * others have it goes into the queue, too, which tries once more and reports. */
 static void choose(struct transaction *t, struct recipient *only)
 {
 	struct tally tally = count(t, only);
 	bool alone = only && only->targets && !only->targets->next;
-	bool retry = alone || (tally.stored == 0 && tally.failed == 0 && tally.no_room == tally.deferred);
+	bool told =
+		tally.stored == 0 && (tally.deferred == 0 || (tally.failed == 0 && tally.no_room == tally.deferred));
 
 	for (struct target *target = begin(t, only); target; target = next(target, only))
-		target->to_queue = !retry;
+		target->to_queue = (target->fate != STORED && !alone && !told) || wants_report(target);
 }
 
-static void defer(struct transaction *t)
+static void queue_rest(struct transaction *t)
 {
 	for (struct recipient *r = t->source == PS_MAIL_LMTP ? t->recipients : NULL; r; r = r->next)
 		choose(t, r);
 	if (t->source != PS_MAIL_LMTP)
 		choose(t, NULL);
-	pack(t, is_for_queue, &t->parcel);
+	pack(t, is_for_queue, "-2");
 	t->state = DEFERRING;
 	if (t->parcel.recipient_count == 0 || !t->transactions->hooks.enqueue || enqueue(t) < 0)
 		finish(t);
@@ -293,14 +283,24 @@ static void set_fate(struct target *target, const struct outcome *outcome)
 
 static void store_more(struct transaction *t);
 
+/* Who has gone is started again soon; the next tick tries. */
+static void set_again(struct target *target)
+{
+	target->again = true;
+	target->recipient->transaction->again++;
+}
+
 static void on_stored(void *arg, int error)
 {
 	struct target *target = arg;
 	struct transaction *t = target->recipient->transaction;
 
 	target->asking = NULL;
-	set_fate(target, outcome_of(error));
 	t->storing--;
+	if (error == PS_E_CLOSED)
+		set_again(target);
+	else
+		set_fate(target, outcome_of(error));
 	store_more(t);
 }
 
@@ -321,7 +321,7 @@ static void store(struct transaction *t, struct target *target)
 	if (target->asking)
 		t->storing++;
 	else
-		set_fate(target, &not_now);
+		set_again(target);
 }
 
 static void store_more(struct transaction *t)
@@ -333,25 +333,42 @@ static void store_more(struct transaction *t)
 		if (is_meant(target) && !is_remote(target))
 			store(t, target);
 	}
-	if (t->storing == 0 && !t->unstored)
-		defer(t);
+	if (t->storing == 0 && t->again == 0 && !t->unstored)
+		queue_rest(t);
 }
 
-/* A client of LMTP waits, as it is told of each. */
-void transaction_hurry(struct transaction *t)
+/* Those that have not begun, or are tried again; with `asked` those, too, of which an answer is awaited. */
+static void give_up_on(struct transaction *t, bool asked)
 {
-	if (t->state != STORING || t->source == PS_MAIL_LMTP || !t->transactions->hooks.enqueue)
-		return;
 	for (struct target *target = begin(t, NULL); target; target = after(target)) {
-		if (!is_meant(target) || target->fate != OPEN)
+		if (!is_meant(target) || target->fate != OPEN || (target->asking && !asked))
 			continue;
 		ps_local_cancel(target->asking);
+		t->storing -= target->asking != NULL;
+		t->again -= target->again;
 		target->asking = NULL;
+		target->again = false;
 		set_fate(target, &not_now);
 	}
-	t->storing = 0;
 	t->unstored = NULL;
-	defer(t);
+}
+
+void transaction_tick(struct transaction *t, uint64_t now_ms)
+{
+	bool may_queue = t->source != PS_MAIL_LMTP && t->transactions->hooks.enqueue;
+
+	if (now_ms >= t->patience_ends) {
+		give_up_on(t, may_queue); /* a client of LMTP waits, as it is told of each */
+	} else {
+		for (struct target *target = begin(t, NULL); target; target = after(target)) {
+			if (!target->again || t->storing >= STORING_MAX)
+				continue;
+			target->again = false;
+			t->again--;
+			store(t, target);
+		}
+	}
+	store_more(t);
 }
 
 /* ---- what must leave ------------------------------------------------------------------------- */
@@ -407,8 +424,9 @@ static void on_queued(void *arg, int error)
 void transaction_settle(struct transaction *t)
 {
 	t->state = QUEUEING;
-	trace_message(t);
-	pack(t, is_remote, &t->parcel);
+	if (!t->done)
+		trace_message(t);
+	pack(t, is_remote, "");
 	if (t->parcel.recipient_count == 0)
 		start_storing(t);
 	else if (enqueue(t) < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 #include "core/delivery/spool.h"
 #include "core/delivery/transactions_private.h"
@@ -10,19 +10,6 @@
 #include "postern/log.h"
 
 /* ---- making and dropping --------------------------------------------------------------------- */
-
-/* Names a message in the log and in Received: 100 bits that nobody has given before. */
-static void make_id(char id[ID_SIZE])
-{
-	static const char letters[] = "0123456789ABCDFGHJKLMNPQRSTVWXYZ";
-	uint8_t chance[ID_SIZE - 1];
-
-	if (getrandom(chance, sizeof chance, 0) != (ssize_t)sizeof chance)
-		abort();
-	for (size_t i = 0; i < sizeof chance; i++)
-		id[i] = letters[chance[i] % 32];
-	id[ID_SIZE - 1] = '\0';
-}
 
 /* The open transaction of a session, whichever it is. */
 static struct transaction *find(struct ps_transactions *transactions, struct ps_client client)
@@ -45,6 +32,8 @@ static struct transaction *find_open(struct ps_transactions *transactions, struc
 
 void transaction_drop(struct transaction *t)
 {
+	if (t->done)
+		t->done(t->done_arg, &t->last);
 	for (struct recipient *r = t->recipients; r; r = r->next)
 		for (struct target *target = r->targets; target; target = target->next)
 			ps_local_cancel(target->asking);
@@ -73,8 +62,10 @@ void ps_transactions_destroy(struct ps_transactions *transactions)
 	if (!transactions)
 		return;
 	for (size_t i = 0; i < SLOTS; i++)
-		while ((t = LIST_FIRST(&transactions->clients[i])))
+		while ((t = LIST_FIRST(&transactions->clients[i]))) {
+			t->done = NULL;
 			transaction_drop(t);
+		}
 	free(transactions->spool_dir);
 	free(transactions);
 }
@@ -87,6 +78,11 @@ void ps_transactions_reconfigure(struct ps_transactions *transactions, const str
 void ps_transactions_set_route(struct ps_transactions *transactions, struct ps_route *route)
 {
 	transactions->route = route;
+}
+
+void ps_transactions_set_limits(struct ps_transactions *transactions, struct ps_limits *limits)
+{
+	transactions->limits = limits;
 }
 
 void ps_transactions_set_key(struct ps_transactions *transactions, struct ps_bytes pass_key)
@@ -104,6 +100,7 @@ static void answer(struct ps_transactions *transactions, struct ps_client client
 
 void transaction_say(struct transaction *t, unsigned code, const char *enhanced, const char *text)
 {
+	t->last = (struct ps_answer){code, enhanced, ps_pool_strdup(t->pool, text), t->id};
 	if (!t->orphaned)
 		answer(t->transactions, t->client, &(struct ps_answer){code, enhanced, text, t->id});
 }
@@ -176,7 +173,7 @@ static struct transaction *begin(struct ps_transactions *transactions, struct ps
 	t->reverse_path = copy(t->pool, from->reverse_path);
 	t->envid = copy(t->pool, from->envid);
 	t->user = copy(t->pool, user);
-	make_id(t->id);
+	ps_make_id(t->id);
 	LIST_INSERT_HEAD(&transactions->clients[client.number % SLOTS], t, slot);
 	return t;
 }
@@ -231,15 +228,28 @@ static int open_file(struct transaction *t, int *ret_writers)
 	return *ret_writers < 0 ? ps_fail_errno("duplicate a descriptor") : 0;
 }
 
+/* What to tell a user who sends too much; NULL: nothing. */
+static const char *refuse_amount(const struct transaction *t)
+{
+	struct ps_limits *limits = t->transactions->limits;
+
+	if (!t->user || !limits)
+		return NULL;
+	return ps_limits_take(limits, t->user, 1, (unsigned)t->accepted, ps_monotonic_ms() / 1000);
+}
+
 void ps_transactions_data(struct ps_transactions *transactions, struct ps_client client)
 {
 	struct transaction *t = find_open(transactions, client);
+	const char *too_much;
 	int file;
 
 	if (!t || t->state != TAKING || t->undecided > 0) {
 		wrong_order(transactions, client);
 	} else if (t->accepted == 0) {
 		transaction_say(t, 554, "5.5.1", "No valid recipients");
+	} else if ((too_much = refuse_amount(t))) {
+		transaction_say(t, 450, "4.7.1", too_much);
 	} else if (open_file(t, &file) < 0) {
 		ps_log(PS_LOG_ERROR, "spool_failed", "id", t->id, "msg", ps_last_error(), NULL);
 		transaction_say(t, 452, "4.3.1", "There is no room for a message now; try again later");
@@ -273,6 +283,48 @@ void ps_transactions_end(struct ps_transactions *transactions, struct ps_client 
 		receive(t, end);
 	else
 		wrong_order(transactions, client);
+}
+
+/* ---- without a session ----------------------------------------------------------------------- */
+
+void transaction_recipient_decided(struct transaction *t)
+{
+	if (!t->done || t->state != TAKING || t->undecided > 0)
+		return;
+	if (t->accepted > 0)
+		transaction_settle(t);
+	else
+		transaction_drop(t);
+}
+
+void ps_transactions_submit(struct ps_transactions *transactions, const struct ps_parcel *parcel,
+			    void (*done)(void *arg, const struct ps_answer *answer), void *arg)
+{
+	struct transaction *t = ps_zalloc(sizeof *t);
+
+	t->transactions = transactions;
+	t->orphaned = true;
+	t->pool = ps_pool_create("transaction");
+	t->end = &t->recipients;
+	t->source = PS_MAIL_MX;
+	t->options = parcel->options;
+	t->sid = copy(t->pool, parcel->sid ? parcel->sid : "");
+	t->reverse_path = copy(t->pool, parcel->reverse_path);
+	t->envid = copy(t->pool, parcel->envid);
+	t->user = copy(t->pool, parcel->user);
+	t->done = done;
+	t->done_arg = arg;
+	t->size = parcel->size;
+	snprintf(t->id, sizeof t->id, "%.*s-1", PS_ID_LENGTH, parcel->id);
+	LIST_INSERT_HEAD(&transactions->clients[0], t, slot);
+	t->file = fcntl(parcel->file, F_DUPFD_CLOEXEC, 0);
+	t->undecided = 1; /* until all recipients are there */
+	for (size_t i = 0; i < parcel->recipient_count; i++)
+		recipient_add(t, &(struct ps_msg_mail_rcpt){.forward_path = parcel->recipients[i].address,
+							    .notify = parcel->recipients[i].notify,
+							    .orcpt = parcel->recipients[i].orcpt});
+	t->undecided--;
+	transaction_recipient_decided(t);
 }
 
 /* ---- what happens meanwhile ------------------------------------------------------------------ */
@@ -316,8 +368,8 @@ static void look_at_time(struct transaction *t, const void *arg)
 {
 	const uint64_t *now_ms = arg;
 
-	if (t->state == STORING && *now_ms >= t->patience_ends)
-		transaction_hurry(t);
+	if (t->state == STORING)
+		transaction_tick(t, *now_ms);
 }
 
 void ps_transactions_tick(struct ps_transactions *transactions, uint64_t now_ms)

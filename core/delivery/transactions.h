@@ -9,9 +9,9 @@
  * queued first, then local mailboxes get it, then what could not be stored just now is queued. The reply comes when all of it is
  * durable:
  *
- *   nothing could be stored or queued, for good       the code of that, 5xx; no word goes to the sender but this
- *   nothing could be stored, as there is no room      452
- *   else                                              250; a target that failed for good is reported to the sender
+ *   nobody has it, as it failed for good       the code of that, 5xx; no word goes to the sender but this
+ *   nobody has it, as there is no room         452
+ *   else                                       250; what failed goes into the queue with the rest, which reports it to the sender
  *
  * LMTP has a reply for each recipient, and one that has a single mailbox is not queued: whoever sends it can try again.
  */
@@ -20,6 +20,7 @@
 
 #include "core/delivery/local.h"
 #include "core/delivery/parcel.h"
+#include "core/delivery/route/limits.h"
 #include "core/delivery/route/route.h"
 #include "core/process/ticket.h"
 #include "postern/envelope.h"
@@ -47,9 +48,7 @@ struct ps_transaction_hooks {
 	 * NULL: there is no queue. */
 	int (*enqueue)(void *arg, const struct ps_parcel *parcel, void (*done)(void *done_arg, int error),
 		       void *done_arg);
-	/* These recipients failed for good, and the others did not: the sender is to be told. Only until it returns. May be NULL. */
-	void (*report)(void *arg, const struct ps_parcel *parcel);
-	void *arg;
+	void *arg, *queue_arg; /* the latter of enqueue() */
 };
 
 /* `local` stays the caller's. */
@@ -61,6 +60,8 @@ void ps_transactions_destroy(struct ps_transactions *transactions);
 void ps_transactions_reconfigure(struct ps_transactions *transactions, const struct ps_conf *conf);
 /* By which recipients are found; NULL: none can be taken now. Stays the caller's. */
 void ps_transactions_set_route(struct ps_transactions *transactions, struct ps_route *route);
+/* What users may send; NULL: no limits. Stays the caller's. */
+void ps_transactions_set_limits(struct ps_transactions *transactions, struct ps_limits *limits);
 /* What passes are sealed with. */
 void ps_transactions_set_key(struct ps_transactions *transactions, struct ps_bytes pass_key);
 
@@ -77,7 +78,13 @@ void ps_transactions_reset(struct ps_transactions *transactions, struct ps_clien
 /* The front has gone, and all its sessions. */
 void ps_transactions_drop_front(struct ps_transactions *transactions, unsigned front);
 
-/* Now and then, each second say: a mailbox that has not answered for PS_STORE_PATIENCE_MS is left to the queue (RFC 5321 section 6.1: the answer to
+/* A message of the server's own, or one that the queue has and of which the targets are not known yet: is routed, stored and queued as one that
+ * comes from a user is. `parcel`: domains and mailboxes do not count. All of it stays the caller's until done(), which is called once, perhaps before this returns, with what
+ * a client would be told. */
+void ps_transactions_submit(struct ps_transactions *transactions, const struct ps_parcel *parcel,
+			    void (*done)(void *arg, const struct ps_answer *answer), void *arg);
+
+/* Each second, say: those who had gone are tried again, and a mailbox that has not answered for PS_STORE_PATIENCE_MS is left to the queue (RFC 5321 section 6.1: the answer to
  * the message comes soon). now_ms is CLOCK_MONOTONIC. */
 #define PS_STORE_PATIENCE_MS 30000
 void ps_transactions_tick(struct ps_transactions *transactions, uint64_t now_ms);

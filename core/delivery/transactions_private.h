@@ -12,7 +12,7 @@ enum {
 		1000,       /* of a transaction, the refused ones too; RFC 5321 section 4.5.3.1.8 wants at least 100 */
 	TARGETS_MAX = 5000, /* all of them together may lead to */
 	STORING_MAX = 16,   /* of a transaction at a time: each is a descriptor in a mail process */
-	ID_SIZE = 21,
+	ID_SIZE = PS_ID_LENGTH + 3, /* and what tells parcels of one message apart */
 	SLOTS = 1024,
 };
 
@@ -40,10 +40,10 @@ struct target {
 	struct ps_asking *asking; /* NULL: nothing is awaited */
 	bool accepted;            /* it is there */
 	bool replaced;            /* it is not, and others stand for it */
+	bool again;               /* it is tried again at the next tick */
 	enum fate fate;
 	struct ps_answer why; /* of the fate; at RCPT, of not being accepted */
-	bool to_queue;        /* DEFERRED, and not the client is told */
-	bool told;            /* the client is, whatever it is */
+	bool to_queue;        /* the queue takes it from here */
 	struct ps_errand errand;
 };
 
@@ -74,9 +74,14 @@ struct transaction {
 	size_t undecided; /* recipients of which RCPT is not answered yet */
 	int file;
 	uint64_t size;
+	/* Of ps_transactions_submit(). */
+	void (*done)(void *arg, const struct ps_answer *answer);
+	void *done_arg;
+	struct ps_answer last; /* what was said last */
 	/* When the message is whole. */
 	struct target *unstored; /* the first of which storing has not begun */
 	size_t storing;          /* of which it has, and not ended */
+	size_t again;            /* of which it is tried again */
 	uint64_t patience_ends;
 	struct ps_parcel parcel; /* that the queue is given */
 };
@@ -86,6 +91,7 @@ struct ps_transactions {
 	const struct ps_conf *conf;
 	struct ps_local *local;
 	struct ps_route *route;
+	struct ps_limits *limits;
 	struct ps_ticket_key pass_key;
 	char *spool_dir;                         /* the first: the process is confined to it */
 	LIST_HEAD(, transaction) clients[SLOTS]; /* by number */
@@ -97,9 +103,12 @@ void transaction_drop(struct transaction *t);
 
 /* recipients.c: answers RCPT, later. */
 void recipient_add(struct transaction *t, const struct ps_msg_mail_rcpt *rcpt);
+/* RCPT was answered. */
+void transaction_recipient_decided(struct transaction *t);
 
 /* settle.c: the message is whole, and goes where it must. Drops the transaction in the end. */
 void transaction_settle(struct transaction *t);
-void transaction_hurry(struct transaction *t);
+/* While STORING. */
+void transaction_tick(struct transaction *t, uint64_t now_ms);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who may do what. The table `confinements` below is the whole of it: a role's user, its root directory, what it
- * may reach of the file system, and which system calls it has. No role has capabilities, new privileges, TCP connect or
- * bind, or signals to others.
+ * may reach of the file system, and which system calls it has. No role has capabilities, new privileges, TCP bind or signals
+ * to others, and but for relay none has TCP connect.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,6 +37,7 @@
 /* ---- the table -------------------------------------------------------------------------------------- */
 
 struct path {
+	const char *section; /* of the setting; NULL: none */
 	const char *setting; /* the path is the value of this setting, */
 	const char *pattern; /* or whatever this pattern finds */
 	enum ps_landlock_right right;
@@ -46,6 +47,7 @@ struct confinement {
 	uint32_t role;
 	const char *user_setting;
 	bool empty_root;
+	bool connects; /* to other servers, by TCP; and asks DNS */
 	const struct path *paths;
 	size_t path_count;
 	const char *calls;
@@ -83,6 +85,12 @@ static const struct path mail_paths[] = {
 
 static const struct path relay_paths[] = {
 	{.setting = "spool_dir", .right = PS_LANDLOCK_WRITE},
+	{.pattern = "/etc/resolv.conf", .right = PS_LANDLOCK_READ},
+	/* whose certificates are believed, with the places that links there lead to */
+	{.section = "relay", .setting = "ca_file", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/ssl/certs", .right = PS_LANDLOCK_READ},
+	{.pattern = "/usr/share/ca-certificates", .right = PS_LANDLOCK_READ},
+	{.pattern = "/usr/local/share/ca-certificates", .right = PS_LANDLOCK_READ},
 	{.pattern = "/etc/localtime", .right = PS_LANDLOCK_READ},
 	{.pattern = "/usr/share/zoneinfo", .right = PS_LANDLOCK_READ},
 };
@@ -118,7 +126,11 @@ static const struct confinement confinements[] = {
 		.user_setting = "user_relay",
 		.paths = relay_paths,
 		.path_count = PS_ARRAY_LEN(relay_paths),
-		.calls = CALLS_COMMON "open openat fallocate ftruncate fsync fdatasync linkat unlinkat unlink renameat mkdirat getdents64",
+		.connects = true,
+		.calls = CALLS_COMMON
+			"connect open openat access faccessat faccessat2 stat lstat statfs fstatfs getdents64 readlink readlinkat "
+			"mkdir mkdirat rename renameat renameat2 linkat unlink unlinkat ftruncate fallocate fsync fdatasync "
+			"msync flock fadvise64 copy_file_range",
 	},
 };
 /* clang-format on */
@@ -139,6 +151,8 @@ static const struct argument_rule {
 	RULE(PS_ROLE_MAIL, "mmap", 2, 0, 0),
 	RULE(PS_ROLE_MAIL, "mprotect", 2, 0, 0),
 	RULE(PS_ROLE_FRONT, "socketpair", 0, ~0ull, AF_UNIX),
+	RULE(PS_ROLE_RELAY, "socket", 0, ~0ull, AF_INET),
+	RULE(PS_ROLE_RELAY, "socket", 0, ~0ull, AF_INET6),
 	RULE(PS_ROLES, "prctl", 0, ~0ull, PR_SET_NAME),
 	RULE(PS_ROLES, "prctl", 0, ~0ull, PR_SET_VMA),
 	RULE(PS_ROLES, "prlimit64", 2, ~0ull, 0), /* reading them */
@@ -323,9 +337,16 @@ static int filter_calls(const struct confinement *confinement)
 
 /* ---- files ------------------------------------------------------------------------------------------ */
 
+static const char *value_of(const struct ps_conf *conf, const struct path *path)
+{
+	return ps_conf_str(path->section ? ps_conf_section(conf, path->section, 0) : conf, path->setting);
+}
+
 static void add_path(struct ps_pool *pool, struct ps_landlock_rule **rules, size_t *count, size_t *cap,
 		     const char *path, enum ps_landlock_right right)
 {
+	if (!path)
+		return;
 	*rules = ps_pool_grow(pool, *rules, *count, cap, sizeof **rules);
 	(*rules)[(*count)++] = (struct ps_landlock_rule){ps_pool_strdup(pool, path), right};
 }
@@ -341,14 +362,14 @@ static int confine_files(const struct confinement *confinement, const struct ps_
 		glob_t found = {0};
 
 		if (path->setting) {
-			add_path(pool, &rules, &count, &cap, ps_conf_str(conf, path->setting), path->right);
+			add_path(pool, &rules, &count, &cap, value_of(conf, path), path->right);
 		} else if (glob(path->pattern, 0, NULL, &found) == 0) {
 			for (size_t j = 0; j < found.gl_pathc; j++)
 				add_path(pool, &rules, &count, &cap, found.gl_pathv[j], path->right);
 		}
 		globfree(&found);
 	}
-	return ps_landlock_confine(rules, count);
+	return ps_landlock_confine(rules, count, confinement->connects);
 }
 
 static int empty_root(const char *empty)

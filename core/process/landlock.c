@@ -110,7 +110,7 @@ static bool needs_refer(const struct ps_landlock_rule *rules, size_t count)
 	return false;
 }
 
-int ps_landlock_confine(const struct ps_landlock_rule *rules, size_t count)
+int ps_landlock_confine(const struct ps_landlock_rule *rules, size_t count, bool connects)
 {
 	int abi = ps_landlock_abi(), r = 0;
 	PS_CLEANUP(ps_closep) int ruleset = -1;
@@ -125,6 +125,8 @@ int ps_landlock_confine(const struct ps_landlock_rule *rules, size_t count)
 		handled.scoped |= abis[i].adds.scoped;
 		size = abis[i].size;
 	}
+	if (connects)
+		handled.net &= ~(uint64_t)NET_CONNECT_TCP;
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &handled, size, 0);
 	if (ruleset < 0)
 		return ps_fail_errno("Landlock: ruleset");

@@ -21,9 +21,9 @@ struct ps_landlock_rule {
 /* 0: this kernel has none. */
 int ps_landlock_abi(void);
 
-/* From now on this thread and all it starts reach nothing but `rules`; no TCP connect and bind (ABI 4), no signals to
+/* From now on this thread and all it starts reach nothing but `rules`; no TCP bind, and unless it `connects` no connect (ABI 4), no signals to
  * and no abstract sockets of others (ABI 6). PR_SET_NO_NEW_PRIVS must be set. PS_E_UNSUPPORTED: the kernel's ABI is too old;
  * writing rules need 2, as in 1 no file can be renamed into another folder. */
-int ps_landlock_confine(const struct ps_landlock_rule *rules, size_t count);
+int ps_landlock_confine(const struct ps_landlock_rule *rules, size_t count, bool connects);
 
 #endif

@@ -8,35 +8,22 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "auth/passwdfile.h"
+#include "core/delivery/relay.h"
 #include "core/delivery/trace/trace.h"
-#include "core/delivery/transactions.h"
 #include "core/process/relay_ask.h"
+#include "core/process/role.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
 
-enum {
-	TICK_MS = 1000
-};
-
-struct relay {
-	struct ps_role *role;
-	struct ps_local *local;
-	struct ps_transactions *transactions;
-	struct ps_route *route;
-	struct ps_buf aliases, password; /* as last read: a new route gets them, too */
-	char *aliases_path;
-	struct ps_timer *timer;
-};
-
-static struct relay *relay_of(void *arg)
+static struct ps_relay *relay_of(void *arg)
 {
 	return ((struct ps_role *)arg)->state;
 }
 
 static struct ps_transactions *transactions_of(void *arg)
 {
-	return relay_of(arg)->transactions;
+	return ps_relay_transactions(relay_of(arg));
 }
 
 /* ---- hooks ----------------------------------------------------------------------------------- */
@@ -139,13 +126,13 @@ static void on_mail_reset(void *arg, struct ps_channel *from, union ps_message *
 static void on_lookup_answer(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	(void)from;
-	ps_local_found(relay_of(arg)->local, &message->lookup_answer);
+	ps_local_found(ps_relay_local(relay_of(arg)), &message->lookup_answer);
 }
 
 static void on_delivered(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	(void)from;
-	ps_local_delivered(relay_of(arg)->local, message->delivered.number, -(int)message->delivered.error);
+	ps_local_delivered(ps_relay_local(relay_of(arg)), message->delivered.number, -(int)message->delivered.error);
 }
 
 static void on_pass_key(void *arg, struct ps_channel *from, union ps_message *message)
@@ -154,81 +141,22 @@ static void on_pass_key(void *arg, struct ps_channel *from, union ps_message *me
 	ps_transactions_set_key(transactions_of(arg), message->pass_key.key);
 }
 
-/* ---- where mail goes ------------------------------------------------------------------------- */
-
-/* What is wrong in the file is told. A table that is there stays if the new one has errors. */
-static int set_aliases(struct relay *relay, const struct ps_buf *text, const char *path, bool keep)
-{
-	struct ps_buf errors = {.limit = 4000};
-	int r = ps_route_set_aliases(relay->route, ps_buf_view(text), path, keep, &errors);
-
-	if (r < 0)
-		ps_log(PS_LOG_ERROR, "aliases", "kept", keep ? "the former" : NULL, "msg",
-		       errors.len ? ps_buf_cstr(&errors) : ps_last_error(), NULL);
-	ps_buf_finish(&errors);
-	return r;
-}
-
-static void make_route(struct relay *relay)
-{
-	struct ps_route *route;
-
-	if (ps_route_create(relay->role->conf, &route) < 0) {
-		ps_log(PS_LOG_ERROR, "route", "msg", ps_last_error(), NULL);
-		return;
-	}
-	ps_transactions_set_route(relay->transactions, route);
-	ps_route_destroy(relay->route);
-	relay->route = route;
-	if (relay->aliases_path)
-		set_aliases(relay, &relay->aliases, relay->aliases_path, false);
-	if (relay->password.len > 0)
-		ps_route_set_password(route, ps_buf_view(&relay->password));
-}
-
-/* Takes the text over. */
-static void take_aliases(struct relay *relay, struct ps_buf text, const char *path)
-{
-	bool keep = relay->aliases_path && relay->route;
-
-	if (relay->route && set_aliases(relay, &text, path, keep) < 0 && keep) {
-		ps_buf_finish(&text);
-		return;
-	}
-	ps_buf_finish(&relay->aliases);
-	free(relay->aliases_path);
-	relay->aliases = text;
-	relay->aliases_path = ps_strdup(path);
-}
-
 static void on_secret(void *arg, struct ps_channel *from, union ps_message *message)
 {
-	struct relay *relay = relay_of(arg);
 	const struct ps_msg_secret *secret = &message->secret;
 	struct ps_buf text = {0};
 
 	(void)from;
-	if (ps_passwd_read_fd(secret->file, secret->path, &text) < 0) {
+	if (ps_passwd_read_fd(secret->file, secret->path, &text) < 0)
 		ps_log(PS_LOG_ERROR, "secret_unreadable", "msg", ps_last_error(), NULL);
-		ps_buf_wipe(&text);
-	} else if (secret->kind == PS_SECRET_ALIASES) {
-		take_aliases(relay, text, secret->path);
-	} else {
-		ps_buf_wipe(&relay->password);
-		relay->password = text;
-		if (relay->route)
-			ps_route_set_password(relay->route, ps_buf_view(&relay->password));
-	}
+	else if (secret->kind == PS_SECRET_ALIASES)
+		ps_relay_set_aliases(relay_of(arg), &text, secret->path);
+	else
+		ps_relay_set_password(relay_of(arg), &text);
+	ps_buf_wipe(&text);
 }
 
 /* ---- the role -------------------------------------------------------------------------------- */
-
-static void on_tick(void *arg)
-{
-	struct relay *relay = arg;
-
-	ps_transactions_tick(relay->transactions, ps_monotonic_ms());
-}
 
 /* The journal explains; mail goes without it, too. */
 static void open_trace(struct ps_role *role)
@@ -246,25 +174,20 @@ static void open_trace(struct ps_role *role)
 
 static int start(struct ps_role *role)
 {
-	const struct ps_local_hooks local_hooks = {find_user, deliver, role};
-	const struct ps_transaction_hooks hooks = {.reply = reply, .give_file = give_file, .arg = role};
-	struct relay *relay = ps_zalloc(sizeof *relay);
-	int r;
+	const struct ps_relay_hooks hooks = {
+		.local = {find_user, deliver, role}, .reply = reply, .give_file = give_file, .arg = role};
+	struct ps_relay *relay;
+	int r = ps_relay_create(role->loop, role->conf, &hooks, &relay);
 
-	role->state = relay;
-	relay->role = role;
-	relay->local = ps_local_create(&local_hooks);
-	relay->transactions = ps_transactions_create(role->conf, relay->local, &hooks);
-	make_route(relay);
 	open_trace(role);
-	r = ps_timer_open(role->loop, on_tick, relay, &relay->timer);
 	if (r == 0)
-		ps_timer_set(relay->timer, TICK_MS, TICK_MS);
+		role->state = relay;
 	return r;
 }
 
 static int serve(struct ps_role *role)
 {
+	ps_relay_start(role->state);
 	ps_role_ready(role);
 	return 0;
 }
@@ -272,25 +195,22 @@ static int serve(struct ps_role *role)
 static void reconfigure(struct ps_role *role)
 {
 	const struct ps_conf *conf = ps_conf_section(role->conf, "relay", 0);
-	struct relay *relay = role->state;
 
-	ps_transactions_reconfigure(relay->transactions, role->conf);
 	ps_trace_configure((uint64_t)ps_conf_int(conf, "trace_time"), (uint64_t)ps_conf_int(conf, "trace_size"));
-	make_route(relay);
+	ps_relay_reconfigure(role->state, role->conf);
 }
 
 static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
 {
-	struct relay *relay = role->state;
 	uint32_t mail = index;
 
 	if (peer == PS_ROLE_FRONT)
-		ps_transactions_drop_front(relay->transactions, index);
+		ps_transactions_drop_front(transactions_of(role), index);
 	else
-		ps_local_lost(relay->local, peer == PS_ROLE_MAIL ? &mail : NULL);
+		ps_local_lost(ps_relay_local(role->state), peer == PS_ROLE_MAIL ? &mail : NULL);
 }
 
-/* What was not answered with 250 the clients still have. */
+/* What was not answered with 250 the clients still have, and the queue has what was. */
 static void stop(struct ps_role *role)
 {
 	ps_trace_close();

@@ -515,10 +515,10 @@ static const struct {
 	{"change a mode outside", act_chmod_outside, ALL, ALWAYS},
 	{"change a time outside", act_touch_outside, ALL, ALWAYS},
 	{"remove outside the mail root", act_remove_outside, ALL, ALWAYS},
-	{"connect by TCP", act_tcp_connect, ALL, ALWAYS},
+	{"connect by TCP", act_tcp_connect, ALL & ~PS_ROLE_RELAY, ALWAYS},
 	{"listen on TCP", act_tcp_bind, ALL, ALWAYS},
-	{"an IPv6 socket", act_tcp6_socket, ALL, PERHAPS},
-	{"send by UDP", act_udp_send, ALL, ALWAYS},
+	{"an IPv6 socket", act_tcp6_socket, ALL & ~PS_ROLE_RELAY, PERHAPS},
+	{"send by UDP", act_udp_send, ALL & ~PS_ROLE_RELAY, ALWAYS},
 	{"a raw socket", act_raw_socket, ALL, PERHAPS},
 	{"a netlink socket", act_netlink, ALL, ALWAYS},
 	{"connect to a local socket", act_unix_connect, ALL, ALWAYS},
@@ -610,6 +610,23 @@ static int need_spool(void)
 	return done_if(fd >= 0 && write(fd, "x", 1) == 1 && fdatasync(fd) == 0);
 }
 
+/* As LMDB does, and the queue. */
+static int need_lock(void)
+{
+	char path[128];
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd;
+
+	snprintf(path, sizeof path, "%s/lock", world.spool);
+	fd = open(path, O_RDWR | O_CREAT, 0600);
+	if (fd < 0) { /* mail */
+		snprintf(path, sizeof path, "%s/lock", world.mail);
+		fd = open(path, O_RDWR | O_CREAT, 0600);
+	}
+	return done_if(fd >= 0 && fcntl(fd, F_SETLK, &lock) == 0 &&
+		       mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED);
+}
+
 static int need_iconv(void)
 {
 	iconv_t converter = iconv_open("UTF-8", "ISO-2022-JP");
@@ -630,6 +647,9 @@ static const struct {
 	{"deliver a message", need_deliver, PS_ROLE_MAIL},
 	{"load a charset converter", need_iconv, PS_ROLE_MAIL},
 	{"open a file in the spool", need_spool, PS_ROLE_RELAY},
+	{"connect to another server", act_tcp_connect, PS_ROLE_RELAY},
+	{"ask DNS", act_udp_send, PS_ROLE_RELAY},
+	{"lock a file", need_lock, PS_ROLE_RELAY | PS_ROLE_MAIL},
 };
 
 /* ---- trying ----------------------------------------------------------------------------------------- */

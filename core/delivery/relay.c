@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include "core/delivery/attempts.h"
+#include "core/delivery/relay.h"
+#include "core/dns/resolver.h"
+#include "postern/error.h"
+#include "postern/log.h"
+
+enum {
+	TICK_MS = 1000
+};
+
+struct ps_relay {
+	struct ps_loop *loop;
+	const struct ps_conf *conf;
+	struct ps_local *local;
+	struct ps_transactions *transactions;
+	struct ps_route *route;
+	struct ps_limits *limits;
+	struct ps_resolver *resolver;
+	struct ps_sender *sender;
+	struct ps_attempts *attempts;
+	struct ps_queue *queue;
+	struct ps_timer *timer;
+	struct ps_buf aliases, password; /* as last read: a new route gets them, too */
+	char *aliases_path;
+};
+
+/* ---- into the queue -------------------------------------------------------------------------- */
+
+/* A message of which the transaction came to its end twice is there already. */
+struct adding {
+	void (*done)(void *done_arg, int error);
+	void *done_arg;
+};
+
+static void added(void *arg, int error)
+{
+	struct adding *adding = arg;
+
+	adding->done(adding->done_arg, error == PS_E_EXISTS ? 0 : error);
+	free(adding);
+}
+
+static const char *destination_of(struct ps_relay *relay, struct ps_pool *pool, const struct ps_parcel_recipient *to)
+{
+	struct ps_hop hop;
+
+	if (!to->domain)
+		return PS_DESTINATION_LOCAL;
+	return ps_route_hop(relay->route, pool, to->domain, &hop) < 0 ? NULL : ps_pool_strdup(pool, hop.key);
+}
+
+static int fill_recipients(struct ps_relay *relay, struct ps_pool *pool, const struct ps_parcel *parcel,
+			   struct ps_queue_recipient **ret_recipients)
+{
+	struct ps_queue_recipient *recipients = PS_NEWV(pool, struct ps_queue_recipient, parcel->recipient_count);
+
+	for (size_t i = 0; i < parcel->recipient_count; i++) {
+		const struct ps_parcel_recipient *to = &parcel->recipients[i];
+
+		recipients[i] = (struct ps_queue_recipient){.address = to->address,
+							    .orcpt = to->orcpt,
+							    .notify = to->notify,
+							    .destination = destination_of(relay, pool, to),
+							    .mailbox = to->mailbox};
+		if (!recipients[i].destination)
+			return ps_fail(PS_E_INTERNAL, "no way to %s", to->address);
+	}
+	*ret_recipients = recipients;
+	return 0;
+}
+
+static int enqueue(void *arg, const struct ps_parcel *parcel, void (*done)(void *done_arg, int error), void *done_arg)
+{
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("enqueue");
+	struct ps_relay *relay = arg;
+	struct adding *adding;
+	struct ps_queue_message message = {
+		.id = parcel->id,
+		.reverse_path = parcel->reverse_path,
+		.envid = parcel->envid,
+		.user = parcel->user,
+		.sid = parcel->sid,
+		.options = parcel->options,
+		.source = parcel->source,
+		.arrival = (int64_t)time(NULL),
+		.size = parcel->size,
+		.count = parcel->recipient_count,
+		.file = parcel->file,
+	};
+	int r = fill_recipients(relay, pool, parcel, &message.recipients);
+
+	if (r < 0)
+		return r;
+	adding = ps_malloc(sizeof *adding);
+	*adding = (struct adding){done, done_arg};
+	ps_queue_add(relay->queue, &message, added, adding);
+	return 0;
+}
+
+/* ---- routes ---------------------------------------------------------------------------------- */
+
+/* What is wrong in the file is told. `keep`: the table that is there stays then. */
+static int read_aliases(struct ps_relay *relay, const struct ps_buf *text, const char *path, bool keep)
+{
+	struct ps_buf errors = {.limit = 4000};
+	int r = ps_route_set_aliases(relay->route, ps_buf_view(text), path, keep, &errors);
+
+	if (r < 0)
+		ps_log(PS_LOG_ERROR, "aliases", "kept", keep ? "the former" : NULL, "msg",
+		       errors.len ? ps_buf_cstr(&errors) : ps_last_error(), NULL);
+	ps_buf_finish(&errors);
+	return r;
+}
+
+static void read_password(struct ps_relay *relay)
+{
+	if (relay->password.len > 0 && ps_route_set_password(relay->route, ps_buf_view(&relay->password)) < 0)
+		ps_log(PS_LOG_ERROR, "smarthost_password", "msg", ps_last_error(), NULL);
+}
+
+static int make_route(struct ps_relay *relay)
+{
+	struct ps_route *route;
+	int r = ps_route_create(relay->conf, &route);
+
+	if (r < 0)
+		return r;
+	ps_transactions_set_route(relay->transactions, route);
+	ps_attempts_set_route(relay->attempts, route);
+	ps_route_destroy(relay->route);
+	relay->route = route;
+	if (relay->aliases_path)
+		read_aliases(relay, &relay->aliases, relay->aliases_path, false);
+	read_password(relay);
+	return 0;
+}
+
+void ps_relay_set_aliases(struct ps_relay *relay, struct ps_buf *text, const char *path)
+{
+	bool keep = relay->aliases_path != NULL;
+
+	if (read_aliases(relay, text, path, keep) < 0 && keep) {
+		ps_buf_finish(text);
+		return;
+	}
+	ps_buf_finish(&relay->aliases);
+	free(relay->aliases_path);
+	relay->aliases = *text;
+	relay->aliases_path = ps_strdup(path);
+	*text = (struct ps_buf){0};
+}
+
+void ps_relay_set_password(struct ps_relay *relay, struct ps_buf *text)
+{
+	ps_buf_wipe(&relay->password);
+	relay->password = *text;
+	*text = (struct ps_buf){0};
+	read_password(relay);
+}
+
+/* ---- settings -------------------------------------------------------------------------------- */
+
+static unsigned number(const struct ps_conf *conf, const char *name)
+{
+	return (unsigned)ps_conf_int(ps_conf_section(conf, "relay", 0), name);
+}
+
+static struct ps_queue_settings queue_settings(const struct ps_conf *conf)
+{
+	struct ps_queue_settings settings = ps_queue_defaults;
+
+	settings.attempts = number(conf, "connections");
+	settings.concurrency = number(conf, "connections_per_destination");
+	settings.retry_first = number(conf, "retry_first");
+	settings.retry_most = number(conf, "retry_most");
+	settings.probe_first = settings.retry_first;
+	settings.delay_notice = number(conf, "delay_notice");
+	settings.expiry = number(conf, "expiry");
+	return settings;
+}
+
+static int make_resolver(struct ps_relay *relay)
+{
+	const struct ps_conf *conf = ps_conf_section(relay->conf, "relay", 0);
+	PS_CLEANUP(ps_buf_finish) struct ps_buf servers = {0};
+	struct ps_resolver_options options = {.validating = ps_conf_bool(conf, "resolvers_validate")};
+
+	for (size_t i = 0; i < ps_conf_list_size(conf, "resolvers"); i++)
+		ps_buf_printf(&servers, "%s%s", i ? "," : "", ps_conf_list_nth(conf, "resolvers", i));
+	if (servers.len > 0)
+		options.servers = ps_buf_cstr(&servers);
+	return ps_resolver_create(relay->loop, &options, &relay->resolver);
+}
+
+static int make_sender(struct ps_relay *relay)
+{
+	const struct ps_conf *conf = ps_conf_section(relay->conf, "relay", 0);
+	struct ps_sender_options options = {
+		.hostname = ps_conf_str(relay->conf, "hostname"),
+		.resolver = relay->resolver,
+		.ca_file = ps_conf_str(conf, "ca_file"),
+		.allow_loopback = ps_conf_bool(conf, "allow_loopback"),
+		.mx_port = (uint16_t)ps_conf_int(conf, "mx_port"),
+	};
+
+	return ps_sender_create(relay->loop, &options, &relay->sender);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static void on_tick(void *arg)
+{
+	struct ps_relay *relay = arg;
+
+	ps_transactions_tick(relay->transactions, ps_monotonic_ms());
+}
+
+static int open_queue(struct ps_relay *relay)
+{
+	const struct ps_queue_settings settings = queue_settings(relay->conf);
+	const struct ps_queue_hooks hooks = {ps_attempts_begin, relay->attempts};
+	PS_CLEANUP(ps_buf_finish) struct ps_buf dir = {0};
+	int r;
+
+	ps_buf_printf(&dir, "%s/queue", ps_conf_str(relay->conf, "spool_dir"));
+	r = ps_queue_open(relay->loop, ps_buf_cstr(&dir), &settings, &hooks, &relay->queue);
+	if (r == 0)
+		ps_attempts_set_queue(relay->attempts, relay->queue);
+	return r;
+}
+
+static int make_attempts(struct ps_relay *relay)
+{
+	const struct ps_attempts_args args = {
+		.loop = relay->loop,
+		.conf = relay->conf,
+		.spool_dir = ps_conf_str(relay->conf, "spool_dir"),
+		.local = relay->local,
+		.transactions = relay->transactions,
+		.sender = relay->sender,
+	};
+
+	return ps_attempts_create(&args, &relay->attempts);
+}
+
+int ps_relay_create(struct ps_loop *loop, const struct ps_conf *conf, const struct ps_relay_hooks *hooks,
+		    struct ps_relay **ret_relay)
+{
+	struct ps_relay *relay = ps_zalloc(sizeof *relay);
+	const struct ps_transaction_hooks transaction_hooks = {.reply = hooks->reply,
+							       .give_file = hooks->give_file,
+							       .enqueue = enqueue,
+							       .arg = hooks->arg,
+							       .queue_arg = relay};
+	int r;
+
+	relay->loop = loop;
+	relay->conf = conf;
+	relay->local = ps_local_create(&hooks->local);
+	relay->transactions = ps_transactions_create(conf, relay->local, &transaction_hooks);
+	relay->limits = ps_limits_create(conf, PS_LIMITS_USERS);
+	ps_transactions_set_limits(relay->transactions, relay->limits);
+	/* The process ends when one of these fails. */
+	if ((r = make_resolver(relay)) < 0 || (r = make_sender(relay)) < 0 || (r = make_attempts(relay)) < 0 ||
+	    (r = make_route(relay)) < 0 || (r = open_queue(relay)) < 0 ||
+	    (r = ps_timer_open(loop, on_tick, relay, &relay->timer)) < 0)
+		return r;
+	ps_timer_set(relay->timer, TICK_MS, TICK_MS);
+	*ret_relay = relay;
+	return 0;
+}
+
+void ps_relay_start(struct ps_relay *relay)
+{
+	ps_queue_start(relay->queue);
+}
+
+void ps_relay_reconfigure(struct ps_relay *relay, const struct ps_conf *conf)
+{
+	const struct ps_queue_settings settings = queue_settings(conf);
+
+	relay->conf = conf;
+	ps_transactions_reconfigure(relay->transactions, conf);
+	ps_attempts_set_conf(relay->attempts, conf);
+	ps_limits_configure(relay->limits, conf);
+	ps_queue_reconfigure(relay->queue, &settings);
+	ps_sender_forget(relay->sender);
+	if (make_route(relay) < 0)
+		ps_log(PS_LOG_ERROR, "route", "msg", ps_last_error(), NULL);
+}
+
+struct ps_transactions *ps_relay_transactions(struct ps_relay *relay)
+{
+	return relay->transactions;
+}
+
+struct ps_local *ps_relay_local(struct ps_relay *relay)
+{
+	return relay->local;
+}
+
+struct ps_queue *ps_relay_queue(struct ps_relay *relay)
+{
+	return relay->queue;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/delivery/relay.h - all of delivery, put together: transactions, users, routes, the queue and its schedule, the client.
+ *
+ *   a front ---> transactions ---> local (mailboxes)
+ *                     |              ^
+ *                     v              |
+ *                   queue ------> attempts ---> client (other servers)
+ *                     ^              |
+ *                     +-- reports ---+
+ */
+#ifndef CORE_DELIVERY_RELAY_H
+#define CORE_DELIVERY_RELAY_H
+
+#include "core/delivery/queue/queue.h"
+#include "core/delivery/transactions.h"
+
+struct ps_relay;
+
+struct ps_relay_hooks {
+	struct ps_local_hooks local;
+	void (*reply)(void *arg, struct ps_client client, const struct ps_answer *answer);
+	void (*give_file)(void *arg, struct ps_client client, int file);
+	void *arg;
+};
+
+/* The settings are those of `spool_dir`, `relay { }` and the routes. Nothing is attempted before ps_relay_start(). */
+int ps_relay_create(struct ps_loop *loop, const struct ps_conf *conf, const struct ps_relay_hooks *hooks,
+		    struct ps_relay **ret_relay);
+void ps_relay_start(struct ps_relay *relay);
+/* What both configurations point to stays. */
+void ps_relay_reconfigure(struct ps_relay *relay, const struct ps_conf *conf);
+
+/* Files as they read now. The octets are taken over. */
+void ps_relay_set_aliases(struct ps_relay *relay, struct ps_buf *text, const char *path);
+void ps_relay_set_password(struct ps_relay *relay, struct ps_buf *text);
+
+struct ps_transactions *ps_relay_transactions(struct ps_relay *relay);
+struct ps_local *ps_relay_local(struct ps_relay *relay);
+struct ps_queue *ps_relay_queue(struct ps_relay *relay);
+
+#endif
