@@ -57,33 +57,39 @@ static bool is_clean(struct ps_bytes message)
 	return true;
 }
 
-/* A header of whatever kind, cut at a field, made lawful. */
+/* Octets of a header, on lines that may be. */
+static void put_octets(struct ps_bytes octets, size_t *column, struct ps_buf *out)
+{
+	for (size_t i = 0; i < octets.len; i++) {
+		uint8_t c = octets.ptr[i];
+
+		if (c == '\r' && i + 1 < octets.len && octets.ptr[i + 1] == '\n') {
+			ps_buf_str(out, "\r\n");
+			*column = 0;
+			i++;
+			continue;
+		}
+		if (*column >= REPORT_LINE_MAX) {
+			ps_buf_str(out, "\r\n ");
+			*column = 1;
+		}
+		ps_buf_char(out, c == '\0' || c == '\r' || c == '\n' ? '?' : (char)c);
+		++*column;
+	}
+}
+
+/* A header of whatever kind, cut at a field. */
 static void put_header(struct ps_bytes header, struct ps_buf *out)
 {
 	struct ps_header_walk walk = {header};
 	struct ps_bytes name, value;
 
-	while (ps_header_next(&walk, &name, &value)) {
-		size_t column = name.len + 1;
+	while (ps_header_next(&walk, &name, &value) && out->len + name.len + value.len <= REPORT_HEADER_MAX) {
+		size_t column = 0;
 
-		if (out->len + name.len + value.len > REPORT_HEADER_MAX)
-			break;
-		ps_buf_bytes(out, name);
-		ps_buf_char(out, ':');
-		for (size_t i = 0; i < value.len; i++) {
-			uint8_t c = value.ptr[i];
-			bool crlf = c == '\r' && i + 1 < value.len && value.ptr[i + 1] == '\n';
-
-			if (crlf || column >= REPORT_LINE_MAX) {
-				ps_buf_str(out, crlf ? "\r\n" : "\r\n ");
-				column = crlf ? 0 : 1;
-				i += crlf;
-			}
-			if (crlf)
-				continue;
-			ps_buf_char(out, c == '\0' || c == '\r' || c == '\n' ? '?' : (char)c);
-			column++;
-		}
+		put_octets(name, &column, out);
+		put_octets(ps_bytes_str(":"), &column, out);
+		put_octets(value, &column, out);
 		ps_buf_str(out, "\r\n");
 	}
 }
