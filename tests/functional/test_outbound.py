@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""Mail for elsewhere: queued before the 250, sent, tried again, and given back to its sender."""
+
+import email
+import os
+import re
+import signal
+import socketserver
+import threading
+import time
+
+import postern
+from test_delivery import JOE, DeliveryTest, address
+
+
+class Sink(socketserver.ThreadingTCPServer):
+    """The next host. What it says to a recipient is in `answers`: {local part: [replies, the last for ever]}; 250 without."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), SinkSession)
+        self.port = self.server_address[1]
+        self.answers = {}
+        self.received = []  # (sender, [recipients], octets)
+        self.lock = threading.Lock()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def answer(self, recipient):
+        with self.lock:
+            replies = self.answers.get(recipient.partition("@")[0], ["250 2.1.5 OK"])
+            return replies.pop(0) if len(replies) > 1 else replies[0]
+
+    def subjects(self):
+        with self.lock:
+            return [re.search(rb"^Subject: (.*?)\r\n", octets, re.M).group(1).decode() for _, _, octets in self.received]
+
+
+class SinkSession(socketserver.StreamRequestHandler):
+    def say(self, text):
+        self.wfile.write(text.encode() + b"\r\n")
+
+    def handle(self):
+        sender, recipients = "", []
+        self.say("220 sink ESMTP")
+        for line in self.rfile:
+            verb = line[:4].upper()
+            path = re.search(rb"<([^>]*)>", line)
+            if verb == b"EHLO":
+                self.say("250-sink\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME")
+            elif verb == b"MAIL":
+                sender, recipients = path.group(1).decode(), []
+                self.say("250 2.1.0 OK")
+            elif verb == b"RCPT":
+                reply = self.server.answer(path.group(1).decode())
+                if reply.startswith("2"):
+                    recipients.append(path.group(1).decode())
+                self.say(reply)
+            elif verb == b"DATA":
+                self.say("354 go" if recipients else "554 5.5.1 nobody")
+                if recipients:
+                    self.message(sender, recipients)
+            elif verb == b"QUIT":
+                self.say("221 bye")
+                return
+            else:
+                self.say("250 OK")
+
+    def message(self, sender, recipients):
+        octets = b""
+        while (line := self.rfile.readline()) not in (b".\r\n", b""):
+            octets += line[1:] if line.startswith(b".") else line
+        with self.server.lock:
+            self.server.received.append((sender, recipients, octets))
+        self.say("250 2.0.0 taken")
+
+
+class OutboundTest(DeliveryTest):
+    relay = "retry_first = 1s retry_most = 2s"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.sink = Sink()
+        cls.addClassCleanup(cls.sink.shutdown)
+        cls.settings = ('transport "*" { host = "127.0.0.1" port = %d }\nrelay { %s }\n' % (cls.sink.port, cls.relay)
+                        + DeliveryTest.settings)
+        super().setUpClass()
+
+    def submit(self, recipients, subject, sender="alice"):
+        client = self.client("submission", user=sender)
+        replies = self.send(client, address(sender), recipients, postern.message(subject))
+        self.assertEqual(replies[0][0], 250, replies)
+
+    def arrives(self, subject):
+        postern.wait_until(lambda: subject in self.sink.subjects(), "%s at the next host" % subject)
+
+    def report(self, user="alice"):
+        """The first report that comes for the user, as a message."""
+        def look():
+            client = self.session(user, select="INBOX")
+            for line in client.ok("UID SEARCH HEADER Content-Type multipart/report"):
+                for uid in line.split()[2:]:
+                    octets = b"".join(client.ok("UID FETCH %d BODY[]" % int(uid)))
+                    client.ok("UID STORE %d FLAGS (\\Deleted)" % int(uid))
+                    client.ok("EXPUNGE")
+                    return email.message_from_bytes(octets[octets.index(b"\n") + 1:])
+            return None
+
+        return postern.wait_until(look, "a report", patience=60)
+
+    def fields(self, report):
+        """Those of each recipient."""
+        status = next(part for part in report.walk() if part.get_content_type() == "message/delivery-status")
+        return status.get_payload()[1:]
+
+
+class Outbound(OutboundTest):
+    def test_from_a_user_to_elsewhere(self):
+        self.submit(["joe@example.com", address("bob")], "hello")
+        self.arrives("hello")
+        sender, recipients, octets = self.sink.received[self.sink.subjects().index("hello")]
+        self.assertEqual((sender, recipients), (address("alice"), ["joe@example.com"]))
+        self.assertNotIn(b"Return-Path", octets)
+        self.assertIn("hello", self.subjects("bob"))
+
+    def test_later_is_tried_again(self):
+        self.sink.answers["later"] = ["451 4.7.1 Greylisted", "451 4.7.1 Greylisted", "250 2.1.5 OK"]
+        self.submit(["later@example.com"], "greylisted")
+        self.arrives("greylisted")
+        self.assertEqual(self.sink.subjects().count("greylisted"), 1)
+
+    def test_never_is_reported(self):
+        self.sink.answers["never"] = ["550 5.1.1 <b>No such user</b>"]
+        self.submit(["never@example.com", "joe@example.com"], "bounced")
+        report = self.report()
+        self.assertEqual(report["Return-Path"], "<>")
+        self.assertEqual(report["To"].strip("<>"), address("alice"))
+        fields = self.fields(report)
+        self.assertEqual(len(fields), 1)
+        self.assertEqual(fields[0]["Action"], "failed")
+        self.assertEqual(fields[0]["Status"], "5.1.1")
+        self.assertIn("never@example.com", fields[0]["Final-Recipient"])
+        self.arrives("bounced")
+
+    def test_one_of_many(self):
+        self.sink.answers["slow"] = ["450 4.2.0 busy", "250 2.1.5 OK"]
+        self.submit(["slow@example.com", "quick@example.com"], "both")
+        postern.wait_until(lambda: self.sink.subjects().count("both") == 2, "both copies")
+        found = sorted(to for _, to, octets in self.sink.received if b"Subject: both\r\n" in octets)
+        self.assertEqual(found, [["quick@example.com"], ["slow@example.com"]])
+
+    def test_a_stranger_sends_nothing_elsewhere(self):
+        client = self.client()
+        client.mail(JOE)
+        self.assertEqual(client.rcpt("joe@example.com")[0], 550)
+
+
+class Expiry(OutboundTest):
+    relay = "retry_first = 1s retry_most = 1s expiry = 3s"
+
+    def test_what_waits_for_too_long_goes_back(self):
+        self.sink.answers["wait"] = ["451 4.3.0 not now"]
+        self.submit(["wait@example.com"], "expired")
+        fields = self.fields(self.report())
+        self.assertEqual(fields[0]["Action"], "failed")
+        self.assertIn("wait@example.com", fields[0]["Final-Recipient"])
+
+
+class OutboundKills(OutboundTest):
+    """Relay is killed while users send: what was answered with 250 goes out, and twice only if it was killed between a reply and noting it."""
+
+    may_die = True
+    rounds = int(os.environ.get("POSTERN_TEST_KILLS", "5"))
+
+    def test_killed_relay(self):
+        said, stop = [], threading.Event()
+
+        def send():
+            number = 0
+            while not stop.is_set():
+                number += 1
+                try:
+                    self.submit(["joe%d@example.com" % number, address("bob")], "kill-%d" % number)
+                    said.append("kill-%d" % number)
+                except (OSError, AssertionError, postern.Closed):
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            for _ in range(self.rounds):
+                time.sleep(0.5)
+                before = len(said)
+                for pid, role in self.server.roles():
+                    if role == "relay":
+                        os.kill(pid, signal.SIGKILL)
+                postern.wait_until(lambda: len(said) > before + 1, "mail after the end of relay")
+        finally:
+            stop.set()
+            thread.join()
+        postern.wait_until(lambda: set(said) <= set(self.sink.subjects()), "all that was answered with 250", patience=90)
+        postern.wait_until(lambda: set(said) <= set(self.subjects("bob")), "the same for bob")
+        found = self.sink.subjects()
+        twice = {subject for subject in found if found.count(subject) > 1}
+        self.assertLessEqual(len(twice), self.rounds * 20)
+        bobs = self.subjects("bob")
+        self.assertEqual([subject for subject in said if bobs.count(subject) != 1], [])
