@@ -44,6 +44,14 @@ enum cli_option_id {
 	CLI_OPT_DOMAIN,
 	CLI_OPT_JOBS,
 	CLI_OPT_MOST,
+	CLI_OPT_SENDER,
+	CLI_OPT_RECIPIENT,
+	CLI_OPT_SUBMITTER,
+	CLI_OPT_DESTINATION,
+	CLI_OPT_OLDER,
+	CLI_OPT_YOUNGER,
+	CLI_OPT_HELD,
+	CLI_OPT_EVERY,
 	CLI_OPT_COUNT,
 };
 #define CLI_TAKES(option) (1u << (option))
@@ -118,6 +126,11 @@ int cli_width(const char *text, int width);
 /* "1.2 MB" in one of 4 rotating buffers. */
 const char *cli_octets(uint64_t n);
 
+/* Text of other people's, for the terminal: control characters are blanks. */
+void cli_put_safe(const char *text, struct ps_buf *out);
+/* "3 d", "2 h", "5 min", "7 s" in one of 4 rotating buffers. */
+const char *cli_age(long long seconds);
+
 /* ---- cmd_server.c ---- */
 
 /* Asks the running server; takes the request over. The answer, if the server did what was asked. NULL: told already. */
@@ -139,6 +152,15 @@ int cli_storage_check(struct cli *cli);
 int cli_storage_compact(struct cli *cli);
 int cli_config_check(struct cli *cli);
 int cli_config_show(struct cli *cli);
+int cli_queue_list(struct cli *cli);
+int cli_queue_show(struct cli *cli);
+int cli_queue_hold(struct cli *cli);
+int cli_queue_release(struct cli *cli);
+int cli_queue_retry(struct cli *cli);
+int cli_queue_remove(struct cli *cli);
+int cli_queue_bounce(struct cli *cli);
+int cli_queue_destinations(struct cli *cli);
+int cli_queue_stats(struct cli *cli);
 int cli_trace(struct cli *cli);
 int cli_who(struct cli *cli);
 int cli_reload(struct cli *cli);

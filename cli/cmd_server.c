@@ -40,24 +40,6 @@ static json_t *ask(struct cli *cli, const char *what)
 	return cli_ask(cli, json_pack("{s:s}", "do", what));
 }
 
-/* "3 d", "2 h", "5 min", "7 s" in one of 4 rotating buffers. */
-static const char *age(long long seconds)
-{
-	static const struct {
-		long long seconds;
-		const char *name;
-	} units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
-	static char texts[4][32];
-	static unsigned next;
-	char *text = texts[next++ % 4];
-	size_t unit = 0;
-
-	while (unit + 1 < PS_ARRAY_LEN(units) && seconds < units[unit].seconds)
-		unit++;
-	snprintf(text, sizeof texts[0], "%lld %s", seconds / units[unit].seconds, units[unit].name);
-	return text;
-}
-
 static const char *text_of(const json_t *session, const char *key)
 {
 	const char *text = json_string_value(json_object_get(session, key));
@@ -71,8 +53,8 @@ static void print_session(const json_t *s)
 
 	printf("%-*s %-8s %-4s %-28s since %-8s idle %-8s %s\n", cli_width(user, 32), user, text_of(s, "protocol"),
 	       json_is_true(json_object_get(s, "tls")) ? "TLS" : "", text_of(s, "remote"),
-	       age(json_integer_value(json_object_get(s, "age"))), age(json_integer_value(json_object_get(s, "idle"))),
-	       text_of(s, "sid"));
+	       cli_age(json_integer_value(json_object_get(s, "age"))),
+	       cli_age(json_integer_value(json_object_get(s, "idle"))), text_of(s, "sid"));
 }
 
 int cli_who(struct cli *cli)

@@ -12,27 +12,12 @@ static const char *text_of(const json_t *event, const char *key)
 	return json_string_value(json_object_get(event, key));
 }
 
-/* Of other people's: it must not reach the terminal as it is. */
-static void put_safe(const char *text, struct ps_buf *out)
-{
-	for (; *text; text++) {
-		uint8_t c = (uint8_t)*text, next = (uint8_t)text[1];
-
-		if (c < ' ' || c == 0x7f)
-			ps_buf_char(out, ' ');
-		else if (c == 0xc2 && next >= 0x80 && next < 0xa0)
-			text++; /* the control characters beyond ASCII */
-		else
-			ps_buf_char(out, (char)c);
-	}
-}
-
 static void put(struct ps_buf *out, const char *before, const char *text, const char *after)
 {
 	if (!text)
 		return;
 	ps_buf_str(out, before);
-	put_safe(text, out);
+	cli_put_safe(text, out);
 	ps_buf_str(out, after);
 }
 

@@ -9,6 +9,10 @@
 
 #define COMMON   (CLI_TAKES(CLI_OPT_CONFIG) | CLI_TAKES(CLI_OPT_HELP))
 #define JSON     (COMMON | CLI_TAKES(CLI_OPT_JSON))
+#define FILTER                                                                                                         \
+	(CLI_TAKES(CLI_OPT_SENDER) | CLI_TAKES(CLI_OPT_RECIPIENT) | CLI_TAKES(CLI_OPT_SUBMITTER) |                     \
+	 CLI_TAKES(CLI_OPT_DESTINATION) | CLI_TAKES(CLI_OPT_OLDER) | CLI_TAKES(CLI_OPT_YOUNGER) | CLI_TAKES(CLI_OPT_HELD))
+#define ACT      (JSON | FILTER | CLI_TAKES(CLI_OPT_EVERY))
 #define PASSWORD (COMMON | CLI_TAKES(CLI_OPT_PASSWORD_STDIN) | CLI_TAKES(CLI_OPT_SCHEME))
 
 /* clang-format off */
@@ -46,6 +50,19 @@ const struct cli_command cli_commands[] = {
 	 "Changes nothing. The store may be in use."},
 	{"storage", "compact", "USER|BACKEND:PATH", "give room that deleted mail left back to the file system", JSON, 1, 1,
 	 cli_storage_compact, "The store may be in use."},
+	{"queue", "list", "", "list the mail that waits", JSON | FILTER | CLI_TAKES(CLI_OPT_MOST), 0, 0, cli_queue_list,
+	 "In the order in which it came. Asks the running server, as all commands of the queue do."},
+	{"queue", "show", "ID", "tell all of one message, recipient by recipient", JSON, 1, 1, cli_queue_show, NULL},
+	{"queue", "hold", "[ID...]", "keep messages back until they are released", ACT, 0, -1, cli_queue_hold,
+	 "What is being sent at this moment goes on."},
+	{"queue", "release", "[ID...]", "let held messages go on", ACT, 0, -1, cli_queue_release, NULL},
+	{"queue", "retry", "[ID...]", "attempt messages now, though their time has not come", ACT, 0, -1, cli_queue_retry,
+	 "A destination that was not reached of late is tried with one message first."},
+	{"queue", "remove", "[ID...]", "remove messages; nobody is told", ACT | CLI_TAKES(CLI_OPT_YES), 0, -1, cli_queue_remove, NULL},
+	{"queue", "bounce", "[ID...]", "return messages to their senders", ACT | CLI_TAKES(CLI_OPT_YES), 0, -1, cli_queue_bounce, NULL},
+	{"queue", "destinations", "", "list where the mail that waits is to go, and what keeps it", JSON | CLI_TAKES(CLI_OPT_MOST), 0, 0,
+	 cli_queue_destinations, NULL},
+	{"queue", "stats", "", "show the figures of the queue", JSON, 0, 0, cli_queue_stats, NULL},
 	{NULL, "trace", "ID|MESSAGE-ID|ADDRESS", "tell what became of messages", JSON | CLI_TAKES(CLI_OPT_MOST), 1, 1, cli_trace,
 	 "Asks the running server. ID is what the log and the 250 of the message name; ADDRESS that of the sender or a recipient.\n"
 	 "Of an address the newest messages are told, 20 unless --most says otherwise."},

@@ -33,6 +33,14 @@ static const struct {
 	[CLI_OPT_DOMAIN] = {"domain", 'd', "DOMAIN", "all users of this domain"},
 	[CLI_OPT_JOBS] = {"jobs", 'J', "N", "so many users at a time (default 2)"},
 	[CLI_OPT_MOST] = {"most", 'm', "N", "so many messages at most"},
+	[CLI_OPT_SENDER] = {"sender", 's', "ADDRESS", "from this address; @DOMAIN: any of the domain; <>: reports"},
+	[CLI_OPT_RECIPIENT] = {"recipient", 'r', "ADDRESS", "to this address, or any of @DOMAIN"},
+	[CLI_OPT_SUBMITTER] = {"user", 'u', "USER", "submitted by this user"},
+	[CLI_OPT_DESTINATION] = {"destination", 'd', "NAME", "for this destination, as it is listed"},
+	[CLI_OPT_OLDER] = {"older", 'o', "AGE", "that have waited so long: 90s, 5min, 2h, 3d"},
+	[CLI_OPT_YOUNGER] = {"younger", 'n', "AGE", "that have not waited so long"},
+	[CLI_OPT_HELD] = {"held", 'H', NULL, "that are held"},
+	[CLI_OPT_EVERY] = {"every", 'e', NULL, "every message of the queue"},
 	[CLI_OPT_SKIP_BROKEN] = {"skip-broken", 'k', NULL, "leave out messages that cannot be read"},
 };
 

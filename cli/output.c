@@ -187,3 +187,34 @@ const char *cli_octets(uint64_t n)
 	snprintf(text, sizeof texts[0], unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
 	return text;
 }
+
+void cli_put_safe(const char *text, struct ps_buf *out)
+{
+	for (; *text; text++) {
+		uint8_t c = (uint8_t)*text, next = (uint8_t)text[1];
+
+		if (c < ' ' || c == 0x7f)
+			ps_buf_char(out, ' ');
+		else if (c == 0xc2 && next >= 0x80 && next < 0xa0)
+			text++; /* the control characters beyond ASCII */
+		else
+			ps_buf_char(out, (char)c);
+	}
+}
+
+const char *cli_age(long long seconds)
+{
+	static const struct {
+		long long seconds;
+		const char *name;
+	} units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
+	static char texts[4][32];
+	static unsigned next;
+	char *text = texts[next++ % 4];
+	size_t unit = 0;
+
+	while (unit + 1 < PS_ARRAY_LEN(units) && seconds < units[unit].seconds)
+		unit++;
+	snprintf(text, sizeof texts[0], "%lld %s", seconds / units[unit].seconds, units[unit].name);
+	return text;
+}

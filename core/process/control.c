@@ -270,6 +270,7 @@ static const struct {
 	{"stop", do_stop},
 	{"users-changed", do_users_changed},
 	{"trace", do_ask},
+	{"queue", do_ask},
 };
 
 static void run_request(struct asker *asker, const char *line, size_t len)
@@ -284,9 +285,8 @@ static void run_request(struct asker *asker, const char *line, size_t len)
 	if (run)
 		run(asker, object);
 	else
-		answer_error(
-			asker,
-			"expected {\"do\": \"ping\", \"who\", \"reload\", \"stop\", \"users-changed\" or \"trace\"}");
+		answer_error(asker, "expected {\"do\": \"ping\", \"who\", \"reload\", \"stop\", \"users-changed\", "
+				    "\"trace\" or \"queue\"}");
 	json_decref(object);
 }
 

@@ -10,6 +10,7 @@
  *   {"do": "stop"}           as SIGTERM
  *   {"do": "users-changed"}  auth reads the passwd-file again at once
  *   {"do": "trace", "what": "joe@example.org", "most": 20}   what became of messages (core/delivery/trace/trace.h)
+ *   {"do": "queue", "what": "list"}   mail that waits (core/delivery/queue/queue.h)
  * A failure is {"ok": false, "error": "text"}. Ages are in seconds.
  */
 #ifndef CORE_PROCESS_CONTROL_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the command line asks the relay, by master. */
 #include <stdlib.h>
+#include "core/delivery/queue/queue.h"
 #include "core/delivery/trace/trace.h"
 #include "core/process/relay_ask.h"
 #include "postern/pool.h"
@@ -30,12 +31,29 @@ static void ask_trace(void *role, const char *line, void (*done)(void *arg, cons
 	ps_trace_ask(line, done, arg);
 }
 
+static struct ps_queue *queue;
+
+void relay_ask_set_queue(struct ps_queue *the_queue)
+{
+	queue = the_queue;
+}
+
+static void ask_queue(void *role, const char *line, void (*done)(void *arg, const char *answer), void *arg)
+{
+	(void)role;
+	if (queue)
+		ps_queue_ask(queue, line, done, arg);
+	else
+		done(arg, "{\"ok\":false,\"error\":\"the relay has no queue\"}");
+}
+
 /* Who answers what: a row each. */
 static const struct {
 	const char *subject;
 	void (*ask)(void *relay, const char *line, void (*done)(void *arg, const char *answer), void *arg);
 } subjects[] = {
 	{"trace", ask_trace},
+	{"queue", ask_queue},
 };
 
 void relay_on_ask(void *arg, struct ps_channel *from, union ps_message *message)

@@ -148,7 +148,7 @@ static void read_queue(const char *round)
 		json_t *page, *row;
 		size_t i;
 
-		snprintf(request, sizeof request, "{\"do\": \"list\", \"after\": %lld}", (long long)after);
+		snprintf(request, sizeof request, "{\"what\": \"list\", \"after\": %lld}", (long long)after);
 		page = ask(request);
 		json_array_foreach(json_object_get(page, "rows"), i, row)
 		{

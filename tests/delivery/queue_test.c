@@ -184,7 +184,7 @@ START_TEST(a_report_comes_with_the_result_or_not_at_all)
 	ck_assert_str_eq(out[0]->message.reverse_path, "");
 	/* One that the administrator removed meanwhile is not reported. */
 	add("B", "ann@example.com", "mx:example.org");
-	ask("{\"do\": \"remove\", \"id\": \"B\"}");
+	ask("{\"what\": \"remove\", \"id\": \"B\"}");
 	report.id = "R2";
 	was_done = false;
 	ps_queue_finish(queue, pick_id("B"), &done, on_done, NULL);
@@ -284,7 +284,7 @@ START_TEST(a_damaged_record_is_set_aside)
 	/* The rest goes on; and the body of what was set aside is kept. */
 	add("B", "ann@example.com", "mx:example.org");
 	deliver(pick_id("B"));
-	ck_assert(json_is_true(json_object_get(ask("{\"do\": \"list\"}"), "ok")));
+	ck_assert(json_is_true(json_object_get(ask("{\"what\": \"list\"}"), "ok")));
 	reopen();
 	ck_assert_uint_eq(bodies(), 1);
 	ck_assert_uint_eq(stats()->ready, damages[_i].lost ? 0 : 1);

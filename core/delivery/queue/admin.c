@@ -6,7 +6,8 @@
 
 enum {
 	ROWS_MAX = 100,
-	ACTED_MAX = 500, /* messages of one commit */
+	PAGE_MAX = 60000, /* octets of JSON, after which a page is full: it goes through a channel as one message */
+	ACTED_MAX = 500,  /* messages of one commit */
 	RECIPIENTS_ACTED_MAX = 5000,
 };
 
@@ -18,6 +19,7 @@ struct listing {
 	struct ps_queue_filter filter;
 	uint64_t after;
 	unsigned most;
+	size_t octets;
 	bool full;
 	struct ps_queue_page page;
 	struct ps_queue_stats stats;
@@ -70,8 +72,11 @@ static int add_row(void *arg, struct change *change, const struct message *messa
 {
 	struct listing *listing = arg;
 
-	json_array_append_new(listing->page.rows, describe_message(change, message, listing->full));
-	return ++listing->page.count >= listing->most;
+	json_t *row = describe_message(change, message, listing->full);
+
+	listing->octets += json_dumpb(row, NULL, 0, JSON_COMPACT);
+	json_array_append_new(listing->page.rows, row);
+	return ++listing->page.count >= listing->most || listing->octets >= PAGE_MAX;
 }
 
 static void list_work(void *arg)

@@ -63,13 +63,14 @@ static int read_request(json_t *object, struct request *ret_request)
 {
 	struct ps_queue_filter *filter = &ret_request->filter;
 	int held = 0, older = 0, younger = 0;
+	const char *subject;
 	json_error_t error;
 
-	if (json_unpack_ex(object, &error, JSON_STRICT, "{s:s, s?s, s?s, s?s, s?s, s?s, s?i, s?i, s?b, s?I, s?I}", "do",
-			   &ret_request->verb, "id", &filter->id, "sender", &filter->sender, "recipient",
-			   &filter->recipient, "user", &filter->user, "destination", &filter->destination, "older_than",
-			   &older, "younger_than", &younger, "held", &held, "after", &ret_request->after, "most",
-			   &ret_request->most) < 0)
+	if (json_unpack_ex(object, &error, JSON_STRICT, "{s?s, s:s, s?s, s?s, s?s, s?s, s?s, s?i, s?i, s?b, s?I, s?I}",
+			   "do", &subject, "what", &ret_request->verb, "id", &filter->id, "sender", &filter->sender,
+			   "recipient", &filter->recipient, "user", &filter->user, "destination", &filter->destination,
+			   "older_than", &older, "younger_than", &younger, "held", &held, "after", &ret_request->after,
+			   "most", &ret_request->most) < 0)
 		return ps_fail(PS_E_SYNTAX, "%s", error.text);
 	if (older < 0 || younger < 0 || ret_request->after < 0 || ret_request->most < 0)
 		return ps_fail(PS_E_SYNTAX, "a number below 0");

@@ -5,7 +5,7 @@
 #include "postern/error.h"
 
 enum {
-	SHOWN_MAX = 500, /* recipients of one message */
+	SHOWN_MAX = 20000, /* octets of one message's recipients */
 	LISTED_MAX = 3,
 };
 
@@ -62,9 +62,11 @@ static json_t *describe_part(const struct change *change, const struct part *par
 {
 	json_t *recipients = json_array();
 
-	for (uint32_t i = 0; i < part->count && *shown < SHOWN_MAX; i++, (*shown)++) {
+	for (uint32_t i = 0; i < part->count && *shown < SHOWN_MAX; i++) {
 		const struct recipient *recipient = &part->recipients[i];
 
+		*shown += 40 + (unsigned)strlen(recipient->address);
+		*shown += recipient->orcpt ? (unsigned)strlen(recipient->orcpt) : 0;
 		json_array_append_new(recipients,
 				      json_pack("{s:o, s:s, s:o}", "address", text_of(recipient->address), "state",
 						outcomes[recipient->outcome], "orcpt", text_of(recipient->orcpt)));

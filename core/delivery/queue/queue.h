@@ -200,8 +200,8 @@ struct ps_queue_stats {
 };
 void ps_queue_stats(struct ps_queue *queue, void (*done)(void *arg, const struct ps_queue_stats *stats), void *arg);
 
-/* The same by a line of JSON: {"do": "list" | "show" | "destinations" | "hold" | "release" | "retry" | "remove" | "bounce" | "stats",
- * filters by their names, "after", "most"}. The answer, too, is a line: {"ok": true, ...} or {"ok": false, "error": text}. */
+/* The same by a line of JSON: {"do": "queue", "what": "list" | "show" | "destinations" | "hold" | "release" | "retry" | "remove" | "bounce" |
+ * "stats", filters by their names, "after", "most"}. The answer, too, is a line: {"ok": true, ...} or {"ok": false, "error": text}. */
 void ps_queue_ask(struct ps_queue *queue, const char *request, void (*done)(void *arg, const char *answer), void *arg);
 
 #endif
