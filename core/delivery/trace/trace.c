@@ -18,7 +18,14 @@ enum {
 	HEADER_MAX = 64 * 1024,
 };
 
+/* What the thread is to write. */
+struct job {
+	struct ps_buf records;
+	uint64_t oldest, octets;
+};
+
 static struct {
+	struct job job; /* while `writing` the thread's */
 	struct ps_loop *loop;
 	struct ps_workers *workers; /* one thread */
 	struct ps_timer *timer;
@@ -40,55 +47,43 @@ static uint64_t wall_ms(void)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-struct job {
-	struct ps_buf records;
-	uint64_t oldest, octets;
-	int error;
-};
-
 static void write_soon(void);
 
 static void work_write(void *arg)
 {
 	struct job *job = arg;
+	int r = trace_journal_add(this.journal, ps_buf_view(&job->records), job->oldest, job->octets);
 
-	job->error = trace_journal_add(this.journal, ps_buf_view(&job->records), job->oldest, job->octets);
 	/* Then a part of what there is makes room; what is old goes with the next ones. */
-	if (job->error == PS_E_FULL)
-		job->error = trace_journal_add(this.journal, ps_bytes(NULL, 0), job->oldest, job->octets / 2);
-	if (job->error < 0 && !this.failing)
+	if (r == PS_E_FULL)
+		r = trace_journal_add(this.journal, ps_bytes(NULL, 0), job->oldest, job->octets / 2);
+	if (r < 0 && !this.failing)
 		ps_log(PS_LOG_WARNING, "trace_not_written", "msg", ps_last_error(), NULL);
-	this.failing = job->error < 0;
+	this.failing = r < 0;
+	ps_buf_finish(&job->records);
 }
 
 static void done_write(void *arg)
 {
-	struct job *job = arg;
-
+	(void)arg;
 	this.writing = false;
-	ps_buf_finish(&job->records);
-	free(job);
 	write_soon();
 }
 
 static void write_now(void)
 {
 	uint64_t now = wall_ms(), back = this.seconds * 1000;
-	struct job *job;
 
 	if (this.writing || this.gathered.len == 0)
 		return;
-	job = ps_zalloc(sizeof *job);
-	job->records = this.gathered;
-	job->oldest = now > back ? now - back : 0;
-	job->octets = this.octets;
+	this.job = (struct job){.records = this.gathered, .oldest = now > back ? now - back : 0, .octets = this.octets};
 	this.gathered = (struct ps_buf){0};
 	this.writing = true;
 	if (this.lost) {
 		ps_log(PS_LOG_WARNING, "trace_lost", "events", ps_num((long long)this.lost), NULL);
 		this.lost = 0;
 	}
-	ps_workers_run(this.workers, work_write, done_write, job);
+	ps_workers_run(this.workers, work_write, done_write, &this.job);
 }
 
 /* One thing at a time: what is gathered meanwhile goes together. */
