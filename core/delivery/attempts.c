@@ -7,6 +7,7 @@
 #include "core/delivery/attempts.h"
 #include "core/delivery/report/report.h"
 #include "core/delivery/spool.h"
+#include "core/delivery/trace/trace.h"
 #include "core/event/workers.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -34,6 +35,7 @@ struct work {
 	struct ps_attempts *attempts;
 	struct ps_queue_attempt *attempt;
 	struct ps_pool *pool;
+	char original[PS_ID_LENGTH + 1]; /* the message's id, of which the attempt's parcel is */
 	struct ps_queue_result *results;
 	bool *relayed; /* the next server reports success itself */
 	enum ps_queue_verdict verdict;
@@ -82,6 +84,11 @@ static bool is_local(const char *destination)
 	return strcmp(destination, PS_DESTINATION_LOCAL) == 0;
 }
 
+static bool is_routed(const char *destination)
+{
+	return strcmp(destination, PS_DESTINATION_ROUTE) == 0;
+}
+
 /* ---- the end --------------------------------------------------------------------------------- */
 
 static void finished(void *arg, int error)
@@ -95,6 +102,33 @@ static void finished(void *arg, int error)
 	free(work);
 }
 
+/* What goes through the routes is told of by them. */
+static void trace_result(const struct work *work, const struct ps_queue_recipient *to,
+			 const struct ps_queue_result *result)
+{
+	static const enum ps_trace_kind kinds[] = {[PS_QUEUE_DEFERRED] = PS_TRACE_DEFERRED,
+						   [PS_QUEUE_DELIVERED] = PS_TRACE_SENT,
+						   [PS_QUEUE_FAILED] = PS_TRACE_FAILED};
+	bool local = is_local(work->attempt->destination), stored = local && result->outcome == PS_QUEUE_DELIVERED;
+
+	if (is_routed(work->attempt->destination))
+		return;
+	ps_trace(&(struct ps_trace_event){
+		.kind = stored ? PS_TRACE_STORED : kinds[result->outcome],
+		.id = work->original,
+		.recipient = to->address,
+		.orcpt = to->orcpt,
+		.user = local ? to->address : NULL,
+		.mailbox = !stored       ? NULL
+			   : to->mailbox ? to->mailbox
+					 : "INBOX",
+		.host = result->host,
+		.code = stored ? 0 : result->code,
+		.enhanced = stored ? NULL : result->enhanced,
+		.text = stored ? NULL : result->text,
+	});
+}
+
 static void log_results(const struct work *work)
 {
 	static const char *const words[] = {
@@ -104,6 +138,7 @@ static void log_results(const struct work *work)
 	for (size_t i = 0; i < message->count; i++) {
 		const struct ps_queue_result *result = &work->results[i];
 
+		trace_result(work, &message->recipients[i], result);
 		ps_log(result->outcome == PS_QUEUE_DELIVERED ? PS_LOG_INFO : PS_LOG_WARNING, "attempt", "id",
 		       message->id, "to", message->recipients[i].address, "by", work->attempt->destination, "outcome",
 		       words[result->outcome], "code", ps_num(result->code), "status",
@@ -150,6 +185,15 @@ static void report_written(void *arg)
 	}
 	ps_log(PS_LOG_INFO, "report", "id", work->id, "of", work->attempt->message.id, "to",
 	       work->attempt->message.reverse_path, NULL);
+	ps_trace(&(struct ps_trace_event){.kind = PS_TRACE_REPORTED,
+					  .id = work->original,
+					  .recipient = work->attempt->message.reverse_path,
+					  .other = work->id});
+	ps_trace(&(struct ps_trace_event){.kind = PS_TRACE_RECEIVED,
+					  .id = work->id,
+					  .sender = "",
+					  .source = "report",
+					  .size = work->message.size});
 	finish(work);
 }
 
@@ -168,7 +212,7 @@ static bool is_due(const struct work *work, size_t i)
 	bool delivered = work->results[i].outcome == PS_QUEUE_DELIVERED;
 
 	/* Of what goes through the routes, those tell of success who deliver it. */
-	if (delivered && (work->relayed[i] || strcmp(work->attempt->destination, PS_DESTINATION_ROUTE) == 0))
+	if (delivered && (work->relayed[i] || is_routed(work->attempt->destination)))
 		return false;
 	if (work->results[i].outcome == PS_QUEUE_DEFERRED && !work->told_delay)
 		return false;
@@ -212,7 +256,7 @@ static void describe(struct work *work, const struct ps_report_recipient *recipi
 		.time = (int64_t)time(NULL),
 		.reverse_path = message->reverse_path,
 		.envid = message->envid,
-		.original_id = message->id,
+		.original_id = work->original,
 		.options = message->options,
 		.arrival = message->arrival,
 		.file = message->file,
@@ -467,13 +511,14 @@ void ps_attempts_begin(void *arg, struct ps_queue_attempt *attempt)
 	work->results = PS_NEWV(work->pool, struct ps_queue_result, n);
 	work->relayed = PS_NEWV(work->pool, bool, n);
 	work->message.file = -1;
+	snprintf(work->original, sizeof work->original, "%s", attempt->message.id);
 	for (size_t i = 0; i < n; i++)
 		work->results[i] = attempt->last;
 	if (!attempt->send)
 		settle(work);
 	else if (is_local(attempt->destination))
 		store_all(work);
-	else if (strcmp(attempt->destination, PS_DESTINATION_ROUTE) == 0)
+	else if (is_routed(attempt->destination))
 		submit(work);
 	else
 		send_all(work);

@@ -101,7 +101,7 @@ static struct ps_parcel_recipient parcel_recipient(const struct target *target)
 	};
 }
 
-/* Those of which `wanted` says so. */
+/* Those of which `wanted` says so. The suffix tells parcels of one message apart: the queue has each id once. */
 static void pack(struct transaction *t, bool (*wanted)(const struct target *target), const char *suffix)
 {
 	struct ps_parcel_recipient *recipients = ps_pool_alloc(t->pool, (t->target_count + 1) * sizeof *recipients);
@@ -237,7 +237,7 @@ static void queue_rest(struct transaction *t)
 		choose(t, r);
 	if (t->source != PS_MAIL_LMTP)
 		choose(t, NULL);
-	pack(t, is_for_queue, "-2");
+	pack(t, is_for_queue, t->done ? "-3" : "-2");
 	t->state = DEFERRING;
 	if (t->parcel.recipient_count == 0 || !t->transactions->hooks.enqueue || enqueue(t) < 0)
 		finish(t);
@@ -426,7 +426,7 @@ void transaction_settle(struct transaction *t)
 	t->state = QUEUEING;
 	if (!t->done)
 		trace_message(t);
-	pack(t, is_remote, "");
+	pack(t, is_remote, t->done ? "-1" : "");
 	if (t->parcel.recipient_count == 0)
 		start_storing(t);
 	else if (enqueue(t) < 0)

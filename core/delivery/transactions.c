@@ -315,7 +315,7 @@ void ps_transactions_submit(struct ps_transactions *transactions, const struct p
 	t->done = done;
 	t->done_arg = arg;
 	t->size = parcel->size;
-	snprintf(t->id, sizeof t->id, "%.*s-1", PS_ID_LENGTH, parcel->id);
+	snprintf(t->id, sizeof t->id, "%s", parcel->id);
 	LIST_INSERT_HEAD(&transactions->clients[0], t, slot);
 	t->file = fcntl(parcel->file, F_DUPFD_CLOEXEC, 0);
 	t->undecided = 1; /* until all recipients are there */

@@ -12,7 +12,7 @@ enum {
 		1000,       /* of a transaction, the refused ones too; RFC 5321 section 4.5.3.1.8 wants at least 100 */
 	TARGETS_MAX = 5000, /* all of them together may lead to */
 	STORING_MAX = 16,   /* of a transaction at a time: each is a descriptor in a mail process */
-	ID_SIZE = PS_ID_LENGTH + 3, /* and what tells parcels of one message apart */
+	ID_SIZE = PS_ID_LENGTH + 1,
 	SLOTS = 1024,
 };
 

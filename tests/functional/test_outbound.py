@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Mail for elsewhere: queued before the 250, sent, tried again, and given back to its sender."""
 
+import contextlib
 import email
+import json
 import os
 import re
 import signal
@@ -42,6 +44,10 @@ class SinkSession(socketserver.StreamRequestHandler):
         self.wfile.write(text.encode() + b"\r\n")
 
     def handle(self):
+        with contextlib.suppress(ConnectionError):
+            self.dialogue()
+
+    def dialogue(self):
         sender, recipients = "", []
         self.say("220 sink ESMTP")
         for line in self.rfile:
@@ -78,13 +84,14 @@ class SinkSession(socketserver.StreamRequestHandler):
 
 class OutboundTest(DeliveryTest):
     relay = "retry_first = 1s retry_most = 2s"
+    limits = "connections_per_address = 0 auth_failures_per_minute = 10000"
 
     @classmethod
     def setUpClass(cls):
         cls.sink = Sink()
         cls.addClassCleanup(cls.sink.shutdown)
-        cls.settings = ('transport "*" { host = "127.0.0.1" port = %d }\nrelay { %s }\n' % (cls.sink.port, cls.relay)
-                        + DeliveryTest.settings)
+        cls.settings = ('transport "*" { host = "127.0.0.1" port = %d }\nrelay { %s }\nlimits { %s }\n'
+                        % (cls.sink.port, cls.relay, cls.limits))
         super().setUpClass()
 
     def submit(self, recipients, subject, sender="alice"):
@@ -142,6 +149,10 @@ class Outbound(OutboundTest):
         self.assertEqual(fields[0]["Status"], "5.1.1")
         self.assertIn("never@example.com", fields[0]["Final-Recipient"])
         self.arrives("bounced")
+        told = json.loads(self.server.tool("trace", "--json", "never@example.com").stdout)
+        events = [event["event"] for message in told for event in message["events"]]
+        for event in ("received", "queued", "failed", "sent", "reported"):
+            self.assertIn(event, events)
 
     def test_one_of_many(self):
         self.sink.answers["slow"] = ["450 4.2.0 busy", "250 2.1.5 OK"]
@@ -154,6 +165,19 @@ class Outbound(OutboundTest):
         client = self.client()
         client.mail(JOE)
         self.assertEqual(client.rcpt("joe@example.com")[0], 550)
+
+
+class Limits(OutboundTest):
+    limits = "user_messages_per_hour = 2 " + OutboundTest.limits
+
+    def test_a_user_who_sends_too_much(self):
+        client = self.client("submission", user="alice")
+        for number in range(2):
+            self.send(client, address("alice"), [address("bob")], postern.message("limit-%d" % number))
+        client.mail(address("alice"))
+        client.rcpt(address("bob"))
+        self.assertEqual(client.docmd("data")[0], 450)
+        self.assertIn("event=submission_limit", self.server.log())
 
 
 class Expiry(OutboundTest):
