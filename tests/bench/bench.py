@@ -4,8 +4,8 @@
 
     tests/bench/bench.py --build BUILD-TREE [--backend NAME ...] [--rounds N] [--messages N] [SCENARIO ...]
 
-Both serve on loopback, with the same users and the same mail, and are durable when they say OK (Dovecot:
-mail_fsync=always). Dovecot serves Maildir, Postern each backend named, in a server for each. A ratio above 1 means that Postern did more per second, or took less CPU or memory. Absolute
+Both serve on loopback, with the same users and the same mail, and sync what they write (Dovecot: mail_fsync=always; it does
+so with messages and its logs, not with the new names of files whose flags change). Dovecot serves Maildir, Postern each backend named, in a server for each. A ratio above 1 means that Postern did more per second, or took less CPU or memory. Absolute
 times mean little on a shared machine; the two take turns, so that a slow moment hurts both.
 
 Needs: dovecot-imapd, and a user other than root for both servers' mail is not needed: each is started as itself.
