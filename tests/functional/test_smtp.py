@@ -232,6 +232,105 @@ class Patience(ServerTest):
         client.close()
 
 
+class Hostile(ServerTest):
+    settings = ServerTest.settings + "front_processes = 1 protocol smtp { recipients = 100 errors = 100000 }"
+    ROOM = 8 * 1024  # kilobytes that the front may grow by
+
+    def setUp(self):
+        with connect(self.server, user=None) as client:
+            client.noop()
+        self.before = self.server.front_memory()
+
+    def grew_little(self):
+        if not postern.SANITIZED:
+            self.assertLess(self.server.front_memory() - self.before, self.ROOM)
+
+    def begin(self):
+        client = smtplib.SMTP("localhost", self.server.ports["smtp"], timeout=postern.PATIENCE)
+        client.ehlo()
+        for line in ("MAIL FROM:<a@example.org>", "RCPT TO:<%s>" % ALICE, "DATA"):
+            self.assertIn(client.docmd(line)[0], (250, 354))
+        return client
+
+    def finish(self, client):
+        client.send(b"\r\n.\r\n")
+        code = client.getreply()[0]
+        client.quit()
+        return code
+
+    def test_a_client_that_does_not_read(self):
+        """What it is told is kept within bounds, and comes when it reads at last."""
+        with socket.create_connection(("localhost", self.server.ports["smtp"])) as sock:
+            sock.settimeout(1)
+            sent = 0
+            try:
+                while sent < 50000000:
+                    sent += sock.send(b"HELP\r\n" * 1000)
+            except TimeoutError:
+                pass
+            self.assertLess(sent, 50000000)
+            self.grew_little()
+            with connect(self.server) as client:
+                client.sendmail("a@example.org", [ALICE], text("others are served"))
+            sock.settimeout(postern.PATIENCE)
+            sock.shutdown(socket.SHUT_WR)
+            got = 0
+            while octets := sock.recv(1 << 20):
+                got += octets.count(b"\n")
+            self.assertGreaterEqual(got, sent // 6)
+
+    def test_a_header_of_half_a_million_fields(self):
+        client = self.begin()
+        for _ in range(500):
+            client.send(b"Subject: x\r\n" * 1000)
+        self.grew_little()
+        self.assertEqual(self.finish(client), 250)
+
+    def test_a_header_line_of_ten_megabytes(self):
+        for start in (b"", b"Subject: ", b"From: ", b"x" * 127 + b":"):
+            client = self.begin()
+            client.send(start)
+            for _ in range(100):
+                client.send(b"x" * 100000)
+            self.grew_little()
+            self.assertEqual(self.finish(client), 250)
+
+    def test_a_from_of_ten_megabytes(self):
+        client = connect(self.server, "submission", user="alice")
+        client.ehlo()
+        for line in ("MAIL FROM:<%s>" % ALICE, "RCPT TO:<%s>" % ALICE, "DATA"):
+            client.docmd(line)
+        client.send(b"From: ")
+        for _ in range(1000):
+            client.send(b"a@example.org,\r\n " * 1000)
+        self.grew_little()
+        self.assertEqual(self.finish(client), 554)
+
+    def test_too_many_recipients(self):
+        client = smtplib.SMTP("localhost", self.server.ports["smtp"], timeout=postern.PATIENCE)
+        client.ehlo()
+        self.assertEqual(client.esmtp_features["limits"], "RCPTMAX=100")
+        client.docmd("MAIL FROM:<a@example.org>")
+        codes = [client.docmd("RCPT TO:<%s>" % ALICE)[0] for _ in range(102)]
+        self.assertEqual(codes, [250] * 100 + [452] * 2)
+        self.assertEqual(client.docmd("DATA")[0], 354)
+        self.assertEqual(self.finish(client), 250)
+
+    def test_nobody_relays(self):
+        client = smtplib.SMTP("localhost", self.server.ports["smtp"], timeout=postern.PATIENCE)
+        client.ehlo()
+        self.assertEqual(client.docmd("MAIL FROM:<%s>" % ALICE)[0], 250)
+        for path in ("x@example.com", "x%example.com@example.test", "example.com!x", "example.com!x@example.test",
+                     '"x@example.com"', '"x@example.com"@example.test', '"x%example.com"@example.test',
+                     "@example.test:x@example.com", "@example.test,@mail.example.test:x@example.com", "x@example.com@example.test",
+                     "x%example.com@[127.0.0.1]", "x@[127.0.0.1]", "x@example.test.example.com", "x@example.test@example.com",
+                     '"alice@example.test"@example.com', "x@[192.0.2.1]", "x@localhost", "alice@example.test%example.com"):
+            with self.subTest(path):
+                self.assertIn(client.docmd("RCPT TO:<%s>" % path)[0] // 10, (50, 55))
+        self.assertEqual(client.docmd("DATA")[0], 554)
+        client.quit()
+
+
 class LocalSocket(unittest.TestCase):
     """LMTP by a path."""
 
