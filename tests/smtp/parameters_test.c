@@ -93,6 +93,33 @@ START_TEST(of_rcpt)
 }
 END_TEST
 
+START_TEST(long_ones_are_refused)
+{
+	struct smtp_mail_args mail_args = {.size_limit = 1000};
+	struct smtp_rcpt_args rcpt_args = {.utf8 = false};
+	struct ps_buf text = {0};
+
+	ps_buf_str(&text, "ENVID=");
+	for (int i = 0; i < 100; i++)
+		ps_buf_char(&text, 'a');
+	ck_assert_ok(take(smtp_mail_parameters, smtp_mail_parameter_count, ps_buf_cstr(&text), &mail_args));
+	ps_buf_char(&text, 'a');
+	ck_assert_int_eq(take(smtp_mail_parameters, smtp_mail_parameter_count, ps_buf_cstr(&text), &mail_args),
+			 PS_E_SYNTAX);
+	ps_buf_reset(&text);
+	ps_buf_str(&text, "ORCPT=rfc822;");
+	for (int i = 0; i < 493; i++)
+		ps_buf_char(&text, 'a');
+	ck_assert_ok(take(smtp_rcpt_parameters, smtp_rcpt_parameter_count, ps_buf_cstr(&text), &rcpt_args));
+	ps_buf_char(&text, 'a');
+	ck_assert_int_eq(take(smtp_rcpt_parameters, smtp_rcpt_parameter_count, ps_buf_cstr(&text), &rcpt_args),
+			 PS_E_SYNTAX);
+	ps_buf_finish(&mail_args.envid);
+	ps_buf_finish(&rcpt_args.orcpt);
+	ps_buf_finish(&text);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("smtp parameters");
@@ -100,6 +127,7 @@ int main(void)
 
 	tcase_add_loop_test(tcase, of_mail, 0, (int)PS_ARRAY_LEN(mail));
 	tcase_add_loop_test(tcase, of_rcpt, 0, (int)PS_ARRAY_LEN(rcpt));
+	tcase_add_test(tcase, long_ones_are_refused);
 	suite_add_tcase(suite, tcase);
 	return unit_main(suite);
 }

@@ -90,6 +90,7 @@ static const struct {
 	 "cher>",
 	 false},
 	{"<a@b/c>", false},
+	{"<\"j\xc3\xbcrgen\"@b>", false},
 	{"<a@b..c>", false},
 };
 
