@@ -55,6 +55,7 @@ static const struct {
 	{"ENHANCEDSTATUSCODES", SMTP_EVERYWHERE, NULL, NULL},                    /* RFC 2034 */
 	{"8BITMIME", SMTP_EVERYWHERE, NULL, NULL},                               /* RFC 6152 */
 	{"SMTPUTF8", SMTP_EVERYWHERE, NULL, NULL},                               /* RFC 6531 */
+	{"DSN", SMTP_EVERYWHERE, NULL, NULL},                                    /* RFC 3461 */
 	{"CHUNKING", SMTP_EVERYWHERE, NULL, NULL},                               /* RFC 3030 */
 	{"BINARYMIME", SMTP_EVERYWHERE, NULL, NULL},                             /* RFC 3030 section 3 */
 	{"LIMITS", SMTP_EVERYWHERE, NULL, put_limits},                           /* RFC 9422 */

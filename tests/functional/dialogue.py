@@ -42,7 +42,7 @@ class Dialogue:
             if line.startswith("@"):
                 self._directive(number, line[1:].split(), lines)
                 continue
-            match = re.match(r"(C|Cx|S|S\*)(\d?): ?(.*)$", line, re.S)
+            match = re.match(r"(C|Cx|S|S\*|S~)(\d?): ?(.*)$", line, re.S)
             if not match:
                 raise Mistake("%s:%d: neither C:, S:, a directive nor a comment" % (self.path, number))
             self.steps.append((number,) + match.groups())
@@ -119,6 +119,9 @@ class Run:
         elif kind == "Cx":
             octets = self.expand(text).encode("utf-8", "surrogateescape")
             self._send(label, octets.decode("unicode_escape"), "latin-1")
+        elif kind == "S~":
+            while not self._matches(self.expand(text), self._line(label)):
+                pass
         elif kind == "S":
             for pattern in self.expand(text).split("\r\n"):
                 self._expect(label, pattern)

@@ -149,6 +149,29 @@ class Smtp(ServerTest):
             self.assertEqual([client.getreply()[0] for _ in range(2)], [250, 250])
         self.assertIn("lmtp", self.inbox("bob"))
 
+    def test_what_a_sender_is_told(self):
+        """DSN (RFC 3461), of mail that was delivered here."""
+        def say(client, line, code=250):
+            self.assertEqual(client.docmd(line)[0], code)
+
+        with connect(self.server, "submission", user="alice") as client:
+            client.ehlo()
+            self.assertTrue(client.has_extn("dsn"))
+            for notify in ("NEVER", "FAILURE,DELAY", "SUCCESS"):
+                say(client, "MAIL FROM:<%s> RET=HDRS ENVID=my+2Bid" % ALICE)
+                say(client, "RCPT TO:<%s> NOTIFY=%s ORCPT=rfc822;robert+40example.test" % (BOB, notify))
+                say(client, "DATA", 354)
+                client.send(text("notify " + notify.replace(",", " ")) + b"the body\r\n.\r\n")
+                self.assertEqual(client.getreply()[0], 250)
+        postern.wait_until(lambda: self.inbox(), "a report")
+        self.assertEqual(len(self.inbox()), 1)
+        self.imap.ok("NOOP")
+        report = self.imap.ok("FETCH 1 BODY.PEEK[]")[0]
+        for wanted in (b"Return-Path: <>", b"multipart/report", b"\r\nOriginal-Envelope-Id: my+id\r\n", b"\r\nAction: delivered\r\n",
+                       b"\r\nOriginal-Recipient: rfc822; robert@example.test\r\n", b"\r\nSubject: notify SUCCESS\r\n"):
+            self.assertIn(wanted, report)
+        self.assertNotIn(b"the body", report)
+
     def test_a_lost_connection_leaves_nothing(self):
         for what in (b"", b"Subject: lost\r\n\r\nhalf", b"Subject: lost\r\n\r\nall but the end\r\n.\r"):
             client = connect(self.server)
