@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Whom mail is for: domains, aliases, folders, catch-all, postmaster; and that nobody sends through us who may not."""
+
+import os
+
+import postern
+from test_delivery import JOE, DeliveryTest, address
+
+ALIASES = """
+info                 alice, bob+Work
+copy                 copy, bob
+@other.example       @example.test
+ring                 ring2
+ring2                ring
+broken               |/bin/sh
+"""
+
+
+class Routing(DeliveryTest):
+    users = ("alice", "bob", "copy")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.alias_file = os.path.join(postern.scratch_folder(), "aliases")
+        with open(cls.alias_file, "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(ALIASES)
+        cls.settings = ('alias_file = "%s"\npostmaster = alice\ndomain other.example { }\n'
+                        'domain all.example { catch_all = "bob@example.test" postmaster = "copy@example.test" }\n'
+                        % cls.alias_file) + DeliveryTest.settings
+        super().setUpClass()
+
+    def setUp(self):
+        for user in self.users:
+            client = self.session(user, select="INBOX")
+            client.ok("STORE 1:* FLAGS.SILENT (\\Deleted)") if self.subjects(user) else None
+            client.ok("EXPUNGE")
+
+    def code(self, path, client=None):
+        client = client or self.client()
+        client.mail(JOE)
+        return client.rcpt(path)[0]
+
+    def test_each_address_reaches_its_users(self):
+        self.session("bob").command("CREATE Work")
+        ways = {
+            address("info"): {"alice": "INBOX", "bob": "Work"},
+            address("Copy"): {"copy": "INBOX", "bob": "INBOX"},
+            "ALICE@Other.Example": {"alice": "INBOX"},
+            "info@other.example": {"alice": "INBOX", "bob": "Work"},
+            "anybody@all.example": {"bob": "INBOX"},
+            "postmaster": {"alice": "INBOX"},
+            "Abuse@other.example": {"alice": "INBOX"},
+            "postmaster@all.example": {"copy": "INBOX", "bob": "INBOX"},
+            "postmaster@mail.example.test": {"alice": "INBOX"},
+        }
+        for number, (path, users) in enumerate(ways.items()):
+            subject = "way%d" % number
+            with self.subTest(path):
+                self.assertEqual(self.send(self.client(), JOE, [path], postern.message(subject))[0][0], 250)
+                for user in self.users:
+                    boxes = {"INBOX": self.subjects(user)}
+                    if user == "bob":
+                        boxes["Work"] = self.subjects(user, "Work")
+                    found = [box for box, subjects in boxes.items() for one in subjects if one == subject]
+                    self.assertEqual(found, [users[user]] if user in users else [])
+
+    def test_who_is_refused(self):
+        for path, code in ((address("nobody"), 550), (address("ring"), 550), (address("broken"), 451),
+                           ("nobody@other.example", 550), ("a%b@all.example", 550), ("a!b@all.example", 550),
+                           ('"a@b"@all.example', 550), ("joe@elsewhere.test", 550), ("joe@[127.0.0.1]", 550),
+                           ("alice@mail.example.test", 550), ("alice@sub.example.test", 550)):
+            with self.subTest(path):
+                self.assertEqual(self.code(path), code)
+
+    def test_config_check_reads_the_aliases(self):
+        run = self.server.tool("config", "check", check=False)
+        self.assertEqual(run.returncode, 1)
+        for text in ("aliases:5: ring@example.test: The aliases of this address lead in a circle",
+                     "aliases:7: mail is not given to programs"):
+            self.assertIn(text, run.stderr)
