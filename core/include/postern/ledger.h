@@ -16,8 +16,10 @@
  * when put() or copy() return or when sync() does. What a crash leaves is a body without a row: in the graves; or with a
  * number that does not count as given out, so that the next put() gets it and has to replace what lies there.
  *
- * THREADS. The functions of struct ps_ledger_bodies that get a transaction are called by one thread of one process at a time, for
- * a store. discard() and the others may be called at any time.
+ * THREADS. The functions of struct ps_ledger_bodies that get a transaction, and sync(), are called by one thread of one process
+ * at a time, for a store. discard() and the others may be called at any time. A transaction belongs to one thread.
+ *
+ * ERRORS. 0, or a negative ps_err after ps_fail(); then outputs are untouched, but for ps_ledger_open().
  */
 #ifndef POSTERN_LEDGER_H
 #define POSTERN_LEDGER_H
@@ -76,7 +78,7 @@ struct ps_ledger_bodies {
 /* ---- open and close ---------------------------------------------------------------------------- */
 
 /* In `file` below args->root: makes what is missing, when args->create says so, else PS_E_NOTFOUND; INBOX, in a new store. Copies
- * `bodies`. *ret_ledger is set on failure, too, if it is not NULL, and goes with ps_ledger_destroy(). */
+ * `bodies`. *ret_ledger is set in any case, and goes with ps_ledger_destroy(). */
 int ps_ledger_open(struct ps_store *store, const struct ps_store_args *args, const char *file,
 		   const struct ps_ledger_bodies *bodies, struct ps_ledger **ret_ledger);
 void ps_ledger_destroy(struct ps_ledger *ledger); /* destroy(NULL) does nothing */
@@ -98,7 +100,7 @@ void ps_ledger_mailbox_close(struct ps_mbox *mbox);
 int ps_ledger_stale(struct ps_store *store, struct ps_mbox *mbox);
 int ps_ledger_sync(struct ps_store *store, struct ps_mbox *mbox);
 int ps_ledger_read_begin(struct ps_store *store, struct ps_read **ret_read);
-/* Caches are kept by body, so that copies share them; what is put waits in memory for a commit. */
+/* Caches are kept by body; what is put waits in memory for a commit. */
 int ps_ledger_cache(struct ps_read *read, struct ps_mbox *mbox, uint32_t uid, struct ps_bytes *ret_cache);
 int ps_ledger_cache_put(struct ps_mbox *mbox, uint32_t uid, struct ps_bytes cache);
 int ps_ledger_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count);
@@ -127,6 +129,7 @@ static inline uint64_t ps_ledger_number(uint64_t body) /* 1, 2, 3 ... */
 	return body & ~PS_LEDGER_BODY;
 }
 
+/* In a transaction, and undone with it: gives out a number; into the graves; out of them, for what gets a row after all. */
 int ps_ledger_body_new(struct ps_ledger_txn *txn, uint64_t *ret_body);
 int ps_ledger_bury(struct ps_ledger_txn *txn, uint64_t body);
 int ps_ledger_dig_up(struct ps_ledger_txn *txn, uint64_t body);
