@@ -30,8 +30,40 @@ static struct transaction *find_open(struct ps_transactions *transactions, struc
 	return t && t->client.turn == client.turn ? t : NULL;
 }
 
+/* No message is on its way from here into mailboxes and the queue. */
+static bool is_idle(const struct ps_transactions *transactions)
+{
+	const struct transaction *t;
+
+	for (size_t i = 0; i < SLOTS; i++)
+		for (t = LIST_FIRST(&transactions->clients[i]); t; t = LIST_NEXT(t, slot))
+			if (t->state >= QUEUEING)
+				return false;
+	return true;
+}
+
+static void tell_idle(struct ps_transactions *transactions)
+{
+	void (*idle)(void *arg) = transactions->idle;
+
+	if (!idle || !is_idle(transactions))
+		return;
+	transactions->idle = NULL;
+	idle(transactions->idle_arg);
+}
+
+void ps_transactions_stop(struct ps_transactions *transactions, void (*idle)(void *arg), void *arg)
+{
+	transactions->stopping = true;
+	transactions->idle = idle;
+	transactions->idle_arg = arg;
+	tell_idle(transactions);
+}
+
 void transaction_drop(struct transaction *t)
 {
+	struct ps_transactions *transactions = t->transactions;
+
 	if (t->done)
 		t->done(t->done_arg, &t->last);
 	for (struct recipient *r = t->recipients; r; r = r->next)
@@ -41,6 +73,7 @@ void transaction_drop(struct transaction *t)
 	ps_closep(&t->file);
 	ps_pool_destroy(t->pool);
 	free(t);
+	tell_idle(transactions);
 }
 
 struct ps_transactions *ps_transactions_create(const struct ps_conf *conf, struct ps_local *local,
@@ -135,9 +168,12 @@ static const struct ps_answer *refuse_sender(const struct ps_transactions *trans
 	static const struct ps_answer unknown_way = {550, "5.7.1", "Mail is not taken this way here", ""},
 				      no_log_in = {530, "5.7.0", "Log in first", ""},
 				      not_own = {553, "5.7.1", "This is not an address of yours", ""},
-				      large = {552, "5.3.4", "The message is too large", ""};
+				      large = {552, "5.3.4", "The message is too large", ""},
+				      stopping = {451, "4.3.2", "The server stops; try again later", ""};
 
 	*ret_user = NULL;
+	if (transactions->stopping)
+		return &stopping;
 	switch (from->source) {
 	case PS_MAIL_MX:
 	case PS_MAIL_LMTP: break;

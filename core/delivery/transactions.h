@@ -84,6 +84,9 @@ void ps_transactions_drop_front(struct ps_transactions *transactions, unsigned f
 void ps_transactions_submit(struct ps_transactions *transactions, const struct ps_parcel *parcel,
 			    void (*done)(void *arg, const struct ps_answer *answer), void *arg);
 
+/* No more is begun. What is whole goes on; `idle` is called when none of it is left, perhaps at once. */
+void ps_transactions_stop(struct ps_transactions *transactions, void (*idle)(void *arg), void *arg);
+
 /* Each second, say: those who had gone are tried again, and a mailbox that has not answered for PS_STORE_PATIENCE_MS is left to the queue (RFC 5321 section 6.1: the answer to
  * the message comes soon). now_ms is CLOCK_MONOTONIC. */
 #define PS_STORE_PATIENCE_MS 30000

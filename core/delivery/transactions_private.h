@@ -93,6 +93,9 @@ struct ps_transactions {
 	struct ps_route *route;
 	struct ps_limits *limits;
 	struct ps_ticket_key pass_key;
+	bool stopping;
+	void (*idle)(void *arg); /* NULL: nobody waits for it */
+	void *idle_arg;
 	char *spool_dir;                         /* the first: the process is confined to it */
 	LIST_HEAD(, transaction) clients[SLOTS]; /* by number */
 };

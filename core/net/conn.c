@@ -425,6 +425,8 @@ static void run_once(struct conn *conn)
 		conn_end(conn, "connection lost");
 	else
 		follow(conn);
+	if (conn->front->stopping)
+		conn_stop(conn);
 }
 
 /* Whether something has come: octets or the end. */
@@ -691,7 +693,7 @@ void conn_stop(struct conn *conn)
 		conn->state = CONN_OVER;
 		destroy_later(conn);
 	}
-	if (conn->state != CONN_SESSION)
+	if (conn->state != CONN_SESSION || conn_mail_is_ending(conn))
 		return; /* it ends soon, or somebody who has logged in uses it */
 	if (text)
 		ps_buf_str(&conn->s.out.tail, text);

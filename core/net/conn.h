@@ -169,6 +169,8 @@ void away_end(struct conn *conn, struct ps_bytes unread);
 /* envelope.c: drops the transaction; and what is left of all. */
 void conn_mail_destroy(struct conn *conn);
 void conn_mail_finish(struct conn *conn);
+/* The client waits for the answer to a message. */
+bool conn_mail_is_ending(const struct conn *conn);
 
 /* pump.c */
 /* Takes over fd, our end of the pair. */

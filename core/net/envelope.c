@@ -27,6 +27,7 @@ struct conn_mail {
 	struct ps_buf gathered;
 	uint64_t size;
 	bool failed; /* writing did */
+	bool ending; /* the message is whole, and its answer is awaited */
 	bool lost; /* nobody answers: what is asked in this transaction, and is not answered yet, has the same answer */
 };
 
@@ -86,6 +87,11 @@ void conn_mail_finish(struct conn *conn)
 	conn_mail_destroy(conn);
 	reply_free(conn->mail_shown);
 	conn->mail_shown = NULL;
+}
+
+bool conn_mail_is_ending(const struct conn *conn)
+{
+	return conn->mail && conn->mail->ending && conn->s.wait.what == PS_WAIT_REPLY;
 }
 
 /* ---- what comes back ------------------------------------------------------------------------- */
@@ -279,6 +285,7 @@ void ps_session_mail_end(struct ps_session *s)
 	whole = conn->mail->file >= 0 && !conn->mail->failed && flush_file(conn->mail) == 0;
 	size = conn->mail->size;
 	drop_file(conn->mail);
+	conn->mail->ending = true;
 	asked(conn, hooks->mail_end(hooks->arg, conn->number, conn->mail_turn, size, whole));
 }
 

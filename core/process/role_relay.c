@@ -16,6 +16,10 @@
 #include "postern/log.h"
 #include "postern/pool.h"
 
+enum {
+	STOP_MS = 5000
+};
+
 static struct ps_relay *relay_of(void *arg)
 {
 	return ((struct ps_role *)arg)->state;
@@ -210,11 +214,22 @@ static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
 		ps_local_lost(ps_relay_local(role->state), peer == PS_ROLE_MAIL ? &mail : NULL);
 }
 
-/* What was not answered with 250 the clients still have, and the queue has what was. */
-static void stop(struct ps_role *role)
+static void end(void *arg)
 {
 	ps_trace_close();
-	ps_role_end(role, EXIT_SUCCESS);
+	ps_role_end(arg, EXIT_SUCCESS);
+}
+
+/* Messages that are whole get their answer, or their clients would send them again; but nobody waits for long. What was not answered with 250
+ * the clients still have, and the queue has what was. */
+static void stop(struct ps_role *role)
+{
+	struct ps_timer *timer;
+
+	if (ps_timer_open(role->loop, end, role, &timer) < 0)
+		end(role);
+	ps_timer_set(timer, STOP_MS, 0);
+	ps_transactions_stop(transactions_of(role), end, role);
 }
 
 static const struct ps_handler from_master[] = {

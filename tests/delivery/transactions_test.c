@@ -753,6 +753,31 @@ START_TEST(who_submits_has_logged_in_and_sends_in_their_own_name)
 }
 END_TEST
 
+static size_t idle_count;
+
+static void on_idle(void *arg)
+{
+	(void)arg;
+	idle_count++;
+}
+
+START_TEST(what_is_whole_is_finished_before_the_end)
+{
+	struct ps_client other = {.front = 1, .number = 8, .turn = 1};
+
+	take(PS_MAIL_MX, 1);
+	find_all();
+	say_from(other, PS_MAIL_MX, 0);
+	ps_transactions_stop(transactions, on_idle, NULL);
+	ck_assert_uint_eq(idle_count, 0);
+	say_from(other, PS_MAIL_MX, 0);
+	ck_last(451, "4.3.2");
+	delivered(0, 0);
+	ck_last(250, "2.0.0");
+	ck_assert_uint_eq(idle_count, 1);
+}
+END_TEST
+
 START_TEST(a_source_that_is_none_is_refused)
 {
 	say_from(client, (enum ps_mail_source)99, 0);
@@ -1101,6 +1126,7 @@ int main(void)
 	tcase_add_test(tc, a_spool_without_room_is_a_failure_for_now);
 	tcase_add_test(tc, the_file_has_no_name_and_goes_with_the_transaction);
 	tcase_add_loop_test(tc, who_submits_has_logged_in_and_sends_in_their_own_name, 0, PS_ARRAY_LEN(submissions));
+	tcase_add_test(tc, what_is_whole_is_finished_before_the_end);
 	tcase_add_test(tc, a_source_that_is_none_is_refused);
 	tcase_add_loop_test(tc, a_recipient_is_there_if_somebody_behind_it_is, 0, PS_ARRAY_LEN(ways));
 	tcase_add_test(tc, an_alias_gives_each_a_copy_and_two_ways_to_one_give_one);
