@@ -63,6 +63,8 @@ const struct cli_command cli_commands[] = {
 	{"queue", "destinations", "", "list where the mail that waits is to go, and what keeps it", JSON | CLI_TAKES(CLI_OPT_MOST), 0, 0,
 	 cli_queue_destinations, NULL},
 	{"queue", "stats", "", "show the figures of the queue", JSON, 0, 0, cli_queue_stats, NULL},
+	{"smtp", "explain", "ADDRESS", "tell where mail to an address would go, and why", JSON, 1, 1, cli_smtp_explain,
+	 "Asks the DNS and web servers of domains as the server would, and sends nothing. Goes by the configuration file as it is now."},
 	{NULL, "trace", "ID|MESSAGE-ID|ADDRESS", "tell what became of messages", JSON | CLI_TAKES(CLI_OPT_MOST), 1, 1, cli_trace,
 	 "Asks the running server. ID is what the log and the 250 of the message name; ADDRESS that of the sender or a recipient.\n"
 	 "Of an address the newest messages are told, 20 unless --most says otherwise."},

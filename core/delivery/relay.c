@@ -199,14 +199,18 @@ static int make_resolver(struct ps_relay *relay)
 static int make_sender(struct ps_relay *relay)
 {
 	const struct ps_conf *conf = ps_conf_section(relay->conf, "relay", 0);
+	PS_CLEANUP(ps_buf_finish) struct ps_buf sts_folder = {0};
 	struct ps_sender_options options = {
 		.hostname = ps_conf_str(relay->conf, "hostname"),
 		.resolver = relay->resolver,
 		.ca_file = ps_conf_str(conf, "ca_file"),
 		.allow_loopback = ps_conf_bool(conf, "allow_loopback"),
 		.mx_port = (uint16_t)ps_conf_int(conf, "mx_port"),
+		.mta_sts = ps_conf_bool(conf, "mta_sts"),
 	};
 
+	ps_buf_printf(&sts_folder, "%s/mta-sts", ps_conf_str(relay->conf, "spool_dir"));
+	options.sts_folder = ps_buf_cstr(&sts_folder);
 	return ps_sender_create(relay->loop, &options, &relay->sender);
 }
 

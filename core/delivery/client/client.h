@@ -12,6 +12,7 @@
 #ifndef CORE_DELIVERY_CLIENT_CLIENT_H
 #define CORE_DELIVERY_CLIENT_CLIENT_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,10 +40,10 @@ struct ps_sender_options {
 	struct ps_resolver *resolver; /* outlives the sender */
 	const char *ca_file;          /* whom to believe where a certificate is verified; NULL: the system's */
 	bool allow_loopback;          /* an MX may be this machine: test networks */
-	const char
-		*sts_folder; /* where policies of MTA-STS are kept, made when needed; NULL: MTA-STS is not asked for */
-	uint16_t sts_port;   /* 0: 443 */
-	uint16_t mx_port;    /* 0: 25 */
+	bool mta_sts;                 /* the policies of domains are asked for */
+	const char *sts_folder;       /* where they are kept, made when needed; NULL: in memory */
+	uint16_t sts_port;            /* 0: 443 */
+	uint16_t mx_port;             /* 0: 25 */
 	unsigned connection_messages; /* that one connection carries; 0: 100 */
 	struct ps_sender_times times; /* 0: as above */
 };
@@ -105,5 +106,18 @@ struct ps_send_report {
 typedef void (*ps_sent_fn)(void *arg, const struct ps_send_report *report);
 /* All of `send` is copied but `file`, which stays the caller's. */
 void ps_send(struct ps_sender *sender, const struct ps_send *send, ps_sent_fn done, void *arg);
+
+/*
+ * What would become of a message to this recipient: a transfer that goes its way, and where it would connect notes that instead. The story:
+ *   mx { status, secure, null, implicit, count }     not where the hop names a host
+ *   mta_sts { mode, max_age, mx }, mta_sts_problem   where there is one
+ *   hosts [ { host, preference, addresses, addresses_secure, tlsa { name, status, secure, records }, and either
+ *             port, tls ("none", "opportunistic", "required", "verified", "dane") or problem, enhanced } ]
+ *   outcome: "sent" to the first of these that takes it; or "deferred", "failed" with enhanced and text
+ * Called once, on the loop, later; the story is the called function's to free.
+ */
+typedef void (*ps_explained_fn)(void *arg, json_t *story);
+void ps_explain(struct ps_sender *sender, const struct ps_hop *hop, const char *recipient, uint32_t options,
+		ps_explained_fn done, void *arg);
 
 #endif

@@ -108,6 +108,10 @@ struct smtp_transfer {
 	struct trouble put_off, refused; /* the last of each kind; text NULL: none */
 	enum ps_send_verdict verdict;
 	const char *tls;
+
+	/* Nothing is sent, but told: NULL otherwise. */
+	json_t *story;
+	ps_explained_fn explained;
 };
 
 enum command {
@@ -227,6 +231,16 @@ void policy_for_host(struct smtp_transfer *transfer);
 void policy_for_domain(struct smtp_transfer *transfer);
 /* After the handshake: 0, or PS_E_ACCESS. */
 int policy_verify(struct smtp_session *session);
+
+/* explain.c: what is found out goes into the story, where there is one. */
+void explain_mx(struct smtp_transfer *transfer, const struct ps_mx_list *list);
+void explain_sts(struct smtp_transfer *transfer, const struct sts_policy *policy, const char *why);
+void explain_addresses(struct smtp_transfer *transfer, const struct sockaddr_storage *list, size_t count, bool secure);
+void explain_tlsa(struct smtp_transfer *transfer, const char *name, const struct dns_answer *answer);
+void explain_trouble(struct smtp_transfer *transfer, const struct trouble *trouble);
+/* True: it is not connected to the addresses of this host. */
+bool explain_connect(struct smtp_transfer *transfer);
+void explain_end(struct smtp_transfer *transfer);
 
 /* sender.c */
 void smtp_transfer_settle(struct smtp_transfer *transfer, size_t recipient, const struct trouble *what);

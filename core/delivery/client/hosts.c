@@ -32,7 +32,10 @@ static void remember(struct smtp_transfer *transfer, const struct trouble *troub
 	*to = (struct trouble){trouble->outcome, trouble->code, ps_pool_strdup(transfer->pool, trouble->enhanced),
 			       ps_pool_strdup(transfer->pool, trouble->text),
 			       ps_pool_strdup(transfer->pool, trouble->host)};
-	ps_log(PS_LOG_INFO, "smtp_host_failed", "id", transfer->id, "host", trouble->host, "text", trouble->text, NULL);
+	explain_trouble(transfer, trouble);
+	if (!transfer->story)
+		ps_log(PS_LOG_INFO, "smtp_host_failed", "id", transfer->id, "host", trouble->host, "text",
+		       trouble->text, NULL);
 }
 
 /* ---- addresses of a host ------------------------------------------------------------------------ */
@@ -99,6 +102,7 @@ static void on_addresses(void *arg, const struct ps_addresses *found)
 	set_addresses(transfer, found->list, found->count);
 	transfer->host_secure = found->secure;
 	transfer->host_name = ps_pool_strdup(transfer->pool, found->name);
+	explain_addresses(transfer, found->list, found->count, found->secure);
 	policy_for_host(transfer);
 }
 
@@ -138,6 +142,7 @@ static void look_for_addresses(struct smtp_transfer *transfer)
 		set_addresses(transfer, &literal, 1);
 		transfer->host_secure = false;
 		transfer->host_name = host;
+		explain_addresses(transfer, &literal, 1, false);
 		policy_for_host(transfer);
 		return;
 	}
@@ -180,7 +185,10 @@ static void next_address(struct smtp_transfer *transfer)
 		next_address(transfer);
 		return;
 	}
-	smtp_session_open(transfer, address, transfer->hosts[transfer->host_at].host);
+	if (explain_connect(transfer))
+		next_address(transfer);
+	else
+		smtp_session_open(transfer, address, transfer->hosts[transfer->host_at].host);
 }
 
 void hosts_next(struct smtp_transfer *transfer)
@@ -246,6 +254,7 @@ static void on_mx(void *arg, const struct ps_mx_list *list)
 	struct smtp_transfer *transfer = arg;
 
 	transfer->lookup = NULL;
+	explain_mx(transfer, list);
 	if (list->status != DNS_OK || list->null_mx) {
 		mx_failed(transfer, list);
 		return;

@@ -71,6 +71,7 @@ static void on_records(void *arg, const struct dns_answer *answer)
 	struct smtp_transfer *transfer = arg;
 
 	transfer->lookup = NULL;
+	explain_tlsa(transfer, answer->name, answer);
 	if (dns_is_temporary(answer->status)) {
 		pass_over(transfer, "4.7.5",
 			  ps_pool_printf(transfer->pool, "TLSA records: %s", dns_status_text(answer->status)));
@@ -136,8 +137,8 @@ static void on_policy(void *arg, const struct sts_policy *policy, const char *wh
 {
 	struct smtp_transfer *transfer = arg;
 
-	(void)why;
 	transfer->wait = NULL;
+	explain_sts(transfer, policy, why);
 	if (policy)
 		transfer->sts = ps_pool_memdup(transfer->pool, policy, sizeof *policy);
 	hosts_next(transfer);

@@ -59,7 +59,7 @@ int ps_sender_create(struct ps_loop *loop, const struct ps_sender_options *optio
 		ps_sender_destroy(sender);
 		return r;
 	}
-	if (options->sts_folder)
+	if (options->mta_sts)
 		sender->sts = sts_create(&(struct sts_options){.loop = loop,
 							       .resolver = options->resolver,
 							       .trust = sender->trust,
@@ -74,6 +74,7 @@ static void transfer_destroy(struct smtp_transfer *transfer)
 {
 	ps_lookup_cancel(transfer->lookup);
 	sts_cancel(transfer->wait);
+	json_decref(transfer->story);
 	ps_timer_close(transfer->timer);
 	*transfer->at = transfer->next;
 	if (transfer->next)
@@ -146,7 +147,12 @@ void smtp_transfer_finish(struct smtp_transfer *transfer)
 	const struct ps_send_report report = {
 		.results = transfer->results, .verdict = transfer->verdict, .tls = transfer->tls};
 
-	transfer->done(transfer->arg, &report);
+	if (transfer->story) {
+		explain_end(transfer);
+		transfer->explained(transfer->arg, json_incref(transfer->story));
+	} else {
+		transfer->done(transfer->arg, &report);
+	}
 	transfer_destroy(transfer);
 }
 
@@ -219,12 +225,8 @@ static struct smtp_transfer *transfer_create(struct ps_sender *sender, const str
 	return t;
 }
 
-void ps_send(struct ps_sender *sender, const struct ps_send *send, ps_sent_fn done, void *arg)
+static void start(struct ps_sender *sender, struct smtp_transfer *transfer)
 {
-	struct smtp_transfer *transfer = transfer_create(sender, send);
-
-	transfer->done = done;
-	transfer->arg = arg;
 	transfer->next = sender->transfers;
 	transfer->at = &sender->transfers;
 	if (transfer->next)
@@ -233,4 +235,27 @@ void ps_send(struct ps_sender *sender, const struct ps_send *send, ps_sent_fn do
 	if (ps_timer_open(sender->loop, begin, transfer, &transfer->timer) < 0)
 		abort(); /* memory: as ps_malloc() */
 	ps_timer_set(transfer->timer, 0, 0);
+}
+
+void ps_send(struct ps_sender *sender, const struct ps_send *send, ps_sent_fn done, void *arg)
+{
+	struct smtp_transfer *transfer = transfer_create(sender, send);
+
+	transfer->done = done;
+	transfer->arg = arg;
+	start(sender, transfer);
+}
+
+void ps_explain(struct ps_sender *sender, const struct ps_hop *hop, const char *recipient, uint32_t options,
+		ps_explained_fn done, void *arg)
+{
+	const struct ps_send_recipient to = {.address = recipient};
+	const struct ps_send send = {
+		.hop = hop, .reverse_path = "", .options = options, .recipients = &to, .count = 1, .file = -1};
+	struct smtp_transfer *transfer = transfer_create(sender, &send);
+
+	transfer->story = json_pack("{s:[]}", "hosts");
+	transfer->explained = done;
+	transfer->arg = arg;
+	start(sender, transfer);
 }

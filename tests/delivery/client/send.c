@@ -136,7 +136,7 @@ int main(int argc, char **argv)
 	}
 		TAKE("file", open_file(value))
 		TAKE("dns", dns.servers = value)
-		TAKE("sts", options.sts_folder = value)
+		TAKE("sts", (options.sts_folder = value, options.mta_sts = true))
 		TAKE("stsport", options.sts_port = (uint16_t)atoi(value))
 		TAKE("validating", dns.validating = atoi(value))
 		TAKE("port", options.mx_port = (uint16_t)atoi(value))
