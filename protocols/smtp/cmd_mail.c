@@ -56,7 +56,7 @@ static enum smtp_next ask(struct smtp *smtp, struct ps_buf *path, struct smtp_ma
 static enum smtp_next cmd_mail(struct smtp_cmd *cmd)
 {
 	struct smtp *smtp = cmd->smtp;
-	struct smtp_mail_args args = {.size_limit = smtp_size_limit(smtp)};
+	struct smtp_mail_args args = {.size_limit = smtp_size_limit(smtp), .is_tls = ps_session_is_tls(smtp->session)};
 	struct ps_buf path = {0};
 	enum smtp_next next = SMTP_NEXT;
 

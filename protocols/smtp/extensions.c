@@ -8,6 +8,11 @@ static bool tls_offered(struct smtp *smtp)
 	return ps_session_tls_offered(smtp->session);
 }
 
+static bool is_tls(struct smtp *smtp)
+{
+	return ps_session_is_tls(smtp->session);
+}
+
 static bool auth_offered(struct smtp *smtp)
 {
 	return smtp_auth_offered(smtp);
@@ -58,6 +63,7 @@ static const struct {
 	{"DSN", SMTP_EVERYWHERE, NULL, NULL},                                    /* RFC 3461 */
 	{"CHUNKING", SMTP_EVERYWHERE, NULL, NULL},                               /* RFC 3030 */
 	{"BINARYMIME", SMTP_EVERYWHERE, NULL, NULL},                             /* RFC 3030 section 3 */
+	{"REQUIRETLS", SMTP_EVERYWHERE, is_tls, NULL},                           /* RFC 8689 */
 	{"LIMITS", SMTP_EVERYWHERE, NULL, put_limits},                           /* RFC 9422 */
 	{"XCLIENT", SMTP_EVERYWHERE, trusts, put_attributes},
 	{"VRFY", SMTP_EVERYWHERE, NULL, NULL},

@@ -100,6 +100,17 @@ static int take_utf8(void *arg, struct ps_bytes value)
 	return value.ptr ? ps_fail(PS_E_SYNTAX, "SMTPUTF8: takes no value") : 0;
 }
 
+/* RFC 8689 section 2: not known without TLS. */
+static int take_require_tls(void *arg, struct ps_bytes value)
+{
+	struct smtp_mail_args *args = arg;
+
+	if (!args->is_tls)
+		return ps_fail(PS_E_UNSUPPORTED, "REQUIRETLS: this session has no TLS");
+	args->options |= PS_MAIL_REQUIRETLS;
+	return value.ptr ? ps_fail(PS_E_SYNTAX, "REQUIRETLS: takes no value") : 0;
+}
+
 /* RFC 4954 section 5: who sent it first. We answer for our own users only, so it is as if "<>" had been said. */
 static int take_auth(void *arg, struct ps_bytes value)
 {
@@ -112,8 +123,13 @@ static int take_auth(void *arg, struct ps_bytes value)
 }
 
 const struct smtp_parameter smtp_mail_parameters[] = {
-	{"SIZE", take_size},   {"BODY", take_body},     {"RET", take_ret},
-	{"ENVID", take_envid}, {"SMTPUTF8", take_utf8}, {"AUTH", take_auth},
+	{"SIZE", take_size},
+	{"BODY", take_body},
+	{"RET", take_ret},
+	{"ENVID", take_envid},
+	{"SMTPUTF8", take_utf8},
+	{"AUTH", take_auth},
+	{"REQUIRETLS", take_require_tls},
 };
 const size_t smtp_mail_parameter_count = PS_ARRAY_LEN(smtp_mail_parameters);
 

@@ -19,6 +19,7 @@ int smtp_read_parameters(struct ps_bytes argument, const struct smtp_parameter *
 
 /* Of MAIL. */
 struct smtp_mail_args {
+	bool is_tls;      /* the session has TLS */
 	uint32_t options; /* PS_MAIL_* */
 	uint64_t size, size_limit;
 	struct ps_buf envid;

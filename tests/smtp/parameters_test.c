@@ -44,12 +44,14 @@ static const struct {
 	{"AUTH=a+40b", 0, 0, 0, ""},
 	{"AUTH=a+4", PS_E_SYNTAX, 0, 0, ""},
 	{"AUTH", PS_E_SYNTAX, 0, 0, ""},
+	{"REQUIRETLS", 0, PS_MAIL_REQUIRETLS, 0, ""},
+	{"REQUIRETLS=yes", PS_E_SYNTAX, PS_MAIL_REQUIRETLS, 0, ""},
 	{"NOTIFY=NEVER", PS_E_UNSUPPORTED, 0, 0, ""},
 };
 
 START_TEST(of_mail)
 {
-	struct smtp_mail_args args = {.size_limit = 1000};
+	struct smtp_mail_args args = {.size_limit = 1000, .is_tls = true};
 
 	ck_assert_int_eq(take(smtp_mail_parameters, smtp_mail_parameter_count, mail[_i].text, &args), mail[_i].result);
 	ck_assert_uint_eq(args.options, mail[_i].options);
