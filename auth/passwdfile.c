@@ -9,6 +9,7 @@
 #include "auth/nets.h"
 #include "auth/passwdfile.h"
 #include "auth/passwords.h"
+#include "core/delivery/route/address.h"
 #include "core/store/location.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -217,7 +218,7 @@ static const char *domain_says(const struct line *line, const char *setting)
 	for (size_t i = 0; at && root && i < ps_conf_section_count(root, "domain"); i++) {
 		const struct ps_conf *domain = ps_conf_section(root, "domain", i);
 
-		if (ps_strcasecmp(ps_conf_title(domain), at + 1) == 0)
+		if (ps_domain_same(ps_conf_title(domain), at + 1))
 			return ps_conf_str(domain, setting);
 	}
 	return NULL;

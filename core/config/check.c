@@ -5,6 +5,7 @@
 #include "auth/nets.h"
 #include "core/config/conf.h"
 #include "core/config/near.h"
+#include "core/delivery/route/address.h"
 #include "core/process/plugins.h"
 #include "postern/store.h"
 
@@ -97,7 +98,6 @@ static void check_backend(const struct ps_config *config, struct conf_errors *er
 		     ps_conf_str(config->root, "backend"));
 }
 
-/* Domains are compared as in user names: in small letters. */
 static void check_domain_name(const struct ps_config *config, size_t n, struct conf_errors *errors)
 {
 	const struct ps_conf *domain = ps_conf_section(config->root, "domain", n);
@@ -106,7 +106,7 @@ static void check_domain_name(const struct ps_config *config, size_t n, struct c
 	if (!*name || strpbrk(name, "@/ \t"))
 		conf_error(errors, domain->line, "\"%s\" is no name of a domain", name);
 	for (size_t i = 0; i < n; i++)
-		if (ps_strcasecmp(name, ps_conf_title(ps_conf_section(config->root, "domain", i))) == 0)
+		if (ps_domain_same(name, ps_conf_title(ps_conf_section(config->root, "domain", i))))
 			conf_error(errors, domain->line, "domain \"%s\" is there twice", name);
 }
 

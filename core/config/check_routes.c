@@ -90,8 +90,23 @@ static void check_separator(const struct ps_conf *root, struct conf_errors *erro
 			   "\"subaddress_separator\" may hold + - = # & _ ~ ^, not \"%s\"", separators);
 }
 
+/* It stands in names of users, which are ASCII. */
+static void check_default_domain(const struct ps_conf *root, struct conf_errors *errors)
+{
+	const char *name = ps_conf_str(root, "default_domain");
+	int line = conf_line(root, "default_domain", PS_SET_STRING);
+	struct ps_buf out = {.limit = PS_DOMAIN_MAX + 1};
+
+	if (name && (ps_domain_normalise(ps_bytes_str(name), &out) < 0 || name[0] == '['))
+		conf_error(errors, line, "\"default_domain\" must be a domain, not \"%s\"", name);
+	else if (name && ps_strcasecmp(name, ps_buf_cstr(&out)) != 0)
+		conf_error(errors, line, "\"default_domain\" must be written in ASCII: \"%s\"", ps_buf_cstr(&out));
+	ps_buf_finish(&out);
+}
+
 void conf_check_routes(const struct ps_config *config, struct conf_errors *errors)
 {
+	check_default_domain(config->root, errors);
 	check_separator(config->root, errors);
 	check_address(config->root, "postmaster", errors);
 	for (size_t i = 0; i < ps_conf_section_count(config->root, "domain"); i++) {

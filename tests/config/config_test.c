@@ -329,7 +329,7 @@ END_TEST
 
 START_TEST(odd_strings_are_shown_so_that_they_read_back)
 {
-	struct ps_config *config = read_ok("mail_root = '/m/${X} \"q\" \\\\ \\n'\ndefault_domain = \"a\\tb\\x7fc\"\n"),
+	struct ps_config *config = read_ok("mail_root = '/m/${X} \"q\" \\\\ \\n'\nuser_net = \"a\\tb\\x7fc\"\n"),
 			 *again;
 	struct ps_buf text = {0};
 
@@ -337,7 +337,7 @@ START_TEST(odd_strings_are_shown_so_that_they_read_back)
 	ck_assert_ok(ps_config_show(config, false, &text));
 	again = read_ok(ps_buf_cstr(&text));
 	ck_assert_str_eq(ps_conf_str(ps_config_root(again), "mail_root"), "/m/${X} \"q\" \\ \\n");
-	ck_assert_str_eq(ps_conf_str(ps_config_root(again), "default_domain"), "a\tb\x7f"
+	ck_assert_str_eq(ps_conf_str(ps_config_root(again), "user_net"), "a\tb\x7f"
 									       "c");
 	ps_buf_finish(&text);
 	ps_config_destroy(config);

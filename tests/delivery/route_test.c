@@ -400,6 +400,13 @@ END_TEST
 static const struct {
 	const char *text, *error; /* `text` is line 2 */
 } wrong[] = {
+	{"default_domain = \"a b\"", "t.conf:2: \"default_domain\" must be a domain, not \"a b\""},
+	{"default_domain = \"b\xc3\xbc"
+	 "cher.example\"",
+	 "t.conf:2: \"default_domain\" must be written in ASCII: \"xn--bcher-kva.example\""},
+	{"domain \"b\xc3\xbc"
+	 "cher.example\" { }\ndomain XN--bcher-kva.example { }",
+	 "t.conf:3: domain \"XN--bcher-kva.example\" is there twice"},
 	{"postmaster = \"a b\"", "t.conf:2: \"postmaster\" must be an address, not \"a b\""},
 	{"domain a.example { catch_all = \"x@[10.0.0.1]\" }", "t.conf:2: \"catch_all\" must be an address"},
 	{"subaddress_separator = \".\"", "t.conf:2: \"subaddress_separator\" may hold"},

@@ -102,6 +102,19 @@ int ps_domain_normalise(struct ps_bytes domain, struct ps_buf *out)
 	return is_ascii(domain) ? put_ascii(domain, out) : put_international(domain, out);
 }
 
+bool ps_domain_same(const char *a, const char *b)
+{
+	struct ps_buf x = {.limit = PS_DOMAIN_MAX + 1}, y = {.limit = PS_DOMAIN_MAX + 1};
+	bool same = ps_strcasecmp(a, b) == 0;
+
+	if (!same && !(is_ascii(ps_bytes_str(a)) && is_ascii(ps_bytes_str(b))))
+		same = ps_domain_normalise(ps_bytes_str(a), &x) == 0 && ps_domain_normalise(ps_bytes_str(b), &y) == 0 &&
+		       ps_bytes_eq(ps_buf_view(&x), ps_buf_view(&y));
+	ps_buf_finish(&x);
+	ps_buf_finish(&y);
+	return same;
+}
+
 /* ---- local parts ----------------------------------------------------------------------------- */
 
 static bool is_atext(uint8_t c)
@@ -201,16 +214,18 @@ void ps_mail_address_write(const char *local, const char *domain, struct ps_buf 
 
 const char *ps_mail_address_key(const char *local, const char *domain, struct ps_pool *pool)
 {
-	size_t len = strlen(local), folded_len = 0;
+	size_t len = strlen(local), domain_len = strlen(domain), folded_len;
 	uint8_t *folded = NULL;
 	char *key;
 
 	if (!is_ascii(ps_bytes(local, len)))
 		folded = u8_casefold((const uint8_t *)local, len, NULL, UNINORM_NFC, NULL, &folded_len);
 	if (folded)
-		key = ps_pool_printf(pool, "%.*s@%s", (int)folded_len, (const char *)folded, domain);
-	else
-		key = ps_pool_printf(pool, "%s@%s", local, domain);
+		len = folded_len;
+	key = ps_pool_alloc(pool, len + 1 + domain_len + 1);
+	memcpy(key, folded ? (const char *)folded : local, len);
+	key[len] = '@';
+	memcpy(key + len + 1, domain, domain_len + 1);
 	for (char *at = key; *at; at++)
 		*at = (char)ps_tolower((uint8_t)*at);
 	free(folded);

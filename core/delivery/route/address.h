@@ -25,6 +25,9 @@ struct ps_mail_address {
 /* Appends the one spelling of a domain. PS_E_SYNTAX: not a domain, nor an address literal. */
 int ps_domain_normalise(struct ps_bytes domain, struct ps_buf *out);
 
+/* Whether two spellings are of one domain. */
+bool ps_domain_same(const char *a, const char *b);
+
 /* "local@domain" or "local", of whatever origin, as a path holds it between its angle brackets. A second '@' outside quotes, a source
  * route and comments are refused: PS_E_SYNTAX. */
 int ps_mail_address_parse(struct ps_bytes path, struct ps_pool *pool, struct ps_mail_address *ret_address);
