@@ -180,6 +180,52 @@ class Limits(OutboundTest):
         self.assertIn("event=submission_limit", self.server.log())
 
 
+class Success(OutboundTest):
+    relay = "retry_first = 2s retry_most = 2s delay_notice = 1s"
+
+    def test_delivery_here_and_there_is_reported_to_who_asks(self):
+        client = self.client("submission", user="alice")
+        client.mail(address("alice"), ["RET=HDRS", "ENVID=QQ314159"])
+        for name in ("joe@example.com", address("bob")):
+            self.assertEqual(client.rcpt(name, ["NOTIFY=SUCCESS", "ORCPT=rfc822;" + name])[0], 250)
+        client.putcmd("data")
+        client.getreply()
+        client.send(postern.message("success") + b".\r\n")
+        self.assertEqual(client.getreply()[0], 250)
+        found = {}
+        for _ in range(2):
+            report = self.report()
+            for fields in self.fields(report):
+                found[fields["Original-Recipient"].partition(";")[2].strip()] = fields["Action"]
+        self.assertEqual(found, {"joe@example.com": "relayed", address("bob"): "delivered"})
+        self.assertEqual(self.subjects("bob"), ["success"])
+
+    def test_who_waits_is_told_once(self):
+        self.sink.answers["wait"] = ["451 4.3.0 not now"] * 4 + ["250 2.1.5 OK"]
+        self.submit(["wait@example.com"], "delayed", sender="bob")
+        fields = self.fields(self.report("bob"))
+        self.assertEqual(fields[0]["Action"], "delayed")
+        self.arrives("delayed")
+        time.sleep(1)
+        self.assertEqual([subject for subject in self.subjects("bob") if subject != "success"], [])
+
+
+class PowerCut(OutboundTest):
+    may_die = True
+
+    def test_what_was_queued_is_sent_after_the_end_of_all(self):
+        self.sink.answers["later"] = ["451 4.3.0 not now"]
+        subjects = ["cut-%d" % number for number in range(20)]
+        for subject in subjects:
+            self.submit(["later@example.com", address("bob")], subject)
+        self.server.kill()
+        self.sink.answers.clear()
+        self.server.start()
+        postern.wait_until(lambda: set(subjects) <= set(self.sink.subjects()), "all that was queued", patience=60)
+        self.assertEqual(sorted(self.sink.subjects()), sorted(subjects))
+        self.assertEqual(self.subjects("bob"), sorted(subjects))
+
+
 class Expiry(OutboundTest):
     relay = "retry_first = 1s retry_most = 1s expiry = 3s"
 
