@@ -7,11 +7,12 @@
 #include "core/config/near.h"
 #include "postern/log.h"
 
-#define COMMON   (CLI_TAKES(CLI_OPT_CONFIG) | CLI_TAKES(CLI_OPT_HELP))
-#define JSON     (COMMON | CLI_TAKES(CLI_OPT_JSON))
+#define COMMON (CLI_TAKES(CLI_OPT_CONFIG) | CLI_TAKES(CLI_OPT_HELP))
+#define JSON   (COMMON | CLI_TAKES(CLI_OPT_JSON))
 #define FILTER                                                                                                         \
 	(CLI_TAKES(CLI_OPT_SENDER) | CLI_TAKES(CLI_OPT_RECIPIENT) | CLI_TAKES(CLI_OPT_SUBMITTER) |                     \
-	 CLI_TAKES(CLI_OPT_DESTINATION) | CLI_TAKES(CLI_OPT_OLDER) | CLI_TAKES(CLI_OPT_YOUNGER) | CLI_TAKES(CLI_OPT_HELD))
+	 CLI_TAKES(CLI_OPT_DESTINATION) | CLI_TAKES(CLI_OPT_OLDER) | CLI_TAKES(CLI_OPT_YOUNGER) |                      \
+	 CLI_TAKES(CLI_OPT_HELD))
 #define ACT      (JSON | FILTER | CLI_TAKES(CLI_OPT_EVERY))
 #define PASSWORD (COMMON | CLI_TAKES(CLI_OPT_PASSWORD_STDIN) | CLI_TAKES(CLI_OPT_SCHEME))
 

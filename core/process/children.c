@@ -295,12 +295,8 @@ static void on_ask_answer(void *arg, struct ps_channel *from, union ps_message *
 }
 
 static const struct ps_handler handlers[] = {
-	{PS_MSG_READY, on_ready},
-	{PS_MSG_OFFENCE, on_offence},
-	{PS_MSG_WHO_ROW, on_who_row},
-	{PS_MSG_WHO_END, on_who_end},
-	{PS_MSG_ASK_ANSWER, on_ask_answer},
-	{0, NULL},
+	{PS_MSG_READY, on_ready},     {PS_MSG_OFFENCE, on_offence},       {PS_MSG_WHO_ROW, on_who_row},
+	{PS_MSG_WHO_END, on_who_end}, {PS_MSG_ASK_ANSWER, on_ask_answer}, {0, NULL},
 };
 
 static void drop_channel(struct child *child)

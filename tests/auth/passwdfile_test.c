@@ -185,6 +185,7 @@ static const struct {
 	{"a@lists.test:{PLAIN}x", "a@lists.test", "mbox", "/srv/mail/lists.test/a"},
 	{"a@Big.Test:{PLAIN}x", "a@big.test", "lmdb", "/srv/mail/big/a"},
 	{"a@big.test:{PLAIN}x::::::backend=mbox", "a@big.test", "mbox", "/srv/mail/big/a"},
+	{"a@xn--bcher-kva.test:{PLAIN}x", "a@xn--bcher-kva.test", "lmdb", "/srv/mail/xn--bcher-kva.test/a"},
 	{"a@big.test:{PLAIN}x::::::mail=/srv/mail/x", "a@big.test", "lmdb", "/srv/mail/x"},
 	{"a@big.test:{PLAIN}x::::::mail=maildir:/srv/mail/x", "a@big.test", "maildir", "/srv/mail/x"},
 };
@@ -193,6 +194,8 @@ START_TEST(a_user_counts_before_the_domain_and_the_domain_before_the_server)
 {
 	static const char text[] = "mail_root = /srv/mail\n"
 				   "domain \"lists.test\" { backend = mbox }\n"
+				   "domain \"b\xc3\xbc"
+				   "cher.test\" { backend = lmdb }\n"
 				   "domain \"BIG.test\" { backend = lmdb mail_location = \"big/%n\" }\n";
 	struct ps_passwd_defaults from_config;
 	struct ps_passwd_file *file;

@@ -338,7 +338,7 @@ START_TEST(odd_strings_are_shown_so_that_they_read_back)
 	again = read_ok(ps_buf_cstr(&text));
 	ck_assert_str_eq(ps_conf_str(ps_config_root(again), "mail_root"), "/m/${X} \"q\" \\ \\n");
 	ck_assert_str_eq(ps_conf_str(ps_config_root(again), "user_net"), "a\tb\x7f"
-									       "c");
+									 "c");
 	ps_buf_finish(&text);
 	ps_config_destroy(config);
 	ps_config_destroy(again);
