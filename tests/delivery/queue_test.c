@@ -327,7 +327,7 @@ START_TEST(two_processes_do_not_share_a_queue)
 }
 END_TEST
 
-static int links, copies;
+static atomic_int links, copies;
 static struct ps_io real;
 
 static int count_link(int fd, int to_dir, const char *to)
