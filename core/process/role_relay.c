@@ -184,8 +184,10 @@ static int start(struct ps_role *role)
 	int r = ps_relay_create(role->loop, role->conf, &hooks, &relay);
 
 	open_trace(role);
-	if (r == 0)
+	if (r == 0) {
 		role->state = relay;
+		relay_ask_set_queue(ps_relay_queue(relay));
+	}
 	return r;
 }
 
