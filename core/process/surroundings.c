@@ -69,28 +69,41 @@ static int prepare_mail_root(const struct master *master)
 	return reachable;
 }
 
+static int check_spool(const struct master *master, const char *path, uid_t uid)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return ps_fail_errno("spool_dir %s", path);
+	if (!S_ISDIR(st.st_mode))
+		return ps_fail(PS_E_INVALID, "spool_dir %s is not a folder", path);
+	if (!master->privileged)
+		return access(path, R_OK | W_OK | X_OK) < 0 ? ps_fail_errno("spool_dir %s", path) : 0;
+	if (st.st_uid != uid || (st.st_mode & (S_IRWXG | S_IRWXO)))
+		return ps_fail(PS_E_ACCESS,
+			       "spool_dir %s must belong to the user of user_relay (uid %lu), with mode 700: nobody "
+			       "else may look in",
+			       path, (unsigned long)uid);
+	return 0;
+}
+
 /* The folder that the relay role owns, and nobody else may look into. */
 static int prepare_spool(const struct master *master)
 {
 	const char *path = ps_conf_str(master->conf, "spool_dir");
-	uid_t uid;
+	uid_t uid = geteuid();
 	gid_t gid;
 	int r;
 
 	if (!path)
 		return 0;
-	if (mkdir(path, 0700) < 0) {
-		if (errno != EEXIST)
-			return ps_fail_errno("make spool_dir %s", path);
-		if (!master->privileged && access(path, R_OK | W_OK | X_OK) < 0)
-			return ps_fail_errno("spool_dir %s", path);
-		return 0;
-	}
-	if (!master->privileged)
-		return 0;
-	if ((r = ps_confine_user(master->conf, PS_ROLE_RELAY, &uid, &gid)) < 0)
+	if (master->privileged && (r = ps_confine_user(master->conf, PS_ROLE_RELAY, &uid, &gid)) < 0)
 		return r;
-	return lchown(path, uid, gid) < 0 ? ps_fail_errno("give spool_dir %s to the relay user", path) : 0;
+	if (mkdir(path, 0700) < 0)
+		return errno == EEXIST ? check_spool(master, path, uid) : ps_fail_errno("make spool_dir %s", path);
+	if (master->privileged && lchown(path, uid, gid) < 0)
+		return ps_fail_errno("give spool_dir %s to the relay user", path);
+	return 0;
 }
 
 static int find_users(struct master *master)

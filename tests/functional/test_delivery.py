@@ -6,8 +6,10 @@ import re
 import signal
 import smtplib
 import ssl
+import subprocess
 import threading
 import time
+import unittest
 
 import postern
 from server_test import ServerTest, for_each_backend, subjects_by_uid
@@ -192,6 +194,18 @@ class Aliases(DeliveryTest):
         client = self.client()
         client.mail(JOE)
         self.assertEqual(client.rcpt(address("team"))[0], 550)
+
+
+class Spool(unittest.TestCase):
+    @unittest.skipUnless(os.geteuid() == 0, "only root gives the roles users of their own")
+    def test_a_spool_of_somebody_else_is_not_used(self):
+        server = postern.Instance()
+        os.mkdir(server.spool_dir, 0o755)
+        server.write_config()
+        done = subprocess.run((server.installation.path("sbin/posternd"), "--config", server.config, "--foreground"),
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=postern.PATIENCE, check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(b"must belong to the user of user_relay", done.stderr)
 
 
 class Kills(DeliveryTest):
