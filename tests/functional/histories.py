@@ -112,6 +112,8 @@ class Session:
         self.client.greeting()
         self.client.ok("LOGIN alice " + postern.PASSWORD)
         self.qresync = self.rev2 = False
+        if self.chance.random() < 0.3:
+            postern.compress(self.client)
         if self.chance.random() < 0.4:
             self.client.ok("ENABLE IMAP4rev2")
             self.rev2 = True
@@ -122,7 +124,7 @@ class Session:
 
     def command(self, text, *more, literal=None):
         """Sends commands at once, takes what comes, and gives the tagged answer of the first and the untagged lines."""
-        numbers = not text.startswith(("FETCH", "STORE", "SEARCH"))
+        numbers = not text.startswith(("FETCH", "STORE", "SEARCH", "SORT", "THREAD"))
         lines = []
         for tag, line in enumerate((text,) + more):
             self.world.event(self.name, "> " + line)
@@ -370,18 +372,25 @@ class Session:
         before = {row.uid: row for row in self.rows if row.uid and row.flags is not None}
         have = {uid for uid, row in before.items() if self.mine.get((self.mailbox, self.validity, uid))}
         numbers = [row.uid for row in self.rows]
-        _, lines = self.command("%sSEARCH KEYWORD %s" % ("UID " if uids else "", self.keyword))
-        if self.rev2:
-            found = [number for line in lines for told in re.findall(rb"\* ESEARCH .* ALL (\S+)\r", line)
-                     for number in sorted(uid_set(told))]
-        else:
-            found = [int(word) for line in lines if line.startswith(b"* SEARCH") for word in line.split()[2:]]
+        found = self.find_mine("UID " if uids else "")
         ensure(len(found) == len(set(found)), "SEARCH gave twice %s", found)
         if not uids:
             ensure(all(1 <= number <= len(numbers) for number in found), "SEARCH gave %s of %d", found, len(numbers))
             found = [numbers[number - 1] for number in found]
         cleared = {uid for uid in before if self.mine.get((self.mailbox, self.validity, uid)) is False}
         self.gone.update(before[uid] for uid in have - set(found) | cleared & set(found))
+
+    def find_mine(self, prefix):
+        """What has our keyword, by one of the commands that find."""
+        verb = self.chance.choice(("SEARCH", "SEARCH", "SORT", "THREAD"))
+        how = {"SEARCH": "", "SORT": "(%s) UTF-8 " % self.chance.choice(("SUBJECT", "REVERSE ARRIVAL FROM", "SIZE")),
+               "THREAD": "%s UTF-8 " % self.chance.choice(("REFS", "REFERENCES", "ORDEREDSUBJECT"))}[verb]
+        _, lines = self.command("%s%s %sKEYWORD %s" % (prefix, verb, how, self.keyword))
+        if self.rev2 and verb == "SEARCH":
+            return [number for line in lines for told in re.findall(rb"\* ESEARCH .* ALL (\S+)\r", line)
+                    for number in sorted(uid_set(told))]
+        return [int(number) for line in lines if line.startswith(b"* %s" % verb.encode())
+                for number in re.findall(rb"\d+", line)]
 
     def append(self):
         self.appended += 1

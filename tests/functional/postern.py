@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import tempfile
 import time
+import zlib
 
 DOMAIN = "example.test"
 PASSWORD = "pass"
@@ -466,6 +467,41 @@ class Client:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Deflated:
+    """Lies between a client and its socket."""
+
+    def __init__(self, sock, level=6, window=15):
+        self.sock = sock
+        self._deflate = zlib.compressobj(level, zlib.DEFLATED, -window)
+        self._inflate = zlib.decompressobj(-15)
+        self.raw = 0
+
+    def pack(self, octets, flush=zlib.Z_SYNC_FLUSH):
+        return self._deflate.compress(octets) + self._deflate.flush(flush)
+
+    def sendall(self, octets):
+        self.sock.sendall(self.pack(octets))
+
+    def recv(self, count):
+        while data := self.sock.recv(count):
+            self.raw += len(data)
+            if plain := self._inflate.decompress(data):
+                return plain
+        return b""
+
+    def settimeout(self, seconds):
+        self.sock.settimeout(seconds)
+
+    def close(self):
+        self.sock.close()
+
+
+def compress(client, **options):
+    client.ok("COMPRESS DEFLATE")
+    client.sock = Deflated(client.sock, **options)
+    return client
 
 
 def message(subject="test", body="Hello.\r\n", headers=""):

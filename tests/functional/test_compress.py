@@ -8,42 +8,8 @@ import time
 import zlib
 
 import postern
+from postern import compress
 from server_test import ServerTest, for_each_backend
-
-
-class Deflated:
-    """Lies between a client and its socket."""
-
-    def __init__(self, sock, level=6, window=15):
-        self.sock = sock
-        self._deflate = zlib.compressobj(level, zlib.DEFLATED, -window)
-        self._inflate = zlib.decompressobj(-15)
-        self.raw = 0
-
-    def pack(self, octets, flush=zlib.Z_SYNC_FLUSH):
-        return self._deflate.compress(octets) + self._deflate.flush(flush)
-
-    def sendall(self, octets):
-        self.sock.sendall(self.pack(octets))
-
-    def recv(self, count):
-        while data := self.sock.recv(count):
-            self.raw += len(data)
-            if plain := self._inflate.decompress(data):
-                return plain
-        return b""
-
-    def settimeout(self, seconds):
-        self.sock.settimeout(seconds)
-
-    def close(self):
-        self.sock.close()
-
-
-def compress(client, **options):
-    client.ok("COMPRESS DEFLATE")
-    client.sock = Deflated(client.sock, **options)
-    return client
 
 
 def noise(count, seed=1):
@@ -107,7 +73,7 @@ class Compress(ServerTest):
     def test_a_client_that_does_not_wait(self):
         """It is not lawful, but there is only one thing it can mean."""
         client = self.session()
-        deflated = Deflated(client.sock)
+        deflated = postern.Deflated(client.sock)
         client.sock.sendall(b"c COMPRESS DEFLATE\r\n" + deflated.pack(b"d NOOP\r\n"))
         self.assertRegex(client.line(), b"^c OK")
         rest, client._buffer = client._buffer, b""

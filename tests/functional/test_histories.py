@@ -26,3 +26,6 @@ class Histories(unittest.TestCase):
 
     def test_lmdb(self):
         self.history("lmdb", 3)
+
+    def test_mbox(self):
+        self.history("mbox", 4)

@@ -9,8 +9,8 @@ import time
 import zlib
 
 import postern
+from postern import compress
 from server_test import ServerTest
-from test_compress import compress
 
 LOGIN = b"LOGIN %s " + postern.PASSWORD.encode() + b"\r\n"
 
