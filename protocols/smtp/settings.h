@@ -6,7 +6,7 @@
 #include "postern/settings.h"
 
 /* clang-format off */
-#define SMTP_COMMON_SETTINGS                                                                                           \
+#define SMTP_COMMON_SETTINGS(errors)                                                                                   \
 	{.name = "bare_line_ends",                                                                                     \
 	 .type = PS_SET_CHOICE,                                                                                        \
 	 .def = "refuse",                                                                                              \
@@ -26,7 +26,7 @@
 	 .help = "Received fields of a message; one with more goes round in circles, and is refused"},                 \
 	{.name = "errors",                                                                                             \
 	 .type = PS_SET_INT,                                                                                           \
-	 .def = "20",                                                                                                  \
+	 .def = errors,                                                                                                  \
 	 .min = 1,                                                                                                     \
 	 .max = 100000,                                                                                                \
 	 .help = "commands that may be refused before the connection is closed"},                                      \

@@ -6,7 +6,7 @@
 #include "protocols/smtp/smtp.h"
 
 static const struct ps_setting settings[] = {
-	SMTP_COMMON_SETTINGS,
+	SMTP_COMMON_SETTINGS("20"),
 	{.name = NULL},
 };
 
