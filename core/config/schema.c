@@ -275,6 +275,22 @@ static const struct ps_setting transport[] = {
 	{.name = NULL},
 };
 
+static const struct ps_setting destination[] = {
+	{.name = "connections",
+	 .type = PS_SET_INT,
+	 .def = "0",
+	 .min = 0,
+	 .max = 1000,
+	 .help = "attempts at a time at most; 0: as relay { connections_per_destination } says"},
+	{.name = "attempts_per_minute",
+	 .type = PS_SET_INT,
+	 .def = "0",
+	 .min = 0,
+	 .max = 60000,
+	 .help = "attempts to deliver a message that begin in a minute at most; 0: any number"},
+	{.name = NULL},
+};
+
 static const struct ps_setting smarthost[] = {
 	{.name = "host",
 	 .type = PS_SET_STRING,
@@ -391,6 +407,11 @@ const struct ps_setting ps_core_settings[] = {
 	 .section = transport,
 	 .titled = true,
 	 .help = "how mail for a domain (or \".domain\": all below it, or \"*\": all) is sent on"},
+	{.name = "destination",
+	 .type = PS_SET_SECTION,
+	 .section = destination,
+	 .titled = true,
+	 .help = "how much at a time goes to a domain's servers, or to what `postern queue destinations` names"},
 	{.name = "smarthost",
 	 .type = PS_SET_SECTION,
 	 .section = smarthost,

@@ -169,7 +169,26 @@ static unsigned number(const struct ps_conf *conf, const char *name)
 	return (unsigned)ps_conf_int(ps_conf_section(conf, "relay", 0), name);
 }
 
-static struct ps_queue_settings queue_settings(const struct ps_conf *conf)
+/* "example.org" stands for its servers, "mx:example.org". */
+static struct ps_queue_rule *make_rules(const struct ps_conf *conf, struct ps_pool *pool, size_t count)
+{
+	struct ps_queue_rule *rules = PS_NEWV(pool, struct ps_queue_rule, count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct ps_conf *section = ps_conf_section(conf, "destination", i);
+		const char *title = ps_conf_title(section);
+
+		rules[i].destination = strchr(title, ':') || strcmp(title, PS_DESTINATION_LOCAL) == 0
+					       ? title
+					       : ps_pool_printf(pool, "mx:%s", title);
+		rules[i].concurrency = (unsigned)ps_conf_int(section, "connections");
+		rules[i].per_minute = (unsigned)ps_conf_int(section, "attempts_per_minute");
+	}
+	return rules;
+}
+
+/* What it points to is the pool's. */
+static struct ps_queue_settings queue_settings(const struct ps_conf *conf, struct ps_pool *pool)
 {
 	struct ps_queue_settings settings = ps_queue_defaults;
 
@@ -180,6 +199,8 @@ static struct ps_queue_settings queue_settings(const struct ps_conf *conf)
 	settings.probe_first = settings.retry_first;
 	settings.delay_notice = number(conf, "delay_notice");
 	settings.expiry = number(conf, "expiry");
+	settings.rule_count = ps_conf_section_count(conf, "destination");
+	settings.rules = make_rules(conf, pool, settings.rule_count);
 	return settings;
 }
 
@@ -225,7 +246,8 @@ static void on_tick(void *arg)
 
 static int open_queue(struct ps_relay *relay)
 {
-	const struct ps_queue_settings settings = queue_settings(relay->conf);
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("queue settings");
+	const struct ps_queue_settings settings = queue_settings(relay->conf, pool);
 	const struct ps_queue_hooks hooks = {ps_attempts_begin, relay->attempts};
 	PS_CLEANUP(ps_buf_finish) struct ps_buf dir = {0};
 	int r;
@@ -285,7 +307,8 @@ void ps_relay_start(struct ps_relay *relay)
 
 void ps_relay_reconfigure(struct ps_relay *relay, const struct ps_conf *conf)
 {
-	const struct ps_queue_settings settings = queue_settings(conf);
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("queue settings");
+	const struct ps_queue_settings settings = queue_settings(conf, pool);
 
 	relay->conf = conf;
 	ps_transactions_reconfigure(relay->transactions, conf);

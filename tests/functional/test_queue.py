@@ -10,7 +10,7 @@ from test_delivery import DeliveryTest, address
 from test_outbound import Sink
 
 
-class Queue(DeliveryTest):
+class QueueTest(DeliveryTest):
     """The next host takes nobody's mail now."""
 
     @classmethod
@@ -18,8 +18,13 @@ class Queue(DeliveryTest):
         cls.sink = Sink()
         cls.sink.answer = lambda recipient: "450 4.2.0 Come back later"
         cls.addClassCleanup(cls.sink.shutdown)
-        cls.settings = ('transport "*" { host = "127.0.0.1" port = %d }\n' % cls.sink.port) + ServerTest.settings
+        cls.settings = ('transport "*" { host = "127.0.0.1" port = %d }\n' % cls.sink.port) + cls.more_settings() \
+            + ServerTest.settings
         super().setUpClass()
+
+    @classmethod
+    def more_settings(cls):
+        return ""
 
     def queue(self, *words, check=True):
         run = self.server.tool("queue", *words, "--json", check=False)
@@ -42,6 +47,8 @@ class Queue(DeliveryTest):
     def setUp(self):
         self.queue("remove", "--every", "--yes")
 
+
+class Queue(QueueTest):
     def test_what_waits_is_listed_and_shown(self):
         number = self.submit("joe@example.org")
         row = self.row(number)
@@ -105,3 +112,22 @@ class Queue(DeliveryTest):
         self.server.kill()
         self.server.start()
         self.assertEqual([row["id"] for row in self.queue("list")], numbers)
+
+
+class Rate(QueueTest):
+    """Destinations have settings of their own."""
+
+    @classmethod
+    def more_settings(cls):
+        return 'destination "host:127.0.0.1:%d" { attempts_per_minute = 1 }\n' % cls.sink.port
+
+    def test_what_exceeds_the_rate_waits(self):
+        self.submit("joe@example.org")
+        reply = self.send(self.client("submission", user="alice"), address("alice"), ["ann@example.net"],
+                          postern.message("second"))[0]
+        self.assertEqual(reply[0], 250)
+        row = self.queue("destinations")[0]
+        self.assertEqual((row["dead"], row["parts"]), (False, 2))
+        self.assertGreater(row["blocked_for"], 0)
+        waiting = self.queue("list", "--recipient", "ann@example.net")[0]
+        self.assertEqual(self.queue("show", waiting["id"])["parts"][0]["attempts"], 0)
