@@ -431,6 +431,15 @@ static void submit(struct work *work)
 
 /* ---- to another server ----------------------------------------------------------------------- */
 
+/* Recipients of an attempt whose mail goes the same way. It is one such group, unless the settings have changed since they were queued. */
+struct group {
+	struct work *work;
+	struct ps_hop hop;
+	struct ps_send_recipient *recipients;
+	size_t *places; /* which of the attempt's recipients they are */
+	size_t count;
+};
+
 static void on_sent(void *arg, const struct ps_send_report *report)
 {
 	static const enum ps_queue_outcome outcomes[] = {[PS_SEND_DELIVERED] = PS_QUEUE_DELIVERED,
@@ -440,28 +449,30 @@ static void on_sent(void *arg, const struct ps_send_report *report)
 							 [PS_SEND_HOST_BUSY] = PS_QUEUE_BUSY,
 							 [PS_SEND_HOST_DEAD] = PS_QUEUE_UNREACHABLE,
 							 [PS_SEND_HOST_UNKNOWN] = PS_QUEUE_UNKNOWN};
-	struct work *work = arg;
+	struct group *group = arg;
+	struct work *work = group->work;
 
-	for (size_t i = 0; i < work->attempt->message.count; i++) {
+	for (size_t i = 0; i < group->count; i++) {
 		const struct ps_send_result *result = &report->results[i];
 
-		work->results[i] = (struct ps_queue_result){
+		work->results[group->places[i]] = (struct ps_queue_result){
 			.outcome = outcomes[result->outcome],
 			.code = result->code,
 			.enhanced = ps_pool_strdup(work->pool, result->enhanced),
 			.text = ps_pool_strdup(work->pool, result->text),
 			.host = result->host ? ps_pool_strdup(work->pool, result->host) : NULL,
 		};
-		work->relayed[i] = result->relayed_dsn;
+		work->relayed[group->places[i]] = result->relayed_dsn;
 	}
-	work->verdict = verdicts[report->verdict];
-	settle(work);
+	/* Of other ways nothing is learned about this one. */
+	if (strcmp(group->hop.key, work->attempt->destination) == 0)
+		work->verdict = verdicts[report->verdict];
+	close_one(work);
 }
 
-static int find_hop(struct work *work, struct ps_hop *ret_hop)
+static int find_hop(struct work *work, const char *path, struct ps_hop *ret_hop)
 {
 	struct ps_mail_address address;
-	const char *path = work->attempt->message.recipients[0].address;
 	int r = ps_mail_address_parse(ps_bytes_str(path), work->pool, &address);
 
 	if (r == 0 && (!address.domain || !work->attempts->route))
@@ -469,33 +480,74 @@ static int find_hop(struct work *work, struct ps_hop *ret_hop)
 	return r < 0 ? r : ps_route_hop(work->attempts->route, work->pool, address.domain, ret_hop);
 }
 
-static void send_all(struct work *work)
+static struct group *group_of(struct work *work, const struct ps_hop *hop, struct group *groups, size_t *count)
+{
+	size_t most = work->attempt->message.count;
+	struct group *group = groups;
+
+	for (; group < groups + *count; group++)
+		if (strcmp(group->hop.key, hop->key) == 0)
+			return group;
+	*group = (struct group){
+		.work = work,
+		.hop = *hop,
+		.recipients = PS_NEWV(work->pool, struct ps_send_recipient, most),
+		.places = PS_NEWV(work->pool, size_t, most),
+	};
+	++*count;
+	return group;
+}
+
+/* Those to whom there is no way stay as they are. */
+static size_t make_groups(struct work *work, struct group *groups)
 {
 	const struct ps_queue_message *message = &work->attempt->message;
-	struct ps_send_recipient *recipients = PS_NEWV(work->pool, struct ps_send_recipient, message->count);
-	struct ps_hop hop;
-	struct ps_send send = {
-		.hop = &hop,
+	size_t count = 0;
+
+	for (size_t i = 0; i < message->count; i++) {
+		const struct ps_queue_recipient *to = &message->recipients[i];
+		struct group *group;
+		struct ps_hop hop;
+
+		if (find_hop(work, to->address, &hop) < 0) {
+			ps_log(PS_LOG_ERROR, "route", "id", message->id, "msg", ps_last_error(), NULL);
+			continue;
+		}
+		group = group_of(work, &hop, groups, &count);
+		group->recipients[group->count] =
+			(struct ps_send_recipient){.address = to->address, .notify = to->notify, .orcpt = to->orcpt};
+		group->places[group->count++] = i;
+	}
+	return count;
+}
+
+static void send_group(struct work *work, struct group *group)
+{
+	const struct ps_queue_message *message = &work->attempt->message;
+	const struct ps_send send = {
+		.hop = &group->hop,
 		.reverse_path = message->reverse_path,
 		.options = message->options,
 		.envid = message->envid,
-		.recipients = recipients,
-		.count = message->count,
+		.recipients = group->recipients,
+		.count = group->count,
 		.file = message->file,
 		.size = message->size,
 		.id = message->id,
 	};
 
-	if (find_hop(work, &hop) < 0) {
-		ps_log(PS_LOG_ERROR, "route", "id", message->id, "msg", ps_last_error(), NULL);
-		settle(work);
-		return;
-	}
-	for (size_t i = 0; i < message->count; i++)
-		recipients[i] = (struct ps_send_recipient){.address = message->recipients[i].address,
-							   .notify = message->recipients[i].notify,
-							   .orcpt = message->recipients[i].orcpt};
-	ps_send(work->attempts->args.sender, &send, on_sent, work);
+	ps_send(work->attempts->args.sender, &send, on_sent, group);
+}
+
+static void send_all(struct work *work)
+{
+	struct group *groups = PS_NEWV(work->pool, struct group, work->attempt->message.count);
+	size_t count = make_groups(work, groups);
+
+	work->open = count + 1; /* until all are begun */
+	for (size_t i = 0; i < count; i++)
+		send_group(work, &groups[i]);
+	close_one(work);
 }
 
 /* ---- the beginning --------------------------------------------------------------------------- */

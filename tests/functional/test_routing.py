@@ -5,6 +5,7 @@ import os
 
 import postern
 from test_delivery import JOE, DeliveryTest, address
+from test_outbound import OutboundTest, Sink
 
 ALIASES = """
 info                 alice, bob+Work
@@ -79,3 +80,22 @@ class Routing(DeliveryTest):
         for text in ("aliases:5: ring@example.test: The aliases of this address lead in a circle",
                      "aliases:7: mail is not given to programs"):
             self.assertIn(text, run.stderr)
+
+
+class OtherWays(OutboundTest):
+    """What was queued when all mail went one way goes, after a change of the settings, to each domain's own host."""
+
+    def test_each_domain_goes_its_new_way(self):
+        sinks = {name: Sink() for name in ("one", "two")}
+        for sink in sinks.values():
+            self.addCleanup(sink.shutdown)
+        self.sink.answers.update({name: ["451 4.3.2 not now"] for name in "abc"})
+        self.submit(["a@one.test", "b@two.test", "c@one.test"], "moved")
+        postern.wait_until(lambda: self.server.log().count("outcome=deferred") >= 3, "the first attempt")
+        self.server.write_config("".join('transport "%s.test" { host = "127.0.0.1" port = %d }\n' % (name, sink.port)
+                                         for name, sink in sinks.items()) + "relay { %s }\n" % self.relay)
+        self.server.reload()
+        postern.wait_until(lambda: all(sink.received for sink in sinks.values()), "the new hosts", patience=60)
+        self.assertEqual({name: sorted(sinks[name].received[0][1]) for name in sinks},
+                         {"one": ["a@one.test", "c@one.test"], "two": ["b@two.test"]})
+        self.assertEqual([len(sink.received) for sink in sinks.values()], [1, 1])
