@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""mbox: files of others adopted, and used side by side with mutt, Python's mailbox and Dovecot."""
+"""mbox: files of others adopted, and used side by side with mutt, Python's mailbox and Dovecot. With POSTERN_TEST_MEGABYTES set
+(`./check moving` does it) the large file is larger."""
 
 import os
 import pty
@@ -276,6 +277,68 @@ class WithDovecot(Mbox):
             self.assertEqual(sorted(subjects_by_uid(client)), [2, 3])
             self.assertEqual(status(client, "INBOX", "UIDVALIDITY")["UIDVALIDITY"], validity)
             other.logout()
+
+
+class Large(Mbox):
+    """A file that nobody has changed is opened without being read. Octets are counted by the kernel."""
+
+    users = ("large",)
+    MEGABYTES = int(os.environ.get("POSTERN_TEST_MEGABYTES", "50"))
+    MESSAGE = 100000
+
+    def fill(self):
+        path = self.write("large", "INBOX", "")
+        filler = ("x" * 75 + "\n") * (self.MESSAGE // 76)
+        with open(path, "w", encoding="ascii") as file:
+            for number in range(self.MEGABYTES * 1000000 // self.MESSAGE):
+                file.write("From a@example.test Thu Nov 23 09:12:09 2023\nSubject: %d\n\n%s\n" % (number, filler))
+        return path
+
+    @staticmethod
+    def octets_of(pid):
+        """What a process, and those of its children that have ended, have read by read() and its like."""
+        with open("/proc/%d/io" % pid, encoding="ascii") as file:
+            return int(re.search(r"rchar: (\d+)", file.read()).group(1))
+
+    def status_reads(self):
+        command = (self.server.installation.path("bin/postern"), "--config", self.server.config, "mailbox", "status", "--json",
+                   "large", "INBOX")
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as running:
+            told = running.stdout.read()
+            os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOWAIT)
+            octets = self.octets_of(running.pid)
+        self.assertEqual(running.returncode, 0)
+        return octets, re.search(rb'"messages": (\d+)', told).group(1)
+
+    def server_reads(self):
+        """What new mail processes read until a session has the mailbox open, and one message."""
+        self.server.stop()
+        self.server.start()
+        with self.server.session("large", select="INBOX") as client:
+            client.ok("UID FETCH 7 (FLAGS BODY.PEEK[])")
+            try:
+                return sum(self.octets_of(pid) for pid, role in self.server.roles() if role == "mail")
+            except PermissionError:  # nobody but root may look at confined processes
+                return 0
+
+    @unittest.skipIf(postern.SANITIZED, "a sanitizer reads, too")
+    def test_a_large_file_is_not_read_again(self):
+        path = self.fill()
+        size, count = os.path.getsize(path), str(self.MEGABYTES * 1000000 // self.MESSAGE).encode()
+        first, messages = self.status_reads()
+        self.assertGreater(first, size)  # it is read when it is adopted, and we do count
+        self.assertEqual(messages, count)
+        again, messages = self.status_reads()
+        serving = self.server_reads()
+        print("# %d octets: read at first %d, again %d, by the server %d" % (size, first, again, serving), flush=True)
+        self.assertEqual(messages, count)
+        self.assertLess(again, 2000000)
+        self.assertLess(serving, 5000000)  # two processes, with plugins
+        with open(path, "a", encoding="ascii") as file:
+            file.write("From b@example.test Thu Nov 23 09:12:09 2023\nSubject: new\n\nx\n\n")
+        more, messages = self.status_reads()
+        self.assertEqual(int(messages), int(count) + 1)
+        self.assertLess(more, 3000000)
 
 
 if __name__ == "__main__":
