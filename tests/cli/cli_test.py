@@ -23,7 +23,7 @@ BUILD = pathlib.Path(os.environ.get("POSTERN_BUILD", os.getcwd())).resolve()
 POSTERN = str(BUILD / "cli/postern")
 OK, FAILED, USAGE = 0, 1, 2
 # Nothing is judged by this time; it only ends what hangs.
-PATIENCE = 60
+PATIENCE = float(os.environ.get("POSTERN_TEST_PATIENCE", "60"))
 
 
 class Case(unittest.TestCase):

@@ -2,6 +2,7 @@
 """`postern storage switch`: mail moves to another backend while its user is logged in and mail arrives. With POSTERN_TEST_MESSAGES
 and POSTERN_TEST_KILLS set (`./check moving` does it) accounts are large and kills many; POSTERN_TEST_SEED chooses their moments."""
 
+import contextlib
 import glob
 import itertools
 import json
@@ -183,7 +184,7 @@ SyncState *
 @unittest.skipIf(len(DURABLE) < 2, "there is but one backend on disk")
 class Live(ServerTest):
     backend = DURABLE[0] if DURABLE else "memory"
-    users = ("alice", "bob")
+    users = ("alice", "bob", "robert")
     # "lmdb-mbox-load" begins in lmdb.
     users_with = {"backend=" + one: ["%s-%s-%s" % (one, other, what) for other in DURABLE for what in ("load", "kill", "sync")]
                   for one in DURABLE}
@@ -241,21 +242,29 @@ class Live(ServerTest):
         self.verify(user, load, before)
 
     def test_undo_brings_everything_back(self):
-        self.fill("bob", 40)
-        other = next(b for b in DURABLE if b != self.backend)
-        self.assertEqual(self.switch("bob", "--to", other)[0]["outcome"], "done")
-        with self.server.session("bob", select="INBOX") as client:
+        others = [b for b in DURABLE if b != self.backend]
+        before = {other: self.move_and_change("bob" if other == others[0] else "robert", other) for other in others}
+        for other, user in zip(others, ("bob", "robert")):
+            with self.subTest(other):
+                self.assertEqual(self.switch(user, "--undo")[0]["outcome"], "done")
+                self.assertEqual(self.picture(user), before[other])
+                state = self.state(user)
+                self.assertEqual((state["now"]["backend"], state["before"]["backend"]), (self.backend, other))
+        for other, user in zip(others, ("bob", "robert")):
+            with self.subTest(other):
+                self.switch(user, "--purge", "--yes")
+                self.assertEqual(self.picture(user), before[other])
+                self.assertEqual(self.switch(user, "--undo", check=False)[0]["outcome"], "failed")
+                self.assertEqual(os.listdir(os.path.join(self.server.maildir(user), "postern-control/places")), [])
+
+    def move_and_change(self, user, other):
+        self.fill(user, 40)
+        self.assertEqual(self.switch(user, "--to", other)[0]["outcome"], "done")
+        with self.server.session(user, select="INBOX") as client:
             client.ok("UID STORE 3 +FLAGS (\\Deleted)")
             client.ok("EXPUNGE")
             client.append(postern.message("after the move"))
-        before = self.picture("bob")
-        self.assertEqual(self.switch("bob", "--undo")[0]["outcome"], "done")
-        self.assertEqual(self.picture("bob"), before)
-        state = json.loads(self.server.tool("storage", "status", "--json", "bob").stdout)
-        self.assertEqual((state["now"]["backend"], state["before"]["backend"]), (self.backend, other))
-        self.switch("bob", "--purge", "--yes")
-        self.assertEqual(self.picture("bob"), before)
-        self.assertEqual(self.switch("bob", "--undo", check=False)[0]["outcome"], "failed")
+        return self.picture(user)
 
     def test_killed_at_any_moment_and_finished(self):
         """Whatever is left behind, one of the two places is right, and sessions go on in it."""
@@ -335,45 +344,94 @@ class Live(ServerTest):
                     mbsync.ensure_nothing_is_transferred(before)
 
     def test_a_domain_is_moved_some_at_a_time_and_gone_on_with(self):
-        other = next(b for b in DURABLE if b != self.backend)
-        server = postern.Instance(backend=self.backend, users=("u1", "u2", "u3", "u4", "u5"))
-        with server:
-            for number in range(1, 6):
-                with server.session("u%d" % number) as client:
-                    client.append(postern.message("m%d" % number))
-            done = server.tool("storage", "switch", "--json", "--to", other, "u3")
-            self.assertEqual(json.loads(done.stdout)[0]["outcome"], "done")
-            rows = json.loads(server.tool("storage", "switch", "--json", "--domain", postern.DOMAIN, "--jobs", "3",
-                                          "--to", other).stdout)
-            self.assertEqual([row["outcome"] for row in rows], ["done", "done", "nothing to do", "done", "done"])
-            report = server.tool("storage", "switch", "--domain", postern.DOMAIN, "--to", other).stdout
-            self.assertIn("of 5 users: done 0, nothing to do 5, failed 0, left 0", report)
-            for number in range(1, 6):
-                with server.session("u%d" % number, select="INBOX") as client:
-                    self.assertEqual(list(subjects_by_uid(client).values()), ["m%d" % number])
-            self.assertNotEqual(server.tool("storage", "switch", "--domain", "nowhere.test", "--to", other,
-                                            check=False).returncode, 0)
+        for other in DURABLE:
+            if other == self.backend:
+                continue
+            with self.subTest(other), postern.Instance(backend=self.backend,
+                                                       users=("u1", "u2", "u3", "u4", "u5")) as server:
+                self.move_domain(server, other)
 
-    @unittest.skipUnless("maildir" in DURABLE, "others deliver into Maildirs")
+    def move_domain(self, server, other):
+        for number in range(1, 6):
+            with server.session("u%d" % number) as client:
+                client.append(postern.message("m%d" % number))
+        done = server.tool("storage", "switch", "--json", "--to", other, "u3")
+        self.assertEqual(json.loads(done.stdout)[0]["outcome"], "done")
+        domain = ("storage", "switch", "--domain", postern.DOMAIN)
+        rows = json.loads(server.tool(*domain, "--json", "--jobs", "3", "--to", other).stdout)
+        self.assertEqual([row["outcome"] for row in rows], ["done", "done", "nothing to do", "done", "done"])
+        report = server.tool(*domain, "--to", other).stdout
+        self.assertIn("of 5 users: done 0, nothing to do 5, failed 0, left 0", report)
+        self.ensure_all_see_their_mail(server)
+        rows = json.loads(server.tool(*domain, "--json", "--undo").stdout)
+        self.assertEqual([(row["outcome"], row["to"]) for row in rows], [("done", self.backend)] * 5)
+        self.ensure_all_see_their_mail(server)
+        self.assertNotEqual(server.tool("storage", "switch", "--domain", "nowhere.test", "--to", other,
+                                        check=False).returncode, 0)
+
+    def ensure_all_see_their_mail(self, server):
+        for number in range(1, 6):
+            with server.session("u%d" % number, select="INBOX") as client:
+                self.assertEqual(list(subjects_by_uid(client).values()), ["m%d" % number])
+
+    def test_a_domain_is_gone_on_with_after_the_command_was_killed(self):
+        other = DURABLE[-1]
+        names = ["u%d" % number for number in range(1, 6)]
+        with postern.Instance(backend=self.backend, users=names) as server:
+            for name in names:
+                with server.session(name) as client:
+                    for number in range(20):
+                        client.append(postern.message("m%s-%d" % (name[1:], number)))
+            command = ("storage", "switch", "--domain", postern.DOMAIN, "--to", other)
+            running = subprocess.Popen((server.installation.path("bin/postern"), "--config", server.config) + command +
+                                       ("--throttle", "40msg", "--jobs", "2"), stdout=subprocess.PIPE, text=True)
+            self.assertIn("moved from", running.stdout.readline())
+            running.kill()
+            running.communicate()
+            rows = json.loads(server.tool(*command, "--json").stdout)
+            outcomes = [row["outcome"] for row in rows]
+            self.assertIn("nothing to do", outcomes)
+            self.assertEqual(set(outcomes), {"nothing to do", "done"})
+            for name in names:
+                with server.session(name, select="INBOX") as client:
+                    self.assertEqual(list(subjects_by_uid(client).values()),
+                                     ["m%s-%d" % (name[1:], number) for number in range(20)])
+
     def test_what_others_deliver_to_the_old_place_is_fetched_before_it_is_purged(self):
-        server = postern.Instance(backend="maildir", users=("alice",))
-        other = next(b for b in DURABLE if b != "maildir")
-        with server:
-            with server.session() as client:
-                client.append(postern.message("first"))
-            server.deliver("alice", postern.message("foreign, before"))
-            server.tool("storage", "switch", "--to", other, "alice")
-            with server.session(select="INBOX") as client:
-                self.assertEqual(sorted(subjects_by_uid(client).values()), ["first", "foreign, before"])
-                client.append(postern.message("second"))
-            server.deliver("alice", postern.message("foreign, late"))
-            told = json.loads(server.tool("storage", "switch", "--json", "--purge", "--yes", "alice").stdout)[0]
-            self.assertEqual((told["outcome"], told["late"]), ("done", 1))
-            with server.session(select="INBOX") as client:
-                self.assertEqual(sorted(subjects_by_uid(client).values()),
-                                 ["first", "foreign, before", "foreign, late", "second"])
-            left = set(os.listdir(server.maildir("alice")))
-            self.assertEqual(left, {"postern-control"})
+        ways = {"maildir": self.deliver_to_maildir, "mbox": self.deliver_to_mbox}
+        with contextlib.ExitStack() as stack:
+            servers = [stack.enter_context(postern.Instance(backend=backend, users=("alice",)))
+                       for backend in ways if backend in DURABLE]
+            for server in servers:
+                self.deliver_around_a_move(server, next(b for b in DURABLE if b != server.backend), ways[server.backend])
+            for server in servers:  # the first one waits until its move is half a minute old
+                with self.subTest(server.backend):
+                    self.purge_and_look(server)
+
+    def deliver_to_maildir(self, server, subject):
+        server.deliver("alice", postern.message(subject))
+
+    def deliver_to_mbox(self, server, subject):
+        with open(os.path.join(server.mail_root, postern.DOMAIN, "alice", "INBOX"), "a", encoding="ascii") as file:
+            file.write("From b@example.test Thu Nov 23 09:12:09 2023\nSubject: %s\n\nx\n\n" % subject)
+
+    def deliver_around_a_move(self, server, other, deliver):
+        with server.session() as client:
+            client.append(postern.message("first"))
+        deliver(server, "foreign, before")
+        server.tool("storage", "switch", "--to", other, "alice")
+        with server.session(select="INBOX") as client:
+            self.assertEqual(sorted(subjects_by_uid(client).values()), ["first", "foreign, before"])
+            client.append(postern.message("second"))
+        deliver(server, "foreign, late")
+
+    def purge_and_look(self, server):
+        told = json.loads(server.tool("storage", "switch", "--json", "--purge", "--yes", "alice").stdout)[0]
+        self.assertEqual((told["outcome"], told["late"]), ("done", 1))
+        with server.session(select="INBOX") as client:
+            self.assertEqual(sorted(subjects_by_uid(client).values()),
+                             ["first", "foreign, before", "foreign, late", "second"])
+        self.assertEqual(os.listdir(os.path.join(server.mail_root, postern.DOMAIN, "alice")), ["postern-control"])
 
     def test_mistakes_are_told(self):
         for options, text in [
