@@ -256,6 +256,7 @@ struct edit {
 	struct ps_keyword_table keywords;
 	struct ps_buf uid_lines;
 	bool removed, state_changed;
+	bool copied; /* it is a copy of another's, which gives the UIDs: none of its own are reserved */
 };
 struct write {
 	struct ps_store *store;

@@ -210,6 +210,7 @@ static int new_message(struct plan *plan, struct edit *edit, struct msg_facts *f
 	if (wish.uid != 0 && wish.uid < edit->box.uid_next)
 		return ps_fail(PS_E_INVALID, "UID %u is below UIDNEXT", wish.uid);
 	row.uid = wish.uid ? wish.uid : edit->box.uid_next;
+	edit->copied = wish.uid != 0;
 	if (row.uid >= UINT32_MAX)
 		return ps_fail(PS_E_LIMIT, "no UIDs are left in %s", edit->box.name);
 	row.save_date = facts->save_date != 0 ? facts->save_date : time_now();

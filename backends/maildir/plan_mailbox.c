@@ -261,6 +261,7 @@ static int plan_identity(struct plan *plan, const struct ps_op *op, struct ps_op
 	if (op->uid_next > edit->box.uid_next)
 		edit->box.uid_next = op->uid_next;
 	now->uid_reserved = edit->box.uid_next;
+	edit->copied = true;
 	n = steps_dir(&plan->steps, dir, NULL, PLACE_CUR);
 	step = steps_add(&plan->steps, STEP_STATE, n, NULL, n, NULL);
 	step->data = ps_bytes(now, sizeof *now);

@@ -156,7 +156,7 @@ static int reserve_edit(struct edit *edit)
 	if (edit->removed)
 		return 0;
 	if (edit->box.uid_next > edit->state.uid_reserved) {
-		edit->state.uid_reserved = block_above(edit->box.uid_next);
+		edit->state.uid_reserved = edit->copied ? edit->box.uid_next : block_above(edit->box.uid_next);
 		edit->state_changed = true;
 	}
 	if (edit->state_changed && (r = ps_state_write(fd, MAILBOX_STATE, &edit->state, sizeof edit->state)) < 0)

@@ -392,6 +392,26 @@ START_TEST(force_compares_all_as_after_an_older_state_of_the_source_was_put_back
 }
 END_TEST
 
+/* Of a backend that keeps one; UIDNEXT must come back as it was, or the source's next message could not have its UID. */
+START_TEST(a_copy_whose_index_was_removed_is_gone_on_with)
+{
+	const char *index = ps_pool_printf(pool, "%s/%s/postern-index", test_dir, to.name);
+
+	ck_assert_ok(sync_ends());
+	if (access(index, F_OK) != 0)
+		return;
+	ps_sync_end_close(&to);
+	nftw(index, test_remove, 16, FTW_DEPTH | FTW_PHYS);
+	to = open_end("to");
+	ck_assert_same_content();
+	come_and_go();
+	options.force = true;
+	ck_assert_ok(sync_ends());
+	ck_assert_same_content();
+	ensure_nothing_is_missed("INBOX");
+}
+END_TEST
+
 START_TEST(two_at_once_are_refused)
 {
 	int fd;
@@ -460,6 +480,7 @@ int main(void)
 	tcase_add_loop_test(tests, a_run_that_is_stopped_goes_on_later, 0, 4);
 	tcase_add_loop_test(tests, a_damaged_record_is_not_believed, 0, 40);
 	tcase_add_test(tests, force_compares_all_as_after_an_older_state_of_the_source_was_put_back);
+	tcase_add_test(tests, a_copy_whose_index_was_removed_is_gone_on_with);
 	tcase_add_test(tests, two_at_once_are_refused);
 	tcase_add_loop_test(tests, what_cannot_be_read_is_told_and_costs_nothing_else, 0, 2);
 	suite_add_tcase(suite, tests);
