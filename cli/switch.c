@@ -349,12 +349,11 @@ static int drop_other_target(struct change *c)
 	return remove_store(c, target);
 }
 
-static int change_store(struct change *c)
+/* Writes down where it is copied to, and copies. */
+static int copy_to_target(struct change *c)
 {
-	int r = check_order(c);
+	int r;
 
-	if (r < 0 || c->result->outcome == SWITCH_NOTHING || (r = drop_other_target(c)) < 0)
-		return r;
 	choose_target(c);
 	c->record.paused = false;
 	snprintf(c->result->from, sizeof c->result->from, "%s", c->record.now.backend);
@@ -362,6 +361,30 @@ static int change_store(struct change *c)
 	if ((r = ps_place_write(c->info, &c->record)) < 0)
 		return r;
 	return with_stores(c);
+}
+
+/* What was begun cannot be gone on with: somebody used the new place, or a crash left too little there. */
+static int begin_anew(struct change *c)
+{
+	int r = remove_store(c, &c->record.target);
+
+	if (r < 0)
+		return r;
+	c->record.target = (struct ps_place_store){0};
+	c->result->copied = c->result->octets = c->result->passes = 0;
+	c->shut = false;
+	return copy_to_target(c);
+}
+
+static int change_store(struct change *c)
+{
+	bool begun_before = c->record.target.backend != NULL;
+	int r = check_order(c);
+
+	if (r < 0 || c->result->outcome == SWITCH_NOTHING || (r = drop_other_target(c)) < 0)
+		return r;
+	r = copy_to_target(c);
+	return r == PS_E_CONFLICT && begun_before && c->order->what == SWITCH_TO ? begin_anew(c) : r;
 }
 
 /* ---- purging ----------------------------------------------------------------------------------- */

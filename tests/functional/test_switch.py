@@ -184,7 +184,7 @@ SyncState *
 @unittest.skipIf(len(DURABLE) < 2, "there is but one backend on disk")
 class Live(ServerTest):
     backend = DURABLE[0] if DURABLE else "memory"
-    users = ("alice", "bob", "robert")
+    users = ("alice", "bob", "robert", "robin")
     # "lmdb-mbox-load" begins in lmdb.
     users_with = {"backend=" + one: ["%s-%s-%s" % (one, other, what) for other in DURABLE for what in ("load", "kill", "sync")]
                   for one in DURABLE}
@@ -289,6 +289,23 @@ class Live(ServerTest):
             load.finish()
         load.report("%d of %d killed on the way to %s" % (died, KILLS, other))
         self.verify(user, load, before)
+
+    @unittest.skipUnless("maildir" in DURABLE[1:], "others deliver into Maildirs")
+    def test_what_cannot_be_gone_on_with_is_begun_anew(self):
+        """Somebody put mail into the new place before it was the place."""
+        self.fill("robin", 40)
+        before = self.picture("robin")
+        place = os.path.join(self.server.maildir("robin"), "postern-control/places/2-maildir")
+        running = subprocess.Popen((self.server.installation.path("bin/postern"), "--config", self.server.config, "storage",
+                                    "switch", "--to", "maildir", "--throttle", "20msg", "robin"), stderr=subprocess.DEVNULL)
+        postern.wait_until(lambda: glob.glob(place + "/cur/*"), "the copy")
+        running.kill()
+        running.communicate()
+        with open(place + "/new/1.foreign", "wb") as file:
+            file.write(postern.message("foreign"))
+            os.fchown(file.fileno(), os.stat(place).st_uid, os.stat(place).st_gid)
+        self.assertEqual(self.switch("robin", "--to", "maildir")[0]["outcome"], "done")
+        self.assertEqual(self.picture("robin"), before)
 
     def state(self, user):
         return json.loads(self.server.tool("storage", "status", "--json", user).stdout)
