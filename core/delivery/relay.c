@@ -220,7 +220,7 @@ static int make_resolver(struct ps_relay *relay)
 static int make_sender(struct ps_relay *relay)
 {
 	const struct ps_conf *conf = ps_conf_section(relay->conf, "relay", 0);
-	PS_CLEANUP(ps_buf_finish) struct ps_buf sts_folder = {0};
+	PS_CLEANUP(ps_buf_finish) struct ps_buf sts_folder = {0}, report_folder = {0};
 	struct ps_sender_options options = {
 		.hostname = ps_conf_str(relay->conf, "hostname"),
 		.resolver = relay->resolver,
@@ -231,7 +231,9 @@ static int make_sender(struct ps_relay *relay)
 	};
 
 	ps_buf_printf(&sts_folder, "%s/mta-sts", ps_conf_str(relay->conf, "spool_dir"));
+	ps_buf_printf(&report_folder, "%s/tls-reports", ps_conf_str(relay->conf, "spool_dir"));
 	options.sts_folder = ps_buf_cstr(&sts_folder);
+	options.report_folder = ps_buf_cstr(&report_folder);
 	return ps_sender_create(relay->loop, &options, &relay->sender);
 }
 

@@ -53,8 +53,9 @@ struct tls {
 	int fd;
 	size_t barren; /* octets received since the last that were of use */
 	unsigned warnings;
-	bool open;   /* the handshake is done */
-	bool unsent; /* GnuTLS holds a sealed record that the socket did not take */
+	unsigned verified; /* what the last check of the certificate said; 0: good */
+	bool open;         /* the handshake is done */
+	bool unsent;       /* GnuTLS holds a sealed record that the socket did not take */
 };
 
 /* A private key that is elsewhere. */
@@ -535,12 +536,30 @@ int tls_verify(struct tls *tls, const char *const *names, size_t count)
 		if (r >= 0 && status == 0)
 			return 0;
 	}
+	tls->verified = status;
 	if (r < 0)
 		return tls_fail(PS_E_ACCESS, "certificate", r);
 	r = gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0);
 	ps_fail(PS_E_ACCESS, "certificate: %s", r < 0 ? "not valid" : (const char *)text.data);
 	gnutls_free(text.data);
 	return PS_E_ACCESS;
+}
+
+const char *tls_verify_failure(const struct tls *tls)
+{
+	static const struct {
+		unsigned status;
+		const char *word;
+	} words[] = {
+		{GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED, "certificate-expired"},
+		{GNUTLS_CERT_SIGNER_NOT_FOUND | GNUTLS_CERT_SIGNER_NOT_CA, "certificate-not-trusted"},
+		{GNUTLS_CERT_UNEXPECTED_OWNER, "certificate-host-mismatch"},
+	};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(words); i++)
+		if (tls->verified & words[i].status)
+			return words[i].word;
+	return "validation-failure";
 }
 
 size_t tls_peer_chain(struct tls *tls, struct ps_bytes *ret_chain, size_t max)

@@ -53,6 +53,8 @@ void tls_trust_destroy(struct tls_trust *trust); /* destroy(NULL) does nothing *
 int tls_connect(struct tls_trust *trust, int fd, const char *name, struct tls **ret_tls);
 /* 0 when the server's certificate is valid and for one of `names`; else PS_E_ACCESS, with the reason in ps_last_error(). */
 int tls_verify(struct tls *tls, const char *const *names, size_t count);
+/* After tls_verify() failed: why, in the words of RFC 8460 section 4.3. Static. */
+const char *tls_verify_failure(const struct tls *tls);
 /* The certificates that the server sent, its own first, in DER; as many as there are, or `max`. */
 size_t tls_peer_chain(struct tls *tls, struct ps_bytes *ret_chain, size_t max);
 

@@ -42,6 +42,7 @@ struct ps_sender_options {
 	bool allow_loopback;          /* an MX may be this machine: test networks */
 	bool mta_sts;                 /* the policies of domains are asked for */
 	const char *sts_folder;       /* where they are kept, made when needed; NULL: in memory */
+	const char *report_folder;    /* where results of TLS are counted, made when needed; NULL: they are not */
 	uint16_t sts_port;            /* 0: 443 */
 	uint16_t mx_port;             /* 0: 25 */
 	unsigned connection_messages; /* that one connection carries; 0: 100 */

@@ -15,6 +15,7 @@
 #include "core/delivery/client/outgoing.h"
 #include "core/delivery/client/reply.h"
 #include "core/delivery/client/sts.h"
+#include "core/delivery/client/tlsrpt.h"
 #include "core/delivery/client/wire.h"
 #include "core/dns/resolver.h"
 #include "postern/envelope.h"
@@ -31,7 +32,8 @@ struct ps_sender {
 	struct ps_sender_options options;
 	char *hostname, *ca_file;
 	struct tls_trust *trust;
-	struct sts *sts; /* NULL: not asked for */
+	struct sts *sts;       /* NULL: not asked for */
+	struct tlsrpt *report; /* NULL: nothing is counted */
 	struct smtp_transfer *transfers;
 	struct smtp_session *sessions;
 };
@@ -101,7 +103,8 @@ struct smtp_transfer {
 	enum smtp_need need;
 	struct dns_record *tlsa;
 	size_t tlsa_count, tlsa_base;
-	bool clear_only; /* TLS failed with this address, and need not be */
+	bool tlsa_failed; /* they could not be had */
+	bool clear_only;  /* TLS failed with this address, and need not be */
 	struct smtp_session *session;
 
 	/* What came of it. */
@@ -229,6 +232,8 @@ uint16_t hosts_port(const struct smtp_transfer *transfer);
 void policy_for_host(struct smtp_transfer *transfer);
 /* What the domain wants; then hosts_next(). */
 void policy_for_domain(struct smtp_transfer *transfer);
+/* A failure of TLS in the words of RFC 8460 section 4.3; NULL: a success. Counted where the domain's MX were looked for. */
+void policy_count(const struct smtp_transfer *transfer, const char *failure);
 /* After the handshake: 0, or PS_E_ACCESS. */
 int policy_verify(struct smtp_session *session);
 

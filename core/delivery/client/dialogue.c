@@ -153,6 +153,12 @@ static void on_auth(struct smtp_session *session)
 
 /* ---- EHLO, STARTTLS ------------------------------------------------------------------------------ */
 
+static void count_missing(const struct smtp_session *session)
+{
+	if (!session->tls_refused && !session->transfer->clear_only)
+		policy_count(session->transfer, "starttls-not-supported");
+}
+
 static void on_hello_done(struct smtp_session *session)
 {
 	const struct smtp_transfer *transfer = session->transfer;
@@ -164,6 +170,7 @@ static void on_hello_done(struct smtp_session *session)
 		smtp_session_send(session, CMD_STARTTLS, 0, "STARTTLS\r\n");
 		smtp_session_flush(session);
 	} else if (!session->secured && required) {
+		count_missing(session);
 		smtp_session_failed(session, PS_SEND_DEFERRED, 0, "4.7.10",
 				    "the server offers no TLS, and it is required");
 	} else if (transfer->hop.user && !session->logged_in) {
@@ -174,6 +181,8 @@ static void on_hello_done(struct smtp_session *session)
 			session, PS_SEND_FAILED, 0, "5.7.30",
 			"the message requires TLS all the way (REQUIRETLS), which the server does not know");
 	} else {
+		if (!session->secured)
+			count_missing(session);
 		message_begin(session);
 	}
 }
@@ -210,6 +219,7 @@ static void on_starttls(struct smtp_session *session)
 		return;
 	}
 	session->tls_refused = true;
+	policy_count(session->transfer, "starttls-not-supported");
 	on_hello_done(session);
 }
 

@@ -19,6 +19,16 @@ static const enum smtp_need needs[] = {
 	[PS_HOP_TLS_DANE] = NEED_DANE,
 };
 
+void policy_count(const struct smtp_transfer *transfer, const char *failure)
+{
+	const char *policy = transfer->need == NEED_DANE || transfer->tlsa_failed ? "tlsa"
+			     : transfer->sts                                      ? "sts"
+										  : "no-policy-found";
+
+	if (transfer->by_mx && transfer->hop.tls != PS_HOP_TLS_NONE)
+		tlsrpt_count(transfer->sender->report, transfer->hop.domain, policy, failure);
+}
+
 static void pass_over(struct smtp_transfer *transfer, const char *enhanced, const char *text)
 {
 	const struct trouble trouble = {*enhanced == '5' ? PS_SEND_FAILED : PS_SEND_DEFERRED, 0, enhanced, text,
@@ -40,6 +50,7 @@ static void no_records(struct smtp_transfer *transfer)
 	if (transfer->hop.tls == PS_HOP_TLS_DANE) {
 		pass_over(transfer, "4.7.5", "the host has no TLSA records that can be used, and they are required");
 	} else if (enforces(transfer) && !sts_policy_has(transfer->sts, host)) {
+		policy_count(transfer, "validation-failure");
 		pass_over(transfer, "4.7.5", "the host is not one that the domain's MTA-STS policy allows");
 	} else {
 		if (enforces(transfer) && transfer->need < NEED_VERIFIED)
@@ -73,6 +84,8 @@ static void on_records(void *arg, const struct dns_answer *answer)
 	transfer->lookup = NULL;
 	explain_tlsa(transfer, answer->name, answer);
 	if (dns_is_temporary(answer->status)) {
+		transfer->tlsa_failed = true;
+		policy_count(transfer, answer->status == DNS_BOGUS ? "dnssec-invalid" : "tlsa-invalid");
 		pass_over(transfer, "4.7.5",
 			  ps_pool_printf(transfer->pool, "TLSA records: %s", dns_status_text(answer->status)));
 		return;
@@ -117,6 +130,7 @@ void policy_for_host(struct smtp_transfer *transfer)
 
 	transfer->need = needs[wish];
 	transfer->tlsa_count = transfer->tlsa_base = 0;
+	transfer->tlsa_failed = false;
 	if ((transfer->options & PS_MAIL_REQUIRETLS) && transfer->need < NEED_VERIFIED)
 		transfer->need = NEED_VERIFIED;
 	/* RFC 8689 section 4.2.1: somebody must vouch for the list of hosts, too. */
@@ -139,6 +153,8 @@ static void on_policy(void *arg, const struct sts_policy *policy, const char *wh
 
 	transfer->wait = NULL;
 	explain_sts(transfer, policy, why);
+	if (why)
+		policy_count(transfer, "sts-policy-fetch-error");
 	if (policy)
 		transfer->sts = ps_pool_memdup(transfer->pool, policy, sizeof *policy);
 	hosts_next(transfer);
@@ -159,7 +175,7 @@ void policy_for_domain(struct smtp_transfer *transfer)
 	hosts_next(transfer);
 }
 
-int policy_verify(struct smtp_session *session)
+static int verify(struct smtp_session *session)
 {
 	const struct smtp_transfer *transfer = session->transfer;
 	const char *names[] = {session->host, transfer->host_name ? transfer->host_name : session->host,
@@ -174,4 +190,23 @@ int policy_verify(struct smtp_session *session)
 		return 0;
 	length = tls_peer_chain(tls, chain, PS_ARRAY_LEN(chain));
 	return dane_verify(chain, length, transfer->tlsa, transfer->tlsa_count, names, PS_ARRAY_LEN(names));
+}
+
+int policy_verify(struct smtp_session *session)
+{
+	const struct smtp_transfer *transfer = session->transfer;
+	const char *names[] = {session->host};
+	bool testing = transfer->sts && transfer->sts->mode == STS_TESTING && session->need < NEED_VERIFIED;
+	const char *failure = NULL;
+	int r = verify(session);
+
+	if (r < 0)
+		failure =
+			session->need == NEED_DANE ? "validation-failure" : tls_verify_failure(wire_tls(session->wire));
+	else if (testing && !sts_policy_has(transfer->sts, session->host))
+		failure = "validation-failure"; /* counted, and no more: RFC 8461 section 5 */
+	else if (testing && tls_verify(wire_tls(session->wire), names, 1) < 0)
+		failure = tls_verify_failure(wire_tls(session->wire));
+	policy_count(transfer, failure);
+	return r;
 }

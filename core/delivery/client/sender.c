@@ -66,6 +66,8 @@ int ps_sender_create(struct ps_loop *loop, const struct ps_sender_options *optio
 							       .folder = options->sts_folder,
 							       .port = options->sts_port,
 							       .timeout_ms = 2 * sender->options.times.connect});
+	if (options->report_folder)
+		sender->report = tlsrpt_create(loop, options->report_folder);
 	*ret_sender = sender;
 	return 0;
 }
@@ -91,6 +93,7 @@ void ps_sender_destroy(struct ps_sender *sender)
 	while (sender->transfers)
 		transfer_destroy(sender->transfers);
 	sts_destroy(sender->sts);
+	tlsrpt_destroy(sender->report);
 	tls_trust_destroy(sender->trust);
 	free(sender->hostname);
 	free(sender->ca_file);

@@ -206,9 +206,11 @@ static void lost(struct smtp_session *session, const char *reason)
 		smtp_session_destroy(session);
 		hosts_begin(transfer);
 	} else if (session->handshaking && may_go_clear(session)) {
+		policy_count(transfer, "validation-failure");
 		smtp_session_destroy(session);
 		hosts_again_clear(transfer);
 	} else if (session->handshaking) {
+		policy_count(transfer, "validation-failure");
 		smtp_session_failed(session, PS_SEND_DEFERRED, 0, "4.7.5", "%s", reason);
 	} else {
 		message_cut(session, reason);

@@ -5,7 +5,7 @@
  * Usage: send [NAME=VALUE...] RECIPIENT...
  *   file=PATH dns=SERVERS port=N ca=FILE tls=none|opportunistic|required|verify|dane host=HOST hostport=N user= password= from= envid= orcpt= helo=
  *   options=8bitmime,binarymime,smtputf8,requiretls,full,hdrs notify=N ms=TIME (all time limits) idle=TIME repeat=N (one after the other)
- *   sts=FOLDER stsport=N at-once=N lmtp=1 loopback=0 validating=1 pause=MS (between repeats)
+ *   sts=FOLDER reports=FOLDER stsport=N at-once=N lmtp=1 loopback=0 validating=1 pause=MS (between repeats)
  */
 #include <fcntl.h>
 #include <jansson.h>
@@ -137,6 +137,7 @@ int main(int argc, char **argv)
 		TAKE("file", open_file(value))
 		TAKE("dns", dns.servers = value)
 		TAKE("sts", (options.sts_folder = value, options.mta_sts = true))
+		TAKE("reports", options.report_folder = value)
 		TAKE("stsport", options.sts_port = (uint16_t)atoi(value))
 		TAKE("validating", dns.validating = atoi(value))
 		TAKE("port", options.mx_port = (uint16_t)atoi(value))

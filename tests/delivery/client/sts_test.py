@@ -2,6 +2,7 @@
 """MTA-STS: what the domain publishes, by DNS and HTTPS, and what becomes of its mail."""
 
 import concurrent.futures
+import json
 import pathlib
 import re
 import socket
@@ -137,6 +138,8 @@ class Web:
 
 @unittest.skipIf(dnslib is None, "python3-dnslib is not installed")
 class Sts(unittest.TestCase):
+    maxDiff = None
+
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
@@ -233,6 +236,29 @@ class Sts(unittest.TestCase):
             self.rows["good"]["txt"] = ["v=STSv1; id=new;"]
             self.send("good", folder=folder)
             self.assertEqual(self.web.asked["good"], 2)
+
+    def test_counted(self):
+        """What came of TLS is counted by domain, over restarts, in the words of RFC 8460."""
+        expected = {
+            "good": ("sts", 2, {}), "badcert": ("sts", 0, {"certificate-not-trusted": 1}), "othername": ("sts", 0, {"certificate-host-mismatch": 1}),
+            "othermx": ("sts", 0, {"validation-failure": 1}), "notls": ("sts", 0, {"starttls-not-supported": 1}),
+            "testing": ("sts", 0, {"certificate-not-trusted": 1}), "notxt": ("no-policy-found", 1, {}),
+            "absent": ("no-policy-found", 1, {"sts-policy-fetch-error": 1}),
+        }
+        self.rows["plain"] = dict(cert=None, txt=[])
+        expected["plain"] = ("no-policy-found", 0, {"starttls-not-supported": 1})
+        with tempfile.TemporaryDirectory() as folder:
+            for name, (_, good, bad) in expected.items():
+                for _ in range(2 if name == "good" else 1):
+                    self.send(name, "reports=" + folder + "/r")
+            file, = pathlib.Path(folder, "r").iterdir()
+            self.assertRegex(file.name, r"^tls-report-\d{4}-\d\d-\d\d\.json$")
+            counted = json.loads(file.read_text())
+            got = {name.split(".")[0]: (entry["policy-type"], entry.get("successful", 0), entry.get("failed", {})) for name, entry in counted.items()}
+            self.assertEqual(got, expected)
+            file.write_text("nonsense")
+            self.send("good", "reports=" + folder + "/r")
+            self.assertEqual(json.loads(file.read_text())["good.sts.test"]["successful"], 1)
 
     def test_refreshed(self):
         """A policy of yesterday is used at once, and fetched anew behind that."""

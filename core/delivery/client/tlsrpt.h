@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/delivery/client/tlsrpt.h - what came of TLS with which domain, counted by day (UTC) in the words of RFC 8460: successes, and failures by
+ * their kind.
+ *
+ * A day is a file of the folder, tls-report-2026-11-23.json: an object with a member for each domain, { policy-type, successful, failed {
+ * kind: count } }. It is written once a minute when something has changed, and at the end; after a restart counting goes on.
+ */
+#ifndef CORE_DELIVERY_CLIENT_TLSRPT_H
+#define CORE_DELIVERY_CLIENT_TLSRPT_H
+
+struct ps_loop;
+struct tlsrpt;
+
+/* NULL: the folder cannot be had; told in the log. */
+struct tlsrpt *tlsrpt_create(struct ps_loop *loop, const char *folder);
+void tlsrpt_destroy(struct tlsrpt *report); /* destroy(NULL) does nothing */
+/* `policy`: "tlsa", "sts", "no-policy-found". `failure`: a result type of RFC 8460 section 4.3, or NULL: a success. Without a report (NULL)
+ * nothing is counted. */
+void tlsrpt_count(struct tlsrpt *report, const char *domain, const char *policy, const char *failure);
+
+#endif
