@@ -43,6 +43,15 @@ PREFERENCES = {
     "mail.server.server1.login_at_startup": False,
     "mail.server.server1.check_new_mail": False,
     "mail.server.server1.offline_download": False,
+    "mail.smtpservers": "smtp1",
+    "mail.smtp.defaultserver": "smtp1",
+    "mail.identity.id1.smtpServer": "smtp1",
+    "mail.smtpserver.smtp1.type": "smtp",
+    "mail.smtpserver.smtp1.hostname": "localhost",
+    "mail.smtpserver.smtp1.port": 0,
+    "mail.smtpserver.smtp1.username": "",
+    "mail.smtpserver.smtp1.try_ssl": 3,  # as above
+    "mail.smtpserver.smtp1.authMethod": 3,
     "mail.provider.suppress_dialog_on_startup": True,
     "mail.shell.checkDefaultClient": False,
     "mail.spotlight.firstRunDone": True,
@@ -146,7 +155,7 @@ class Marionette:
 class Thunderbird:
     """The program, with a profile of its own."""
 
-    def __init__(self, user, port):
+    def __init__(self, user, port, smtp_port):
         self.folder = tempfile.mkdtemp(prefix="postern-thunderbird-")
         self._log = open(os.path.join(self.folder, "log"), "wb")
         preferences = dict(PREFERENCES)
@@ -155,6 +164,8 @@ class Thunderbird:
             "mail.identity.id1.useremail": user,
             "mail.server.server1.userName": user,
             "mail.server.server1.port": port,
+            "mail.smtpserver.smtp1.username": user,
+            "mail.smtpserver.smtp1.port": smtp_port,
         })
         profile = os.path.join(self.folder, "profile")
         os.mkdir(profile)
@@ -192,7 +203,7 @@ class Thunderbird:
         self.marionette.run("""
             Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB)
               .addCertFromBase64(args[0], "C,,");
-            server.password = args[1];""", certificate, password)
+            server.password = MailServices.outgoingServer.defaultServer.password = args[1];""", certificate, password)
 
     def close(self):
         if hasattr(self, "marionette"):
@@ -219,7 +230,8 @@ class Session(unittest.TestCase):
         cls.demo = Demo("--users", "2")
         cls.addClassCleanup(cls.demo.remove)
         cls.demo.start()
-        cls.thunderbird = Thunderbird(cls.user, cls.demo.ready["ports"]["imaps"])
+        ports = cls.demo.ready["ports"]
+        cls.thunderbird = Thunderbird(cls.user, ports["imaps"], ports["submissions"])
         cls.addClassCleanup(cls.thunderbird.close)
         cls.thunderbird.trust(cls.demo.ready["ca"], "pass")
         cls.run_script = cls.thunderbird.marionette.run
@@ -349,6 +361,29 @@ class Session(unittest.TestCase):
             await listening(l => MailServices.copy.copyFileMessage(file, sent, null, false, Ci.nsMsgMessageFlags.Read, "", l, null));
             """, path)
         self.assertEqual(self.on_server("Sent"), {"sent": {"\\Seen"}})
+
+    def test_sending(self):
+        """A message goes out by submission, and comes in."""
+        self.script("""
+            const {FileUtils} = ChromeUtils.importESModule("resource://gre/modules/FileUtils.sys.mjs");
+            const identity = MailServices.accounts.accounts.flatMap(a => a.identities)[0];
+            const people = list => MailServices.headerParser.parseEncodedHeader(list, "UTF-8");
+            const file = new FileUtils.File(PathUtils.join(PathUtils.profileDir, "outgoing"));
+            await IOUtils.writeUTF8(file.path, ["From: " + identity.email, "To: " + identity.email, "Subject: sent from " + box,
+              "Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: 8bit", "", "日本", ".", "..dots", ""].join("\\r\\n"));
+            await new Promise((resolve, reject) => MailServices.outgoingServer.defaultServer.sendMailMessage(
+              file, people(identity.email), people("alice@example.test"), identity, identity.email, null, null, false, "", {
+                QueryInterface: ChromeUtils.generateQI(["nsIMsgOutgoingListener"]),
+                onSendStart() {},
+                onSendStop(uri, status) { status ? reject(new Error("status " + status.toString(16))) : resolve(); },
+              }));""")
+        self.wait_for(lambda: "sent from test_sending" in self.on_server("INBOX"), "the message")
+        with self.demo.imap("alice@example.test", password="pass") as client:
+            client.select("INBOX")
+            _, found = client.uid("SEARCH", "SUBJECT", '"sent from test_sending"')
+            octets = client.uid("FETCH", found[0].split()[-1], "(BODY.PEEK[])")[1][0][1]
+        self.assertIn("\r\n日本\r\n.\r\n..dots\r\n".encode(), octets)
+        self.assertIn(b"\r\nMessage-ID: <", octets)
 
     def test_search(self):
         """SEARCH on the server, for what is in the headers and in the body."""
