@@ -334,7 +334,7 @@ class Instance:
     def deliver(self, user, octets, mailbox="INBOX", flags=None):
         """As another program would: written below tmp, renamed into new, or into cur if it has flags. Gives the name."""
         path = self.maildir(user, mailbox)
-        name = "%d.M%dP%d.elsewhere" % (time.time(), next(self._deliveries), os.getpid())
+        name = "%d.M%06dP%d.elsewhere" % (time.time(), next(self._deliveries), os.getpid())
         owner = os.stat(os.path.join(path, "tmp"))
         temporary = os.path.join(path, "tmp", name)
         with open(temporary, "wb") as file:
