@@ -481,6 +481,13 @@ START_TEST(a_delay)
 		      "out\n");
 	ck_assert_has("Will-Retry-Until = Tue, 24 Nov 2026 12:00:00 +0000\n");
 	finish();
+
+	prepare();
+	recipients[0].enhanced = "4.4.1";
+	write_report();
+	ck_assert_has("    The other server did not answer.\n");
+	ck_assert_has("    It was tried for as long as this server tries.\n");
+	finish();
 }
 END_TEST
 

@@ -7,6 +7,7 @@ import re
 import postern
 from server_test import ServerTest
 from test_delivery import JOE, DeliveryTest, address
+from test_outbound import OutboundTest
 
 
 class Trace(DeliveryTest):
@@ -67,3 +68,22 @@ class WithoutSpool(ServerTest):
         run = self.server.tool("trace", "x", check=False)
         self.assertEqual(run.returncode, 1)
         self.assertIn("takes no mail", run.stderr)
+
+
+class Removed(OutboundTest):
+    relay = "retry_first = 1h retry_most = 1h"
+
+    def test_what_the_administrator_removes(self):
+        self.sink.answers["joe"] = ["451 4.3.2 not now"]
+        self.submit(["joe@example.com"], "removed")
+
+        def events():
+            found = json.loads(self.server.tool("trace", "--json", "joe@example.com").stdout)
+            return [event["event"] for event in found[0]["events"]]
+
+        postern.wait_until(lambda: events() == ["received", "queued", "deferred"], "the first attempt")
+        self.server.tool("queue", "remove", "--yes", "--recipient", "joe@example.com")
+        self.assertEqual(events(), ["received", "queued", "deferred", "removed"])
+        text = self.server.tool("trace", "joe@example.com").stdout
+        self.assertIn("deferred  joe@example.com: 127.0.0.1", text)
+        self.assertIn(": 451 4.3.2 not now", text)

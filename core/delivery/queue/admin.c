@@ -2,6 +2,7 @@
 /* Listing, and what the administrator does to messages. */
 #include <stdlib.h>
 #include "core/delivery/queue/queue_private.h"
+#include "core/delivery/trace/trace.h"
 #include "postern/error.h"
 
 enum {
@@ -295,6 +296,13 @@ struct acting {
 	uint64_t messages, recipients;
 };
 
+static void note_removed(struct op *op, const char *id)
+{
+	op->removed = ps_pool_grow(op->pool, op->removed, op->removed_count, &op->removed_cap, sizeof *op->removed);
+	/* What is behind a '-' tells the parcels of one message apart. */
+	op->removed[op->removed_count++] = ps_pool_strndup(op->pool, id, strcspn(id, "-"));
+}
+
 static int act_on(void *arg, struct change *change, const struct message *message)
 {
 	struct acting *acting = arg;
@@ -306,6 +314,8 @@ static int act_on(void *arg, struct change *change, const struct message *messag
 	acting->messages++;
 	acting->recipients += message->recipients;
 	acting->op->page.count += changed;
+	if (acting->op->act == PS_QUEUE_REMOVE)
+		note_removed(acting->op, message->m.id);
 	return acting->messages >= ACTED_MAX || acting->recipients >= RECIPIENTS_ACTED_MAX;
 }
 
@@ -314,11 +324,14 @@ static int apply_act(struct op *op, struct change *change)
 	struct acting acting = {.op = op};
 
 	op->page.count = 0;
+	op->removed_count = 0;
 	return filter_walk(change, &op->filter, op->after, act_on, &acting, &op->page.next);
 }
 
 static void acted(struct op *op)
 {
+	for (size_t i = 0; op->error == 0 && i < op->removed_count; i++)
+		ps_trace(&(struct ps_trace_event){.kind = PS_TRACE_REMOVED, .id = op->removed[i]});
 	op->paged(op->arg, op->error, &op->page);
 }
 

@@ -367,6 +367,8 @@ struct op {
 	struct ps_queue_filter filter;
 	uint64_t after;
 	struct ps_queue_page page;
+	const char **removed; /* ids of messages that are gone, for the journal */
+	size_t removed_count, removed_cap;
 	ps_queue_done_fn called;
 	ps_queue_page_fn paged;
 	void *arg;

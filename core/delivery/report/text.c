@@ -103,6 +103,8 @@ static void put_recipient(const struct ps_report_recipient *recipient, struct ps
 		put_words(meaning, 4, out);
 	if (bad && recipient->text)
 		put_reply(recipient, out);
+	if (recipient->action == PS_REPORT_FAILED && recipient->enhanced && recipient->enhanced[0] == '4')
+		ps_buf_str(out, "    It was tried for as long as this server tries.\n");
 	if (recipient->action == PS_REPORT_DELAYED && recipient->retried_until > 0) {
 		ps_buf_str(out, "    It is tried until ");
 		report_date(recipient->retried_until, out);
