@@ -25,12 +25,12 @@ struct ps_io {
 	/* flags: RENAME_NOREPLACE or 0; also right where the file system has no renameat2(). */
 	int (*rename)(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
 	int (*link)(int from_dir, const char *from, int to_dir, const char *to);
+	int (*unlink)(int dirfd, const char *name, int flags);
+	int (*mkdir)(int dirfd, const char *name, mode_t mode);
 	/* Names a file that is open, and may have no name yet. */
 	int (*link_file)(int fd, int to_dir, const char *to);
 	/* Blocks for a part of the file; its size stays. */
 	int (*allocate)(int fd, off_t offset, off_t len);
-	int (*unlink)(int dirfd, const char *name, int flags);
-	int (*mkdir)(int dirfd, const char *name, mode_t mode);
 };
 
 /* The table in force. Tests change it before they start threads. */
