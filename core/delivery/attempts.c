@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <time.h>
 #include <unistd.h>
 #include "core/delivery/attempts.h"
@@ -13,7 +14,8 @@
 #include "postern/log.h"
 
 enum {
-	WRITERS = 2 /* threads that write reports */
+	WRITERS = 2,              /* threads that write reports */
+	STORE_MS = 2 * 60 * 1000, /* a mailbox has so long: one that hangs must not keep others' mail waiting */
 };
 
 struct ps_attempts {
@@ -21,6 +23,7 @@ struct ps_attempts {
 	struct ps_queue *queue;
 	struct ps_route *route;
 	struct ps_workers *writers;
+	LIST_HEAD(, work) storing;
 };
 
 /* One recipient of an attempt. */
@@ -28,6 +31,7 @@ struct errand {
 	struct work *work;
 	size_t index;
 	struct ps_errand what;
+	struct ps_asking *asking; /* NULL: it is answered */
 };
 
 /* An attempt that is under way. */
@@ -41,6 +45,8 @@ struct work {
 	enum ps_queue_verdict verdict;
 	struct errand *errands;
 	size_t open;
+	LIST_ENTRY(work) storing;
+	uint64_t patience_ends;
 	struct ps_parcel parcel;
 	/* The report. */
 	struct ps_report report;
@@ -346,14 +352,17 @@ static void set_ending(struct ps_queue_result *result, int error)
 
 static void close_one(struct work *work)
 {
-	if (--work->open == 0)
-		settle(work);
+	if (--work->open > 0)
+		return;
+	LIST_REMOVE(work, storing);
+	settle(work);
 }
 
 static void on_stored(void *arg, int error)
 {
 	struct errand *errand = arg;
 
+	errand->asking = NULL;
 	set_ending(&errand->work->results[errand->index], error);
 	close_one(errand->work);
 }
@@ -365,6 +374,8 @@ static void store_all(struct work *work)
 	work->verdict = PS_QUEUE_REACHED;
 	work->errands = PS_NEWV(work->pool, struct errand, message->count);
 	work->open = message->count + 1; /* until all are begun */
+	work->patience_ends = ps_monotonic_ms() + STORE_MS;
+	LIST_INSERT_HEAD(&work->attempts->storing, work, storing);
 	for (size_t i = 0; i < message->count; i++) {
 		struct errand *errand = &work->errands[i];
 
@@ -376,14 +387,41 @@ static void store_all(struct work *work)
 				 .mailbox = message->recipients[i].mailbox,
 				 .reverse_path = message->reverse_path,
 				 .recipient = message->recipients[i].address,
-				 .refuse_loop = true,
+				 .refuse_loop = message->source != PS_MAIL_LMTP,
 				 .file = message->file,
 				 .size = message->size},
 		};
-		if (!ps_local_store(work->attempts->args.local, &errand->what, on_stored, errand))
+		errand->asking = ps_local_store(work->attempts->args.local, &errand->what, on_stored, errand);
+		if (!errand->asking)
 			on_stored(errand, PS_E_CLOSED);
 	}
 	close_one(work);
+}
+
+/* What comes late is stored all the same, and not again at the next attempt. */
+static void give_up(struct work *work)
+{
+	work->open++; /* so that it stays until all are told */
+	for (size_t i = 0; i < work->attempt->message.count; i++) {
+		struct errand *errand = &work->errands[i];
+
+		if (!errand->asking)
+			continue;
+		ps_local_cancel(errand->asking);
+		on_stored(errand, PS_E_AGAIN);
+	}
+	close_one(work);
+}
+
+void ps_attempts_tick(struct ps_attempts *attempts, uint64_t now_ms)
+{
+	struct work *work = LIST_FIRST(&attempts->storing), *next;
+
+	for (; work; work = next) {
+		next = LIST_NEXT(work, storing);
+		if (now_ms >= work->patience_ends)
+			give_up(work);
+	}
 }
 
 /* ---- through the routes ---------------------------------------------------------------------- */

@@ -36,6 +36,9 @@ void ps_attempts_set_queue(struct ps_attempts *attempts, struct ps_queue *queue)
 void ps_attempts_set_conf(struct ps_attempts *attempts, const struct ps_conf *conf);
 void ps_attempts_set_route(struct ps_attempts *attempts, struct ps_route *route);
 
+/* Now and then. now_ms is CLOCK_MONOTONIC. */
+void ps_attempts_tick(struct ps_attempts *attempts, uint64_t now_ms);
+
 /* For struct ps_queue_hooks; `arg`: struct ps_attempts. */
 void ps_attempts_begin(void *arg, struct ps_queue_attempt *attempt);
 

@@ -244,6 +244,7 @@ static void on_tick(void *arg)
 	struct ps_relay *relay = arg;
 
 	ps_transactions_tick(relay->transactions, ps_monotonic_ms());
+	ps_attempts_tick(relay->attempts, ps_monotonic_ms());
 }
 
 static int open_queue(struct ps_relay *relay)

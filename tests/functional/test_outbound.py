@@ -106,13 +106,15 @@ class OutboundTest(DeliveryTest):
         """The first report that comes for the user, as a message."""
         def look():
             client = self.session(user, select="INBOX")
-            for line in client.ok("UID SEARCH HEADER Content-Type multipart/report"):
-                for uid in line.split()[2:]:
-                    octets = b"".join(client.ok("UID FETCH %d BODY[]" % int(uid)))
-                    client.ok("UID STORE %d FLAGS (\\Deleted)" % int(uid))
-                    client.ok("EXPUNGE")
-                    return email.message_from_bytes(octets[octets.index(b"\n") + 1:])
-            return None
+            found = client.ok("UID SEARCH HEADER Content-Type multipart/report")
+            uids = b"".join(line for line in found if line.startswith(b"* SEARCH")).split()[2:]
+            if not uids:
+                return None
+            fetched = client.ok("UID FETCH %d BODY[]" % int(uids[0]))
+            octets = next(line for line in fetched if b" FETCH " in line.partition(b"\r\n")[0])
+            client.ok("UID STORE %d FLAGS (\\Deleted)" % int(uids[0]))
+            client.ok("EXPUNGE")
+            return email.message_from_bytes(octets[octets.index(b"\n") + 1:])
 
         return postern.wait_until(look, "a report", patience=60)
 
