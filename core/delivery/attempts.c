@@ -228,6 +228,7 @@ static bool is_due(const struct work *work, size_t i)
 static size_t fill_recipients(struct work *work, struct ps_report_recipient *recipients)
 {
 	const struct ps_queue_message *message = &work->attempt->message;
+	int64_t expiry = ps_conf_int(ps_conf_section(work->attempts->args.conf, "relay", 0), "expiry");
 	size_t n = 0;
 
 	for (size_t i = 0; i < message->count; i++) {
@@ -244,6 +245,7 @@ static size_t fill_recipients(struct work *work, struct ps_report_recipient *rec
 			.text = result->text,
 			.host = result->host,
 			.attempted = (int64_t)time(NULL),
+			.retried_until = message->arrival + expiry,
 		};
 	}
 	return n;

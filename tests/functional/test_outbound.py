@@ -3,6 +3,7 @@
 
 import contextlib
 import email
+import email.utils
 import json
 import os
 import re
@@ -207,6 +208,8 @@ class Success(OutboundTest):
         self.submit(["wait@example.com"], "delayed", sender="bob")
         fields = self.fields(self.report("bob"))
         self.assertEqual(fields[0]["Action"], "delayed")
+        until = email.utils.parsedate_to_datetime(fields[0]["Will-Retry-Until"]).timestamp()
+        self.assertAlmostEqual(until, time.time() + 5 * 86400, delta=600)
         self.arrives("delayed")
         time.sleep(1)
         self.assertEqual([subject for subject in self.subjects("bob") if subject != "success"], [])
