@@ -178,15 +178,25 @@ static void write_report(void *arg)
 	work->message.options = options;
 }
 
+/* Who has the message does not get it again; who failed is tried again: nobody's mail fails without a word. */
+static void do_without_report(struct work *work)
+{
+	ps_closep(&work->message.file);
+	work->message.file = -1;
+	work->told_delay = false;
+	for (size_t i = 0; i < work->attempt->message.count; i++)
+		if (work->results[i].outcome == PS_QUEUE_FAILED)
+			work->results[i].outcome = PS_QUEUE_DEFERRED;
+	finish(work);
+}
+
 static void report_written(void *arg)
 {
 	struct work *work = arg;
 
 	if (work->written < 0) {
-		/* The recipients stay in the queue: nobody's mail fails without a word. */
 		ps_log(PS_LOG_ERROR, "report_failed", "id", work->attempt->message.id, NULL);
-		ps_queue_drop(work->attempts->queue, work->attempt);
-		finished(work, 0);
+		do_without_report(work);
 		return;
 	}
 	ps_log(PS_LOG_INFO, "report", "id", work->id, "of", work->attempt->message.id, "to",

@@ -204,7 +204,7 @@ static inline int add_message(const struct ps_queue_message *message)
 static inline int add_to(const char *id, const char *sender, const char *destination, size_t count)
 {
 	struct ps_queue_recipient recipients[300];
-	char addresses[300][32];
+	char addresses[300][48];
 	struct ps_queue_message message = {.id = id, .reverse_path = sender, .recipients = recipients, .count = count};
 	int r;
 

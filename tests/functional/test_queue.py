@@ -107,12 +107,6 @@ class Queue(QueueTest):
         postern.wait_until(lambda: len(self.subjects("alice")) == before + 1, "the report")
         self.assertEqual(self.queue("list"), [])
 
-    def test_it_survives_a_kill(self):
-        numbers = [self.submit("joe%d@example.org" % i) for i in range(3)]
-        self.server.kill()
-        self.server.start()
-        self.assertEqual([row["id"] for row in self.queue("list")], numbers)
-
 
 class Rate(QueueTest):
     """Destinations have settings of their own."""
@@ -131,3 +125,13 @@ class Rate(QueueTest):
         self.assertGreater(row["blocked_for"], 0)
         waiting = self.queue("list", "--recipient", "ann@example.net")[0]
         self.assertEqual(self.queue("show", waiting["id"])["parts"][0]["attempts"], 0)
+
+
+class Kill(QueueTest):
+    may_die = True
+
+    def test_it_survives_a_kill(self):
+        numbers = [self.submit("joe%d@example.org" % i) for i in range(3)]
+        self.server.kill()
+        self.server.start()
+        self.assertEqual([row["id"] for row in self.queue("list")], numbers)
