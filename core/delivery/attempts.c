@@ -46,7 +46,7 @@ struct work {
 	struct errand *errands;
 	size_t open;
 	LIST_ENTRY(work) storing;
-	uint64_t patience_ends;
+	uint64_t patience_ends; /* 0: it is not in that list */
 	struct ps_parcel parcel;
 	/* The report. */
 	struct ps_report report;
@@ -366,7 +366,8 @@ static void close_one(struct work *work)
 {
 	if (--work->open > 0)
 		return;
-	LIST_REMOVE(work, storing);
+	if (work->patience_ends)
+		LIST_REMOVE(work, storing);
 	settle(work);
 }
 
