@@ -149,12 +149,19 @@ static int unreadable(struct group *g, const struct ps_row *row)
 						 g->copy->src->name, g->copy->name, row->uid);
 }
 
+/* Not more in a group than may go in a second: else they would come in bursts. */
+static uint64_t at_once(uint64_t most, uint64_t per_second)
+{
+	return per_second && per_second < most ? per_second : most;
+}
+
 /* Ends early, with the failure, at a message that cannot be read: those before it are still to be committed. */
 static int stage_group(struct group *g)
 {
+	uint64_t most = at_once(GROUP_OCTETS, g->s->options->octets_per_second);
 	uint32_t next = g->copy->dst_next;
 
-	for (size_t i = 0; i < g->count && g->octets < GROUP_OCTETS; i++) {
+	for (size_t i = 0; i < g->count && g->octets < most; i++) {
 		const struct ps_row *row = &g->copy->rows[g->first + i];
 		int r = stage_one(g, row, g->caches[i], &next);
 
@@ -162,7 +169,7 @@ static int stage_group(struct group *g)
 			r = unreadable(g, row);
 		if (r < 0 && r != PS_E_GONE)
 			return r;
-		if (i + 1 < g->count && g->octets >= GROUP_OCTETS)
+		if (i + 1 < g->count && g->octets >= most)
 			g->count = i + 1;
 	}
 	return 0;
@@ -240,7 +247,9 @@ static int copy_group(struct sync *s, struct sync_copy *copy, size_t first, size
 	struct group g = {.s = s, .copy = copy, .first = first, .pool = ps_pool_create("sync group")};
 	int r, staged;
 
-	g.count = copy->count - first < GROUP_MESSAGES ? copy->count - first : GROUP_MESSAGES;
+	g.count = (size_t)at_once(GROUP_MESSAGES, s->options->messages_per_second);
+	if (g.count > copy->count - first)
+		g.count = copy->count - first;
 	g.ops = PS_NEWV(g.pool, struct ps_op, g.count);
 	g.of = PS_NEWV(g.pool, const struct ps_row *, g.count);
 	g.derived = PS_NEWV(g.pool, struct ps_derive *, g.count);

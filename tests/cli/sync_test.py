@@ -4,7 +4,9 @@
 import itertools
 import os
 import pathlib
+import pty
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -275,6 +277,35 @@ mount "Old/100%" { backend = "lmdb" location = "old/%u" }
         told = self.sync("--verify", "alice", self.end("maildir", "backup"))
         self.assertEqual([m["mount"] for m in told["mounts"]], ["Archive"])  # a mailbox that every user has
         self.assertFalse((self.mail / "old").exists())
+
+
+class Pace(Sync):
+    def test_a_rate_is_kept_and_how_far_it_is_is_told(self):
+        """Never faster than asked for; on a terminal, with the rate and the time that is left."""
+        source = self.maildir(300)
+        for rate, seconds in (("100msg", 2), ("500K", 1)):
+            with self.subTest(rate):
+                began = time.monotonic()
+                text = self.on_terminal("sync", "--throttle", rate, source, self.end("maildir", "at " + rate))
+                self.assertGreater(time.monotonic() - began, seconds)
+                told = re.findall(r"(\d+) of 300 messages, \d+/s, \d+ %, \d+ s left", text)
+                self.assertGreater(len(set(told)), 1, text)
+                self.assertIn("copied 300", text)
+
+    def on_terminal(self, *args):
+        environment = dict(os.environ, POSTERN_PLUGINDIR=str(BUILD), POSTERN_CONFIG=str(self.config))
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([POSTERN, *args], env=environment, stdout=theirs, stderr=theirs) as running:
+            os.close(theirs)
+            text = b""
+            try:
+                while piece := os.read(ours, 4096):
+                    text += piece
+            except OSError:  # how Linux tells the end
+                pass
+        os.close(ours)
+        self.assertEqual(running.returncode, 0, text)
+        return text.decode()
 
 
 class Mistakes(Sync):

@@ -392,6 +392,56 @@ START_TEST(force_compares_all_as_after_an_older_state_of_the_source_was_put_back
 }
 END_TEST
 
+static const struct ps_backend *uncounted;
+static struct ps_backend counted_from, counted_to;
+static unsigned rows_told;
+
+struct telling {
+	ps_row_fn fn;
+	void *arg;
+};
+
+static int tell(void *arg, const struct ps_row *row)
+{
+	const struct telling *telling = arg;
+
+	rows_told++;
+	return telling->fn(telling->arg, row);
+}
+
+static int count_rows(struct ps_read *read, struct ps_mbox *mbox, struct ps_range uids, uint64_t since, ps_row_fn fn,
+		      void *arg)
+{
+	struct telling telling = {fn, arg};
+
+	return uncounted->scan(read, mbox, uids, since, tell, &telling);
+}
+
+START_TEST(a_later_run_asks_for_changes_and_walks_over_nothing)
+{
+	for (int i = 0; i < 200; i++)
+		append(&from, "Empty", "x\r\n", 0, NULL);
+	ck_assert_ok(sync_ends());
+	uncounted = from.ops;
+	counted_from = *from.ops;
+	counted_to = *to.ops;
+	counted_from.scan = counted_to.scan = count_rows;
+	from.ops = &counted_from;
+	to.ops = &counted_to;
+	rows_told = 0;
+	ck_assert_ok(sync_ends());
+	ck_assert_uint_eq(rows_told, 0);
+	set_flags(&from, "Empty", 100, PS_FLAG_FLAGGED, NULL);
+	append(&from, "Empty", "y\r\n", 0, NULL);
+	expunge(&from, "Empty", 50, 60);
+	ck_assert_ok(sync_ends());
+	ck_assert_uint_gt(rows_told, 2);
+	ck_assert_uint_lt(rows_told, 10); /* the flagged one at both ends, and the new one; twice */
+	from.ops = to.ops = uncounted;
+	ck_assert_same_content();
+}
+END_TEST
+
 /* Of a backend that keeps one; UIDNEXT must come back as it was, or the source's next message could not have its UID. */
 START_TEST(a_copy_whose_index_was_removed_is_gone_on_with)
 {
@@ -480,6 +530,7 @@ int main(void)
 	tcase_add_loop_test(tests, a_run_that_is_stopped_goes_on_later, 0, 4);
 	tcase_add_loop_test(tests, a_damaged_record_is_not_believed, 0, 40);
 	tcase_add_test(tests, force_compares_all_as_after_an_older_state_of_the_source_was_put_back);
+	tcase_add_test(tests, a_later_run_asks_for_changes_and_walks_over_nothing);
 	tcase_add_test(tests, a_copy_whose_index_was_removed_is_gone_on_with);
 	tcase_add_test(tests, two_at_once_are_refused);
 	tcase_add_loop_test(tests, what_cannot_be_read_is_told_and_costs_nothing_else, 0, 2);
