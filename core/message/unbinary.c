@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Binary parts become base64 as the message goes by.
+ * Binary parts become base64 as the message goes by; for servers that take 7 bits only, those of 8 bits too.
  *
  * The push parser (derive.c) is given the message a line at a time and asked what the line was: of a header, a delimiter, or
  * of a body. A line that may be a delimiter is kept until the parser knows, and the line end ahead of it too, since that is the
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include "core/message/derive.h"
 #include "core/message/lex.h"
+#include "core/message/seven.h"
 #include "postern/message.h"
 
 enum {
@@ -20,6 +21,7 @@ enum {
 struct ps_unbinary {
 	int (*write)(void *arg, struct ps_bytes octets);
 	void *arg;
+	bool seven; /* what is 8bit becomes base64, too */
 	struct ps_derive *derive;
 	struct ps_buf line; /* what the parser has not decided about */
 	bool in_header;     /* the line in progress began in one */
@@ -41,6 +43,14 @@ struct ps_unbinary *ps_unbinary_create(int (*write)(void *arg, struct ps_bytes o
 	u->write = write;
 	u->arg = arg;
 	u->derive = ps_derive_create();
+	return u;
+}
+
+struct ps_unbinary *ps_unbinary_create_seven(int (*write)(void *arg, struct ps_bytes octets), void *arg)
+{
+	struct ps_unbinary *u = ps_unbinary_create(write, arg);
+
+	u->seven = true;
 	return u;
 }
 
@@ -134,20 +144,23 @@ static int end_body(struct ps_unbinary *u)
 
 /* ---- headers ---------------------------------------------------------------------------------- */
 
-static bool is_binary(struct ps_bytes value)
+/* Whether a part of this Content-Transfer-Encoding is to have another. */
+static bool is_to_change(const struct ps_unbinary *u, struct ps_bytes value)
 {
 	struct lex lex = lex_start(value);
 	struct ps_buf token = {0};
-	bool binary;
+	bool change = false;
 
 	lex_skip_cfws(&lex, NULL);
-	binary = lex_token(&lex, &token) && ps_bytes_caseeq_str(ps_buf_view(&token), "binary");
+	if (lex_token(&lex, &token))
+		change = ps_bytes_caseeq_str(ps_buf_view(&token), "binary") ||
+			 (u->seven && ps_bytes_caseeq_str(ps_buf_view(&token), "8bit"));
 	ps_buf_finish(&token);
-	return binary;
+	return change;
 }
 
-/* Where Content-Transfer-Encoding is, if it is binary. */
-static bool find_encoding(struct ps_bytes header, size_t *ret_from, size_t *ret_to)
+/* Where Content-Transfer-Encoding is, if it is to change. */
+static bool find_encoding(const struct ps_unbinary *u, struct ps_bytes header, size_t *ret_from, size_t *ret_to)
 {
 	struct ps_header_walk walk = {header};
 	struct ps_bytes name, value;
@@ -157,7 +170,7 @@ static bool find_encoding(struct ps_bytes header, size_t *ret_from, size_t *ret_
 			continue;
 		*ret_from = (size_t)(name.ptr - header.ptr);
 		*ret_to = (size_t)(walk.rest.ptr - header.ptr);
-		return is_binary(value);
+		return is_to_change(u, value);
 	}
 	return false;
 }
@@ -169,13 +182,13 @@ static int end_header(struct ps_unbinary *u)
 	struct ps_bytes header = ps_buf_view(&u->header);
 	size_t from, to;
 
-	if (find_encoding(header, &from, &to)) {
+	if (find_encoding(u, header, &from, &to)) {
 		u->encoding = entity->kind == ENTITY_LEAF;
 		u->group_len = 0;
 		u->has_lines = false;
 		ps_buf_append(&u->out, header.ptr, from);
 		ps_buf_str(&u->out, "Content-Transfer-Encoding: ");
-		ps_buf_str(&u->out, u->encoding ? "base64\r\n" : "8bit\r\n");
+		ps_buf_str(&u->out, u->encoding ? "base64\r\n" : u->seven ? "7bit\r\n" : "8bit\r\n");
 		ps_buf_bytes(&u->out, ps_bytes_skip(header, to));
 	} else {
 		ps_buf_bytes(&u->out, header);

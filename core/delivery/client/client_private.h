@@ -87,6 +87,7 @@ struct smtp_transfer {
 
 	/* Whether it has octets above 127. */
 	bool looked, eight_header, eight_body;
+	bool converts; /* there are none any more once it is converted */
 
 	/* Where to. */
 	struct ps_lookup *lookup;
@@ -161,6 +162,7 @@ struct smtp_session {
 	bool open_mail; /* MAIL was taken: RSET before another */
 	bool utf8;      /* the transaction under way is one of SMTPUTF8 */
 	size_t batch_max, accepted, asked;
+	enum outgoing_form form;
 	bool sending, ended; /* the message; to its end */
 	struct outgoing body;
 	uint64_t body_limit; /* on the loop's clock */

@@ -87,9 +87,10 @@ static void put_body(const struct smtp_session *session, struct ps_buf *out)
 {
 	uint32_t options = session->transfer->options;
 
-	if (options & PS_MAIL_BINARYMIME)
+	if (session->form == OUTGOING_RAW)
 		ps_buf_str(out, " BODY=BINARYMIME");
-	else if ((options & (PS_MAIL_8BITMIME | PS_MAIL_SMTPUTF8)) && (session->caps.flags & CAP_8BITMIME))
+	else if (session->form != OUTGOING_SEVEN && (options & (PS_MAIL_8BITMIME | PS_MAIL_SMTPUTF8)) &&
+		 (session->caps.flags & CAP_8BITMIME))
 		ps_buf_str(out, " BODY=8BITMIME");
 	if (session->utf8)
 		ps_buf_str(out, " SMTPUTF8");

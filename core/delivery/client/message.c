@@ -77,10 +77,18 @@ static bool look(struct smtp_session *session)
 {
 	struct smtp_transfer *transfer = session->transfer;
 	const struct trouble trouble = {PS_SEND_DEFERRED, 0, "4.3.0", "the message cannot be read here", NULL};
+	bool header = false, body = false;
+	int r = 0;
 
 	if (transfer->looked)
 		return true;
-	if (outgoing_look(transfer->file, transfer->size, &transfer->eight_header, &transfer->eight_body) < 0) {
+	r = outgoing_look(transfer->file, transfer->size, OUTGOING_LINES, &transfer->eight_header,
+			  &transfer->eight_body);
+	if (r == 0 && (transfer->eight_body || (transfer->options & PS_MAIL_BINARYMIME))) {
+		r = outgoing_look(transfer->file, transfer->size, OUTGOING_SEVEN, &header, &body);
+		transfer->converts = !body;
+	}
+	if (r < 0) {
 		smtp_transfer_settle_open(transfer, &trouble);
 		return false;
 	}
@@ -99,29 +107,46 @@ static bool wants_utf8(const struct smtp_transfer *transfer)
 	return false;
 }
 
+/* Parts of 8 bits, or binary ones, become base64 for who does not take them (RFC 6152 section 3). */
+static void choose_form(struct smtp_session *session)
+{
+	struct smtp_transfer *transfer = session->transfer;
+	const struct smtp_caps *caps = &session->caps;
+	const unsigned binary = CAP_BINARYMIME | CAP_CHUNKING;
+	bool is_binary = transfer->options & PS_MAIL_BINARYMIME;
+
+	session->form = OUTGOING_LINES;
+	if (is_binary && (caps->flags & binary) == binary && !transfer->lmtp)
+		session->form = OUTGOING_RAW;
+	else if (is_binary || !(caps->flags & CAP_8BITMIME))
+		session->form = OUTGOING_SEVEN;
+	if (session->form != OUTGOING_SEVEN || !look(session))
+		return;
+	if (!is_binary && !transfer->eight_body)
+		session->form = OUTGOING_LINES;
+	else if (!transfer->converts)
+		refuse_all(session, "5.6.3", "the message has 8-bit data, which the server does not take");
+}
+
 /* False: all are settled. */
 static bool check_message(struct smtp_session *session)
 {
 	struct smtp_transfer *transfer = session->transfer;
 	const struct smtp_caps *caps = &session->caps;
 	bool utf8 = wants_utf8(transfer);
-	const unsigned binary = CAP_BINARYMIME | CAP_CHUNKING;
 
 	session->utf8 = utf8 && (caps->flags & CAP_SMTPUTF8);
 	if (caps->size_max && transfer->size > caps->size_max) {
 		refuse_all(session, "5.3.4", "the message is larger than the server takes");
-	} else if (transfer->options & PS_MAIL_BINARYMIME) {
-		if ((caps->flags & binary) != binary || transfer->lmtp)
-			refuse_all(session, "5.6.3", "the message is binary, which the server does not take");
-	} else if (!(caps->flags & CAP_8BITMIME) || (utf8 && !session->utf8)) {
+	} else if (!session->utf8 && (utf8 || !(caps->flags & CAP_8BITMIME))) {
 		if (!look(session))
 			return false;
-		if (transfer->eight_header && !session->utf8)
+		if (transfer->eight_header)
 			refuse_all(session, "5.6.7",
 				   "the message has a header in UTF-8, which the server does not take");
-		else if (transfer->eight_body && !(caps->flags & CAP_8BITMIME))
-			refuse_all(session, "5.6.3", "the message has 8-bit data, which the server does not take");
 	}
+	if (transfer->open > 0)
+		choose_form(session);
 	return transfer->open > 0;
 }
 
@@ -357,8 +382,7 @@ static void begin_body(struct smtp_session *session)
 	session->sending = true;
 	session->body_limit = ps_loop_now(session->sender->loop) + PATIENCE_MS + transfer->size / SLOWEST * 1000;
 	outgoing_finish(&session->body);
-	outgoing_init(&session->body, transfer->file, transfer->size, transfer->options & PS_MAIL_BINARYMIME,
-		      !by_chunks(session));
+	outgoing_init(&session->body, transfer->file, transfer->size, session->form, !by_chunks(session));
 }
 
 static void send_message(struct smtp_session *session)

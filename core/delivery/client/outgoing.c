@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "core/delivery/client/outgoing.h"
+#include "core/message/seven.h"
 #include "postern/error.h"
 #include "postern/pool.h"
 
@@ -10,14 +11,23 @@ enum {
 	PIECE_SIZE = 64 * 1024
 };
 
-void outgoing_init(struct outgoing *out, int file, uint64_t size, bool raw, bool stuff)
+static int put_lines(void *arg, struct ps_bytes octets);
+
+void outgoing_init(struct outgoing *out, int file, uint64_t size, enum outgoing_form form, bool stuff)
 {
-	*out = (struct outgoing){
-		.file = file, .size = size, .raw = raw, .stuff = stuff, .piece = ps_malloc(PIECE_SIZE)};
+	*out = (struct outgoing){.file = file,
+				 .size = size,
+				 .raw = form == OUTGOING_RAW,
+				 .stuff = stuff,
+				 .piece = ps_malloc(PIECE_SIZE)};
+	if (form == OUTGOING_SEVEN)
+		out->convert = ps_unbinary_create_seven(put_lines, out);
 }
 
 void outgoing_finish(struct outgoing *out)
 {
+	ps_unbinary_destroy(out->convert);
+	out->convert = NULL;
 	free(out->piece);
 	out->piece = NULL;
 }
@@ -83,25 +93,46 @@ static size_t put_line(struct outgoing *out, struct ps_buf *to, struct ps_bytes 
 	return len;
 }
 
+static int put_lines(void *arg, struct ps_bytes octets)
+{
+	struct outgoing *out = arg;
+
+	while (octets.len > 0)
+		octets = ps_bytes_skip(octets, put_line(out, out->to, octets));
+	return 0;
+}
+
+static void put_piece(struct outgoing *out, struct ps_bytes piece)
+{
+	if (out->raw)
+		ps_buf_bytes(out->to, piece);
+	else if (out->convert)
+		ps_unbinary_feed(out->convert, piece);
+	else
+		put_lines(out, piece);
+}
+
+static void put_end(struct outgoing *out)
+{
+	if (out->convert)
+		ps_unbinary_finish(out->convert);
+	if (!out->raw && (out->in_line || out->cr))
+		end_line(out, out->to);
+}
+
 int outgoing_fill(struct outgoing *out, struct ps_buf *to)
 {
-	struct ps_bytes rest;
 	size_t len = 0;
 	int r = read_piece(out->file, out->at, out->size, out->piece, &len);
 
 	if (r < 0)
 		return r;
 	out->at += len;
-	rest = ps_bytes(out->piece, len);
-	if (out->raw)
-		ps_buf_bytes(to, rest);
-	else
-		while (rest.len > 0)
-			rest = ps_bytes_skip(rest, put_line(out, to, rest));
+	out->to = to;
+	put_piece(out, ps_bytes(out->piece, len));
 	if (out->at < out->size)
 		return 0;
-	if (!out->raw && (out->in_line || out->cr))
-		end_line(out, to);
+	put_end(out);
 	return 1;
 }
 
@@ -124,20 +155,24 @@ static void look_at(struct look *look, struct ps_bytes piece, bool *ret_header, 
 	}
 }
 
-int outgoing_look(int file, uint64_t size, bool *ret_header, bool *ret_body)
+int outgoing_look(int file, uint64_t size, enum outgoing_form form, bool *ret_header, bool *ret_body)
 {
-	PS_CLEANUP(ps_freep) uint8_t *piece = ps_malloc(PIECE_SIZE);
 	struct look look = {.header = true};
 	bool header = false, body = false;
-	size_t len = 0;
+	struct ps_buf sent = {0};
+	struct outgoing out;
+	int r;
 
-	for (uint64_t at = 0; at < size; at += len) {
-		int r = read_piece(file, at, size, piece, &len);
-
-		if (r < 0)
-			return r;
-		look_at(&look, ps_bytes(piece, len), &header, &body);
-	}
+	outgoing_init(&out, file, size, form, false);
+	do {
+		ps_buf_reset(&sent);
+		r = outgoing_fill(&out, &sent);
+		look_at(&look, ps_buf_view(&sent), &header, &body);
+	} while (r == 0);
+	outgoing_finish(&out);
+	ps_buf_finish(&sent);
+	if (r < 0)
+		return r;
 	*ret_header = header;
 	*ret_body = body;
 	return 0;

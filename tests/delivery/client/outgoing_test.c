@@ -14,12 +14,12 @@ static int put_file(const void *octets, size_t len)
 	return file;
 }
 
-static void send_all(int file, size_t size, bool raw, bool stuff, struct ps_buf *to)
+static void send_all(int file, size_t size, enum outgoing_form form, bool stuff, struct ps_buf *to)
 {
 	struct outgoing out;
 	int r;
 
-	outgoing_init(&out, file, size, raw, stuff);
+	outgoing_init(&out, file, size, form, stuff);
 	while ((r = outgoing_fill(&out, to)) == 0)
 		;
 	ck_assert_int_eq(r, 1);
@@ -54,7 +54,7 @@ START_TEST(has_no_bare_line_end_and_no_lone_dot)
 	int file = put_file(rows[_i].message, len);
 	struct ps_buf to = {0};
 
-	send_all(file, len, false, true, &to);
+	send_all(file, len, OUTGOING_LINES, true, &to);
 	ck_assert_str_eq(ps_buf_cstr(&to), rows[_i].sent);
 	ps_buf_finish(&to);
 	close(file);
@@ -80,7 +80,7 @@ START_TEST(is_the_same_across_pieces)
 		ps_buf_str(&message, rows[_i].message);
 		ps_buf_str(&expected, rows[_i].sent);
 		file = put_file(message.ptr, message.len);
-		send_all(file, message.len, false, true, &to);
+		send_all(file, message.len, OUTGOING_LINES, true, &to);
 		ck_assert(ps_bytes_eq(ps_buf_view(&to), ps_buf_view(&expected)));
 		ps_buf_finish(&message);
 		ps_buf_finish(&expected);
@@ -96,9 +96,47 @@ START_TEST(is_as_it_lies_when_binary)
 	int file = put_file(message, sizeof message);
 	struct ps_buf to = {0};
 
-	send_all(file, sizeof message, true, false, &to);
+	send_all(file, sizeof message, OUTGOING_RAW, false, &to);
 	ck_assert_uint_eq(to.len, sizeof message);
 	ck_assert_mem_eq(to.ptr, message, sizeof message);
+	ps_buf_finish(&to);
+	close(file);
+}
+END_TEST
+
+#define HEAD8  "MIME-Version: 1.0\r\nContent-Type: text/plain\r\n"
+#define MIXED  "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n"
+#define SEVEN7 "Content-Transfer-Encoding: 7bit\r\n"
+#define BASE64 "Content-Transfer-Encoding: base64\r\n"
+
+static const struct {
+	const char *message, *sent; /* NULL: octets above 127 are left */
+} sevens[] = {
+	{HEAD8 "Content-Transfer-Encoding: 8bit\r\n\r\n\xfc\r\n", HEAD8 BASE64 "\r\n/A0K\r\n"},
+	{HEAD8 "Content-Transfer-Encoding: 8BIT (x)\r\n\r\n.\r\n\xfc", HEAD8 BASE64 "\r\nLg0K/A==\r\n"},
+	{HEAD8 "\r\na\r\n.\r\n", HEAD8 "\r\na\r\n..\r\n"},
+	{HEAD8 "\r\n\xfc\r\n", NULL},
+	{HEAD8 "Content-Transfer-Encoding: 7bit\r\n\r\n\xfc\r\n", NULL},
+	{MIXED "Content-Transfer-Encoding: 8bit\r\n\r\n--x\r\nContent-Transfer-Encoding: "
+	       "8bit\r\n\r\n\xfc\r\n--x\r\n\r\nplain\r\n--x--\r\n",
+	 MIXED SEVEN7 "\r\n--x\r\n" BASE64 "\r\n/A==\r\n--x\r\n\r\nplain\r\n--x--\r\n"},
+	{MIXED "\r\n--x\r\nContent-Transfer-Encoding: binary\r\n\r\na\nb\r\n--x--\r\n",
+	 MIXED "\r\n--x\r\n" BASE64 "\r\nYQpi\r\n--x--\r\n"},
+};
+
+START_TEST(becomes_seven_bit)
+{
+	size_t len = strlen(sevens[_i].message);
+	int file = put_file(sevens[_i].message, len);
+	struct ps_buf to = {0};
+	bool header, body;
+
+	ck_assert_ok(outgoing_look(file, len, OUTGOING_SEVEN, &header, &body));
+	ck_assert(!header);
+	ck_assert_int_eq(body, !sevens[_i].sent);
+	send_all(file, len, OUTGOING_SEVEN, true, &to);
+	if (sevens[_i].sent)
+		ck_assert_str_eq(ps_buf_cstr(&to), sevens[_i].sent);
 	ps_buf_finish(&to);
 	close(file);
 }
@@ -111,7 +149,7 @@ START_TEST(a_file_that_got_shorter_is_not_sent_as_whole)
 	struct ps_buf to = {0};
 	int r;
 
-	outgoing_init(&out, file, 10, false, true);
+	outgoing_init(&out, file, 10, OUTGOING_LINES, true);
 	while ((r = outgoing_fill(&out, &to)) == 0)
 		;
 	ck_assert_int_eq(r, PS_E_STORAGE);
@@ -138,7 +176,7 @@ START_TEST(octets_above_127_are_found)
 	int file = put_file(eights[_i].message, strlen(eights[_i].message));
 	bool header, body;
 
-	ck_assert_ok(outgoing_look(file, strlen(eights[_i].message), &header, &body));
+	ck_assert_ok(outgoing_look(file, strlen(eights[_i].message), OUTGOING_LINES, &header, &body));
 	ck_assert_int_eq(header, eights[_i].header);
 	ck_assert_int_eq(body, eights[_i].body);
 	close(file);
@@ -153,6 +191,7 @@ int main(void)
 	tcase_add_loop_test(tcase, has_no_bare_line_end_and_no_lone_dot, 0, PS_ARRAY_LEN(rows));
 	tcase_add_loop_test(tcase, is_the_same_across_pieces, 0, PS_ARRAY_LEN(rows));
 	tcase_add_test(tcase, is_as_it_lies_when_binary);
+	tcase_add_loop_test(tcase, becomes_seven_bit, 0, PS_ARRAY_LEN(sevens));
 	tcase_add_test(tcase, a_file_that_got_shorter_is_not_sent_as_whole);
 	tcase_add_loop_test(tcase, octets_above_127_are_found, 0, PS_ARRAY_LEN(eights));
 	suite_add_tcase(suite, tcase);
