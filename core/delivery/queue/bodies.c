@@ -196,20 +196,31 @@ static uint64_t reserve_for(uint64_t used)
 	return part < RESERVE_MIN ? RESERVE_MIN : part > RESERVE_MAX ? RESERVE_MAX : part;
 }
 
+/* What has blocks already is left alone: tmpfs takes them away when it cannot give all that is asked for. */
+static uint64_t allocated_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
 int queue_reserve(struct ps_queue *queue, uint64_t octets)
 {
 	MDB_envinfo info;
-	uint64_t end, want;
+	uint64_t end, want, from;
 	int fd;
 
 	mdb_env_info(ps_index_env(queue->index), &info);
 	mdb_env_get_fd(ps_index_env(queue->index), &fd);
+	if (queue->allocated == 0)
+		queue->allocated = allocated_of(fd);
 	end = (info.me_last_pgno + 1) * PAGE;
 	want = end + octets + reserve_for(end);
 	if (queue->allocated >= want)
 		return 0;
 	want += reserve_for(end) / 2; /* so that it need not be done each time */
-	if (ps_io.allocate(fd, (off_t)end, (off_t)(want - end)) == 0)
+	from = queue->allocated > end ? queue->allocated : end;
+	if (ps_io.allocate(fd, (off_t)from, (off_t)(want - from)) == 0)
 		queue->allocated = want;
 	else if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR) /* a file system that cannot */
 		return ps_fail_errno("make room in the queue");
