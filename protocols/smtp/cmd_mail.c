@@ -34,13 +34,21 @@ static bool complete(struct smtp *smtp, struct ps_buf *path)
 	return false;
 }
 
+/* What is binary becomes base64 on its way to the spool: from there on it is 8-bit mail. */
+static uint32_t as_stored(uint32_t options)
+{
+	if (!(options & PS_MAIL_BINARYMIME))
+		return options;
+	return (options & ~(uint32_t)PS_MAIL_BINARYMIME) | PS_MAIL_8BITMIME;
+}
+
 static enum smtp_next ask(struct smtp *smtp, struct ps_buf *path, struct smtp_mail_args *args)
 {
 	struct ps_mail_sender sender = {
 		.source = smtp_source(smtp),
 		.reverse_path = ps_buf_cstr(path),
 		.helo = smtp->helo,
-		.options = args->options,
+		.options = as_stored(args->options),
 		.size = args->size,
 		.envid = args->envid.len > 0 ? ps_buf_cstr(&args->envid) : NULL,
 	};

@@ -250,7 +250,7 @@ static void ask(struct ps_session *s, enum stage before, enum stage after)
 void ps_session_mail_from(struct ps_session *s, const struct ps_mail_sender *sender)
 {
 	must_be_path(sender->reverse_path);
-	must(sender->helo[0] && sender->size <= 4096);
+	must(sender->helo[0] && sender->size <= 4096 && !(sender->options & PS_MAIL_BINARYMIME));
 	must(sender->source != PS_MAIL_SUBMISSION || s->auth == PS_AUTH_OK);
 	ask(s, NO_MAIL, ASKED_FROM);
 }
