@@ -11,6 +11,7 @@
 enum {
 	STEPS_MAX = 20, /* in one turn, so that others have theirs */
 	OUTPUT_PIECE = 32 << 10,
+	TRACE_ROOM = 4096,                 /* for Received, Return-Path and Delivered-To */
 	REPLY_TIMEOUT_MS = 10 * 60 * 1000, /* RFC 5321 section 4.5.3.2.6: so long a client waits after the message */
 };
 
@@ -65,9 +66,13 @@ const char *smtp_hostname(const struct smtp *smtp)
 	return ps_conf_str(ps_session_core_conf(smtp->session), "hostname");
 }
 
+/* What is kept has the fields that are put before it, too, and who kept to SIZE must not be refused for those. */
 uint64_t smtp_size_limit(const struct smtp *smtp)
 {
-	return (uint64_t)ps_conf_int(ps_conf_section(ps_session_core_conf(smtp->session), "limits", 0), "message_size");
+	const struct ps_conf *limits = ps_conf_section(ps_session_core_conf(smtp->session), "limits", 0);
+	uint64_t most = (uint64_t)ps_conf_int(limits, "message_size");
+
+	return most > 2 * TRACE_ROOM ? most - TRACE_ROOM : most / 2;
 }
 
 int64_t smtp_setting(const struct smtp *smtp, const char *name)

@@ -115,6 +115,7 @@ void smtp_forget(struct smtp *smtp);
 /* A transaction from a user who has logged in is a submission, wherever it comes in. */
 enum ps_mail_source smtp_source(const struct smtp *smtp);
 const char *smtp_hostname(const struct smtp *smtp);
+/* Of the message as the client sends it. */
 uint64_t smtp_size_limit(const struct smtp *smtp);
 /* Whether a bare CR or LF is taken for a line end, setting bare_line_ends. */
 bool smtp_converts(const struct smtp *smtp);
