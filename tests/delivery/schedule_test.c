@@ -328,8 +328,8 @@ START_TEST(nor_over_many_destinations)
 	}
 	add("SMALL", "small@example.com", "mx:small.example");
 	ck_assert_ptr_null(attempt_of("SMALL"));
-	deliver(pick(0)); /* one of the big sender's may have the same place */
-	if (!attempt_of("SMALL"))
+	/* Some of the big sender's may have the same place, or one before it; not the 190 that wait. */
+	for (int i = 0; i < 20 && !attempt_of("SMALL"); i++)
 		deliver(pick(0));
 	ck_assert_ptr_nonnull(attempt_of("SMALL"));
 }
