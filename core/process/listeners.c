@@ -102,26 +102,43 @@ static int bind_private(int fd, const struct sockaddr_un *address)
 	return r;
 }
 
+static int set_path(const struct ps_conf *conf, const char *suffix, struct sockaddr_un *ret_address)
+{
+	int n;
+
+	*ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	n = snprintf(ret_address->sun_path, sizeof ret_address->sun_path, "%s%s", ps_conf_str(conf, "path"), suffix);
+	if (n < 0 || (size_t)n >= sizeof ret_address->sun_path)
+		return ps_fail(PS_E_LIMIT, "listener \"%s\": the path is too long", ps_conf_title(conf));
+	return 0;
+}
+
+/* Under a name that nobody looks for, until it accepts: who sees the socket can connect to it. */
+static int publish(const struct ps_conf *conf, int fd, const char *made, const char *path)
+{
+	int r = open_to_group(conf, made);
+
+	if (r == 0 && (listen(fd, BACKLOG) < 0 || link(made, path) < 0))
+		r = ps_fail_errno("listener \"%s\": %s", ps_conf_title(conf), path);
+	unlink(made);
+	return r;
+}
+
 static int bind_path(const struct ps_conf *conf, int *ret_fd)
 {
 	PS_CLEANUP(ps_closep) int fd = -1;
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const char *path = ps_conf_str(conf, "path");
+	struct sockaddr_un address, made;
 	int r;
 
-	if (strlen(path) >= sizeof address.sun_path)
-		return ps_fail(PS_E_LIMIT, "listener \"%s\": the path is too long", ps_conf_title(conf));
-	memcpy(address.sun_path, path, strlen(path));
-	remove_stale(&address);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind_private(fd, &address) < 0)
-		return ps_fail_errno("listener \"%s\": %s", ps_conf_title(conf), path);
-	if ((r = open_to_group(conf, path)) == 0 && listen(fd, BACKLOG) < 0)
-		r = ps_fail_errno("listener \"%s\": %s", ps_conf_title(conf), path);
-	if (r < 0) {
-		unlink(path);
+	if ((r = set_path(conf, "", &address)) < 0 || (r = set_path(conf, ".new", &made)) < 0)
 		return r;
-	}
+	remove_stale(&address);
+	remove_stale(&made);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind_private(fd, &made) < 0)
+		return ps_fail_errno("listener \"%s\": %s", ps_conf_title(conf), made.sun_path);
+	if ((r = publish(conf, fd, made.sun_path, address.sun_path)) < 0)
+		return r;
 	*ret_fd = fd;
 	fd = -1;
 	return 0;
