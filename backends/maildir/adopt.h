@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Mailboxes that another IMAP server kept: what it told its clients (UIDVALIDITY, UIDs, UIDNEXT, keywords) goes on to
- * hold. Their files are read, never written. Included by the adopt files, and by who gives a mailbox its identity.
+ * hold. Their files are read, never written; a folder may be renamed. Included by the adopt files, and by who gives a mailbox its identity.
  */
 #ifndef BACKENDS_MAILDIR_ADOPT_H
 #define BACKENDS_MAILDIR_ADOPT_H
@@ -34,6 +34,9 @@ int adopt_courier(struct adoption *adoption);
 int adopt_mailbox(struct write *w, int dirfd, const char *mailbox, struct mailbox_state *state);
 /* Makes `subscriptions` of Courier's file, if there is none. Before INBOX gets its state. */
 int adopt_subscriptions(struct ps_store *store);
+
+/* A folder whose name Courier wrote in UTF-8 gets the name that it has here. 1: renamed; 0: it is none, or the name is taken. */
+int adopt_folder(struct ps_store *store, const char *dir);
 
 /* ---- for the readers ---- */
 

@@ -11,9 +11,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include "backends/maildir/adopt.h"
+#include "postern/log.h"
 
 #define SUBSCRIBED "courierimapsubscribed"
 
@@ -176,6 +178,58 @@ int adopt_courier(struct adoption *adoption)
 	return keywords < 0 ? keywords : 1;
 }
 
+/* ---- names of folders ------------------------------------------------------------------------ */
+
+/* From version 5 on, Courier writes them in UTF-8: ".Entwürfe", ".R&D". *ret_dir: how they are written here. False: so they
+ * are written already, or it is no name. */
+static bool in_our_writing(const char *dir, char ret_dir[NAME_SIZE])
+{
+	struct ps_buf name = {0}, ours = {0};
+	bool known = name_of_dir(false, dir, &name), found;
+
+	ps_buf_reset(&name);
+	ps_buf_str(&name, dir + 1);
+	for (size_t i = 0; i < name.len; i++)
+		if (name.ptr[i] == '.')
+			name.ptr[i] = '/';
+	found = !known && dir_of_name(false, ps_buf_cstr(&name), ret_dir) == 0 && name_of_dir(false, ret_dir, &ours);
+	ps_buf_finish(&name);
+	ps_buf_finish(&ours);
+	return found;
+}
+
+static bool is_couriers(int root_fd, const char *dir)
+{
+	static const char *const files[] = {"courierimapuiddb", "courierimapacl"};
+	char path[NAME_SIZE + 32];
+	struct stat st;
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(files); i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+		if (fstatat(root_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+			return true;
+	}
+	return false;
+}
+
+int adopt_folder(struct ps_store *store, const char *dir)
+{
+	char ours[NAME_SIZE];
+	bool odd = false;
+
+	for (const char *c = dir; *c; c++)
+		odd |= *c == '&' || (unsigned char)*c >= 0x80;
+	if (!odd || store->tree || dir[0] != '.' || !in_our_writing(dir, ours) || !is_couriers(store->root_fd, dir))
+		return 0;
+	if (ps_io.rename(store->root_fd, dir, store->root_fd, ours, RENAME_NOREPLACE) < 0) {
+		if (errno == EEXIST)
+			return 0;
+		return ps_fail_errno("rename %s", dir);
+	}
+	ps_logf(PS_LOG_INFO, "maildir_folder_renamed", NULL, "%s: %s is %s now", store->root, dir, ours);
+	return ps_io_sync_dir(store->root_fd, dir) < 0 ? PS_E_STORAGE : 1;
+}
+
 /* ---- subscriptions --------------------------------------------------------------------------- */
 
 /* "INBOX.Lists.postern" is the directory .Lists.postern. */
@@ -183,12 +237,17 @@ static bool put_subscription(struct ps_bytes line, struct ps_buf *out)
 {
 	static const char prefix[] = "INBOX.";
 	size_t len = sizeof prefix - 1;
+	char dir[NAME_SIZE], ours[NAME_SIZE];
 
 	if (ps_bytes_caseeq_str(line, "INBOX"))
-		return ps_buf_str(out, "INBOX\n") == 0;
+		return true; /* it always is */
 	if (line.len <= len || memcmp(line.ptr, prefix, len) != 0)
 		return false;
-	ps_buf_bytes(out, ps_bytes_skip(line, len));
+	line = ps_bytes_skip(line, len);
+	if (line.len + 2 > sizeof dir || ps_bytes_find(line, '\0') >= 0)
+		return false;
+	snprintf(dir, sizeof dir, ".%.*s", (int)line.len, (const char *)line.ptr);
+	ps_buf_str(out, in_our_writing(dir, ours) ? ours + 1 : dir + 1);
 	return ps_buf_char(out, '\n') == 0;
 }
 
@@ -204,6 +263,8 @@ int adopt_subscriptions(struct ps_store *store)
 	if (!store->tree && fstatat(store->root_fd, "subscriptions", &st, AT_SYMLINK_NOFOLLOW) < 0)
 		r = adopt_read(&adoption, store->root_fd, SUBSCRIBED, &octets);
 	text = ps_buf_view(&octets);
+	/* Courier shows INBOX as subscribed, whether or not its file has it. */
+	ps_buf_str(&out, "INBOX\n");
 	while (r == 1 && adopt_line(&adoption, &text, &line))
 		if (line.len > 0 && !put_subscription(line, &out))
 			adopt_pass_over(&adoption, "no mailbox of this user");

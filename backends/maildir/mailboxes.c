@@ -113,20 +113,29 @@ static int add_entry(struct ps_store *store, struct listing *list, const char *d
 struct lister {
 	struct ps_store *store;
 	struct listing *list;
+	bool renamed; /* a directory: readdir() may show it twice, or not at all */
 };
 
 static int list_one(void *arg, const char *dir)
 {
-	const struct lister *lister = arg;
+	struct lister *lister = arg;
+	int r = adopt_folder(lister->store, dir);
 
-	return add_entry(lister->store, lister->list, dir);
+	lister->renamed |= r == 1;
+	return r == 0 ? add_entry(lister->store, lister->list, dir) : r < 0 ? r : 0;
 }
 
 static int list_dirs(struct ps_store *store, struct listing *list)
 {
 	struct lister lister = {.store = store, .list = list};
+	int r;
 
-	return layout_walk(store, list_one, &lister);
+	do {
+		list->count = 0;
+		lister.renamed = false;
+		r = layout_walk(store, list_one, &lister);
+	} while (r == 0 && lister.renamed);
+	return r;
 }
 
 /* ---- matching with the index ----------------------------------------------------------------- */

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import unittest
 
+import courier
 import postern
 from server_test import ServerTest, flags_by_uid, status, subjects_by_uid
 
@@ -123,16 +124,16 @@ namespace inbox {{
         return ids
 
 
-def fill(client, separator):
+def fill(client, separator, prefix=""):
     """Folders, messages with flags and keywords, gaps in the UIDs, subscriptions."""
-    lists = '"Lists%sdev"' % separator
-    for name in ("Work", lists, '"Entw&APw-rfe"', '"R&-D"', "Empty"):
+    lists, drafts, research = ('"%s%s"' % (prefix, name) for name in ("Lists%sdev" % separator, "Entw&APw-rfe", "R&-D"))
+    for name in (prefix + "Work", lists, drafts, research, prefix + "Empty"):
         assert client.create(name)[0] == "OK", name
-    for name in ("INBOX", "Work", lists, '"Entw&APw-rfe"', '"R&-D"'):
+    for name in ("INBOX", prefix + "Work", lists, drafts, research):
         for number in range(1, 8):
             text = postern.message("%s %d" % (name.strip('"').replace("&", "+"), number))
             assert client.append(name, None, '"0%d-Mar-2026 10:00:00 +0100"' % number, text)[0] == "OK"
-    for name in ("INBOX", "Work", lists, '"Entw&APw-rfe"', '"R&-D"'):
+    for name in ("INBOX", prefix + "Work", lists, drafts, research):
         client.select(name)
         client.store("1,3", "+FLAGS", r"(\Seen $Forwarded)")
         client.store("2", "+FLAGS", r"(\Answered \Flagged Junk projekt-7)")
@@ -140,9 +141,9 @@ def fill(client, separator):
         client.expunge()
         client.store("4", "+FLAGS", r"(\Draft \Deleted)")
         client.unselect()
-    for name in ("Work", lists, '"Entw&APw-rfe"'):
+    for name in (prefix + "Work", lists, drafts):
         client.subscribe(name)
-    client.subscribe("Gone")
+    client.subscribe(prefix + "Gone")
 
 
 def view(client):
@@ -501,3 +502,54 @@ class FromCourier(Adoption):
 
 if __name__ == "__main__":
     unittest.main()
+
+
+class FromDebiansCourier(Adoption):
+    """Written by Debian 12's courier-imap 5.0.13; courier.py recorded it, and what its clients saw."""
+
+    def write(self, files):
+        top = os.path.join(postern.scratch_folder(), "Maildir")
+        for name, (text, when) in files.items():
+            path = os.path.join(top, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.utime(path, (when, when))
+        for folder in {os.path.dirname(os.path.dirname(name)) for name in files if "/cur/" in "/" + name} | {".Empty"}:
+            for part in ("cur", "new", "tmp"):
+                os.makedirs(os.path.join(top, folder, part), exist_ok=True)
+        return top
+
+    def test_clients_see_no_change(self):
+        mailboxes, subscribed, files = courier.read()
+        target = self.take(self.write(files), "user3")
+        before = files_below(target)
+        for _ in range(2):
+            seen, seen_subscribed = view(self.imap("user3"))
+            made = {name for name in seen if name not in mailboxes}  # for new users: Sent and the like
+            self.assertEqual({name: messages for name, (_, messages) in seen.items() if name in made}, {name: {} for name in made})
+            seen = {name: what for name, what in seen.items() if name not in made}
+            self.assertEqual(set(seen), set(mailboxes))
+            seen, expected = instants(seen), instants(mailboxes)
+            for name, what in expected.items():
+                self.assertEqual(seen[name], what, name)
+            # Courier shows what is above a subscribed mailbox, too.
+            self.assertEqual(subscribed - {b"Lists"}, {name for name in seen_subscribed if name.decode() not in made})
+            self.restart()
+        after = files_below(target)
+        for name, octets in before.items():
+            name = name.replace(".Entw\u00fcrfe/", ".Entw&APw-rfe/").replace(".R&D/", ".R&-D/")
+            self.assertEqual(after.pop(name), octets, name)
+        self.assertEqual(set(after), {"subscriptions"})
+
+    def test_a_folder_stays_where_its_name_is_taken(self):
+        files = courier.read()[2]
+        source = self.write(files)
+        for part in ("cur", "new", "tmp"):
+            os.makedirs(os.path.join(source, ".R&-D", part))
+        os.makedirs(os.path.join(source, ".Not\u00e4/cur"))  # nothing of Courier's is in it
+        target = self.take(source, "user4")
+        self.assertEqual(view(self.imap("user4"))[0]["R&-D"][1], {})
+        self.assertTrue(os.path.isdir(os.path.join(target, ".R&D")))
+        self.assertTrue(os.path.isdir(os.path.join(target, ".Not\u00e4")))
+        self.assertIn("maildir_folder_renamed", self.server.log())
