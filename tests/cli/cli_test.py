@@ -110,7 +110,7 @@ class Usage(Case):
 
 def commands_of(text):
     words = [line.split() for line in text.splitlines() if line.startswith("  ")]
-    groups = {"user", "mailbox", "config", "storage"}
+    groups = {"user", "mailbox", "config", "storage", "queue", "smtp"}
     return [" ".join(w[:2]) if w[0] in groups else w[0] for w in words]
 
 
