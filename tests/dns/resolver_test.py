@@ -2,6 +2,7 @@
 """The resolver against name servers that lie, are slow, or say odd things. Each row of ROWS is a name, what the server says of it, and what the
 resolver must say then."""
 
+import concurrent.futures
 import os
 import pathlib
 import subprocess

@@ -68,7 +68,7 @@ class Dane(unittest.TestCase):
         for domain, expect in ROWS:
             with self.subTest(domain):
                 del self.mx.talks[:]
-                report, = run_send("dns=" + self.dns.address, "port=%d" % self.mx.port, "validating=1", "ms=5000", "bob@" + domain)
+                report, = run_send("dns=" + self.dns.address, "port=%d" % self.mx.port, "validating=1", "ms=8000", "bob@" + domain)
                 self.assertEqual(summary(report["results"][0], expect), expect, report)
                 self.assertTrue(all(talk.secured for talk in self.mx.talks if talk.messages))
 
@@ -76,7 +76,7 @@ class Dane(unittest.TestCase):
         """Mandatory DANE: only where it is signed, and fits."""
         for domain, _ in ROWS:
             with self.subTest(domain):
-                report, = run_send("dns=" + self.dns.address, "port=%d" % self.mx.port, "validating=1", "tls=dane", "ms=5000", "bob@" + domain)
+                report, = run_send("dns=" + self.dns.address, "port=%d" % self.mx.port, "validating=1", "tls=dane", "ms=8000", "bob@" + domain)
                 good = domain in ("good.signed.test", "alias.signed.test")
                 self.assertEqual(report["results"][0]["outcome"] == "delivered", good, report)
 

@@ -113,7 +113,7 @@ static void open_file(const char *path)
 
 int main(int argc, char **argv)
 {
-	struct ps_resolver_options dns = {.servers = "127.0.0.1:5", .timeout_ms = 300, .tries = 2};
+	struct ps_resolver_options dns = {.servers = "127.0.0.1:5", .timeout_ms = 1500, .tries = 2};
 	struct ps_sender_options options = {.hostname = "home.test", .allow_loopback = true};
 	unsigned ms = 2000, at_once = 1, idle = 0;
 	uint32_t notify = 0;

@@ -185,7 +185,7 @@ class Sts(unittest.TestCase):
         mx = FakeMX({"caps": row.get("caps", CAPS), "certificate": self.pair(row["cert"]) if row["cert"] else None}, HOSTS[0])
         try:
             with tempfile.TemporaryDirectory() as new:
-                reports = run_send("dns=" + self.dns.address, "port=%d" % mx.port, "ca=%s" % (self.path / "ca.crt"), "ms=1500",
+                reports = run_send("dns=" + self.dns.address, "port=%d" % mx.port, "ca=%s" % (self.path / "ca.crt"), "ms=4000",
                                    "sts=%s" % (folder or new + "/sts"), "stsport=%d" % self.web.port, *row.get("args", []), *args,
                                    "bob@%s.sts.test" % name)
             return mx, [report["results"][0] for report in reports]
