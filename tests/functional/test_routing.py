@@ -2,10 +2,21 @@
 """Whom mail is for: domains, aliases, folders, catch-all, postmaster; and that nobody sends through us who may not."""
 
 import os
+import pathlib
+import re
+import sys
+import unittest
 
 import postern
 from test_delivery import JOE, DeliveryTest, address
 from test_outbound import OutboundTest, Sink
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "dns"))
+
+try:
+    import liar  # noqa: E402
+except ModuleNotFoundError:  # python3-dnslib
+    liar = None
 
 ALIASES = """
 info                 alice, bob+Work
@@ -99,3 +110,60 @@ class OtherWays(OutboundTest):
         self.assertEqual({name: sorted(sinks[name].received[0][1]) for name in sinks},
                          {"one": ["a@one.test", "c@one.test"], "two": ["b@two.test"]})
         self.assertEqual([len(sink.received) for sink in sinks.values()], [1, 1])
+
+
+@unittest.skipUnless(liar, "there is no dnslib")
+class Smarthost(OutboundTest):
+    """All mail goes to another server, which wants a log-in: here a second Postern."""
+
+    @classmethod
+    def setUpClass(cls):
+        names = liar.Liar({(name, "A"): liar.reply("%s. 60 A 127.0.0.1" % name) for name in ("localhost", "other.test")},
+                          default=liar.reply())
+        cls.addClassCleanup(names.close)
+        cls.relay = (OutboundTest.relay + ' allow_loopback = yes ca_file = "%s" resolvers = { "%s" }'
+                     % (postern.authority().ca, names.address))
+        super().setUpClass()
+        cls.password_file = os.path.join(postern.scratch_folder(), "password")
+        with open(cls.password_file, "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(postern.PASSWORD + "\n")
+        cls.other = postern.Instance(users=("mx",), settings=(
+            'transport "*" { host = "127.0.0.1" port = %d }\nrelay { submission_sender = any }\n' % cls.sink.port) +
+            DeliveryTest.settings)
+        cls.addClassCleanup(cls.other.stop)
+        cls.other.start()
+
+    def use(self, tls="verify", host="localhost", password_file=None):
+        self.server.write_config(
+            'relay { %s }\n'
+            'smarthost { host = "%s" port = %d tls = %s user = "%s" password_file = "%s" }\n'
+            % (self.relay, host, self.other.ports["submission"], tls, address("mx"),
+               password_file or self.password_file))
+        self.server.reload()
+
+    def test_mail_passes_through(self):
+        for tls, host in (("verify", "localhost"), ("required", "127.0.0.1")):
+            with self.subTest(tls):
+                self.use(tls, host)
+                self.submit(["joe@example.com"], "by " + tls)
+                self.arrives("by " + tls)
+        self.assertIn("user=mx@example.test", self.other.log())
+
+    def test_a_name_that_is_not_the_certificates(self):
+        self.use("verify", "other.test")
+        self.submit(["wrong@example.com"], "never")
+        postern.wait_until(lambda: re.search(r"to=wrong@example.com .*outcome=deferred", self.server.log()), "an attempt")
+        self.assertNotIn("never", self.sink.subjects())
+
+    def test_a_wrong_password_puts_off(self):
+        wrong = self.password_file + ".wrong"
+        with open(wrong, "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write("wrong\n")
+        self.use(password_file=wrong)
+        self.submit(["locked@example.com"], "unlocked")
+        postern.wait_until(lambda: re.search(r"to=locked@example.com .*outcome=deferred", self.server.log()), "an attempt")
+        self.assertNotIn("unlocked", self.sink.subjects())
+        self.use()
+        self.arrives("unlocked")

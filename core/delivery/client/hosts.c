@@ -80,7 +80,10 @@ static void no_addresses(struct smtp_transfer *transfer, const char *host, enum 
 {
 	struct trouble trouble = {PS_SEND_DEFERRED, 0, "4.4.3", NULL, host};
 
-	if (!dns_is_temporary(status)) {
+	/* A host that the settings name may be mistyped: nobody's mail is to go back for that. */
+	if (!dns_is_temporary(status) && transfer->hop.host) {
+		trouble.enhanced = "4.4.4";
+	} else if (!dns_is_temporary(status)) {
 		trouble.outcome = PS_SEND_FAILED;
 		trouble.enhanced = transfer->implicit ? "5.1.2" : "5.4.4";
 	}
