@@ -208,6 +208,31 @@ class Spool(unittest.TestCase):
         self.assertIn(b"must belong to the user of user_relay", done.stderr)
 
 
+class Hangs(DeliveryTest):
+    settings = "mail_processes = 1\nrelay { retry_first = 1s retry_most = 1s }\n" + ServerTest.settings
+
+    def test_a_mail_process_that_hangs(self):
+        """RFC 5321 section 6.1: the answer comes soon. The queue has the message then, and the mailbox gets it once."""
+        mail = [pid for pid, role in self.server.roles() if role == "mail"]
+        for pid in mail:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            client = self.client()
+            client.sock.settimeout(60)
+            began = time.monotonic()
+            replies = self.send(client, JOE, [address("alice")], postern.message("hangs"))
+            self.assertEqual(replies[0][0], 250)
+            self.assertLess(time.monotonic() - began, 50)
+            time.sleep(3)  # the queue tries, too
+        finally:
+            for pid in mail:
+                os.kill(pid, signal.SIGCONT)
+        postern.wait_until(lambda: self.subjects("alice"), "the message")
+        time.sleep(3)
+        self.assertEqual(self.subjects("alice"), ["hangs"])
+        self.assertIn('"messages":0', self.server.tool("queue", "stats", "--json").stdout.replace(" ", ""))
+
+
 class Kills(DeliveryTest):
     """Roles are killed while mail comes in: what was answered with 250 is there, and no message of one transaction is there twice."""
 
