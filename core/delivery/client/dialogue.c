@@ -40,7 +40,7 @@ void dialogue_connected(struct smtp_session *session)
 	}
 	session->connected = true;
 	smtp_transfer_seen(transfer, PS_SEND_HOST_BUSY);
-	session->implicit_tls = transfer->hop.port == PORT_SUBMISSIONS;
+	session->implicit_tls = hosts_port(transfer) == PORT_SUBMISSIONS;
 	if (session->implicit_tls)
 		start_handshake(session);
 	else

@@ -152,9 +152,10 @@ static void look_for_addresses(struct smtp_transfer *transfer)
 	transfer->lookup = ps_resolver_address(transfer->sender->options.resolver, host, on_addresses, transfer);
 }
 
+/* The port of a hop is that of the host it names. */
 uint16_t hosts_port(const struct smtp_transfer *transfer)
 {
-	return transfer->hop.port ? transfer->hop.port : transfer->sender->options.mx_port;
+	return transfer->by_mx || !transfer->hop.port ? transfer->sender->options.mx_port : transfer->hop.port;
 }
 
 static void set_port(struct smtp_transfer *transfer, struct sockaddr_storage *address)

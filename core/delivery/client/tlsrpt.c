@@ -15,7 +15,7 @@
 
 enum {
 	DOMAINS_MAX = 10000, /* of a day; more are counted as one, "others" */
-	SAVE_MS = 60 * 1000,
+	SAVE_MS = 10 * 1000,
 	KEEP_S = 30 * 86400,
 	DAY_SIZE = sizeof "2026-11-23",
 };

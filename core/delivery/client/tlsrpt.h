@@ -4,7 +4,7 @@
  * their kind.
  *
  * A day is a file of the folder, tls-report-2026-11-23.json: an object with a member for each domain, { policy-type, successful, failed {
- * kind: count } }. It is written once a minute when something has changed, and at the end; after a restart counting goes on.
+ * kind: count } }. It is written within ten seconds of a change, and at the end; after a restart counting goes on.
  */
 #ifndef CORE_DELIVERY_CLIENT_TLSRPT_H
 #define CORE_DELIVERY_CLIENT_TLSRPT_H
