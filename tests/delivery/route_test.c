@@ -172,8 +172,7 @@ static const char *const relays[] = {
 	"user@example..org",
 	"user@-example.org",
 	"user@\xff.test",
-	"us\xff"
-	"er@away.example",
+	"us\377er@away.example",
 	"us\ter@away.example",
 	"user@mx.example.org",
 };
