@@ -25,6 +25,8 @@ copy                 copy, bob
 ring                 ring2
 ring2                ring
 broken               |/bin/sh
+gr\u00fc\u00dfe    alice
+@b\u00fccher.example @example.test
 """
 
 
@@ -34,10 +36,11 @@ class Routing(DeliveryTest):
     @classmethod
     def setUpClass(cls):
         cls.alias_file = os.path.join(postern.scratch_folder(), "aliases")
-        with open(cls.alias_file, "w", encoding="ascii") as file:
+        with open(cls.alias_file, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o644)
             file.write(ALIASES)
         cls.settings = ('alias_file = "%s"\npostmaster = alice\ndomain other.example { }\n'
+                        'domain "b\u00fccher.example" { }\n'
                         'domain all.example { catch_all = "bob@example.test" postmaster = "copy@example.test" }\n'
                         % cls.alias_file) + DeliveryTest.settings
         super().setUpClass()
@@ -76,6 +79,17 @@ class Routing(DeliveryTest):
                         boxes["Work"] = self.subjects(user, "Work")
                     found = [box for box, subjects in boxes.items() for one in subjects if one == subject]
                     self.assertEqual(found, [users[user]] if user in users else [])
+
+    def test_addresses_beyond_ascii(self):
+        for number, path in enumerate((address("gr\u00fc\u00dfe"), address("GRU\u0308SSE"), "alice@b\u00fccher.example",
+                                       "alice@XN--Bcher-KVA.example", "gr\u00fc\u00dfe@B\u00dcCHER.example")):
+            with self.subTest(path):
+                client = self.client()
+                client.command_encoding = "utf-8"
+                self.assertEqual(client.docmd("MAIL", "FROM:<%s> SMTPUTF8" % JOE)[0], 250)
+                self.assertEqual(client.docmd("RCPT", "TO:<%s>" % path)[0], 250)
+                self.assertEqual(client.data(postern.message("utf8-%d" % number))[0], 250)
+                self.assertIn("utf8-%d" % number, self.subjects("alice"))
 
     def test_who_is_refused(self):
         for path, code in ((address("nobody"), 550), (address("ring"), 550), (address("broken"), 451),
