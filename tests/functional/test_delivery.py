@@ -233,6 +233,37 @@ class Hangs(DeliveryTest):
         self.assertIn('"messages":0', self.server.tool("queue", "stats", "--json").stdout.replace(" ", ""))
 
 
+class Stop(DeliveryTest):
+    """A server that stops answers the messages that it has: none is stored of which the client was not told."""
+
+    def sender(self, kind, said, stop):
+        number = 0
+        while not stop.is_set():
+            number += 1
+            try:
+                replies = self.send(self.client(kind), JOE, [address("alice")], postern.message("%s-%d" % (kind, number)))
+                said.extend("%s-%d" % (kind, number) for code, _ in replies if code == 250)
+            except (OSError, smtplib.SMTPException, AssertionError):
+                time.sleep(0.02)
+
+    def test_stop_and_start(self):
+        said, stop = [], threading.Event()
+        threads = [threading.Thread(target=self.sender, args=(kind, said, stop)) for kind in ("smtp", "lmtp")]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(3):
+                before = len(said)
+                postern.wait_until(lambda: len(said) > before + 5, "mail")
+                self.assertEqual(self.server.stop(), 0)
+                self.server.start()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(self.subjects("alice"), sorted(said))
+
+
 class Kills(DeliveryTest):
     """Roles are killed while mail comes in: what was answered with 250 is there, and no message of one transaction is there twice."""
 
