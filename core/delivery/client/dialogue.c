@@ -230,8 +230,9 @@ static void on_rset(struct smtp_session *session)
 	session->open_mail = false;
 	if (is_positive(session))
 		message_begin(session);
-	else
-		smtp_session_refused(session);
+	else /* that says nothing of those who are still to be asked for, even with 5yz */
+		smtp_session_failed(session, PS_SEND_DEFERRED, session->reply.code, "4.5.0", "RSET refused: %s",
+				    ps_buf_cstr(&session->reply.text));
 }
 
 void dialogue_reply(struct smtp_session *session, struct pending pending)

@@ -18,7 +18,7 @@
 #include "postern/pool.h"
 
 enum {
-	ENTRIES_MAX = 5000,
+	ENTRIES_MAX = 2000, /* in memory: at worst 16 KiB each */
 	BUCKETS = 1024,
 	CHECK_MS = 5 * 60 * 1000, /* what the DNS said is believed for so long; and what failed is not tried again */
 	REFRESH_S = 24 * 3600,
