@@ -348,9 +348,10 @@ static void with_ends(struct run *run, struct pair *pair)
 
 /* ---- which pairs ------------------------------------------------------------------------------- */
 
-static struct pair *add_pair(struct run *run)
+static struct pair *add_pair(struct run *run, struct pair pair)
 {
 	run->pairs = ps_pool_grow(run->cli->pool, run->pairs, run->count, &run->cap, sizeof *run->pairs);
+	run->pairs[run->count] = pair;
 	return &run->pairs[run->count++];
 }
 
@@ -365,7 +366,7 @@ static void add_mount(struct run *run, const char *name)
 	    cli_end_mount(run->cli, &run->pairs[0].to, name, &pair.to) < 0)
 		run->incomplete = true;
 	else
-		*add_pair(run) = pair;
+		add_pair(run, pair);
 }
 
 static bool has_mount(const struct cli_mount *mounts, size_t count, const char *name)
@@ -449,7 +450,7 @@ static int run_pairs(struct run *run)
 static int find_pairs(struct run *run)
 {
 	struct cli *cli = run->cli;
-	struct pair *pair = add_pair(run);
+	struct pair *pair = add_pair(run, (struct pair){.mount = NULL});
 
 	if (cli_end_find(cli, cli->args[0], &pair->from) < 0 || cli_end_find(cli, cli->args[1], &pair->to) < 0)
 		return CLI_FAILED;
