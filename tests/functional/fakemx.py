@@ -223,6 +223,7 @@ class FakeMX:
                 sock, _ = self.socket.accept()
             except OSError:
                 return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             talk = Talk(self, sock)
             self.talks.append(talk)
             threading.Thread(target=self._talk, args=(talk,), daemon=True).start()
