@@ -335,6 +335,43 @@ START_TEST(nor_over_many_destinations)
 }
 END_TEST
 
+START_TEST(an_attempt_that_hangs_gives_its_destination_no_precedence)
+{
+	settings.attempts = 5;
+	settings.concurrency = settings.concurrency_first = 10;
+	ps_queue_reconfigure(queue, &settings);
+	add_many("BIG", "big@example.com", "mx:example.org", 300);
+	for (int i = 0; i < 50; i++) /* the first one hangs */
+		deliver(pick(1));
+	add("SMALL", "small@example.com", "mx:small.example");
+	for (int i = 0; i < 2 && !attempt_of("SMALL"); i++)
+		deliver(pick(1));
+	ck_assert_ptr_nonnull(attempt_of("SMALL"));
+}
+END_TEST
+
+START_TEST(what_is_returned_does_not_keep_what_is_sent_waiting)
+{
+	size_t returned = 0, sent = 0;
+
+	settings.attempts = 4;
+	ps_queue_reconfigure(queue, &settings);
+	add_many("BACK", "big@example.com", "mx:example.org", 300);
+	ask("{\"what\": \"bounce\"}");
+	add_many("NEW", "small@example.com", "mx:small.example", 20);
+	for (int i = 0; i < 100; i++) {
+		struct ps_queue_attempt *attempt = pick(0);
+		bool is_new = attempt->message.id[0] == 'N';
+
+		returned += !attempt->send;
+		sent += is_new;
+		finish(attempt, is_new ? PS_QUEUE_DELIVERED : PS_QUEUE_FAILED, PS_QUEUE_REACHED);
+	}
+	ck_assert_uint_eq(sent, 20);
+	ck_assert_uint_gt(returned, 30);
+}
+END_TEST
+
 START_TEST(those_who_share_get_the_same)
 {
 	size_t taken[3] = {0};
@@ -482,6 +519,8 @@ int main(void)
 	tcase_add_test(tc, a_rate_is_kept);
 	tcase_add_test(tc, a_big_sender_does_not_starve_others);
 	tcase_add_test(tc, nor_over_many_destinations);
+	tcase_add_test(tc, an_attempt_that_hangs_gives_its_destination_no_precedence);
+	tcase_add_test(tc, what_is_returned_does_not_keep_what_is_sent_waiting);
 	tcase_add_test(tc, those_who_share_get_the_same);
 	tcase_add_loop_test(tc, a_wall_clock_that_jumps_changes_nothing, 0, 2);
 	tcase_add_test(tc, nor_does_one_that_is_wrong_at_the_start);

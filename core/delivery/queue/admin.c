@@ -228,16 +228,22 @@ static bool change_part(struct change *change, enum ps_queue_act act, struct par
 		return !held;
 	case PS_QUEUE_RELEASE:
 		part->flags &= ~(uint32_t)PART_HELD;
-		part->order = schedule_order(queue, part->sender);
+		if (held && (part->flags & PART_RETURN))
+			part->settle = schedule_order(queue, part->sender);
+		else if (held)
+			part->order = schedule_order(queue, part->sender);
 		part->deadline = part_deadline(queue, part, change->now);
 		return held;
 	case PS_QUEUE_RETRY:
+		if (part->flags & PART_RETURN)
+			return false;
 		part->due = 0;
 		part->order = part->order ? part->order : schedule_order(queue, part->sender);
 		return !held;
 	case PS_QUEUE_BOUNCE:
 		part->flags = (part->flags & ~(uint32_t)PART_HELD) | PART_RETURN;
 		part->settle = part->settle ? part->settle : schedule_order(queue, part->sender);
+		part->order = part->due = 0; /* it is not sent any more */
 		part->deadline = part_deadline(queue, part, change->now);
 		return true;
 	case PS_QUEUE_REMOVE: break;

@@ -238,7 +238,9 @@ static void put_off(struct change *change, const struct op *op, struct part *par
 		part->attempts++;
 		part->tried = change->now;
 		part->order = 0;
-		part->due = part->flags & PART_HELD ? 0 : change->now + schedule_retry(queue, part->attempts);
+		part->due = part->flags & (PART_HELD | PART_RETURN)
+				    ? 0
+				    : change->now + schedule_retry(queue, part->attempts);
 	}
 	/* A wish that came while it was under way. */
 	if ((part->flags & PART_RETURN) && !(op->attempt->flags & PART_RETURN))

@@ -173,6 +173,7 @@ struct schedule {
 	uint64_t senders[SENDER_SLOTS]; /* the latest order given to any sender of the slot */
 	uint64_t chance;
 	uint64_t visited;
+	unsigned turn; /* looks for attempts so far */
 };
 
 /* ---- the queue --------------------------------------------------------------------------------- */

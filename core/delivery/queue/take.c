@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Looks for parts to attempt. HEADS has one row for each destination that has any and is not blocked, by the place of its first. The walk
- * goes along it, and takes one part of each destination whose window has room, and again until nothing is left to take. It passes over
+ * goes along it, takes the parts with the lowest places, one of each destination whose window has room, and again until nothing is left to take. It passes over
  * what is under way, and over destinations whose windows are full; there are no more of these than attempts. So what it reads
  * depends on the number of attempts, not on how much mail waits.
  */
+#include <stdlib.h>
 #include <unistd.h>
 #include "core/delivery/queue/queue_private.h"
 #include "postern/error.h"
 #include "postern/log.h"
+
+enum {
+	CANDIDATES_MAX = 64
+};
 
 struct walk {
 	struct ps_queue *queue;
@@ -121,28 +126,38 @@ static int make_attempt(struct walk *walk, const struct ready_key *key)
 	return 1;
 }
 
-/* Takes up to `limit` parts of a destination. How many, or an error. */
-static int take_of(struct walk *walk, uint64_t dest, unsigned limit)
+/* The first row of a destination, from `key` on, that is not under way. 1: found; 0: there is none; PS_E_GONE: there are no rows at all. */
+static int first_free(struct walk *walk, uint64_t dest, struct ready_key *key)
 {
-	struct ready_key key = {.dest = htobe64(dest)};
-	int taken = 0, rows = 0, r;
+	int rows = 0, r;
 
-	while ((unsigned)taken < limit && walk->visited < WALK_MAX) {
-		r = row_seek(&walk->change, DB_READY, &key, sizeof key, NULL);
+	for (; walk->visited < WALK_MAX; key->part = htobe32(be32toh(key->part) + 1)) {
+		r = row_seek(&walk->change, DB_READY, key, sizeof *key, NULL);
 		if (r < 0 && r != PS_E_NOTFOUND)
 			return r;
-		if (r < 0 || be64toh(key.dest) != dest)
-			break;
+		if (r < 0 || be64toh(key->dest) != dest)
+			return rows ? 0 : PS_E_GONE;
 		walk->visited++;
 		rows++;
-		if (!lease_exists(&walk->queue->schedule, be64toh(key.number), be32toh(key.part))) {
-			if ((r = make_attempt(walk, &key)) < 0)
-				return r;
-			taken += r;
-		}
+		if (!lease_exists(&walk->queue->schedule, be64toh(key->number), be32toh(key->part)))
+			return 1;
+	}
+	return 0;
+}
+
+/* Up to `limit` parts that are settled without sending. */
+static int take_settled(struct walk *walk, unsigned limit)
+{
+	struct ready_key key = {.dest = htobe64(SETTLE_DEST)};
+	unsigned end = walk->taken->count + limit;
+	int r = 0;
+
+	while (walk->taken->count < end && (r = first_free(walk, SETTLE_DEST, &key)) == 1) {
+		if ((r = make_attempt(walk, &key)) < 0)
+			return r;
 		key.part = htobe32(be32toh(key.part) + 1);
 	}
-	return rows || dest == SETTLE_DEST ? taken : PS_E_GONE;
+	return r < 0 && r != PS_E_GONE ? r : 0;
 }
 
 static int target_of(struct walk *walk, uint64_t key, struct target **ret_target)
@@ -157,8 +172,41 @@ static int target_of(struct walk *walk, uint64_t key, struct target **ret_target
 	return r;
 }
 
-static int visit(struct walk *walk, const struct head_key *head)
+/* What may be taken in one pass: the first free part of each of some destinations. */
+struct candidates {
+	struct ready_key keys[CANDIDATES_MAX];
+	unsigned count, most;
+	uint64_t worst; /* highest place among them */
+};
+
+static void note_worst(struct candidates *candidates)
 {
+	candidates->worst = 0;
+	for (unsigned i = 0; i < candidates->count; i++)
+		if (be64toh(candidates->keys[i].order) > candidates->worst)
+			candidates->worst = be64toh(candidates->keys[i].order);
+}
+
+/* When there are enough, a better one takes the place of the worst. */
+static void add_candidate(struct candidates *candidates, const struct ready_key *key)
+{
+	unsigned at = candidates->count;
+
+	if (at == candidates->most) {
+		if (be64toh(key->order) >= candidates->worst)
+			return;
+		for (at = 0; be64toh(candidates->keys[at].order) != candidates->worst; at++)
+			;
+	} else {
+		candidates->count++;
+	}
+	candidates->keys[at] = *key;
+	note_worst(candidates);
+}
+
+static int visit(struct walk *walk, const struct head_key *head, struct candidates *candidates)
+{
+	struct ready_key key = {.dest = head->dest};
 	struct target *target;
 	int r = target_of(walk, be64toh(head->dest), &target);
 
@@ -169,32 +217,73 @@ static int visit(struct walk *walk, const struct head_key *head)
 			walk->taken->again = target->next;
 		return 0;
 	}
-	r = take_of(walk, target->key, 1);
+	r = first_free(walk, target->key, &key);
 	if (r == 1)
-		target_enter(walk->queue, target, walk->change.now);
+		add_candidate(candidates, &key);
 	if (r != PS_E_GONE)
-		return r;
+		return r < 0 ? r : 0;
 	note_bad(walk, &(struct ready_key){.dest = head->dest, .order = head->order}, PS_E_NOTFOUND, false);
 	return 0;
 }
 
-/* Once along HEADS. How many parts were taken, or an error. */
-static int pass(struct walk *walk)
+/* A head is of a part that may be under way, so the first free one of its destination may stand behind those of later heads; but
+ * never before its own head. */
+static int find_candidates(struct walk *walk, struct candidates *candidates)
 {
 	struct head_key head = {0};
-	int taken = 0, r;
+	int r = 0;
 
-	while (walk->taken->count < walk->most && walk->visited < WALK_MAX) {
+	while (walk->visited < WALK_MAX) {
 		r = row_seek(&walk->change, DB_HEADS, &head, sizeof head, NULL);
-		if (r == PS_E_NOTFOUND)
-			break;
+		if (r < 0)
+			return r == PS_E_NOTFOUND ? 0 : r;
+		if (candidates->count == candidates->most && be64toh(head.order) >= candidates->worst)
+			return 0;
 		walk->visited++;
-		if (r < 0 || (r = visit(walk, &head)) < 0)
+		if ((r = visit(walk, &head, candidates)) < 0)
 			return r;
-		taken += r;
 		head.dest = htobe64(be64toh(head.dest) + 1);
 	}
-	return taken;
+	return 0;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	const struct ready_key *left = a, *right = b;
+
+	return memcmp(&left->order, &right->order, sizeof left->order);
+}
+
+/* One part of each of some destinations. How many were taken, or an error. */
+static int pass(struct walk *walk)
+{
+	unsigned room = walk->most - walk->taken->count;
+	struct candidates candidates = {.most = room < CANDIDATES_MAX ? room : CANDIDATES_MAX};
+	int taken = 0, r = find_candidates(walk, &candidates);
+
+	qsort(candidates.keys, candidates.count, sizeof *candidates.keys, compare_keys);
+	for (unsigned i = 0; i < candidates.count && r >= 0; i++) {
+		struct target *target;
+
+		if ((r = target_of(walk, be64toh(candidates.keys[i].dest), &target)) < 0 ||
+		    (r = make_attempt(walk, &candidates.keys[i])) < 0)
+			break;
+		if (r == 1)
+			target_enter(walk->queue, target, walk->change.now);
+		taken += r;
+	}
+	return r < 0 ? r : taken;
+}
+
+/* What is settled and what is sent have the first choice in turns. */
+static int take_all(struct walk *walk)
+{
+	bool settle_first = walk->queue->schedule.turn++ % 2 == 0;
+	int r = settle_first ? take_settled(walk, (walk->most + 1) / 2) : 0;
+
+	while (r >= 0 && walk->taken->count < walk->most && walk->visited < WALK_MAX && (r = pass(walk)) > 0)
+		;
+	return r < 0 ? r : take_settled(walk, walk->most - walk->taken->count);
 }
 
 int take(struct ps_queue *queue, unsigned most, struct taken *ret_taken)
@@ -207,9 +296,7 @@ int take(struct ps_queue *queue, unsigned most, struct taken *ret_taken)
 	pthread_mutex_lock(&queue->schedule.lock);
 	r = change_begin(queue, false, &walk.change);
 	if (r == 0) {
-		r = take_of(&walk, SETTLE_DEST, most);
-		while (r >= 0 && ret_taken->count < most && walk.visited < WALK_MAX && (r = pass(&walk)) > 0)
-			;
+		r = take_all(&walk);
 		change_end(&walk.change);
 	}
 	queue->schedule.visited += walk.visited;

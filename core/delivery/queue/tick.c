@@ -18,7 +18,9 @@ uint64_t part_deadline(const struct ps_queue *queue, const struct part *part, ui
 
 	if (part->flags & PART_HELD)
 		return 0;
-	if (notice && !(part->flags & PART_TOLD))
+	if (part->flags & PART_RETURN)
+		at = 0;
+	else if (notice && !(part->flags & PART_TOLD))
 		at = part->accepted + notice * 1000;
 	else
 		at = part->accepted + settings_of(queue)->expiry * 1000ull;
