@@ -4,6 +4,7 @@
 #include "core/delivery/queue/queue_private.h"
 #include "core/delivery/trace/trace.h"
 #include "postern/error.h"
+#include "postern/log.h"
 
 enum {
 	ROWS_MAX = 100,
@@ -334,8 +335,25 @@ static int apply_act(struct op *op, struct change *change)
 	return filter_walk(change, &op->filter, op->after, act_on, &acting, &op->page.next);
 }
 
+static void log_act(const struct op *op)
+{
+	static const char *const names[] = {[PS_QUEUE_HOLD] = "hold",
+					    [PS_QUEUE_RELEASE] = "release",
+					    [PS_QUEUE_RETRY] = "retry",
+					    [PS_QUEUE_REMOVE] = "remove",
+					    [PS_QUEUE_BOUNCE] = "bounce"};
+	const struct ps_queue_filter *filter = &op->filter;
+
+	if (op->page.count)
+		ps_log(PS_LOG_INFO, "queue_act", "act", names[op->act], "id", filter->id, "sender", filter->sender,
+		       "recipient", filter->recipient, "user", filter->user, "destination", filter->destination,
+		       "count", ps_num((long long)op->page.count), NULL);
+}
+
 static void acted(struct op *op)
 {
+	if (op->error == 0)
+		log_act(op);
 	for (size_t i = 0; op->error == 0 && i < op->removed_count; i++)
 		ps_trace(&(struct ps_trace_event){.kind = PS_TRACE_REMOVED, .id = op->removed[i]});
 	op->paged(op->arg, op->error, &op->page);
