@@ -36,6 +36,19 @@ class Compress(ServerTest):
             self.assertRegex(client.append(postern.message("on any")), b"^OK")
             self.assertIn(b"Subject: on any", client.ok("FETCH * BODY.PEEK[HEADER]")[-1])
 
+    def test_the_example_of_the_rfc(self):
+        """Section 3: encrypted first, then compressed, by commands in lower case; and not twice."""
+        client = self.connect(tls=False)
+        client.greeting()
+        client.ok("starttls")
+        client.start_tls()
+        client.ok("login alice " + postern.PASSWORD)
+        self.assertRegex(client.command("compress deflate")[1], b"^OK")
+        client.sock = postern.Deflated(client.sock)
+        client.ok("noop")
+        self.assertRegex(client.command("compress deflate")[1], rb"^NO \[COMPRESSIONACTIVE\]")
+        client.ok("noop")
+
     def test_it_is_announced_until_it_is_active(self):
         client = self.session()
         self.assertIn(b" COMPRESS=DEFLATE", client.ok("CAPABILITY")[0])

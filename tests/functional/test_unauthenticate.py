@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """UNAUTHENTICATE (RFC 8437): a session goes back to those who talk to strangers, and from there to another user."""
 
+import base64
 import json
 import os
 import re
@@ -84,6 +85,17 @@ class Unauthenticate(ServerTest):
             for n in range(40):
                 for tag in (b"u%d", b"l%d", b"n%d"):
                     self.assertRegex(settle(client, tag % n), b"^OK")
+
+    def test_authenticated_anew_in_one_round_trip(self):
+        """RFC 8437 section 3, with SASL-IR."""
+        for kind in ("plain", "tls", "starttls"):
+            client = self.open(kind)
+            secret = base64.b64encode(b"\0bob\0" + postern.PASSWORD.encode())
+            client.send(b"u UNAUTHENTICATE\r\na AUTHENTICATE PLAIN " + secret + b"\r\n")
+            self.assertRegex(settle(client, b"u"), b"^OK")
+            self.assertRegex(settle(client, b"a"), b"^OK")
+            self.assertEqual(self.who(), ["bob"])
+            client.close()
 
     def test_a_literal_cut_by_the_hand_over(self):
         for kind in ("plain", "tls"):
