@@ -128,6 +128,15 @@ static bool needs_cache(const struct ps_sort *sort)
 	return false;
 }
 
+/* Whether octets were no text in the charset they were said to be in: they are U+FFFD by now. */
+static bool is_broken(struct ps_bytes text)
+{
+	static const char replaced[] = "\xef\xbf\xbd";
+
+	return text.len > 0 && memmem(text.ptr, text.len, replaced, sizeof replaced - 1);
+}
+
+/* What is broken comes last, behind an octet that UTF-8 does not have (RFC 5255 section 4.6). */
 static struct ps_bytes text_key(struct ps_sort *sort, const struct source *source, const struct kind *kind)
 {
 	size_t len;
@@ -136,6 +145,8 @@ static struct ps_bytes text_key(struct ps_sort *sort, const struct source *sourc
 	ps_buf_reset(&sort->folded);
 	if (source->cache)
 		kind->text(source, &sort->text);
+	if (is_broken(ps_buf_view(&sort->text)))
+		ps_buf_char(&sort->folded, '\xff');
 	ps_casefold(ps_buf_view(&sort->text), &sort->folded);
 	len = sort->folded.len < KEY_MAX ? sort->folded.len : KEY_MAX;
 	return ps_bytes(ps_pool_memdup(sort->pool, sort->folded.ptr, len), len);
