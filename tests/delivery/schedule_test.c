@@ -377,7 +377,7 @@ START_TEST(those_who_share_get_the_same)
 	size_t taken[3] = {0};
 
 	for (int i = 0; i < 3; i++) {
-		char prefix[8], sender[32];
+		char prefix[16], sender[32];
 
 		snprintf(prefix, sizeof prefix, "S%d-", i);
 		snprintf(sender, sizeof sender, "s%d@example.com", i);
