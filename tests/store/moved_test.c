@@ -11,6 +11,7 @@
 #include "tests/store/user.h"
 
 /* Where the mail is, instead of the function of that name in core. */
+static pthread_mutex_t place_lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *place_root;
 static uint64_t place_generation;
 static char asked_root[600]; /* whatever place it was opened at, this is the user database's */
@@ -20,10 +21,20 @@ int ps_place_find(const struct ps_conf *core_conf, const struct ps_user_info *in
 {
 	(void)core_conf;
 	(void)pool;
+	pthread_mutex_lock(&place_lock);
 	snprintf(asked_root, sizeof asked_root, "%s", info->root);
 	*ret_place = (struct ps_place){
 		.backend = info->backend, .root = place_root ? place_root : info->root, .generation = place_generation};
+	pthread_mutex_unlock(&place_lock);
 	return 0;
+}
+
+static void set_place(const char *root, uint64_t generation)
+{
+	pthread_mutex_lock(&place_lock);
+	place_root = root;
+	place_generation = generation;
+	pthread_mutex_unlock(&place_lock);
 }
 
 static bool on_disk(void)
@@ -41,13 +52,12 @@ static void move(struct ps_user *user)
 	struct ps_store *store;
 
 	ck_assert_ok(ops->open(&args, &store));
-	place_generation = 2;
+	set_place(place_root, 2);
 	if (on_disk()) {
 		snprintf(copy, sizeof copy, "%s.copy", user->root);
 		snprintf(command, sizeof command, "cp -a %s %s", user->root, copy);
 		ck_assert_int_eq(system(command), 0);
-		place_root = copy;
-		place_generation = 1;
+		set_place(copy, 1);
 	}
 	ck_assert_ok(ops->set_generation(store, 2));
 	ops->close(store);
@@ -55,8 +65,7 @@ static void move(struct ps_user *user)
 
 static struct ps_user *fresh_user(void)
 {
-	place_root = NULL;
-	place_generation = 0;
+	set_place(NULL, 0);
 	return test_user("moved");
 }
 
