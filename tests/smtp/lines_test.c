@@ -50,7 +50,8 @@ START_TEST(a_message_ends_in_one_way_however_it_is_cut)
 		ck_assert_int_eq(lines.bare, messages[_i].bare);
 		ck_assert_int_eq(lines.has_nul, messages[_i].has_nul);
 		ck_assert_uint_eq(out.len, messages[_i].want.len);
-		ck_assert_mem_eq(out.ptr, messages[_i].want.ptr, out.len);
+		if (out.len > 0)
+			ck_assert_mem_eq(out.ptr, messages[_i].want.ptr, out.len);
 		ps_buf_finish(&out);
 	}
 }
