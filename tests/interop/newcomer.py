@@ -259,7 +259,8 @@ class Options(unittest.TestCase):
         ready = os.path.join(demo.dir, "ready.json")
         with subprocess.Popen(("./quickstart", "--dir", demo.dir, "--port-base", str(demo.base)),
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, start_new_session=True) as process:
+                              text=True, start_new_session=True,
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
             end = time.monotonic() + PATIENCE
             while not os.path.exists(ready) and process.poll() is None and time.monotonic() < end:
                 time.sleep(0.1)
