@@ -153,7 +153,7 @@ class Printed(unittest.TestCase):
 
     def test_2_curl_lines(self):
         lines = self.demo.printed("curl")
-        self.assertEqual(len(lines), 4, self.demo.output)
+        self.assertEqual(len(lines), 7, self.demo.output)
         self.assertIn("INBOX", shell(lines[0]))
         self.assertIn("Drafts", shell(lines[0]))
         self.assertIn("Subject: Welcome", shell(lines[1]))
@@ -161,6 +161,12 @@ class Printed(unittest.TestCase):
         self.assertEqual(self.demo.subjects("Drafts"), [])
         shell(lines[3])
         self.assertEqual(self.demo.subjects("Drafts"), ["Subject: Welcome to your mail server"])
+        self.assertRegex(shell(lines[4]), r"(?m)^1 \d+")
+        self.assertIn("Subject: Welcome", shell(lines[5]))
+        with self.demo.imap("bob@example.test") as client:
+            before = int(client.select("INBOX")[1][0])
+            shell(lines[6])
+            self.assertEqual(int(client.select("INBOX")[1][0]), before + 1)
 
     def test_3_starttls_for_curl(self):
         line = self.demo.printed("curl")[0].replace(str(self.demo.ready["ports"]["imaps"]),
