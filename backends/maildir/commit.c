@@ -22,6 +22,7 @@ static void plan_finish(struct plan *plan)
 
 	steps_finish(&plan->steps);
 	ps_buf_finish(&plan->subscriptions);
+	ps_buf_finish(&plan->brought);
 	/* A batch that recovery is to complete still needs them. */
 	for (size_t i = 0; i < plan->removal_count && !store->intent_pending; i++)
 		if (ps_io.unlink(store->aside_fd, plan->removals[i], 0) < 0)
@@ -136,11 +137,15 @@ static int look_again(struct group *group)
 }
 
 /* Files are changed and durable, the index could not follow: it learns from the files, now or when it is made again. */
-static void index_failed(struct group *group)
+static void index_failed(struct group *group, struct plan *plan)
 {
-	ps_log(PS_LOG_WARNING, "index_commit_failed", "user", group->store->user, "error", ps_last_error(), NULL);
-	if (tokens_load(group->store) < 0 || look_again(group) < 0)
-		store_renew_index(group->store);
+	struct ps_store *store = group->store;
+
+	ps_log(PS_LOG_WARNING, "index_commit_failed", "user", store->user, "error", ps_last_error(), NULL);
+	ps_buf_bytes(&store->brought, ps_buf_view(&plan->brought));
+	if (tokens_load(store) < 0 || look_again(group) < 0)
+		store_renew_index(store);
+	ps_buf_finish(&store->brought);
 }
 
 static void settle_watches(struct plan *plan)
@@ -173,7 +178,7 @@ static int run(struct group *group, struct plan *plan, bool atomic)
 	}
 	settle_watches(plan);
 	if (write_commit(&plan->w) < 0)
-		index_failed(group);
+		index_failed(group, plan);
 	store_settled(group->store);
 	return 0;
 }
@@ -197,6 +202,18 @@ static int keep_tokens(struct group *group, struct plan *plan)
 	return ps_no_room(r) ? 0 : r;
 }
 
+/* What the index alone is to have must be in the record of what is done. True: there is something. */
+static bool record_brought(struct plan *plan)
+{
+	uint32_t dir;
+
+	if (plan->brought.len == 0)
+		return false;
+	dir = steps_dir(&plan->steps, "postern-control", NULL, PLACE_CUR);
+	steps_add(&plan->steps, STEP_BROUGHT, dir, NULL, dir, NULL)->data = ps_buf_view(&plan->brought);
+	return true;
+}
+
 /* One attempt at all pending batches. */
 static int attempt(struct group *group)
 {
@@ -218,8 +235,10 @@ static int attempt(struct group *group)
 			group->failed = i;
 		atomic = atomic || plan.steps.count > before + 1;
 	}
+	if (r == 0 && plan.brought.failed)
+		r = ps_fail(PS_E_LIMIT, "no memory for a batch's modseqs");
 	if (r == 0)
-		r = run(group, &plan, atomic);
+		r = run(group, &plan, record_brought(&plan) || atomic);
 	else
 		write_abort(&plan.w);
 	plan_finish(&plan);

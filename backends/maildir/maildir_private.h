@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include "postern/backend.h"
+#include "postern/catalogue.h"
 #include "postern/indexed.h"
 #include "postern/io.h"
 #include "postern/pool.h"
@@ -186,7 +187,9 @@ struct ps_store {
 	struct store_state state; /* as on disk, with the lock held */
 	uint64_t generation;      /* that this handle was opened under; with the lock held */
 	bool intent_pending;      /* a batch stopped half-way: recover before anything else */
-	off_t tokens_size;        /* of the file of tokens, when it was last made shorter */
+	struct ps_buf
+		brought; /* modseqs that the index was not told of; for scans, while files and index are made to agree */
+	off_t tokens_size; /* of the file of tokens, when it was last made shorter */
 
 	pthread_mutex_t mutex; /* guards what follows */
 	struct ps_index *index;
@@ -342,14 +345,15 @@ enum step_kind {
 	STEP_REPLACE,
 	STEP_STATE,
 	STEP_LINES,
-	STEP_UNLINK
+	STEP_UNLINK,
+	STEP_BROUGHT /* changes nothing: what recovery is to tell the index */
 };
 struct step {
 	enum step_kind kind;
 	uint32_t from_dir, to_dir; /* in steps.dirs */
 	const char *from, *to;     /* LINES: to is the file, "" the UID list */
-	struct ps_bytes data;      /* STATE: special uses, or an identity; LINES: to append */
-	struct ps_bytes old;       /* the same, to undo it */
+	struct ps_bytes data; /* STATE: special uses, or an identity; LINES: to append; BROUGHT: struct ps_brought */
+	struct ps_bytes old;  /* the same, to undo it */
 };
 /* What PS_OP_IDENTITY sets. */
 struct identity {
@@ -381,8 +385,10 @@ struct step *steps_add(struct steps *steps, enum step_kind kind, uint32_t from_d
 		       const char *to);
 /* Does all of them or none, durably. `atomic`: a crash must not tear them apart either. On failure: undone, or (the pending mark set) to be completed by steps_recover(). */
 int steps_run(struct steps *steps, bool atomic);
-/* Completes what an intent record says was begun. With the lock. 1: it did, and the index does not know. */
+/* Completes what an intent record says was begun. With the lock. 1: it did, and the index does not know. When files and index
+ * agree, steps_recovered() forgets it: whoever dies before that leaves it to the next. */
 int steps_recover(struct ps_store *store);
+int steps_recovered(struct ps_store *store);
 
 /* ---- plan.c, plan_mailbox.c, commit.c --------------------------------------------------------- */
 
@@ -395,6 +401,7 @@ struct plan {
 	bool removes;              /* some batch of this attempt removes messages */
 	const struct ps_op *named; /* the append whose name gets the batch's token; NULL: none */
 	struct token_id token;
+	struct ps_buf brought; /* modseqs, as postern/catalogue.h has them */
 	bool subscriptions_loaded, subscriptions_changed;
 	struct ps_buf subscriptions;
 	const char **removals; /* directories moved aside, to be removed when all is done */

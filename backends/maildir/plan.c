@@ -168,10 +168,17 @@ static int pick_rows(struct plan *plan, uint64_t key, const struct ps_op *op, st
 	return r;
 }
 
+static void note_modseq(struct plan *plan, const struct edit *edit, uint32_t uid, uint64_t modseq)
+{
+	ps_brought_put(&plan->brought, plan->batch,
+		       &(struct ps_brought){.key = edit->box.key, .batch = plan->modseq, .modseq = modseq, .uid = uid});
+}
+
 static int put_row(struct plan *plan, struct edit *edit, const struct ps_row *row, const struct msg_where *where)
 {
 	uint8_t locator[NAME_SIZE + 1];
 
+	note_modseq(plan, edit, row->uid, row->modseq);
 	return ps_index_row_put(plan->w.txn, &edit->box, row, where_encode(where, locator));
 }
 
@@ -347,6 +354,7 @@ static int plan_expunge(struct plan *plan, const struct ps_op *op, struct ps_op_
 		dir = dir_for(plan, edit, old->where.place);
 		steps_add(&plan->steps, STEP_UNLINK, dir, old->where.name, dir, NULL);
 		plan_modseq(plan, &result->modseq);
+		note_modseq(plan, edit, old->row.uid, result->modseq);
 		r = ps_index_row_vanish(plan->w.txn, &edit->box, old->row.uid, result->modseq);
 	}
 	return r;
@@ -405,6 +413,7 @@ static int copy_one(struct plan *plan, struct edit *from, struct edit *to, const
 	*ret_uid = row.uid;
 	if ((r = copy_cache(plan, from->box.key, old->row.uid, to->box.key, row.uid)) < 0 || !move)
 		return r;
+	note_modseq(plan, from, old->row.uid, row.modseq);
 	return ps_index_row_vanish(plan->w.txn, &from->box, old->row.uid, row.modseq);
 }
 

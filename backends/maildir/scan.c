@@ -58,6 +58,7 @@ struct scan {
 	} * changes;
 	size_t change_count, change_cap;
 	uint64_t modseq;
+	struct ps_brought_table brought;
 	uint32_t letters;           /* seen in names */
 	uint32_t uid_floor;         /* UIDNEXT as the index had it */
 	struct missing **by_unique; /* the missing, sorted */
@@ -170,6 +171,14 @@ static uint64_t scan_modseq(struct scan *scan)
 	return scan->modseq;
 }
 
+/* Of a message that was added, changed or removed. */
+static uint64_t modseq_of(struct scan *scan, uint32_t uid)
+{
+	uint64_t brought = ps_brought_modseq(&scan->brought, uid);
+
+	return brought ? brought : scan_modseq(scan);
+}
+
 static uint64_t letters_to_keywords(const struct scan *scan, uint32_t letters)
 {
 	return letters & ps_keyword_table_known(&scan->edit->keywords);
@@ -194,8 +203,8 @@ static void match(struct scan *scan, const struct ps_row *old, const struct msg_
 	row.flags = msg_name_flags(&name, &letters);
 	scan->letters |= letters;
 	row.keywords = (old->keywords & ~LETTERS_MASK) | letters_to_keywords(scan, letters);
-	if (row.flags != old->flags || row.keywords != old->keywords)
-		row.modseq = scan_modseq(scan);
+	if (row.flags != old->flags || row.keywords != old->keywords || ps_brought_modseq(&scan->brought, old->uid))
+		row.modseq = modseq_of(scan, old->uid);
 	else if (was->place == found->where.place && strcmp(was->name, found->where.name) == 0)
 		return;
 	note_change(scan, &row, &found->where);
@@ -449,7 +458,7 @@ static int put_new(struct scan *scan, struct ps_row *row, const struct msg_where
 	scan->letters |= letters;
 	row->keywords |= letters_to_keywords(scan, letters);
 	row->email_id = msg_name_email_id(&name);
-	row->modseq = scan_modseq(scan);
+	row->modseq = modseq_of(scan, row->uid);
 	if ((r = ps_index_row_put(scan->w.txn, &edit->box, row, where_encode(where, locator))) < 0)
 		return r;
 	if (row->uid >= edit->box.uid_next)
@@ -603,7 +612,7 @@ static int apply(struct scan *scan)
 	for (size_t i = 0; i < scan->missing_count && r == 0; i++) {
 		if (scan->missing[i].back)
 			continue;
-		r = ps_index_row_vanish(txn, box, scan->missing[i].row.uid, scan_modseq(scan));
+		r = ps_index_row_vanish(txn, box, scan->missing[i].row.uid, modseq_of(scan, scan->missing[i].row.uid));
 		gone = true;
 	}
 	if (r == 0 && gone && (r = tokens_to_file(&scan->w)) < 0 && ps_no_room(r))
@@ -649,6 +658,8 @@ static int scan_steps(struct scan *scan, uint64_t times[2])
 	int r;
 
 	scan->uid_floor = scan->edit->box.uid_next;
+	ps_brought_find(ps_buf_view(&scan->store->brought), &scan->edit->box, scan->table.pool, &scan->w.modseq,
+			&scan->brought);
 	watch_attach(folder);
 	watch_clean(folder);
 	if ((r = folder_times(folder, times)) < 0 || (r = scan_keywords(scan)) < 0 ||

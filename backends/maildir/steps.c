@@ -8,6 +8,7 @@
  *   ARMED  the steps may have been begun: recovery completes them
  *   DONE   they are done and durable; this word itself perhaps is not, so whoever changes something next makes it so
  *   (else) nothing
+ * In either of the first two the index may not know yet what the batch brought for it.
  * The checksum covers a record cut short: then its sync never returned, and no step was begun.
  */
 #include "config.h"
@@ -309,6 +310,15 @@ static int undo_unlink(struct steps *steps, const struct step *step, int from, i
 	return -1;
 }
 
+static int do_nothing(struct steps *steps, const struct step *step, int from, int to)
+{
+	(void)steps;
+	(void)step;
+	(void)from;
+	(void)to;
+	return 0;
+}
+
 typedef int (*step_fn)(struct steps *steps, const struct step *step, int from, int to);
 
 static const struct {
@@ -317,6 +327,7 @@ static const struct {
 	[STEP_RENAME] = {do_rename, undo_rename, redo_rename},     [STEP_LINK] = {do_link, undo_link, redo_link},
 	[STEP_REPLACE] = {do_replace, undo_replace, redo_replace}, [STEP_STATE] = {do_state, undo_state, do_state},
 	[STEP_LINES] = {do_lines, undo_lines, do_lines},           [STEP_UNLINK] = {do_unlink, undo_unlink, do_unlink},
+	[STEP_BROUGHT] = {do_nothing, do_nothing, do_nothing},
 };
 
 static int apply(struct steps *steps, const struct step *step, step_fn fn)
@@ -371,7 +382,7 @@ static bool take_step(struct ps_bytes *in, struct steps *steps)
 	struct step *step;
 
 	*in = ps_bytes_skip(*in, 1);
-	if (kind > STEP_UNLINK || !take_text(in, &from_dir) || !take_text(in, &from) || !take_text(in, &to_dir) ||
+	if (kind > STEP_BROUGHT || !take_text(in, &from_dir) || !take_text(in, &from) || !take_text(in, &to_dir) ||
 	    !take_text(in, &to) || !take_text(in, &data))
 		return false;
 	step = steps_add(steps, kind, 0, NULL, 0, NULL);
@@ -439,7 +450,7 @@ static int sync_sources(const struct steps *steps)
 static bool only_unlinks(const struct steps *steps)
 {
 	for (size_t i = 0; i < steps->count; i++)
-		if (steps->steps[i].kind != STEP_UNLINK)
+		if (steps->steps[i].kind != STEP_UNLINK && steps->steps[i].kind != STEP_BROUGHT)
 			return false;
 	return true;
 }
@@ -574,21 +585,34 @@ static int redo_all(struct steps *steps)
 	return r == 0 ? sync_changed(steps) : r;
 }
 
-static bool parse_intent(struct ps_bytes text, struct steps *steps)
+/* The state of a record that is whole; else EMPTY. */
+static uint32_t parse_intent(struct ps_bytes text, struct steps *steps)
 {
 	struct intent_head head;
 
 	if (text.len < sizeof head)
-		return false;
+		return EMPTY;
 	memcpy(&head, text.ptr, sizeof head);
 	text = ps_bytes_skip(text, sizeof head);
-	if (head.state != ARMED || head.len > text.len || head.crc != ps_crc32c(0, text.ptr, head.len))
-		return false;
+	if ((head.state != ARMED && head.state != DONE) || head.len > text.len ||
+	    head.crc != ps_crc32c(0, text.ptr, head.len))
+		return EMPTY;
 	text.len = head.len;
 	while (text.len > 0)
 		if (!take_step(&text, steps))
-			return false;
-	return true;
+			return EMPTY;
+	return head.state;
+}
+
+/* For scans: the modseqs of a batch that is done on disk, but of which the index may not know. */
+static void take_brought(const struct steps *steps)
+{
+	struct ps_buf *brought = &steps->store->brought;
+
+	ps_buf_finish(brought);
+	for (size_t i = 0; i < steps->count; i++)
+		if (steps->steps[i].kind == STEP_BROUGHT)
+			ps_buf_bytes(brought, steps->steps[i].data);
 }
 
 int steps_recover(struct ps_store *store)
@@ -596,24 +620,36 @@ int steps_recover(struct ps_store *store)
 	struct ps_pool *pool = ps_pool_create("recover");
 	struct ps_buf text = {0};
 	struct steps steps;
-	bool begun = false;
+	uint32_t state = EMPTY;
 	int r = ps_io_read_file(store->control_fd, "intent", INTENT_MAX + sizeof(struct intent_head), &text);
 
 	steps_init(&steps, store, pool);
-	if (r == 0 && parse_intent(ps_buf_view(&text), &steps)) {
-		PS_CLEANUP(ps_closep) int fd = open_intent(store, 0);
-
-		begun = true;
+	if (r == 0) {
+		state = parse_intent(ps_buf_view(&text), &steps);
+		take_brought(&steps);
+	}
+	if (state == ARMED) {
 		ps_log(PS_LOG_INFO, "maildir_batch_completed", "user", store->user, "steps",
 		       ps_num((long long)steps.count), NULL);
-		r = fd < 0 ? ps_fail_errno("open the intent record") : redo_all(&steps);
-		if (r == 0)
-			r = set_state(fd, EMPTY, true);
+		r = redo_all(&steps);
 	}
 	steps_finish(&steps);
 	ps_buf_finish(&text);
 	ps_pool_destroy(pool);
 	if (r < 0 && r != PS_E_NOTFOUND)
 		return r;
-	return begun;
+	return state == ARMED;
+}
+
+int steps_recovered(struct ps_store *store)
+{
+	PS_CLEANUP(ps_closep) int fd = open_intent(store, 0);
+	uint32_t state = EMPTY;
+
+	ps_buf_finish(&store->brought);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : ps_fail_errno("open the intent record");
+	if (ps_io.pread(fd, &state, sizeof state, 0) < 0)
+		return ps_fail_errno("read the intent record");
+	return state == EMPTY ? 0 : set_state(fd, EMPTY, true);
 }

@@ -211,19 +211,19 @@ static int read_state(struct ps_store *store)
 	return r;
 }
 
-/* Makes files and index agree after somebody died between them. */
-static int recover(struct ps_store *store)
+/* Makes files and index agree, when the steps of who died between them are done. */
+static int reconcile(struct ps_store *store)
 {
-	int r = steps_recover(store);
+	int r = index_is_there(store) ? 0 : open_index(store);
 
-	if (r >= 0)
-		r = index_is_there(store) ? 0 : open_index(store);
 	if (r == 0)
 		r = tokens_load(store);
 	if (r == 0)
 		r = mailboxes_sync(store, false);
 	if (r == 0)
 		r = scan_all(store);
+	if (r == 0)
+		r = steps_recovered(store);
 	if (r == 0) {
 		store->intent_pending = false;
 		store_settled(store);
@@ -252,13 +252,16 @@ static int prepare(struct ps_store *store)
 	if (r < 0 || (r = check_generation(store)) < 0)
 		return r;
 	if (is_busy(store) || store->intent_pending) {
-		r = recover(store);
+		r = steps_recover(store);
+		if (r >= 0)
+			r = reconcile(store);
 	} else if (!index_is_there(store)) {
 		/* The machine may have gone down with an intent on disk. */
 		r = steps_recover(store);
 		if (r >= 0)
-			r = r > 0 ? recover(store) : open_index(store);
+			r = r > 0 ? reconcile(store) : open_index(store);
 	}
+	ps_buf_finish(&store->brought);
 	if (r != PS_E_CORRUPT)
 		return r;
 	store_drop_index(store);

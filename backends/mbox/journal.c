@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Changes of files. Before any is made, CONTROL_DIR/journal says how all are undone, and is synced; when all are made and synced, it
- * is cleared, and synced: that is the moment from which they are there. A change that fails half-way, and one whose
- * process died, is undone the same way. Nothing is undone in a file that is not what the journal speaks of: somebody else wrote it
+ * says DONE, and is synced: that is the moment from which they are there. A change that fails half-way, and one whose
+ * process died, is undone the same way, unless the index has it: it may have been read there. Nothing is undone in a file that is not what the journal speaks of: somebody else wrote it
  * since, and then a message half-written stays, rather than to take away what is theirs.
  *
  * The journal's file has its room from the beginning, so that expunging works on a full disk.
@@ -19,6 +19,7 @@
 
 enum {
 	ARMED = 0x44524d41,
+	DONE = 0x454e4f44, /* but the index may not know yet what the batch brought for it */
 	EMPTY = 0,
 	JOURNAL_ROOM = 1 << 16,
 	JOURNAL_MAX = 1 << 28
@@ -117,7 +118,7 @@ static bool take_step(struct ps_bytes *in, struct ps_pool *pool, struct step *re
 	step.to = ps_pool_strndup(pool, (const char *)to.ptr, to.len);
 	step.kept = ps_pool_strndup(pool, (const char *)kept.ptr, kept.len);
 	*ret_step = step;
-	return numbers[0] <= STEP_RENAME;
+	return numbers[0] <= STEP_INDEX;
 }
 
 static int put_state(int fd, uint32_t state)
@@ -134,26 +135,30 @@ static int set_state(struct ps_store *store, uint32_t state)
 
 /* Where the index has it already, a change should not have to be undone, with UIDs that nobody gets, because this once did
  * not work. A sync that failed says nothing when it is made again: written is anew, and by another descriptor. */
-static int clear(struct ps_store *store)
+static int say_done(struct ps_store *store)
 {
 	PS_CLEANUP(ps_closep) int fd = -1;
 
-	if (set_state(store, EMPTY) == 0)
+	if (set_state(store, DONE) == 0)
 		return 0;
 	fd = ps_io.open(store->control_fd, "journal", O_RDWR, 0);
-	return fd < 0 ? ps_fail_errno("open the journal") : put_state(fd, EMPTY);
+	return fd < 0 ? ps_fail_errno("open the journal") : put_state(fd, DONE);
 }
 
-static int arm(struct ps_store *store, const struct step *steps, size_t count)
+static int arm(struct write *w)
 {
+	struct step index = {
+		.kind = STEP_INDEX, .path = "", .offset = ps_index_txn_id(w->txn), .old = ps_buf_view(&w->brought)};
 	struct journal_head head = {.state = ARMED};
+	struct ps_store *store = w->store;
 	struct ps_buf text = {0};
 	int r;
 
 	ps_buf_append(&text, &head, sizeof head);
-	for (size_t i = 0; i < count; i++)
-		put_step(&text, &steps[i]);
-	if (text.failed) {
+	for (size_t i = 0; i < w->step_count; i++)
+		put_step(&text, &w->steps[i]);
+	put_step(&text, &index);
+	if (text.failed || w->brought.failed) {
 		ps_buf_finish(&text);
 		return ps_fail(PS_E_LIMIT, "no memory for the journal");
 	}
@@ -304,10 +309,19 @@ static int undo_rename(struct ps_store *store, const struct step *step)
 	return 0;
 }
 
+static int undo_nothing(struct ps_store *store, const struct step *step)
+{
+	(void)store;
+	(void)step;
+	return 0;
+}
+
 static int undo_step(struct ps_store *store, const struct step *step)
 {
-	static int (*const kinds[])(struct ps_store *, const struct step *) = {
-		[STEP_WRITE] = undo_write, [STEP_REPLACE] = undo_replace, [STEP_RENAME] = undo_rename};
+	static int (*const kinds[])(struct ps_store *, const struct step *) = {[STEP_WRITE] = undo_write,
+									       [STEP_REPLACE] = undo_replace,
+									       [STEP_RENAME] = undo_rename,
+									       [STEP_INDEX] = undo_nothing};
 
 	return kinds[step->kind](store, step);
 }
@@ -331,6 +345,8 @@ static int sync_step(struct ps_store *store, const struct step *step)
 {
 	int r;
 
+	if (step->kind == STEP_INDEX)
+		return 0;
 	if (step->kind == STEP_WRITE)
 		return step->fd < 0 || ps_io.fdatasync(step->fd) == 0 ? 0 : ps_fail_errno("sync %s", step->path);
 	if ((r = sync_parent(store, step->to)) < 0 || step->kind == STEP_REPLACE)
@@ -362,7 +378,7 @@ static void forget_kept(struct ps_store *store, const struct step *steps, size_t
 
 /* ---- all of them ---------------------------------------------------------------------------------------- */
 
-/* From the last one begun. The journal is cleared when that is durable. */
+/* From the last one begun. The journal is emptied when that is durable. */
 static void undo_all(struct ps_store *store, const struct step *steps, size_t begun, bool journal)
 {
 	PS_CLEANUP(ps_freep) char *why = ps_strdup(ps_last_error());
@@ -391,7 +407,7 @@ int steps_do(struct write *w)
 {
 	bool journal = needs_journal(w->steps, w->step_count);
 	size_t begun = 0;
-	int r = journal ? arm(w->store, w->steps, w->step_count) : 0;
+	int r = journal ? arm(w) : 0;
 
 	if (r < 0)
 		return r;
@@ -409,28 +425,45 @@ void steps_undo(struct write *w)
 	undo_all(w->store, w->steps, w->step_count, needs_journal(w->steps, w->step_count));
 }
 
+/* The index has what is now undone: whoever dies meanwhile must leave that to the next all the same. */
+static void take_note_back(struct write *w)
+{
+	struct ps_index_txn *txn;
+
+	if (w->txn || ps_index_write(w->index, &txn) < 0)
+		return;
+	if (ps_index_number_put(txn, "journal", 0) == 0)
+		ps_index_commit(txn);
+	else
+		ps_index_end(txn);
+}
+
 int steps_end(struct write *w)
 {
-	int r = needs_journal(w->steps, w->step_count) ? clear(w->store) : 0;
+	int r = needs_journal(w->steps, w->step_count) ? say_done(w->store) : 0;
 
-	if (r < 0)
+	if (r < 0) {
+		take_note_back(w);
 		steps_undo(w);
-	else
+	} else {
 		forget_kept(w->store, w->steps, w->step_count);
+	}
 	return r;
 }
 
 /* ---- recovery ------------------------------------------------------------------------------------------- */
 
-static int read_journal(struct ps_store *store, struct ps_buf *out)
+/* Its state, if the record is whole; else EMPTY. */
+static int read_journal(struct ps_store *store, struct ps_buf *out, uint32_t *ret_state)
 {
 	struct journal_head head;
 	ssize_t n = ps_io.pread(store->journal_fd, &head, sizeof head, 0);
 	uint8_t *to;
 
+	*ret_state = EMPTY;
 	if (n < 0)
 		return ps_fail_errno("read the journal");
-	if (n < (ssize_t)sizeof head || head.state != ARMED || head.len > JOURNAL_MAX)
+	if (n < (ssize_t)sizeof head || (head.state != ARMED && head.state != DONE) || head.len > JOURNAL_MAX)
 		return 0;
 	if (!(to = ps_buf_reserve(out, (size_t)head.len)))
 		return PS_E_LIMIT;
@@ -443,33 +476,78 @@ static int read_journal(struct ps_store *store, struct ps_buf *out)
 			break;
 		out->len += (size_t)n;
 	}
-	return out->len == head.len && ps_crc32c(0, out->ptr, out->len) == head.crc;
+	if (out->len == head.len && ps_crc32c(0, out->ptr, out->len) == head.crc)
+		*ret_state = head.state;
+	return 0;
+}
+
+int journal_note(struct write *w)
+{
+	return ps_index_number_put(w->txn, "journal", ps_index_txn_id(w->txn));
+}
+
+/* An index that was made anew knows nothing of a journal, and what it speaks of is undone. */
+static bool index_has(struct ps_store *store, uint64_t id)
+{
+	struct ps_index *index;
+	struct ps_index_txn *txn;
+	bool fresh, has = false;
+
+	if (ps_index_open(store->index_path, &index, &fresh) < 0)
+		return false;
+	if (!fresh && ps_index_read(index, &txn) == 0) {
+		has = ps_index_number(txn, "journal") == id;
+		ps_index_end(txn);
+	}
+	ps_index_close(index);
+	return has;
+}
+
+static struct step *take_steps(struct ps_bytes in, struct ps_pool *pool, size_t *ret_count)
+{
+	struct step *steps = NULL;
+	size_t count = 0, cap = 0;
+
+	while (in.len > 0) {
+		steps = ps_pool_grow(pool, steps, count, &cap, sizeof *steps);
+		if (!take_step(&in, pool, &steps[count]))
+			break;
+		count++;
+	}
+	*ret_count = count;
+	return steps;
+}
+
+static int undo_record(struct ps_store *store, const struct step *steps, size_t count)
+{
+	int r = 0;
+
+	for (size_t i = count; i-- > 0 && r == 0;)
+		r = undo_step(store, &steps[i]);
+	if (r == 0)
+		r = sync_steps(store, steps, count);
+	return r == 0 ? set_state(store, EMPTY) : r;
 }
 
 int journal_recover(struct ps_store *store)
 {
 	struct ps_pool *pool = ps_pool_create("journal");
 	struct ps_buf text = {0};
-	struct step *steps = NULL;
-	size_t count = 0, cap = 0;
-	int r = read_journal(store, &text);
+	const struct step *index;
+	struct step *steps;
+	uint32_t state;
+	size_t count;
+	int r = read_journal(store, &text, &state);
 
-	if (r == 1) {
-		struct ps_bytes in = ps_buf_view(&text);
-
-		r = 0;
-		while (in.len > 0) {
-			steps = ps_pool_grow(pool, steps, count, &cap, sizeof *steps);
-			if (!take_step(&in, pool, &steps[count]))
-				break;
-			count++;
-		}
-		for (size_t i = count; i-- > 0 && r == 0;)
-			r = undo_step(store, &steps[i]);
-		if (r == 0)
-			r = sync_steps(store, steps, count);
-		if (r == 0)
-			r = set_state(store, EMPTY);
+	if (r == 0 && state != EMPTY) {
+		steps = take_steps(ps_buf_view(&text), pool, &count);
+		index = count > 0 && steps[count - 1].kind == STEP_INDEX ? &steps[count - 1] : NULL;
+		if (state == ARMED && index && index_has(store, index->offset))
+			r = say_done(store);
+		else if (state == ARMED)
+			r = undo_record(store, steps, count);
+		else if (index)
+			ps_buf_bytes(&store->brought, index->old);
 	}
 	ps_buf_finish(&text);
 	ps_pool_destroy(pool);

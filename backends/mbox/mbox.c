@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backends/mbox/mbox_private.h"
+#include "postern/build.h"
 #include "postern/plugin.h"
 
 static const struct ps_backend mbox_backend = {
@@ -63,6 +64,7 @@ static const struct ps_setting mbox_settings[] = {
 PS_PLUGIN_EXPORT = {
 	.abi = PS_ABI,
 	.size = sizeof(struct ps_plugin),
+	.build = PS_BUILD,
 	.kind = PS_PLUGIN_BACKEND,
 	.ops_size = sizeof(struct ps_backend),
 	.name = "mbox",

@@ -5,7 +5,7 @@
  * Truth lies in the mailboxes' files: in a first message that is none (the "folder internal data" of c-client), and in fields
  * of our own directly behind each "From " line. The index repeats it for quick reading. All writing happens under the store's lock
  * (store_lock()) and those of the files (lock.c), in this order: reserve modseqs (synced); note in the journal how to undo;
- * change files; sync them; clear the journal; commit the index.
+ * change files; sync them; note in the journal that it is done; commit the index (which comes before that where nothing is removed).
  */
 #ifndef BACKENDS_MBOX_PRIVATE_H
 #define BACKENDS_MBOX_PRIVATE_H
@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sys/stat.h>
 #include "postern/backend.h"
+#include "postern/catalogue.h"
 #include "postern/indexed.h"
 #include "postern/io.h"
 #include "postern/mboxfile.h"
@@ -159,8 +160,10 @@ struct ps_store {
 	uint64_t generation;      /* as this handle knows it */
 	bool had_journal;         /* it is no new store */
 	bool journal_pending;     /* a change stopped half-way: recover before anything else */
-	struct file_lock *locks;  /* of mailboxes, held now */
-	char dot_name[40];        /* aside: what dot locks are links of; "": not made yet */
+	struct ps_buf
+		brought; /* modseqs that the index was not told of; for scans, while files and index are made to agree */
+	struct file_lock *locks; /* of mailboxes, held now */
+	char dot_name[40];       /* aside: what dot locks are links of; "": not made yet */
 	int tokens_fd;
 
 	pthread_mutex_t mutex; /* guards what follows */
@@ -292,9 +295,10 @@ struct write {
 	size_t step_count, step_cap;
 	const char **leftovers; /* aside, to be removed in the end */
 	size_t leftover_count, leftover_cap;
-	uint64_t tokens_end; /* of the file of tokens, with those that are to come */
-	uint64_t modseq;     /* the last one given */
-	bool mark_dead;      /* as struct edit */
+	struct ps_buf brought; /* modseqs, as postern/catalogue.h has them */
+	uint64_t tokens_end;   /* of the file of tokens, with those that are to come */
+	uint64_t modseq;       /* the last one given */
+	bool mark_dead;        /* as struct edit */
 };
 int write_begin(struct ps_store *store, struct write *ret_write);
 /* The edit of a mailbox, begun at its first use; its file is locked. PS_E_GONE, PS_E_BUSY. */
@@ -337,15 +341,16 @@ int source_read(const struct source *source, int (*fn)(void *arg, struct ps_byte
 enum step_kind {
 	STEP_WRITE,   /* octets of a file */
 	STEP_REPLACE, /* a file by one from aside */
-	STEP_RENAME   /* to a name that is free */
+	STEP_RENAME,  /* to a name that is free */
+	STEP_INDEX    /* nothing: the transaction of the index that says the same, and what it alone knows */
 };
 struct step {
 	enum step_kind kind;
-	const char *path, *to; /* below the root */
-	const char *kept;      /* REPLACE: the name aside that the old file gets */
-	int fd;                /* WRITE */
-	uint64_t offset;
-	struct ps_bytes data, old;   /* WRITE */
+	const char *path, *to;       /* below the root */
+	const char *kept;            /* REPLACE: the name aside that the old file gets */
+	int fd;                      /* WRITE */
+	uint64_t offset;             /* INDEX: the transaction's number */
+	struct ps_bytes data, old;   /* WRITE; INDEX: old is struct ps_brought */
 	const struct edit *tail;     /* WRITE: instead of data */
 	uint64_t old_size, new_size; /* WRITE: of the file; equal: it stays */
 	struct ps_bytes heads;       /* WRITE: where our messages begin, uint64_t each: for recovery */
@@ -356,8 +361,10 @@ struct step *steps_add(struct write *w, enum step_kind kind, const char *path, c
 int steps_do(struct write *w);
 void steps_undo(struct write *w);
 int steps_end(struct write *w); /* on failure they are undone */
-/* Undoes what the journal says was begun. With the lock. */
+/* Undoes what the journal says was begun, unless the index has it already. With the lock. */
 int journal_recover(struct ps_store *store);
+/* With the transaction: that the index has what the journal speaks of. */
+int journal_note(struct write *w);
 int journal_open(struct ps_store *store);
 
 /* ---- tree.c, mailboxes.c, subscribed.c --------------------------------------------------------------- */

@@ -132,6 +132,20 @@ static int pick_rows(struct plan *plan, uint64_t key, const struct ps_op *op, st
 	return r;
 }
 
+static void note_modseq(struct plan *plan, const struct edit *edit, uint32_t uid, uint64_t modseq)
+{
+	ps_brought_put(&plan->w.brought, plan->batch,
+		       &(struct ps_brought){.key = edit->box.key, .batch = plan->modseq, .modseq = modseq, .uid = uid});
+}
+
+static int put_row(struct plan *plan, struct edit *edit, const struct ps_row *row)
+{
+	struct ps_bytes locator = locator_encode(&edit_find_change(edit, row->uid)->loc);
+
+	note_modseq(plan, edit, row->uid, row->modseq);
+	return ps_index_row_put(plan->w.txn, &edit->box, row, locator);
+}
+
 /* ---- append ---------------------------------------------------------------------------------- */
 
 /* A new message behind all others: its UID and modseq, its row, its head and place. */
@@ -157,7 +171,7 @@ static int new_message(struct plan *plan, struct edit *edit, struct ps_row *row,
 	ps_buf_finish(&from);
 	if ((r = edit_add(&plan->w, edit, row, form, line, source)) < 0)
 		return r;
-	return ps_index_row_put(plan->w.txn, &edit->box, row, locator_encode(&edit_find_change(edit, row->uid)->loc));
+	return put_row(plan, edit, row);
 }
 
 static bool is_none(const struct ps_id *id)
@@ -211,7 +225,7 @@ static int change_one(struct plan *plan, struct edit *edit, const struct picked 
 		r = edit_rehead(&plan->w, edit, row, &old->loc);
 	if (r < 0)
 		return r;
-	return ps_index_row_put(plan->w.txn, &edit->box, row, locator_encode(&edit_find_change(edit, row->uid)->loc));
+	return put_row(plan, edit, row);
 }
 
 static int plan_flags(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
@@ -251,8 +265,11 @@ static int plan_flags(struct plan *plan, const struct ps_op *op, struct ps_op_re
 
 static int remove_one(struct plan *plan, struct edit *edit, const struct picked *old)
 {
+	uint64_t modseq = plan_modseq(plan);
+
 	edit_remove(&plan->w, edit, &old->row, &old->loc);
-	return ps_index_row_vanish(plan->w.txn, &edit->box, old->row.uid, plan_modseq(plan));
+	note_modseq(plan, edit, old->row.uid, modseq);
+	return ps_index_row_vanish(plan->w.txn, &edit->box, old->row.uid, modseq);
 }
 
 static int plan_expunge(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)

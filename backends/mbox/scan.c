@@ -48,6 +48,7 @@ struct scan {
 	struct found *found;
 	size_t count, cap;
 	uint32_t file_validity, file_last, prev_uid, uid_floor;
+	struct ps_brought_table brought;
 	uint64_t modseq, dead, last_end;
 	struct ps_staged **staged; /* others' messages that had to be converted */
 	size_t staged_count, staged_cap;
@@ -59,6 +60,14 @@ static uint64_t scan_modseq(struct scan *scan)
 	if (scan->modseq == 0)
 		scan->modseq = ++scan->w.modseq;
 	return scan->modseq;
+}
+
+/* Of a message that was added, changed or removed. */
+static uint64_t modseq_of(struct scan *scan, uint32_t uid)
+{
+	uint64_t brought = ps_brought_modseq(&scan->brought, uid);
+
+	return brought ? brought : scan_modseq(scan);
 }
 
 /* ---- one message ------------------------------------------------------------------------------------- */
@@ -308,8 +317,9 @@ static int take_ours(struct scan *scan, struct found *found)
 	}
 	row.flags = found->flags;
 	row.keywords = keyword_mask(scan, found->keywords);
-	if (!known || row.flags != known->row.flags || row.keywords != known->row.keywords)
-		row.modseq = scan_modseq(scan);
+	if (!known || row.flags != known->row.flags || row.keywords != known->row.keywords ||
+	    ps_brought_modseq(&scan->brought, row.uid))
+		row.modseq = modseq_of(scan, row.uid);
 	if (row.uid >= edit->box.uid_next)
 		edit->box.uid_next = row.uid + 1;
 	if (!found->in_order) {
@@ -489,7 +499,7 @@ static int vanish_missing(struct scan *scan)
 	for (size_t i = 0; i < scan->known_count && r == 0; i++)
 		if (!scan->known[i].found)
 			r = ps_index_row_vanish(scan->w.txn, &scan->edit->box, scan->known[i].row.uid,
-						scan_modseq(scan));
+						modseq_of(scan, scan->known[i].row.uid));
 	return r;
 }
 
@@ -606,6 +616,7 @@ static int scan_edit(struct scan *scan)
 	scan->edit->touched = true;
 	scan->size = (uint64_t)st.st_size;
 	scan->uid_floor = scan->rebuild ? 1 : box->uid_next;
+	ps_brought_find(ps_buf_view(&scan->store->brought), box, scan->w.pool, &scan->w.modseq, &scan->brought);
 	scan->file = ps_mboxfile_create(scan->edit->lock->fd, scan->size);
 	if ((r = ps_mboxfile_peek(scan->file, 0, PSEUDO_MAX, &octets)) == 0) {
 		is_there = pseudo_parse(octets, &pseudo);

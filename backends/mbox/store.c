@@ -268,6 +268,7 @@ static int prepare(struct ps_store *store)
 		if (r == 0)
 			r = open_index(store);
 	}
+	ps_buf_finish(&store->brought);
 	if (r != PS_E_CORRUPT)
 		return r;
 	store_drop_index(store);

@@ -199,6 +199,7 @@ static void write_finish(struct write *w)
 		ps_keyword_table_finish(&edit->keywords);
 		ps_closep(&edit->new_fd);
 	}
+	ps_buf_finish(&w->brought);
 	/* What recovery is to bring back still needs them. */
 	for (size_t i = 0; i < w->leftover_count && !w->store->journal_pending; i++)
 		ps_io.unlink(w->store->aside_fd, w->leftovers[i], 0);
@@ -226,6 +227,8 @@ static int commit_index(struct write *w)
 	uint64_t id = ps_index_txn_id(w->txn);
 	int r = put_all(w);
 
+	if (r == 0 && w->step_count > 0)
+		r = journal_note(w);
 	if (r < 0) {
 		ps_index_end(w->txn);
 	} else if ((r = ps_index_commit(w->txn)) == 0) {
@@ -337,6 +340,7 @@ static void index_failed(struct ps_store *store)
 	ps_log(PS_LOG_WARNING, "index_commit_failed", "user", store->user, "error", ps_last_error(), NULL);
 	if (store_grow_index(store) < 0 || mailboxes_sync(store, false) < 0 || scan_changed(store) < 0)
 		store_renew_index(store);
+	ps_buf_finish(&store->brought);
 }
 
 /* Whether it makes room, and so must be done even if the index cannot be written. */
@@ -349,7 +353,7 @@ static bool makes_room(const struct write *w)
 }
 
 /*
- * What the index has no room for is undone, so it is committed before the journal is cleared. But where messages are removed the journal
+ * What the index has no room for is undone, so it is committed before the journal is done with. But where messages are removed the journal
  * comes first: what the index once said is gone does not come back under its UID.
  */
 static int run_steps(struct write *w, bool *ret_index_failed)
@@ -394,6 +398,8 @@ int write_run(struct write *w)
 	}
 	if (!failed)
 		publish(w);
+	else
+		ps_buf_bytes(&store->brought, ps_buf_view(&w->brought));
 	write_finish(w);
 	if (failed)
 		index_failed(store);

@@ -318,6 +318,8 @@ static void check_survivor(struct kit *kit, const struct expected *expected, boo
 
 	scene_sync(&scene);
 	after = scene_must_be(&scene, expected, done, false, when);
+	if (after && deeds[kit->row].copies)
+		scene_must_have_modseqs(&scene, when);
 	highest = kit_highest(kit, scene.store, scene.inbox);
 	kit_fill(kit, scene.store, scene.inbox, 1);
 	must(kit_highest(kit, scene.store, scene.inbox) > highest, "HIGHESTMODSEQ stands still");
@@ -349,7 +351,7 @@ static void killed_at_each_call(struct kit *kit)
 
 static const struct check checks[] = {
 	{"law 4: killed before any storage call, the batch is whole or absent", killed_at_each_call, NEEDS_CALLS,
-	 DEEDS},
+	 DEEDS_AND_COPIES},
 	{"law 4: after kill -9 what was acknowledged is there, and each batch is whole or absent", killed, NEEDS_DISK},
 };
 GROUP(crash, "laws 1, 2 and 4: durable on return", checks);

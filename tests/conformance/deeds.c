@@ -159,6 +159,30 @@ static size_t plan_everything(struct scene *scene, struct ps_op ops[DEED_OPS])
 	return 6;
 }
 
+/* Above all that a store would give by itself. UIDs are given too: where the batch is absent, they can be had by the next. */
+#define COPY_MODSEQ (UINT64_C(1) << 60)
+#define COPY_UID    1000
+
+static size_t plan_copied(struct scene *scene, struct ps_op ops[DEED_OPS])
+{
+	for (unsigned i = 0; i < 2; i++) {
+		stage(scene, i ? scene->other : scene->inbox, i, &ops[i]);
+		ops[i].modseq = COPY_MODSEQ - 2 + i;
+		ops[i].uid = COPY_UID;
+	}
+	on_messages(scene, ops + 2,
+		    (struct ps_op){.kind = PS_OP_FLAGS, .flag_mode = PS_FLAGS_ADD, .flags = PS_FLAG_DRAFT}, &some);
+	return 3;
+}
+
+static size_t plan_copied_expunge(struct scene *scene, struct ps_op ops[DEED_OPS])
+{
+	static const struct ps_range last = {5, 5};
+	size_t n = plan_copied(scene, ops);
+
+	return n + on_messages(scene, ops + n, (struct ps_op){.kind = PS_OP_EXPUNGE}, &last);
+}
+
 const struct deed deeds[] = {
 	{"APPEND of one message", plan_append},
 	{"APPEND of three, into two mailboxes", plan_appends},
@@ -177,8 +201,10 @@ const struct deed deeds[] = {
 	{"SUBSCRIBE", plan_subscribe},
 	{"ATTRIBUTES", plan_attributes},
 	{"a batch of all kinds", plan_everything},
+	{"a copy of another store's messages and flags", plan_copied, .copies = true},
+	{"such a copy that expunges too", plan_copied_expunge, .copies = true},
 };
-_Static_assert(PS_ARRAY_LEN(deeds) == DEED_ROWS, "the header says how many there are");
+_Static_assert(PS_ARRAY_LEN(deeds) == DEED_ROWS + COPY_ROWS, "the header says how many there are");
 
 /* ---- scenes -------------------------------------------------------------------------------- */
 
@@ -239,16 +265,42 @@ void scene_sync(struct scene *scene)
 int deed_do(struct scene *scene, const struct deed *deed)
 {
 	struct ps_op ops[DEED_OPS] = {{0}};
-	size_t count;
+	struct ps_batch batch = {.ops = ops, .pool = scene->kit->pool, .modseq = deed->copies ? COPY_MODSEQ : 0};
+	struct ps_batch *batches = &batch;
+	int r;
 
 	scene->stage_err = 0;
-	count = deed->plan(scene, ops);
+	batch.count = deed->plan(scene, ops);
 	if (scene->stage_err < 0) {
-		for (size_t i = 0; i < count; i++)
+		for (size_t i = 0; i < batch.count; i++)
 			scene->kit->ops->stage_drop(ops[i].staged);
 		return scene->stage_err;
 	}
-	return kit_try_all(scene->kit, scene->store, ops, count, NULL);
+	batch.results = PS_NEWV(scene->kit->pool, struct ps_op_result, batch.count);
+	r = scene->kit->ops->commit(scene->store, &batches, 1);
+	return batch.err ? batch.err : r;
+}
+
+static void must_have_modseq(struct scene *scene, struct ps_mbox *mbox, const char *when, uint64_t own)
+{
+	struct picture p = kit_picture(scene->kit, scene->store, mbox);
+
+	must(p.info.highest_modseq >= COPY_MODSEQ, "%s, HIGHESTMODSEQ is %llu, below the batch's", when,
+	     (unsigned long long)p.info.highest_modseq);
+	for (size_t i = 0; i < p.count; i++) {
+		const struct ps_row *row = &p.rows[i];
+		bool flagged = mbox == scene->inbox && row->uid >= some.first && row->uid <= some.last;
+		uint64_t wanted = i + 1 == p.count ? own : flagged ? COPY_MODSEQ : row->modseq;
+
+		must(row->modseq == wanted, "%s, UID %u has the modseq %llu, and was given %llu", when, row->uid,
+		     (unsigned long long)row->modseq, (unsigned long long)wanted);
+	}
+}
+
+void scene_must_have_modseqs(struct scene *scene, const char *when)
+{
+	must_have_modseq(scene, scene->inbox, when, COPY_MODSEQ - 2);
+	must_have_modseq(scene, scene->other, when, COPY_MODSEQ - 1);
 }
 
 struct expected deed_expect(struct kit *kit, const struct deed *deed)

@@ -24,12 +24,15 @@ struct deed {
 	const char *name;
 	size_t (*plan)(struct scene *scene, struct ps_op ops[DEED_OPS]); /* the number of operations */
 	bool makes_room;                                                 /* must be possible on a full disk */
+	bool copies; /* for another store's mail: the batch and its messages bring modseqs along */
 };
 
 extern const struct deed deeds[];
-#define DEEDS .table = deeds, .row_count = DEED_ROWS, .row_size = sizeof(struct deed)
+#define DEEDS            .table = deeds, .row_count = DEED_ROWS, .row_size = sizeof(struct deed)
+#define DEEDS_AND_COPIES .table = deeds, .row_count = DEED_ROWS + COPY_ROWS, .row_size = sizeof(struct deed)
 enum {
-	DEED_ROWS = 17
+	DEED_ROWS = 17,
+	COPY_ROWS = 2 /* behind the others */
 };
 
 /* Makes the store at kit->root and furnishes it; nothing is open afterwards. */
@@ -47,6 +50,9 @@ struct expected {
 struct expected deed_expect(struct kit *kit, const struct deed *deed);
 /* Fails unless the scene is as one of them; "after" alone when `done`, "before" alone when `refused`. True: after. */
 bool scene_must_be(struct scene *scene, const struct expected *expected, bool done, bool refused, const char *when);
+
+/* When a deed that copies was done: messages have the modseqs that it brought. */
+void scene_must_have_modseqs(struct scene *scene, const char *when);
 
 /* Copies a folder with all in it, times included. */
 void copy_tree(const char *from, const char *to);

@@ -64,7 +64,8 @@ struct plan {
 	struct step *steps;
 	size_t count;
 	unsigned tries; /* each has a store of its own */
-	char reason[REASON_MAX];
+	char text[REASON_MAX];
+	char reason[REASON_MAX]; /* why it failed last */
 };
 
 static void make_plan(struct plan *plan, const struct profile *profile)
@@ -120,11 +121,19 @@ static void read_all(int fd, char *text, size_t size)
 	text[len] = '\0';
 }
 
-/* Plays it in a process of its own. True: it fails, and plan->reason says why. */
+static void note_reason(struct plan *plan, int status)
+{
+	if (WIFSIGNALED(status) && !*plan->text)
+		snprintf(plan->text, sizeof plan->text, "ended by signal %d", WTERMSIG(status));
+	memcpy(plan->reason, plan->text, sizeof plan->reason);
+}
+
+/* Plays it in a process of its own. True: it fails; plan->reason says why, or, with the story, plan->text what was done. */
 static bool fails(struct plan *plan, bool closely, bool with_story)
 {
 	const char *root = ps_pool_printf(plan->kit->pool, "%s/%u", plan->kit->root, plan->tries++);
 	int fds[2], status;
+	bool failed;
 	pid_t pid;
 
 	must(pipe(fds) == 0 && (pid = fork()) >= 0, "fork: %s", strerror(errno));
@@ -134,13 +143,14 @@ static bool fails(struct plan *plan, bool closely, bool with_story)
 		play(plan, root, closely, with_story ? fds[1] : -1);
 	}
 	close(fds[1]);
-	read_all(fds[0], plan->reason, sizeof plan->reason);
+	read_all(fds[0], plan->text, sizeof plan->text);
 	close(fds[0]);
 	must(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
-	if (WIFSIGNALED(status) && !*plan->reason)
-		snprintf(plan->reason, sizeof plan->reason, "ended by signal %d", WTERMSIG(status));
+	failed = !WIFEXITED(status) || WEXITSTATUS(status) != EXIT_SUCCESS;
+	if (failed && !with_story)
+		note_reason(plan, status);
 	remove_tree(root);
-	return !WIFEXITED(status) || WEXITSTATUS(status) != EXIT_SUCCESS;
+	return failed;
 }
 
 /* ---- making it shorter --------------------------------------------------------------------- */
@@ -180,17 +190,22 @@ static void shrink(struct plan *plan)
 static void play_round(struct kit *kit, const struct profile *profile, unsigned seed)
 {
 	struct plan *plan = PS_NEW(kit->pool, struct plan);
+	bool again;
 
 	*plan = (struct plan){.kit = kit, .count = kit->steps};
 	kit->seed = seed;
 	make_plan(plan, profile);
 	if (!fails(plan, false, false))
 		return;
-	if (fails(plan, true, false)) /* or it is a matter of chance */
+	again = fails(plan, true, false);
+	if (again)
 		shrink(plan);
 	fails(plan, true, true);
-	fail_at(__FILE__, __LINE__, "seed %u; the shortest history found has %zu steps:\n%s", seed, plan->count,
-		plan->reason);
+	/* The reason first: how much a reader keeps of a failure is not known. */
+	fail_at(__FILE__, __LINE__, "seed %u: %s\n%s history has %zu steps:\n%s", seed, plan->reason,
+		again ? "the shortest such"
+		      : "it did not fail when it was played again, comparing after each step; the",
+		plan->count, plan->text);
 }
 
 static void side_by_side(struct kit *kit)

@@ -116,12 +116,18 @@ static struct kit kit;
 static struct ps_mbox *archive;
 
 static struct ps_bytes token; /* of each batch; empty: none */
+static uint64_t batch_modseq; /* 0: the next */
 static bool repeated;
 
 static int run_batch(struct ps_op *ops, size_t count)
 {
 	struct ps_op_result results[4] = {0};
-	struct ps_batch batch = {.ops = ops, .count = count, .pool = kit.pool, .results = results, .token = token};
+	struct ps_batch batch = {.ops = ops,
+				 .count = count,
+				 .pool = kit.pool,
+				 .results = results,
+				 .token = token,
+				 .modseq = batch_modseq};
 	struct ps_batch *batches[] = {&batch};
 	int r = be->commit(kit.store, batches, 1);
 
@@ -261,6 +267,29 @@ static int do_identity(void)
 	return run_batch(ops, 2);
 }
 
+/* A copy of another store's: a message with its modseq, flags that get the batch's, flags that are the same in the end. */
+static int do_copied(void)
+{
+	static const struct ps_range last = {2, 2};
+	struct ps_op ops[4] = {{.kind = PS_OP_APPEND, .mbox = archive, .modseq = 123456}};
+	int r = kit_stage(&kit, MESSAGE, &ops[0].staged);
+
+	for (size_t i = 1; i < PS_ARRAY_LEN(ops); i++)
+		ops[i] = (struct ps_op){.kind = PS_OP_FLAGS,
+					.mbox = kit.inbox,
+					.uids = i == 1 ? &all : &last,
+					.uid_count = 1,
+					.flag_mode = i == 3 ? PS_FLAGS_REMOVE : PS_FLAGS_ADD,
+					.flags = i == 1 ? PS_FLAG_FLAGGED : PS_FLAG_DRAFT,
+					.unchanged_since = UINT64_MAX};
+	if (r < 0)
+		return r;
+	batch_modseq = 234567;
+	r = run_batch(ops, PS_ARRAY_LEN(ops));
+	batch_modseq = 0;
+	return r;
+}
+
 static int do_sync(void)
 {
 	kit_deliver(&kit, "", "1700000000.x", "Subject: x\n\nx\n");
@@ -272,13 +301,21 @@ static const struct {
 	int (*run)(void);
 	bool arrives; /* what is not taken in at once is taken in later */
 } operations[] = {
-	{"append", do_append, false},       {"append two", do_append_two, false},
-	{"flags", do_flags, false},         {"expunge", do_expunge, false},
-	{"copy", do_copy, false},           {"move", do_move, false},
-	{"mixed", do_mixed, false},         {"create", do_create, false},
-	{"rename", do_rename, false},       {"delete", do_delete, false},
-	{"subscribe", do_subscribe, false}, {"attributes", do_attributes, false},
-	{"identity", do_identity, false},   {"sync", do_sync, true},
+	{"append", do_append, false},
+	{"append two", do_append_two, false},
+	{"flags", do_flags, false},
+	{"expunge", do_expunge, false},
+	{"copy", do_copy, false},
+	{"move", do_move, false},
+	{"mixed", do_mixed, false},
+	{"create", do_create, false},
+	{"rename", do_rename, false},
+	{"delete", do_delete, false},
+	{"subscribe", do_subscribe, false},
+	{"attributes", do_attributes, false},
+	{"identity", do_identity, false},
+	{"copied", do_copied, false},
+	{"sync", do_sync, true},
 };
 
 static const int failures[] = {EIO, ENOSPC, EDQUOT, EMFILE, SHORT};
@@ -434,6 +471,46 @@ static int run_and_die(size_t operation, unsigned n)
 	return WEXITSTATUS(status);
 }
 
+/* Modseqs of another store's messages come with the batch, whoever ends it. A lost index knows none of them. */
+static void modseqs_must_be_brought(void)
+{
+	uint64_t flags = kit_row(&kit, kit.inbox, 1).modseq, added = kit_row(&kit, archive, 2).modseq;
+
+	if (added == 0)
+		return;
+	ck_assert_msg(added == 123456 && flags == 234567 && kit_row(&kit, kit.inbox, 2).modseq == 234567,
+		      "call %u: the copy has modseqs %llu and %llu", trying, (unsigned long long)added,
+		      (unsigned long long)flags);
+	ck_assert_uint_ge(kit_info(&kit, archive).highest_modseq, 234567);
+	ck_assert_uint_ge(kit_info(&kit, kit.inbox).highest_modseq, 234567);
+}
+
+START_TEST(a_copy_that_died_has_the_modseqs_it_brought)
+{
+	size_t operation = 0;
+	int said = DIED;
+
+	ps_log_set_level(PS_LOG_ERROR);
+	real = ps_io;
+	ps_io = failing;
+	fail_with = DEATH;
+	while (operations[operation].run != do_copied)
+		operation++;
+	for (trying = 1; said == DIED; trying++) {
+		furnish();
+		close_all();
+		said = run_and_die(operation, trying);
+		kit_again(&kit);
+		archive = kit_mailbox(&kit, "Archive");
+		modseqs_must_be_brought();
+		ck_assert_ok(kit_append(&kit, kit.inbox, MESSAGE, 0, NULL));
+		close_all();
+		kit_remove(&kit);
+	}
+	ck_assert_uint_gt(trying, 3);
+}
+END_TEST
+
 START_TEST(a_death_leaves_whole_batches)
 {
 	char before[4096], after[4096];
@@ -576,6 +653,7 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, a_failing_call_is_a_refusal, 0, PS_ARRAY_LEN(operations) * PS_ARRAY_LEN(failures));
 	tcase_add_loop_test(tc, a_death_leaves_whole_batches, 0, PS_ARRAY_LEN(operations));
+	tcase_add_test(tc, a_copy_that_died_has_the_modseqs_it_brought);
 	tcase_add_loop_test(tc, a_refused_delivery_can_be_tried_again, 0,
 			    PS_ARRAY_LEN(deliveries) * PS_ARRAY_LEN(failures));
 	tcase_add_loop_test(tc, a_delivery_that_died_can_be_tried_again, 0, PS_ARRAY_LEN(deliveries));
