@@ -461,3 +461,8 @@ size_t ps_passwd_file_count(const struct ps_passwd_file *file)
 {
 	return file->count;
 }
+
+const struct ps_passwd_user *ps_passwd_file_nth(const struct ps_passwd_file *file, size_t n)
+{
+	return file->users[n];
+}

@@ -55,6 +55,8 @@ const struct ps_passwd_user *ps_passwd_file_find(const struct ps_passwd_file *fi
  * have, among those that cost time, if there are any. NULL: there is none. */
 const char *ps_passwd_file_stand_in(const struct ps_passwd_file *file);
 size_t ps_passwd_file_count(const struct ps_passwd_file *file);
+/* By its place in the order of names, from 0. */
+const struct ps_passwd_user *ps_passwd_file_nth(const struct ps_passwd_file *file, size_t n);
 
 /* Cuts the next line, without its line end, off `rest`; false at the end. */
 bool ps_passwd_line(struct ps_bytes *rest, struct ps_bytes *ret_line);

@@ -18,7 +18,8 @@
 /* Hashing costs by intention, so what waits for a worker is bounded; more are told to come back. */
 #define CHECKING_MAX 1024u
 
-#define FORGET_MS 10000u /* what is over is wiped so often */
+#define EXCHANGE_MS (60u * 60 * 1000) /* longer than any: passwords wait for a worker, answers are held back */
+#define FORGET_MS   10000u            /* what is over is wiped so often */
 
 /* One log-in under way. While a worker checks its password, only the worker touches `stored`, `padding`, `sasl.password`
  * and `r`; an exchange that was cancelled meanwhile is freed when the worker is done. */
@@ -37,6 +38,8 @@ struct exchange {
 	char *padding;     /* what is checked too, for the time that it takes, if `stored` costs none; or NULL */
 	const char *known; /* the user's name as looked up; NULL: not lawful */
 	struct ps_user_info user;
+	struct ps_hash credential;  /* what `stored` is known by */
+	uint64_t looked_up;         /* when it was */
 	const char *reason;         /* why not, whatever the password; NULL: it decides */
 	bool refused;               /* right, but may not log in */
 	int r;                      /* of ps_password_check() */
@@ -48,6 +51,8 @@ struct ps_auth_service {
 	struct ps_workers *workers;
 	struct ps_throttle *throttle;
 	struct ps_passwd_file *users;
+	struct ps_hash_key mark_key;
+	struct ps_revoked *revoked;
 	struct ps_verified *verified;
 	uint64_t verified_ms; /* 0: nothing is kept */
 	struct ps_timer *forget;
@@ -128,6 +133,7 @@ static void answer(struct exchange *x, enum ps_auth_status status, struct ps_byt
 		a.user = &x->user;
 		a.sid = x->sid;
 		a.service = x->service_name;
+		a.credential = x->credential;
 	}
 	x->service->args.answer(x->service->args.arg, &a);
 	if (status != PS_AUTH_CONTINUE)
@@ -154,6 +160,12 @@ static void delay_over(void *arg)
 {
 	struct exchange *x = arg;
 
+	/* What was right when it was checked may have been changed since. */
+	if (x->status == PS_AUTH_OK &&
+	    ps_revoked_has(x->service->revoked, x->user.name, &x->credential, x->looked_up)) {
+		log_end(x, "revoked");
+		x->status = PS_AUTH_FAILED;
+	}
 	answer(x, x->status, text_for(x->status));
 }
 
@@ -270,6 +282,8 @@ static void take_user(struct exchange *x, const struct ps_passwd_user *user)
 		.backend = ps_pool_strdup(x->pool, user->info.backend),
 		.root = ps_pool_strdup(x->pool, user->info.root),
 	};
+	x->credential = ps_credential_mark(&x->service->mark_key, user->info.name, user->password);
+	x->looked_up = ps_loop_now(x->service->args.loop);
 	x->refused = user->nologin;
 	if (user->allow_nets && !ps_nets_contain(user->allow_nets, x->remote))
 		x->reason = "not_from_this_net";
@@ -447,6 +461,7 @@ int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_au
 	ps_timer_set(service->forget, FORGET_MS, FORGET_MS);
 	service->throttle = ps_throttle_create(0, 0);
 	service->verified = ps_verified_create();
+	service->revoked = ps_revoked_create(EXCHANGE_MS);
 	ps_auth_service_reconfigure(service, args->conf);
 	*ret_service = service;
 	return 0;
@@ -469,8 +484,44 @@ int ps_auth_service_find(struct ps_auth_service *service, const char *name, cons
 	return 0;
 }
 
+/* ---- what does not hold any more -------------------------------------------------------------------- */
+
+void ps_auth_service_set_mark_key(struct ps_auth_service *service, const struct ps_hash_key *key)
+{
+	service->mark_key = *key;
+}
+
+void ps_auth_service_revoke(struct ps_auth_service *service, const char *user, const char *stored)
+{
+	struct ps_revocation revocation = {.user = user, .at_ms = ps_loop_now(service->args.loop)};
+	struct ps_hash mark;
+
+	if (stored) {
+		mark = ps_credential_mark(&service->mark_key, user, stored);
+		revocation.credential = &mark;
+	}
+	ps_revoked_add(service->revoked, &revocation);
+	if (service->args.revoked)
+		service->args.revoked(service->args.arg, user, revocation.credential);
+}
+
+static void revoke_changes(struct ps_auth_service *service, const struct ps_passwd_file *before,
+			   const struct ps_passwd_file *after)
+{
+	for (size_t i = 0; before && after && i < ps_passwd_file_count(before); i++) {
+		const struct ps_passwd_user *old = ps_passwd_file_nth(before, i);
+		const struct ps_passwd_user *new = ps_passwd_file_find(after, old->info.name);
+
+		if (!new || (new->nologin && !old->nologin))
+			ps_auth_service_revoke(service, old->info.name, NULL);
+		else if (strcmp(new->password, old->password) != 0)
+			ps_auth_service_revoke(service, old->info.name, old->password);
+	}
+}
+
 void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd_file *users)
 {
+	revoke_changes(service, service->users, users);
 	ps_passwd_file_destroy(service->users);
 	service->users = users;
 	ps_verified_forget(service->verified, UINT64_MAX);
@@ -486,6 +537,7 @@ void ps_auth_service_destroy(struct ps_auth_service *service)
 	ps_workers_destroy(service->workers);
 	ps_timer_close(service->forget);
 	ps_verified_destroy(service->verified);
+	ps_revoked_destroy(service->revoked);
 	ps_throttle_destroy(service->throttle);
 	ps_passwd_file_destroy(service->users);
 	free(service);

@@ -9,6 +9,7 @@
 #define AUTH_SERVICE_H
 
 #include "auth/passwdfile.h"
+#include "auth/revoked.h"
 #include "core/event/loop.h"
 #include "postern/session.h"
 
@@ -34,19 +35,27 @@ struct ps_auth_answer {
 	/* With PS_AUTH_OK. */
 	const struct ps_user_info *user;
 	const char *sid, *service;
+	struct ps_hash credential; /* the mark of what the user logged in by */
 };
 
 struct ps_auth_service_args {
 	struct ps_loop *loop;
 	const struct ps_conf *conf; /* the root */
 	void (*answer)(void *arg, const struct ps_auth_answer *answer);
+	/* A credential does not hold any more: sessions that it opened are to end. NULL: nobody wants to know. */
+	void (*revoked)(void *arg, const char *user, const struct ps_hash *credential);
 	void *arg;
 };
 
 int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_auth_service **ret_service);
 void ps_auth_service_destroy(struct ps_auth_service *service);
 void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct ps_conf *conf);
-/* Takes the file over; the former is destroyed. NULL: until there is one, answers are PS_AUTH_TEMPFAIL. */
+/* What marks of credentials are made with, before the first log-in: always the same while sessions of before go on. */
+void ps_auth_service_set_mark_key(struct ps_auth_service *service, const struct ps_hash_key *key);
+/* The user's credential that is stored so (NULL: each one) is changed or removed. What is being checked by it fails. */
+void ps_auth_service_revoke(struct ps_auth_service *service, const char *user, const char *stored);
+/* Takes the file over; the former is destroyed, and what it has more or other than the new one is revoked. NULL: until there is one,
+ * answers are PS_AUTH_TEMPFAIL. */
 void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd_file *users);
 
 /* Whether there is such a user, for mail to it. The info is valid until the next call. PS_E_NOTFOUND; PS_E_AGAIN: cannot tell now. */

@@ -25,7 +25,7 @@ const struct cli_command cli_commands[] = {
 	{"user", "passwd", "USER", "give a user another password", PASSWORD, 1, 1, cli_user_passwd, NULL},
 	{"user", "remove", "USER", "remove a user from the passwd-file",
 	 COMMON | CLI_TAKES(CLI_OPT_YES) | CLI_TAKES(CLI_OPT_MAIL), 1, 1, cli_user_remove,
-	 "The user's mail stays where it is unless --mail is given. Sessions that are open go on until they end."},
+	 "The user's mail stays where it is unless --mail is given. Sessions that are open end at once."},
 	{"mailbox", "list", "USER", "list a user's mailboxes", JSON, 1, 1, cli_mailbox_list, NULL},
 	{"mailbox", "status", "USER [MAILBOX...]", "show the figures of a user's mailboxes", JSON, 1, -1, cli_mailbox_status,
 	 "Without MAILBOX, those of all mailboxes. Names are as `postern mailbox list` prints them, with / between components."},
@@ -70,6 +70,9 @@ const struct cli_command cli_commands[] = {
 	 "Asks the running server. ID is what the log and the 250 of the message name; ADDRESS that of the sender or a recipient.\n"
 	 "Of an address the newest messages are told, 20 unless --most says otherwise."},
 	{NULL, "who", "", "list the sessions of the running server", JSON, 0, 0, cli_who, NULL},
+	{NULL, "kick", "WHAT VALUE...", "end sessions of the running server", COMMON, 2, 8, cli_kick,
+	 "WHAT is user, address (or a network), protocol or session, as `postern who` shows them; of several, all must be so.\n"
+	 "Clients are told where the protocol has words for it, and may come back: to keep a user out, change the password."},
 	{"config", "check", "", "check the configuration file and the files it names", JSON, 0, 0, cli_config_check, NULL},
 	{"config", "show", "", "print the settings in force", JSON | CLI_TAKES(CLI_OPT_ALL), 0, 0, cli_config_show,
 	 "What is printed reads back the same as a configuration file."},

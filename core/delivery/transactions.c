@@ -84,6 +84,7 @@ struct ps_transactions *ps_transactions_create(const struct ps_conf *conf, struc
 	transactions->hooks = *hooks;
 	transactions->conf = conf;
 	transactions->local = local;
+	transactions->revoked = ps_revoked_create(PS_PASS_LIFETIME_MS);
 	transactions->spool_dir = ps_strdup(ps_conf_str(conf, "spool_dir"));
 	return transactions;
 }
@@ -99,6 +100,7 @@ void ps_transactions_destroy(struct ps_transactions *transactions)
 			t->done = NULL;
 			transaction_drop(t);
 		}
+	ps_revoked_destroy(transactions->revoked);
 	free(transactions->spool_dir);
 	free(transactions);
 }
@@ -122,6 +124,11 @@ void ps_transactions_set_key(struct ps_transactions *transactions, struct ps_byt
 {
 	if (pass_key.len == sizeof transactions->pass_key.octets)
 		memcpy(transactions->pass_key.octets, pass_key.ptr, pass_key.len);
+}
+
+void ps_transactions_revoke(struct ps_transactions *transactions, const struct ps_revocation *revocation)
+{
+	ps_revoked_add(transactions->revoked, revocation);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -161,6 +168,20 @@ static bool may_send_as(const struct ps_transactions *transactions, const char *
 	       (transactions->route && ps_route_is_own(transactions->route, user, reverse_path));
 }
 
+/* The name is the message's. */
+static bool has_logged_in(const struct ps_transactions *transactions, const struct ps_msg_mail_from *from,
+			  const char **ret_user)
+{
+	struct ps_hash credential;
+	struct ps_msg_pass pass;
+
+	if (ps_pass_check(&transactions->pass_key, from->pass, from->sid, ps_monotonic_ms(), &pass) < 0)
+		return false;
+	credential = ps_credential_from(pass.credential);
+	*ret_user = pass.user;
+	return !ps_revoked_has(transactions->revoked, pass.user, &credential, pass.expires - PS_PASS_LIFETIME_MS);
+}
+
 /* What is wrong with the sender. */
 static const struct ps_answer *refuse_sender(const struct ps_transactions *transactions,
 					     const struct ps_msg_mail_from *from, const char **ret_user)
@@ -178,7 +199,7 @@ static const struct ps_answer *refuse_sender(const struct ps_transactions *trans
 	case PS_MAIL_MX:
 	case PS_MAIL_LMTP: break;
 	case PS_MAIL_SUBMISSION:
-		if (ps_pass_check(&transactions->pass_key, from->pass, from->sid, ps_monotonic_ms(), ret_user) < 0)
+		if (!has_logged_in(transactions, from, ret_user))
 			return &no_log_in;
 		if (!may_send_as(transactions, *ret_user, from->reverse_path))
 			return &not_own;

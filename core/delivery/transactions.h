@@ -18,6 +18,7 @@
 #ifndef CORE_DELIVERY_TRANSACTIONS_H
 #define CORE_DELIVERY_TRANSACTIONS_H
 
+#include "auth/revoked.h"
 #include "core/delivery/local.h"
 #include "core/delivery/parcel.h"
 #include "core/delivery/route/limits.h"
@@ -64,6 +65,8 @@ void ps_transactions_set_route(struct ps_transactions *transactions, struct ps_r
 void ps_transactions_set_limits(struct ps_transactions *transactions, struct ps_limits *limits);
 /* What passes are sealed with. */
 void ps_transactions_set_key(struct ps_transactions *transactions, struct ps_bytes pass_key);
+/* Passes that were made for it before do not hold any more. */
+void ps_transactions_revoke(struct ps_transactions *transactions, const struct ps_revocation *revocation);
 
 /* What a front says. What does not fit the state is answered with 503. */
 void ps_transactions_from(struct ps_transactions *transactions, struct ps_client client,

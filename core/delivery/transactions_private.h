@@ -93,6 +93,7 @@ struct ps_transactions {
 	struct ps_route *route;
 	struct ps_limits *limits;
 	struct ps_ticket_key pass_key;
+	struct ps_revoked *revoked;
 	bool stopping;
 	void (*idle)(void *arg); /* NULL: nobody waits for it */
 	void *idle_arg;

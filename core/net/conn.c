@@ -39,6 +39,7 @@ static void auth_destroy(struct conn_auth *auth)
 		return;
 	ps_buf_wipe(&auth->data);
 	ps_buf_wipe(&auth->ticket);
+	free(auth->user);
 	free(auth);
 }
 
@@ -454,6 +455,15 @@ static bool read_some(struct conn *conn)
 	return true;
 }
 
+/* The last words, and then the end. */
+static void say_last(struct conn *conn, const char *text, const char *reason)
+{
+	if (text)
+		ps_buf_str(&conn->s.out.tail, text);
+	conn->reason = reason;
+	flush_then(conn, close_now);
+}
+
 static void session_step(struct conn *conn)
 {
 	int turns = 0;
@@ -464,7 +474,9 @@ static void session_step(struct conn *conn)
 		return;
 	}
 	while (conn->state == CONN_SESSION && turns < TURNS_MAX) {
-		if (is_due(conn)) {
+		if (conn->cut && !conn_mail_is_ending(conn)) {
+			say_last(conn, conn->listener->args.protocol->ended_text, conn->cut);
+		} else if (is_due(conn)) {
 			turns++;
 			run_once(conn);
 		} else if (!read_some(conn)) {
@@ -685,8 +697,6 @@ void conn_start(struct listener *listener, int fd, const struct address *address
 
 void conn_stop(struct conn *conn)
 {
-	const char *text = conn->listener->args.protocol->busy_text;
-
 	if (conn->state == CONN_HANDSHAKE || conn->state == CONN_PROXY)
 		conn_end(conn, "server stops");
 	if (conn->state == CONN_AWAY) {
@@ -695,11 +705,17 @@ void conn_stop(struct conn *conn)
 	}
 	if (conn->state != CONN_SESSION || conn_mail_is_ending(conn))
 		return; /* it ends soon, or somebody who has logged in uses it */
-	if (text)
-		ps_buf_str(&conn->s.out.tail, text);
-	conn->reason = "server stops";
-	flush_then(conn, close_now);
+	say_last(conn, conn->listener->args.protocol->busy_text, "server stops");
 	conn_step(conn);
+}
+
+void conn_cut(struct conn *conn, const char *reason)
+{
+	conn->cut = reason;
+	if (conn->state == CONN_HANDSHAKE || conn->state == CONN_PROXY)
+		conn_end(conn, reason);
+	else
+		conn_step(conn);
 }
 
 /* ---- the public functions that only this half has ----------------------------------------------- */
@@ -759,6 +775,8 @@ static struct conn_auth *expect_answer(struct conn *conn)
 		conn->auth = ps_zalloc(sizeof *conn->auth);
 	ps_buf_wipe(&conn->auth->data);
 	ps_buf_wipe(&conn->auth->ticket);
+	free(conn->auth->user);
+	conn->auth->user = NULL;
 	conn->auth->status = PS_AUTH_NONE;
 	conn->auth->pending = true;
 	return conn->auth;

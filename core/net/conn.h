@@ -56,6 +56,8 @@ struct conn_auth {
 	bool pending; /* an answer is awaited */
 	enum ps_auth_status status;
 	struct ps_buf data, ticket;
+	char *user; /* who has logged in; NULL: nobody has */
+	struct ps_hash credential;
 };
 
 /* A session that another process has: what it takes to go on with it here. */
@@ -89,6 +91,7 @@ struct conn {
 	struct mail_reply *mail_shown; /* the last that the protocol has taken; outlives the transaction */
 	struct ps_buf blob;
 	const char *reason; /* why it ends, for the log */
+	const char *cut;    /* why somebody else ends it; NULL: nobody does */
 	struct pump *pump;
 	struct away *away; /* while another process has the session */
 	bool back;         /* it was there before */
@@ -149,6 +152,8 @@ void conn_step(struct conn *conn);
 void conn_end(struct conn *conn, const char *reason);
 /* Says the busy text and closes, unless the connection is in use by somebody who has logged in. */
 void conn_stop(struct conn *conn);
+/* Says the protocol's ended_text and closes, after an answer that is awaited. What another process has stays. */
+void conn_cut(struct conn *conn, const char *reason);
 void conn_destroy(struct conn *conn);
 /* A step soon, after others had their turn. */
 void conn_again(struct conn *conn);

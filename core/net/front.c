@@ -235,8 +235,7 @@ struct conn *front_find(struct ps_front *front, uint64_t number)
 	return conn && conn->number == number ? conn : NULL;
 }
 
-void ps_front_auth_answer(struct ps_front *front, uint64_t number, enum ps_auth_status status, struct ps_bytes data,
-			  struct ps_bytes ticket)
+void ps_front_auth_answer(struct ps_front *front, uint64_t number, const struct ps_front_auth *answer)
 {
 	struct conn *conn = front_find(front, number);
 
@@ -244,9 +243,63 @@ void ps_front_auth_answer(struct ps_front *front, uint64_t number, enum ps_auth_
 	if (!conn || !conn->auth || !conn->auth->pending)
 		return;
 	conn->auth->pending = false;
-	conn->auth->status = status;
-	ps_buf_bytes(&conn->auth->data, data);
-	ps_buf_bytes(&conn->auth->ticket, ticket);
+	conn->auth->status = answer->status;
+	ps_buf_bytes(&conn->auth->data, answer->data);
+	ps_buf_bytes(&conn->auth->ticket, answer->ticket);
+	conn->auth->user = answer->user ? ps_strdup(answer->user) : NULL;
+	conn->auth->credential = answer->credential;
 	conn->replied = true;
 	conn_step(conn);
+}
+
+/* ---- sessions that are here ---------------------------------------------------------------------- */
+
+static struct ps_session_info info_of(const struct conn *conn)
+{
+	uint64_t age = ps_loop_now(conn->front->loop) - conn->since;
+	struct ps_session_info info = {
+		.sid = conn->s.sid,
+		.protocol = conn->listener->args.protocol->service,
+		.remote = conn->s.remote,
+		.is_tls = conn->s.is_tls,
+		.age_ms = age,
+	};
+
+	if (conn->auth && conn->auth->user) {
+		info.user = conn->auth->user;
+		info.credential = conn->auth->credential;
+	}
+	return info;
+}
+
+/* Not those that another process has, which knows more of them, or that are over. */
+static bool is_here(const struct conn *conn)
+{
+	return conn->state != CONN_PUMP && conn->state != CONN_AWAY && conn->state != CONN_OVER;
+}
+
+void ps_front_each(struct ps_front *front, void (*fn)(void *arg, const struct ps_session_info *info), void *arg)
+{
+	for (struct conn *conn = front->first; conn; conn = conn->next) {
+		struct ps_session_info info = info_of(conn);
+
+		if (is_here(conn) && info.user)
+			fn(arg, &info);
+	}
+}
+
+unsigned ps_front_end(struct ps_front *front, const struct ps_session_choice *choice)
+{
+	unsigned count = 0;
+
+	for (struct conn *conn = front->first, *next; conn; conn = next) {
+		struct ps_session_info info = info_of(conn);
+
+		next = conn->next;
+		if (!is_here(conn) || !ps_session_is_chosen(&info, choice))
+			continue;
+		count++;
+		conn_cut(conn, choice->reason);
+	}
+	return count;
 }

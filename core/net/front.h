@@ -9,6 +9,7 @@
 #define CORE_NET_FRONT_H
 
 #include "core/event/loop.h"
+#include "core/net/choice.h"
 #include "postern/envelope.h"
 #include "postern/protocol.h"
 #include "postern/session.h"
@@ -75,8 +76,15 @@ void ps_front_unlisten(struct ps_front *front, const char *name);
 /* A certificate chain (PEM) whose private key others call `key` (core/net/tls.h); replaces the former of its slot for new
  * handshakes. */
 int ps_front_set_certificate(struct ps_front *front, uint32_t key, struct ps_bytes pem);
-void ps_front_auth_answer(struct ps_front *front, uint64_t number, enum ps_auth_status status, struct ps_bytes data,
-			  struct ps_bytes ticket);
+struct ps_front_auth {
+	enum ps_auth_status status;
+	struct ps_bytes data;
+	/* With PS_AUTH_OK. */
+	struct ps_bytes ticket;
+	const char *user;
+	struct ps_hash credential;
+};
+void ps_front_auth_answer(struct ps_front *front, uint64_t number, const struct ps_front_auth *answer);
 /*
  * A session comes back from the process that has it: whoever logged in has logged out. `fd` is what was handed over, and is
  * taken over. One whose client has gone meanwhile is nothing wrong; PS_E_ACCESS: this process was not given it, or the
@@ -94,6 +102,10 @@ void ps_front_mail_reply(struct ps_front *front, uint64_t number, uint32_t turn,
 void ps_front_mail_lost(struct ps_front *front);
 /* Where the message goes; before the reply 354. The descriptor is taken over. */
 void ps_front_mail_file(struct ps_front *front, uint64_t number, uint32_t turn, int file);
+/* Sessions of who has logged in and stays here; those that other processes have these tell of. */
+void ps_front_each(struct ps_front *front, void (*fn)(void *arg, const struct ps_session_info *info), void *arg);
+/* Ends the connections that are chosen, of who has logged in and of strangers, with the protocol's ended_text; how many there are. */
+unsigned ps_front_end(struct ps_front *front, const struct ps_session_choice *choice);
 /* Stops accepting. drain: sessions before log-in get the busy text; pumps of logged-in TLS sessions go on.
  * `empty` is called when no connection is left. */
 void ps_front_stop(struct ps_front *front, void (*empty)(void *arg), void *arg);

@@ -61,6 +61,7 @@ struct mail_session {
 	bool resting;              /* its compression has no tables now */
 	bool handing;              /* it goes back where it came from */
 	bool ending;               /* and the client's end of compression is awaited */
+	const char *cut;           /* why somebody else ends it; NULL: nobody does */
 	uint32_t from;             /* whence */
 	uint64_t number;           /* and what it is there */
 	struct inflater *inflater; /* NULL: what comes in is not compressed */
@@ -68,9 +69,11 @@ struct mail_session {
 	char *user_name;
 	struct ps_buf blob;
 	struct opening *opening; /* until the store is open */
-	uint64_t since, active;  /* CLOCK_MONOTONIC milliseconds */
-	uint64_t stall_until;    /* 0: nothing waits to be sent */
-	uint64_t stall_sent;     /* s.out.sent when that was set */
+	struct ps_hash credential;
+	uint64_t since, active; /* CLOCK_MONOTONIC milliseconds */
+	uint64_t stall_until;   /* 0: nothing waits to be sent */
+	uint64_t stall_sent;    /* s.out.sent when that was set */
+	uint64_t cut_until;     /* it is closed then, whatever it has to send; 0: not so */
 };
 
 /* A parked session is this, its protocol state and a few short strings. */
@@ -436,6 +439,7 @@ static void arm_timer(struct mail_session *m)
 		m->stall_sent = m->s.out.sent;
 	}
 	at = earlier(m->stall_until, m->state == PARKED || m->ending ? m->s.wait_until : 0);
+	at = earlier(at, m->cut_until);
 	if (m->inflater && !m->resting && m->state == PARKED)
 		at = earlier(at, m->active + REST_MS);
 	if (at)
@@ -468,13 +472,25 @@ static bool may_be_interrupted(const struct mail_session *m)
 	return m->opened && (what == PS_WAIT_LINE || what == PS_WAIT_INPUT || what == PS_WAIT_TIME);
 }
 
-static void say_bye(struct mail_session *m)
+static void say_bye(struct mail_session *m, const char *text, const char *reason)
 {
-	if (m->s.protocol->bye_text)
-		ps_buf_str(&m->s.out.tail, m->s.protocol->bye_text);
-	m->reason = "server stops";
+	if (text)
+		ps_buf_str(&m->s.out.tail, text);
+	m->reason = reason;
 	m->s.wait = (struct ps_wait){.what = PS_WAIT_CLOSE};
 	m->state = CLOSING;
+}
+
+/* Between commands the client is told; in the middle of an answer there is no place for that. */
+static void cut(struct mail_session *m)
+{
+	m->handing = false;
+	if (m->state == PARKED && may_be_interrupted(m))
+		say_bye(m, m->s.protocol->ended_text, m->cut);
+	else if (m->state == PARKED)
+		kill_session(m, m->cut);
+	m->cut_until = ps_loop_now(m->mail->loop) + STOP_MS;
+	m->cut = NULL;
 }
 
 /* What the client sends from now on is not compressed: where does that begin? As inflater_end(). */
@@ -539,8 +555,10 @@ static void advance(struct mail_session *m)
 
 	if (m->mail->stopped)
 		kill_session(m, "server stops");
+	if (m->cut)
+		cut(m);
 	if (m->state == PARKED && m->mail->stopping && may_be_interrupted(m))
-		say_bye(m);
+		say_bye(m, m->s.protocol->bye_text, "server stops");
 	if (s->dead)
 		end(m);
 	else if (m->state == CLOSING && output_pending(&s->out) == 0)
@@ -606,6 +624,8 @@ static void on_timer(void *arg)
 		rest(m);
 	if (m->stall_until && now >= m->stall_until)
 		kill_session(m, "client does not read");
+	else if (m->cut_until && now >= m->cut_until)
+		kill_session(m, "client does not read");
 	else if (m->ending && now >= m->s.wait_until)
 		kill_session(m, "compression is not ended");
 	else if (m->state == PARKED && m->s.wait_until && now >= m->s.wait_until)
@@ -666,6 +686,7 @@ static struct mail_session *session_create(struct ps_mail *mail, const struct ps
 	m->from = handover->from;
 	m->number = handover->number;
 	m->user_name = ps_strdup(handover->user.name);
+	m->credential = handover->credential;
 	m->opening = opening_create(&handover->user, m->user_name);
 	m->s.out.tail.limit = OUTPUT_LIMIT;
 	m->since = m->active = ps_loop_now(mail->loop);
@@ -800,23 +821,49 @@ void ps_mail_reconfigure(struct ps_mail *mail, const struct ps_conf *conf)
 	ps_users_keep((unsigned)ps_conf_int(limits, "idle_stores"), (unsigned)ps_conf_int(limits, "idle_store_time"));
 }
 
+/* Of what a worker may have at this moment, only what it does not change. */
+static struct ps_session_info info_of(const struct mail_session *m)
+{
+	uint64_t now = ps_loop_now(m->mail->loop);
+
+	return (struct ps_session_info){
+		.sid = m->s.sid,
+		.user = m->user_name,
+		.protocol = m->s.protocol->service,
+		.remote = m->s.remote,
+		.credential = m->credential,
+		.is_tls = m->s.is_tls,
+		.age_ms = now - m->since,
+		.idle_ms = m->state == WORKING ? 0 : now - m->active,
+	};
+}
+
 void ps_mail_each(struct ps_mail *mail, void (*fn)(void *arg, const struct ps_session_info *info), void *arg)
 {
-	uint64_t now = ps_loop_now(mail->loop);
-
 	for (struct mail_session *m = mail->first; m; m = m->next) {
-		struct ps_session_info info = {
-			.sid = m->s.sid,
-			.user = m->user_name,
-			.protocol = m->s.protocol->service,
-			.remote = m->s.remote,
-			.is_tls = m->s.is_tls,
-			.age_ms = now - m->since,
-			.idle_ms = m->state == WORKING ? 0 : now - m->active,
-		};
+		struct ps_session_info info = info_of(m);
 
 		fn(arg, &info);
 	}
+}
+
+/* What a worker has comes back to the loop soon, and ends there. */
+unsigned ps_mail_end(struct ps_mail *mail, const struct ps_session_choice *choice)
+{
+	unsigned count = 0;
+
+	for (struct mail_session *m = mail->first, *next; m; m = next) {
+		struct ps_session_info info = info_of(m);
+
+		next = m->next;
+		if (m->state == ENDING || !ps_session_is_chosen(&info, choice))
+			continue;
+		count++;
+		m->cut = choice->reason;
+		if (m->state != WORKING)
+			advance(m);
+	}
+	return count;
 }
 
 static void advance_all(struct ps_mail *mail)

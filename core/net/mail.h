@@ -6,6 +6,7 @@
 #define CORE_NET_MAIL_H
 
 #include "core/event/loop.h"
+#include "core/net/choice.h"
 #include "postern/protocol.h"
 #include "postern/session.h"
 #include "postern/store.h"
@@ -39,6 +40,7 @@ struct ps_handover {
 	uint32_t from;
 	uint64_t number;
 	struct ps_user_info user;
+	struct ps_hash credential; /* by which they have logged in */
 	struct ps_bytes unread, blob;
 };
 int ps_mail_take(struct ps_mail *mail, const struct ps_handover *handover);
@@ -46,13 +48,9 @@ int ps_mail_take(struct ps_mail *mail, const struct ps_handover *handover);
 /* Runs fn(arg) on one of the threads that run sessions, then then(arg) on the loop. Stopping waits for it. */
 void ps_mail_run(struct ps_mail *mail, void (*fn)(void *arg), void (*then)(void *arg), void *arg);
 
-/* For `postern who`. */
-struct ps_session_info {
-	const char *sid, *user, *protocol, *remote;
-	bool is_tls;
-	uint64_t age_ms, idle_ms;
-};
 void ps_mail_each(struct ps_mail *mail, void (*fn)(void *arg, const struct ps_session_info *info), void *arg);
+/* Ends the sessions that are chosen, with the protocol's ended_text where a client may be told something; how many there are. */
+unsigned ps_mail_end(struct ps_mail *mail, const struct ps_session_choice *choice);
 /* Says bye (protocol's bye_text) to all, finishes running commands, closes stores; then calls empty(arg). */
 void ps_mail_stop(struct ps_mail *mail, void (*empty)(void *arg), void *arg);
 void ps_mail_destroy(struct ps_mail *mail);

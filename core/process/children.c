@@ -286,6 +286,23 @@ static void on_who_end(void *arg, struct ps_channel *from, union ps_message *mes
 	control_who_end(child->master, &message->who_end);
 }
 
+static void on_kicked(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct child *child = arg;
+
+	(void)from;
+	control_kicked(child->master, &message->kicked);
+}
+
+/* Auth has no channel to mail, so it goes this way to all. */
+static void on_revoked(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct child *child = arg;
+
+	(void)from;
+	children_send(child->master, PS_ROLE_FRONT | PS_ROLE_MAIL | PS_ROLE_RELAY, PS_MSG_REVOKED, &message->revoked);
+}
+
 static void on_ask_answer(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	struct child *child = arg;
@@ -295,8 +312,10 @@ static void on_ask_answer(void *arg, struct ps_channel *from, union ps_message *
 }
 
 static const struct ps_handler handlers[] = {
-	{PS_MSG_READY, on_ready},     {PS_MSG_OFFENCE, on_offence},       {PS_MSG_WHO_ROW, on_who_row},
-	{PS_MSG_WHO_END, on_who_end}, {PS_MSG_ASK_ANSWER, on_ask_answer}, {0, NULL},
+	{PS_MSG_READY, on_ready},           {PS_MSG_OFFENCE, on_offence},
+	{PS_MSG_WHO_ROW, on_who_row},       {PS_MSG_WHO_END, on_who_end},
+	{PS_MSG_ASK_ANSWER, on_ask_answer}, {PS_MSG_KICKED, on_kicked},
+	{PS_MSG_REVOKED, on_revoked},       {0, NULL},
 };
 
 static void drop_channel(struct child *child)

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "auth/nets.h"
 #include "core/process/master.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -26,7 +27,8 @@ struct asker {
 	uint64_t request;                  /* 0: none */
 	void (*over)(struct asker *asker); /* its time is over */
 	struct ps_timer *timer;
-	unsigned missing; /* of `who`: mail processes that have not told all */
+	unsigned missing; /* of `who` and `kick`: processes that have not told all */
+	uint64_t kicked;
 	json_t *sessions;
 };
 
@@ -159,9 +161,27 @@ static void who_over(struct asker *asker)
 	flush(asker);
 }
 
+/* To all who have sessions; `asker` waits for each of them. */
+static void ask_session_roles(struct asker *asker, uint32_t type, const void *message)
+{
+	const uint32_t roles = PS_ROLE_FRONT | PS_ROLE_MAIL;
+	struct master *master = asker->control->master;
+
+	asker->missing = 0;
+	for (size_t i = 0; i < master->child_count; i++)
+		asker->missing += master->children[i].channel && (master->children[i].role & roles);
+	children_send(master, roles, type, message);
+	ps_timer_set(asker->timer, asker->missing ? WHO_WAIT_MS : 1, 0);
+}
+
+static void one_has_told(struct asker *asker)
+{
+	if (asker->missing && --asker->missing == 0)
+		asker->over(asker);
+}
+
 static void do_who(struct asker *asker, const json_t *request)
 {
-	struct master *master = asker->control->master;
 	struct ps_msg_who message;
 
 	(void)request;
@@ -170,11 +190,7 @@ static void do_who(struct asker *asker, const json_t *request)
 	message.request = asker->request;
 	json_decref(asker->sessions);
 	asker->sessions = json_array();
-	asker->missing = 0;
-	for (size_t i = 0; i < master->child_count; i++)
-		asker->missing += master->children[i].channel && master->children[i].role == PS_ROLE_MAIL;
-	children_send(master, PS_ROLE_MAIL, PS_MSG_WHO, &message);
-	ps_timer_set(asker->timer, asker->missing ? WHO_WAIT_MS : 1, 0);
+	ask_session_roles(asker, PS_MSG_WHO, &message);
 }
 
 static struct asker *asker_of(struct master *master, uint64_t request)
@@ -189,7 +205,7 @@ void control_who_row(struct master *master, const struct child *child, const str
 {
 	struct asker *asker = asker_of(master, row->request);
 
-	if (asker)
+	if (asker && asker->over == who_over)
 		json_array_append_new(asker->sessions,
 				      json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:i}", "sid", row->sid, "user",
 						row->user, "protocol", row->protocol, "remote", row->remote, "tls",
@@ -201,8 +217,54 @@ void control_who_end(struct master *master, const struct ps_msg_who_end *end)
 {
 	struct asker *asker = asker_of(master, end->request);
 
-	if (asker && asker->missing && --asker->missing == 0)
-		who_over(asker);
+	if (asker && asker->over == who_over)
+		one_has_told(asker);
+}
+
+/* ---- sessions that are to end ----------------------------------------------------------------------- */
+
+static void kick_over(struct asker *asker)
+{
+	end_wait(asker);
+	answer(asker, json_pack("{s:b, s:b, s:I}", "ok", 1, "complete", asker->missing == 0, "ended",
+				(json_int_t)asker->kicked));
+	flush(asker);
+}
+
+static void do_kick(struct asker *asker, const json_t *request)
+{
+	struct ps_msg_kick message = {
+		.user = json_string_value(json_object_get(request, "user")),
+		.nets = json_string_value(json_object_get(request, "address")),
+		.protocol = json_string_value(json_object_get(request, "protocol")),
+		.sid = json_string_value(json_object_get(request, "session")),
+	};
+
+	if (!message.user && !message.nets && !message.protocol && !message.sid) {
+		answer_error(asker, "say whose sessions: \"user\", \"address\", \"protocol\" or \"session\"");
+		return;
+	}
+	if (message.nets && !ps_nets_valid(message.nets)) {
+		answer_error(asker, "an address is one like 192.0.2.1, or a network like 2001:db8::/32");
+		return;
+	}
+	if (begin_wait(asker, kick_over) < 0)
+		return;
+	message.request = asker->request;
+	asker->kicked = 0;
+	ps_log(PS_LOG_INFO, "kick", "user", message.user, "address", message.nets, "protocol", message.protocol,
+	       "session", message.sid, NULL);
+	ask_session_roles(asker, PS_MSG_KICK, &message);
+}
+
+void control_kicked(struct master *master, const struct ps_msg_kicked *kicked)
+{
+	struct asker *asker = asker_of(master, kicked->request);
+
+	if (!asker || asker->over != kick_over)
+		return;
+	asker->kicked += kicked->count;
+	one_has_told(asker);
 }
 
 /* ---- what the relay is asked ------------------------------------------------------------------------ */
@@ -264,13 +326,9 @@ static const struct {
 	const char *name;
 	void (*run)(struct asker *asker, const json_t *request);
 } requests[] = {
-	{"ping", do_ping},
-	{"who", do_who},
-	{"reload", do_reload},
-	{"stop", do_stop},
-	{"users-changed", do_users_changed},
-	{"trace", do_ask},
-	{"queue", do_ask},
+	{"ping", do_ping},     {"who", do_who},   {"kick", do_kick},
+	{"reload", do_reload}, {"stop", do_stop}, {"users-changed", do_users_changed},
+	{"trace", do_ask},     {"queue", do_ask},
 };
 
 static void run_request(struct asker *asker, const char *line, size_t len)
@@ -285,8 +343,9 @@ static void run_request(struct asker *asker, const char *line, size_t len)
 	if (run)
 		run(asker, object);
 	else
-		answer_error(asker, "expected {\"do\": \"ping\", \"who\", \"reload\", \"stop\", \"users-changed\", "
-				    "\"trace\" or \"queue\"}");
+		answer_error(asker,
+			     "expected {\"do\": \"ping\", \"who\", \"kick\", \"reload\", \"stop\", \"users-changed\", "
+			     "\"trace\" or \"queue\"}");
 	json_decref(object);
 }
 

@@ -6,6 +6,8 @@
  * the answer:
  *   {"do": "ping"}           {"ok": true, "pid": 4711}
  *   {"do": "who"}            {"ok": true, "sessions": [{"sid", "user", "protocol", "remote", "tls", "age", "idle", "pid"}]}
+ *   {"do": "kick", "user": "joe@example.org"}   ends sessions; also by "address" (or network), "protocol", "session" (its sid), or several of
+ *                                               these together    {"ok": true, "ended": 3}
  *   {"do": "reload"}         as SIGHUP; an error names what is wrong with the configuration
  *   {"do": "stop"}           as SIGTERM
  *   {"do": "users-changed"}  auth reads the passwd-file again at once

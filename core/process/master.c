@@ -21,7 +21,7 @@
 /* Clean stop, in all: what has not ended by then is ended. */
 #define STOP_MS 10000
 
-#define POLL_MS 1000
+#define POLL_MS 500
 
 /* ---- configuration ---------------------------------------------------------------------------------- */
 

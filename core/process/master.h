@@ -119,6 +119,7 @@ int control_open(struct master *master);
 void control_close(struct master *master);
 void control_who_row(struct master *master, const struct child *child, const struct ps_msg_who_row *row);
 void control_who_end(struct master *master, const struct ps_msg_who_end *end);
+void control_kicked(struct master *master, const struct ps_msg_kicked *kicked);
 void control_ask_answer(struct master *master, const struct ps_msg_ask_answer *answer);
 
 #endif

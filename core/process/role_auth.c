@@ -20,6 +20,7 @@ struct auth {
 	struct ps_auth_service *service;
 	struct ps_signer *signer;
 	struct ps_ticket_key key, pass_key;
+	bool has_key, has_pass_key;
 	struct ps_buf files[PS_SECRETS]; /* as last read; of the users' file nothing is kept */
 	struct ps_buf in_use;            /* the certificate chain that the fronts have; empty: none */
 	unsigned generation;             /* of its key */
@@ -39,6 +40,7 @@ static int seal(struct auth *auth, const struct ps_auth_answer *answer, uint32_t
 		.backend = answer->user->backend,
 		.root = answer->user->root,
 		.mail = mail,
+		.credential = ps_credential_octets(&answer->credential),
 	};
 
 	return ps_ticket_seal(&auth->key, &content, ps_monotonic_ms(), ticket);
@@ -47,8 +49,14 @@ static int seal(struct auth *auth, const struct ps_auth_answer *answer, uint32_t
 /* What the front may show others: to a mail process, or, of who has logged in to send mail, to relay. */
 static int seal_log_in(struct auth *auth, const struct ps_auth_answer *answer, uint32_t mail, struct ps_buf *out)
 {
+	struct ps_msg_pass pass = {
+		.sid = answer->sid,
+		.user = answer->user->name,
+		.credential = ps_credential_octets(&answer->credential),
+	};
+
 	if (strcmp(answer->service, PS_SERVICE_SUBMISSION) == 0)
-		return ps_pass_seal(&auth->pass_key, answer->sid, answer->user->name, ps_monotonic_ms(), out);
+		return ps_pass_seal(&auth->pass_key, &pass, ps_monotonic_ms(), out);
 	return seal(auth, answer, mail, out);
 }
 
@@ -69,10 +77,24 @@ static void send_answer(void *arg, const struct ps_auth_answer *answer)
 			message.status = PS_AUTH_TEMPFAIL;
 		}
 		message.ticket = ps_buf_view(&ticket);
+		message.user = answer->user->name;
+		message.credential = ps_credential_octets(&answer->credential);
 	}
 	if (ps_channel_send(front, PS_MSG_AUTH_ANSWER, &message) < 0)
 		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
 	ps_buf_wipe(&ticket);
+}
+
+static void send_revoked(void *arg, const char *user, const struct ps_hash *credential)
+{
+	struct auth *auth = arg;
+	struct ps_msg_revoked message = {.user = user, .at = ps_monotonic_ms()};
+
+	if (credential)
+		message.credential = ps_credential_octets(credential);
+	ps_log(PS_LOG_INFO, "credential_revoked", "user", user, "which", credential ? "one" : "all", NULL);
+	if (ps_channel_send(auth->role->master, PS_MSG_REVOKED, &message) < 0)
+		ps_log(PS_LOG_ERROR, "revocation_lost", "user", user, "msg", ps_last_error(), NULL);
 }
 
 static struct ps_auth_from from_of(struct ps_channel *channel, uint64_t number)
@@ -224,14 +246,34 @@ static void on_secret(void *arg, struct ps_channel *from, union ps_message *mess
 	try_certificate(auth);
 }
 
+/* Of both keys, as only auth has both: a front must not find out by trying what a mark stands for, nor must anyone else. */
+static void make_mark_key(struct auth *auth)
+{
+	struct ps_hash_key key;
+	uint64_t other[PS_ARRAY_LEN(key.k)];
+
+	if (!auth->has_key || !auth->has_pass_key)
+		return;
+	memcpy(key.k, auth->key.octets, sizeof key.k);
+	memcpy(other, auth->pass_key.octets, sizeof other);
+	for (size_t i = 0; i < PS_ARRAY_LEN(key.k); i++)
+		key.k[i] ^= other[i];
+	ps_auth_service_set_mark_key(auth->service, &key);
+	explicit_bzero(&key, sizeof key);
+	explicit_bzero(other, sizeof other);
+}
+
 static void on_ticket_key(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	struct ps_role *role = arg;
 	struct auth *auth = role->state;
 
 	(void)from;
-	if (message->ticket_key.key.len == sizeof auth->key.octets)
-		memcpy(auth->key.octets, message->ticket_key.key.ptr, sizeof auth->key.octets);
+	if (message->ticket_key.key.len != sizeof auth->key.octets)
+		return;
+	memcpy(auth->key.octets, message->ticket_key.key.ptr, sizeof auth->key.octets);
+	auth->has_key = true;
+	make_mark_key(auth);
 }
 
 static void on_pass_key(void *arg, struct ps_channel *from, union ps_message *message)
@@ -240,8 +282,11 @@ static void on_pass_key(void *arg, struct ps_channel *from, union ps_message *me
 	struct auth *auth = role->state;
 
 	(void)from;
-	if (message->pass_key.key.len == sizeof auth->pass_key.octets)
-		memcpy(auth->pass_key.octets, message->pass_key.key.ptr, sizeof auth->pass_key.octets);
+	if (message->pass_key.key.len != sizeof auth->pass_key.octets)
+		return;
+	memcpy(auth->pass_key.octets, message->pass_key.key.ptr, sizeof auth->pass_key.octets);
+	auth->has_pass_key = true;
+	make_mark_key(auth);
 }
 
 /* ---- the role --------------------------------------------------------------------------------------- */
@@ -273,7 +318,8 @@ static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
 static int start(struct ps_role *role)
 {
 	struct auth *auth = ps_zalloc(sizeof *auth);
-	struct ps_auth_service_args args = {.loop = role->loop, .conf = role->conf, .answer = send_answer, .arg = auth};
+	struct ps_auth_service_args args = {
+		.loop = role->loop, .conf = role->conf, .answer = send_answer, .revoked = send_revoked, .arg = auth};
 
 	auth->role = role;
 	auth->signer = ps_signer_create();

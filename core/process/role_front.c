@@ -5,12 +5,14 @@
  */
 #include <stdlib.h>
 #include <unistd.h>
+#include "auth/revoked.h"
 #include "auth/sasl.h"
 #include "core/net/front.h"
 #include "core/net/session.h"
 #include "core/process/front_mail.h"
 #include "core/process/plugins.h"
 #include "core/process/role.h"
+#include "core/process/sessions.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
@@ -64,7 +66,7 @@ static void fail_all(struct front *front)
 	while (front->waiting_count) {
 		uint64_t number = front->waiting[--front->waiting_count];
 
-		ps_front_auth_answer(front->front, number, PS_AUTH_TEMPFAIL, ps_bytes(NULL, 0), ps_bytes(NULL, 0));
+		ps_front_auth_answer(front->front, number, &(struct ps_front_auth){.status = PS_AUTH_TEMPFAIL});
 	}
 }
 
@@ -80,8 +82,8 @@ static void answer_unasked(void *arg)
 	struct unasked *unasked = arg;
 
 	if (wait_over(unasked->front, unasked->number))
-		ps_front_auth_answer(unasked->front->front, unasked->number, unasked->status, ps_bytes(NULL, 0),
-				     ps_bytes(NULL, 0));
+		ps_front_auth_answer(unasked->front->front, unasked->number,
+				     &(struct ps_front_auth){.status = unasked->status});
 	free(unasked);
 }
 
@@ -162,8 +164,14 @@ static void on_auth_answer(void *arg, struct ps_channel *from, union ps_message 
 		ps_buf_append(&ticket, &answer->mail, sizeof answer->mail);
 		ps_buf_bytes(&ticket, answer->ticket);
 	}
-	ps_front_auth_answer(front->front, answer->number, (enum ps_auth_status)answer->status, answer->data,
-			     ps_buf_view(&ticket));
+	ps_front_auth_answer(front->front, answer->number,
+			     &(struct ps_front_auth){
+				     .status = (enum ps_auth_status)answer->status,
+				     .data = answer->data,
+				     .ticket = ps_buf_view(&ticket),
+				     .user = answer->user,
+				     .credential = ps_credential_from(answer->credential),
+			     });
 	ps_buf_wipe(&ticket);
 }
 
@@ -411,6 +419,35 @@ static void on_mail_file(void *arg, struct ps_channel *from, union ps_message *m
 			   ps_take_fd(&message->mail_file.file));
 }
 
+/* ---- who is there, and who shall not be -------------------------------------------------------------- */
+
+static void on_who(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct front *front = ((struct ps_role *)arg)->state;
+	struct who_asked who = {from, message->who.request};
+
+	ps_front_each(front->front, sessions_tell, &who);
+	sessions_told(&who);
+}
+
+static void on_kick(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct front *front = ((struct ps_role *)arg)->state;
+	struct ps_session_choice choice = sessions_to_kick(&message->kick);
+
+	sessions_kicked(from, &message->kick, ps_front_end(front->front, &choice));
+}
+
+static void on_revoked(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct front *front = ((struct ps_role *)arg)->state;
+	struct ps_hash credential;
+	struct ps_session_choice choice = sessions_revoked(&message->revoked, &credential);
+
+	(void)from;
+	ps_front_end(front->front, &choice);
+}
+
 /* ---- the role --------------------------------------------------------------------------------------- */
 
 static bool take_peer(struct ps_role *role, struct ps_msg_peer *peer)
@@ -490,6 +527,9 @@ static const struct ps_handler from_master[] = {
 	{PS_MSG_LISTENER, on_listener},
 	{PS_MSG_LISTENER_GONE, on_listener_gone},
 	{PS_MSG_COUNTS, on_counts},
+	{PS_MSG_WHO, on_who},
+	{PS_MSG_KICK, on_kick},
+	{PS_MSG_REVOKED, on_revoked},
 	{0, NULL},
 };
 

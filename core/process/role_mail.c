@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "auth/revoked.h"
 #include "core/delivery/deliver.h"
 #include "core/net/mail.h"
 #include "core/process/plugins.h"
 #include "core/process/role.h"
+#include "core/process/sessions.h"
 #include "core/process/ticket.h"
 #include "postern/store.h"
 #include "postern/error.h"
@@ -19,6 +21,7 @@ struct mail {
 	struct ps_mail *mail;
 	struct ps_ticket_key key;
 	struct ps_ticket_book *book;
+	struct ps_revoked *revoked;
 };
 
 static void on_ticket_key(void *arg, struct ps_channel *from, union ps_message *message)
@@ -41,6 +44,7 @@ static int take(struct ps_role *role, uint32_t from, struct ps_msg_hand_over *me
 	const struct ps_protocol *protocol = ps_protocol_find(message->protocol);
 	struct ps_msg_ticket ticket;
 	struct ps_handover handover;
+	struct ps_hash credential;
 	int r = ps_ticket_take(mail->book, &mail->key, message->ticket, ps_monotonic_ms(), &ticket);
 
 	if (r < 0)
@@ -49,6 +53,9 @@ static int take(struct ps_role *role, uint32_t from, struct ps_msg_hand_over *me
 		return ps_fail(PS_E_NOTFOUND, "no protocol \"%s\" with a mail half", message->protocol);
 	if (strcmp(ticket.sid, message->sid) != 0 || strcmp(ticket.service, protocol->service) != 0)
 		return ps_fail(PS_E_AUTH, "ticket: for another session");
+	credential = ps_credential_from(ticket.credential);
+	if (ps_revoked_has(mail->revoked, ticket.user, &credential, ticket.expires - PS_TICKET_LIFETIME_MS))
+		return ps_fail(PS_E_AUTH, "ticket: the credential was revoked");
 	handover = (struct ps_handover){
 		.protocol = protocol,
 		.protocol_conf = ps_conf_plugin(role->conf, "protocol", message->protocol),
@@ -65,6 +72,7 @@ static int take(struct ps_role *role, uint32_t from, struct ps_msg_hand_over *me
 			 .home = ticket.home,
 			 .backend = ticket.backend,
 			 .root = ticket.root},
+		.credential = credential,
 		.unread = message->unread,
 		.blob = message->blob,
 	};
@@ -208,39 +216,36 @@ static void on_deliver(void *arg, struct ps_channel *from, union ps_message *mes
 		answer_delivery(arg, deliver->number, deliver->sid, r, ps_last_error());
 }
 
-/* ---- who ------------------------------------------------------------------------------------------ */
-
-struct who {
-	struct ps_channel *channel;
-	uint64_t request;
-};
-
-static void tell_session(void *arg, const struct ps_session_info *info)
-{
-	struct who *who = arg;
-	struct ps_msg_who_row row = {
-		.request = who->request,
-		.sid = info->sid,
-		.user = info->user,
-		.protocol = info->protocol,
-		.remote = info->remote,
-		.is_tls = info->is_tls,
-		.age_ms = info->age_ms,
-		.idle_ms = info->idle_ms,
-	};
-
-	ps_channel_send(who->channel, PS_MSG_WHO_ROW, &row);
-}
+/* ---- who is there, and who shall not be -------------------------------------------------------------- */
 
 static void on_who(void *arg, struct ps_channel *from, union ps_message *message)
 {
-	struct ps_role *role = arg;
-	struct mail *mail = role->state;
-	struct who who = {from, message->who.request};
-	struct ps_msg_who_end end = {.request = who.request};
+	struct mail *mail = ((struct ps_role *)arg)->state;
+	struct who_asked who = {from, message->who.request};
 
-	ps_mail_each(mail->mail, tell_session, &who);
-	ps_channel_send(from, PS_MSG_WHO_END, &end);
+	ps_mail_each(mail->mail, sessions_tell, &who);
+	sessions_told(&who);
+}
+
+static void on_kick(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct mail *mail = ((struct ps_role *)arg)->state;
+	struct ps_session_choice choice = sessions_to_kick(&message->kick);
+
+	sessions_kicked(from, &message->kick, ps_mail_end(mail->mail, &choice));
+}
+
+/* Tickets that were sealed before may still be on their way. */
+static void on_revoked(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct mail *mail = ((struct ps_role *)arg)->state;
+	struct ps_hash credential;
+	struct ps_session_choice choice = sessions_revoked(&message->revoked, &credential);
+	struct ps_revocation revocation = {choice.user, choice.credential, message->revoked.at};
+
+	(void)from;
+	ps_revoked_add(mail->revoked, &revocation);
+	ps_mail_end(mail->mail, &choice);
 }
 
 /* ---- the role --------------------------------------------------------------------------------------- */
@@ -251,6 +256,7 @@ static int start(struct ps_role *role)
 	int r;
 
 	role->state = mail;
+	mail->revoked = ps_revoked_create(PS_TICKET_LIFETIME_MS);
 	r = ps_mail_create(role->loop, role->conf, (unsigned)ps_conf_int(role->conf, "worker_threads"), &mail->mail);
 	if (r == 0)
 		ps_mail_set_hooks(mail->mail, &(struct ps_mail_hooks){hand_back, session_over, role});
@@ -286,6 +292,8 @@ static void stop(struct ps_role *role)
 static const struct ps_handler from_master[] = {
 	{PS_MSG_TICKET_KEY, on_ticket_key},
 	{PS_MSG_WHO, on_who},
+	{PS_MSG_KICK, on_kick},
+	{PS_MSG_REVOKED, on_revoked},
 	{0, NULL},
 };
 

@@ -12,6 +12,7 @@
 #include "core/delivery/trace/trace.h"
 #include "core/process/relay_ask.h"
 #include "core/process/role.h"
+#include "core/process/sessions.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
@@ -139,6 +140,17 @@ static void on_delivered(void *arg, struct ps_channel *from, union ps_message *m
 	ps_local_delivered(ps_relay_local(relay_of(arg)), message->delivered.number, -(int)message->delivered.error);
 }
 
+/* Sessions that it opened the fronts end; what they would show for it counts for nothing from now on. */
+static void on_revoked(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_hash credential;
+	struct ps_session_choice choice = sessions_revoked(&message->revoked, &credential);
+	struct ps_revocation revocation = {choice.user, choice.credential, message->revoked.at};
+
+	(void)from;
+	ps_transactions_revoke(transactions_of(arg), &revocation);
+}
+
 static void on_pass_key(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	(void)from;
@@ -237,6 +249,7 @@ static void stop(struct ps_role *role)
 static const struct ps_handler from_master[] = {
 	{PS_MSG_ASK, relay_on_ask},
 	{PS_MSG_PASS_KEY, on_pass_key},
+	{PS_MSG_REVOKED, on_revoked},
 	{PS_MSG_SECRET, on_secret},
 	{0, NULL},
 };

@@ -150,16 +150,14 @@ int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key,
 	return r;
 }
 
-int ps_pass_seal(const struct ps_ticket_key *key, const char *sid, const char *user, uint64_t now_ms,
-		 struct ps_buf *out)
+int ps_pass_seal(const struct ps_ticket_key *key, struct ps_msg_pass *pass, uint64_t now_ms, struct ps_buf *out)
 {
-	struct ps_msg_pass pass = {.sid = sid, .user = user, .expires = now_ms + PS_PASS_LIFETIME_MS};
-
-	return seal(key, PS_MSG_PASS, &pass, out);
+	pass->expires = now_ms + PS_PASS_LIFETIME_MS;
+	return seal(key, PS_MSG_PASS, pass, out);
 }
 
 int ps_pass_check(const struct ps_ticket_key *key, struct ps_bytes sealed, const char *sid, uint64_t now_ms,
-		  const char **ret_user)
+		  struct ps_msg_pass *ret_pass)
 {
 	union ps_message message;
 	int r = unseal(key, PS_MSG_PASS, sealed, &message);
@@ -170,6 +168,6 @@ int ps_pass_check(const struct ps_ticket_key *key, struct ps_bytes sealed, const
 		return ps_fail(PS_E_AUTH, "pass: for another session");
 	if (message.pass.expires < now_ms)
 		return ps_fail(PS_E_AUTH, "pass: expired");
-	*ret_user = message.pass.user;
+	*ret_pass = message.pass;
 	return 0;
 }

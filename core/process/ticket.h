@@ -41,11 +41,11 @@ int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key,
 #define PS_SERVICE_SUBMISSION "submission"
 #define PS_PASS_LIFETIME_MS   (24u * 60 * 60 * 1000)
 
-int ps_pass_seal(const struct ps_ticket_key *key, const char *sid, const char *user, uint64_t now_ms,
-		 struct ps_buf *out);
-/* *ret_user points into `sealed`. PS_E_AUTH: it is not, or not this session's, or no more. */
+/* Sets `expires` itself. */
+int ps_pass_seal(const struct ps_ticket_key *key, struct ps_msg_pass *pass, uint64_t now_ms, struct ps_buf *out);
+/* The texts of ret_pass point into `sealed`. PS_E_AUTH: it is none, or not this session's, or no more. */
 int ps_pass_check(const struct ps_ticket_key *key, struct ps_bytes sealed, const char *sid, uint64_t now_ms,
-		  const char **ret_user);
+		  struct ps_msg_pass *ret_pass);
 
 /* CLOCK_MONOTONIC in milliseconds. */
 uint64_t ps_monotonic_ms(void);

@@ -53,6 +53,7 @@ static const struct ps_protocol protocol = {
 	.mail = &imap_mail_half,
 	.busy_text = "* BYE [UNAVAILABLE] The server cannot serve you now; try again later\r\n",
 	.bye_text = "* BYE [UNAVAILABLE] The server is going down\r\n",
+	.ended_text = "* BYE This session was ended by the server; log in again\r\n",
 	.alpn = "imap",
 	.gss_service = "imap",
 };

@@ -18,6 +18,7 @@ static const struct ps_protocol protocol = {
 	.service = "submission", /* who logs in does so to submit */
 	.front = &smtp_mx_half,
 	.busy_text = "421 4.3.2 The server cannot serve you now; try again later\r\n",
+	.ended_text = "421 4.7.0 This session was ended by the server\r\n",
 	.gss_service = "smtp",
 };
 

@@ -140,7 +140,23 @@ struct scene {
 	enum ps_auth_status status;
 	uint64_t number;
 	char user[64], data[64];
+	struct ps_hash credential;
+	unsigned revocations;
+	char revoked[64]; /* whose, at last */
+	bool all;         /* and whether all of theirs */
+	struct ps_hash which;
 };
+
+static void on_revoked(void *arg, const char *user, const struct ps_hash *credential)
+{
+	struct scene *scene = arg;
+
+	scene->revocations++;
+	snprintf(scene->revoked, sizeof scene->revoked, "%s", user);
+	scene->all = !credential;
+	if (credential)
+		scene->which = *credential;
+}
 
 static void on_answer(void *arg, const struct ps_auth_answer *answer)
 {
@@ -148,6 +164,7 @@ static void on_answer(void *arg, const struct ps_auth_answer *answer)
 
 	scene->status = answer->status;
 	scene->number = answer->from.number;
+	scene->credential = answer->credential;
 	snprintf(scene->user, sizeof scene->user, "%s", answer->user ? answer->user->name : "");
 	snprintf(scene->data, sizeof scene->data, "%.*s", (int)answer->data.len, (const char *)answer->data.ptr);
 	if (++scene->answers == scene->awaited)
@@ -173,7 +190,7 @@ static void set_up(struct scene *scene)
 {
 	static const char text[] = "mail_root = \"/srv/mail\"\ndefault_domain = \"example.test\"\nauth_workers = 1\n"
 				   "limits { auth_failures_per_minute = 2 auth_delay_max = 1s }\n";
-	struct ps_auth_service_args args = {.answer = on_answer, .arg = scene};
+	struct ps_auth_service_args args = {.answer = on_answer, .revoked = on_revoked, .arg = scene};
 
 	*scene = (struct scene){.awaited = 1};
 	ck_assert_ok(ps_config_read("test", BYTES(text), NULL, &scene->config));
@@ -300,6 +317,58 @@ START_TEST(a_cancelled_exchange_is_not_answered)
 	run(&scene);
 	ck_assert_uint_eq(scene.number, 2);
 	ck_assert_uint_eq(scene.answers, 1);
+	ck_assert_int_eq(scene.status, PS_AUTH_OK);
+	tear_down(&scene);
+}
+END_TEST
+
+/* `users` with another first line. */
+static const struct {
+	const char *first; /* in the file that replaces the other */
+	unsigned revocations;
+	bool all;
+} changes[] = {
+	{"alice:{PLAIN}pass\n", 0, false},  {"alice:{PLAIN}pass:::::: home=/srv/mail/elsewhere\n", 0, false},
+	{"alice:{PLAIN}other\n", 1, false}, {"alice:{PLAIN}pass::::::nologin\n", 1, true},
+	{"alicia:{PLAIN}pass\n", 1, true},
+};
+
+START_TEST(what_a_new_file_changes_is_revoked)
+{
+	struct scene scene;
+	struct ps_buf text = {0};
+
+	set_up(&scene);
+	start(&scene, 1, "PLAIN", BYTES("\0alice\0pass"));
+	run(&scene);
+	ck_assert_int_eq(scene.status, PS_AUTH_OK);
+	ps_buf_str(&text, changes[_i].first);
+	ps_buf_str(&text, strchr(users, '\n') + 1);
+	load_users(&scene, ps_buf_view(&text));
+	ck_assert_uint_eq(scene.revocations, changes[_i].revocations);
+	if (scene.revocations) {
+		ck_assert_str_eq(scene.revoked, "alice@example.test");
+		ck_assert_int_eq(scene.all, changes[_i].all);
+		if (!scene.all)
+			ck_assert(ps_hash_eq(&scene.which, &scene.credential));
+	}
+	ps_buf_finish(&text);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(what_is_checked_meanwhile_fails_if_it_was_changed)
+{
+	struct scene scene;
+
+	set_up(&scene);
+	start(&scene, 1, "PLAIN", BYTES("\0alice\0pass")); /* no loop runs, so it cannot end yet */
+	load_users(&scene, BYTES("alice:{PLAIN}other\n"));
+	run(&scene);
+	ck_assert_int_eq(scene.status, PS_AUTH_FAILED);
+	scene.awaited = 2;
+	start(&scene, 2, "PLAIN", BYTES("\0alice\0other"));
+	run(&scene);
 	ck_assert_int_eq(scene.status, PS_AUTH_OK);
 	tear_down(&scene);
 }
@@ -449,6 +518,8 @@ int main(void)
 	tcase_add_test(tc, an_exchange_of_several_steps);
 	tcase_add_test(tc, fronts_with_the_same_number_are_kept_apart);
 	tcase_add_test(tc, a_cancelled_exchange_is_not_answered);
+	tcase_add_loop_test(tc, what_a_new_file_changes_is_revoked, 0, PS_ARRAY_LEN(changes));
+	tcase_add_test(tc, what_is_checked_meanwhile_fails_if_it_was_changed);
 	tcase_add_test(tc, passwords_of_clients_that_have_gone_are_not_hashed);
 	tcase_add_test(tc, after_failures_right_and_wrong_are_held_back_alike);
 	tcase_add_loop_test(tc, what_is_not_offered_is_not_done, 0, PS_ARRAY_LEN(refusals));

@@ -485,6 +485,7 @@ START_TEST(who_submits_has_logged_in_and_sends_in_their_own_name)
 {
 	static const struct ps_ticket_key key = {{1}}, other = {{2}};
 	struct ps_buf pass = {0};
+	struct ps_msg_pass content = {.sid = submissions[_i].sid, .user = submissions[_i].user};
 	struct ps_msg_mail_from from = {.sid = "sid",
 					.source = PS_MAIL_SUBMISSION,
 					.reverse_path = submissions[_i].reverse_path,
@@ -493,12 +494,43 @@ START_TEST(who_submits_has_logged_in_and_sends_in_their_own_name)
 
 	ps_transactions_set_key(transactions, ps_bytes(key.octets, sizeof key.octets));
 	if (submissions[_i].user)
-		ck_assert_ok(ps_pass_seal(submissions[_i].other_key ? &other : &key, submissions[_i].sid,
-					  submissions[_i].user, ps_monotonic_ms(), &pass));
+		ck_assert_ok(
+			ps_pass_seal(submissions[_i].other_key ? &other : &key, &content, ps_monotonic_ms(), &pass));
 	from.pass = ps_buf_view(&pass);
 	ps_transactions_from(transactions, client, &from);
 	ck_last(submissions[_i].code, submissions[_i].enhanced);
 	ps_buf_finish(&pass);
+}
+END_TEST
+
+START_TEST(a_pass_for_what_was_revoked_does_not_hold)
+{
+	static const struct ps_ticket_key key = {{1}};
+	static const struct ps_hash mark = {{1, 2}}, other = {{3, 4}};
+	const struct {
+		const struct ps_hash *credential;
+		unsigned code;
+	} steps[] = {{&other, 250}, {&mark, 530}};
+	struct ps_buf sealed = {0};
+	struct ps_msg_pass pass = {.sid = "sid", .user = "ann@example.org", .credential = ps_credential_octets(&mark)};
+	struct ps_msg_mail_from from = {.sid = "sid",
+					.source = PS_MAIL_SUBMISSION,
+					.reverse_path = "ann@example.org",
+					.helo = "there",
+					.remote = "192.0.2.1:1"};
+
+	ps_transactions_set_key(transactions, ps_bytes(key.octets, sizeof key.octets));
+	ck_assert_ok(ps_pass_seal(&key, &pass, ps_monotonic_ms(), &sealed));
+	from.pass = ps_buf_view(&sealed);
+	for (size_t i = 0; i < PS_ARRAY_LEN(steps); i++) {
+		struct ps_revocation revocation = {"ann@example.org", steps[i].credential, ps_monotonic_ms()};
+
+		ps_transactions_revoke(transactions, &revocation);
+		ps_transactions_from(transactions, client, &from);
+		ck_last(steps[i].code, steps[i].code == 250 ? "2.1.0" : "5.7.0");
+		ps_transactions_reset(transactions, client);
+	}
+	ps_buf_finish(&sealed);
 }
 END_TEST
 
@@ -632,6 +664,7 @@ int main(void)
 	tcase_add_loop_test(tc, the_message_is_what_the_front_says_it_is, 0, PS_ARRAY_LEN(bodies));
 	tcase_add_test(tc, a_spool_without_room_is_a_failure_for_now);
 	tcase_add_test(tc, the_file_has_no_name_and_goes_with_the_transaction);
+	tcase_add_test(tc, a_pass_for_what_was_revoked_does_not_hold);
 	tcase_add_loop_test(tc, who_submits_has_logged_in_and_sends_in_their_own_name, 0, PS_ARRAY_LEN(submissions));
 	tcase_add_test(tc, what_is_whole_is_finished_before_the_end);
 	tcase_add_test(tc, a_source_that_is_none_is_refused);

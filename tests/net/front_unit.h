@@ -186,8 +186,12 @@ static inline void give_answer(void *arg)
 {
 	struct answer *answer = arg;
 
-	ps_front_auth_answer(front, answer->number, answer->status, ps_bytes_str(answer->data),
-			     ps_bytes_str(answer->ticket));
+	ps_front_auth_answer(
+		front, answer->number,
+		&(struct ps_front_auth){.status = answer->status,
+					.data = ps_bytes_str(answer->data),
+					.ticket = ps_bytes_str(answer->ticket),
+					.user = answer->status == PS_AUTH_OK ? "alice@example.test" : NULL});
 	free(answer);
 }
 
@@ -208,7 +212,8 @@ static inline void auth_start(void *arg, uint64_t number, struct ps_session *s, 
 	if (ps_bytes_eq_str(initial, "alice"))
 		answer_later(number, PS_AUTH_OK, "", "TICKET");
 	else if (ps_bytes_eq_str(initial, "now"))
-		ps_front_auth_answer(front, number, PS_AUTH_OK, ps_bytes_str(""), ps_bytes_str("TICKET"));
+		ps_front_auth_answer(front, number,
+				     &(struct ps_front_auth){.status = PS_AUTH_OK, .ticket = ps_bytes_str("TICKET")});
 	else if (ps_bytes_eq_str(initial, "ask"))
 		answer_later(number, PS_AUTH_CONTINUE, "what?", "");
 	else if (!ps_bytes_eq_str(initial, "never"))

@@ -126,15 +126,15 @@ static const struct {
 
 START_TEST(a_pass_holds_for_a_session_and_a_time)
 {
-	const char *user = "untouched";
+	struct ps_msg_pass pass = {.sid = "S1", .user = "alice@example.test"}, checked = {.user = "untouched"};
 	struct ps_buf sealed = {0};
 	int r = 0;
 
-	ck_assert_ok(ps_pass_seal(passes[_i].sealed_with, "S1", "alice@example.test", NOW, &sealed));
+	ck_assert_ok(ps_pass_seal(passes[_i].sealed_with, &pass, NOW, &sealed));
 	for (int i = 0; i < 2; i++) /* it may be shown again */
-		r = ps_pass_check(&key, ps_buf_view(&sealed), passes[_i].sid, passes[_i].at, &user);
+		r = ps_pass_check(&key, ps_buf_view(&sealed), passes[_i].sid, passes[_i].at, &checked);
 	ck_assert_int_eq(r, passes[_i].r);
-	ck_assert_str_eq(user, r == 0 ? "alice@example.test" : "untouched");
+	ck_assert_str_eq(checked.user, r == 0 ? "alice@example.test" : "untouched");
 	if (r < 0)
 		ck_assert_ptr_nonnull(strstr(ps_last_error(), passes[_i].says));
 	ps_buf_finish(&sealed);
@@ -145,14 +145,14 @@ START_TEST(a_pass_and_a_ticket_are_not_alike)
 {
 	struct ps_ticket_book *book = ps_ticket_book_create(3, NOW);
 	struct ps_buf pass = {0}, sealed = {0};
+	struct ps_msg_pass content = {.sid = "S1", .user = "alice@example.test"}, checked;
 	struct ps_msg_ticket ticket;
-	const char *user;
 
-	ck_assert_ok(ps_pass_seal(&key, "S1", "alice@example.test", NOW, &pass));
+	ck_assert_ok(ps_pass_seal(&key, &content, NOW, &pass));
 	seal(&sealed, &key, 3, NOW);
 	ck_assert_int_eq(ps_ticket_take(book, &key, ps_buf_view(&pass), NOW, &ticket), PS_E_AUTH);
-	ck_assert_int_eq(ps_pass_check(&key, ps_buf_view(&sealed), "S1", NOW, &user), PS_E_AUTH);
-	ck_assert_int_eq(ps_pass_check(&key, ps_bytes(NULL, 0), "S1", NOW, &user), PS_E_AUTH);
+	ck_assert_int_eq(ps_pass_check(&key, ps_buf_view(&sealed), "S1", NOW, &checked), PS_E_AUTH);
+	ck_assert_int_eq(ps_pass_check(&key, ps_bytes(NULL, 0), "S1", NOW, &checked), PS_E_AUTH);
 	ps_buf_finish(&pass);
 	ps_buf_finish(&sealed);
 	ps_ticket_book_destroy(book);

@@ -29,6 +29,9 @@ struct ps_protocol {
 	const char *busy_text;
 	/* Sent, mail half, before a session is closed because the server stops; may be NULL. */
 	const char *bye_text;
+	/* Sent, either half, before a session is closed because the administrator wants it, or because what its user logged in by does
+	 * not hold any more; NULL: it is closed without a word. */
+	const char *ended_text;
 	/* ALPN name (RFC 7301), NULL for none: "imap". */
 	const char *alpn;
 	/* RFC 4422 section 4: the service name in GSSAPI and SCRAM. */
