@@ -13,6 +13,7 @@
  * it needs of others it asks for, and returns what it waits for. After the log-in the mail half goes on, on a thread that may block.
  */
 #include <string.h>
+#include "postern/login.h"
 #include "postern/plugin.h"
 #include "postern/protocol.h"
 #include "postern/store.h"
@@ -25,6 +26,7 @@ static const struct ps_wait wait_close = {.what = PS_WAIT_CLOSE};
 
 struct tally {
 	bool greeted, asked;
+	struct ps_login login;
 };
 
 static struct ps_wait close_with(struct ps_session *s, const char *line)
@@ -33,22 +35,20 @@ static struct ps_wait close_with(struct ps_session *s, const char *line)
 	return wait_close;
 }
 
-/* "LOGIN name password" as the message of SASL PLAIN (RFC 4616): NUL name NUL password. */
-static bool login_message(struct ps_bytes line, struct ps_buf *ret_message)
+/* "LOGIN name password" */
+static bool parse_login(struct ps_bytes line, struct ps_bytes *ret_name, struct ps_bytes *ret_password)
 {
 	static const char verb[] = "LOGIN ";
-	const uint8_t *blank;
+	ptrdiff_t blank;
 
 	if (line.len < sizeof verb || memcmp(line.ptr, verb, sizeof verb - 1) != 0)
 		return false;
 	line = ps_bytes_skip(line, sizeof verb - 1);
-	blank = memchr(line.ptr, ' ', line.len);
-	if (!blank)
+	blank = ps_bytes_find(line, ' ');
+	if (blank < 0)
 		return false;
-	ps_buf_append(ret_message, "", 1);
-	ps_buf_append(ret_message, line.ptr, (size_t)(blank - line.ptr));
-	ps_buf_append(ret_message, "", 1);
-	ps_buf_append(ret_message, blank + 1, line.len - (size_t)(blank + 1 - line.ptr));
+	*ret_name = ps_bytes(line.ptr, (size_t)blank);
+	*ret_password = ps_bytes_skip(line, (size_t)blank + 1);
 	return true;
 }
 
@@ -56,7 +56,7 @@ static struct ps_wait ask(struct ps_session *s, struct tally *tally)
 {
 	struct ps_bytes input = ps_session_input(s);
 	const uint8_t *end = input.len > 0 ? memchr(input.ptr, '\n', input.len) : NULL;
-	struct ps_buf message = {0};
+	struct ps_bytes name, password;
 	size_t length;
 
 	if (!end)
@@ -66,13 +66,10 @@ static struct ps_wait ask(struct ps_session *s, struct tally *tally)
 	length = (size_t)(end - input.ptr);
 	if (!ps_session_plaintext_ok(s))
 		return close_with(s, "-ERR not without TLS\r\n");
-	if (!login_message(ps_bytes(input.ptr, length > 0 && end[-1] == '\r' ? length - 1 : length), &message)) {
-		ps_buf_finish(&message);
+	if (!parse_login(ps_bytes(input.ptr, length > 0 && end[-1] == '\r' ? length - 1 : length), &name, &password))
 		return close_with(s, "-ERR LOGIN name password\r\n");
-	}
+	ps_login_password(&tally->login, s, name, password);
 	ps_session_consume(s, length + 1);
-	ps_session_auth_start(s, "PLAIN", ps_buf_view(&message));
-	ps_buf_wipe(&message);
 	tally->asked = true;
 	return wait_reply;
 }
@@ -80,6 +77,7 @@ static struct ps_wait ask(struct ps_session *s, struct tally *tally)
 static struct ps_wait front_run(struct ps_session *s)
 {
 	struct tally *tally = ps_session_state(s);
+	struct ps_wait wait;
 
 	if (ps_session_timed_out(s))
 		return close_with(s, "-ERR too slow\r\n");
@@ -89,8 +87,8 @@ static struct ps_wait front_run(struct ps_session *s)
 	}
 	if (!tally->asked)
 		return ask(s, tally);
-	switch (ps_session_auth_reply(s).status) {
-	case PS_AUTH_NONE: return wait_reply;
+	switch (ps_login_go_on(&tally->login, s, &wait).status) {
+	case PS_AUTH_NONE: return wait;
 	case PS_AUTH_OK: ps_session_hand_over(s, ps_bytes(NULL, 0)); return (struct ps_wait){.what = PS_WAIT_GONE};
 	case PS_AUTH_TEMPFAIL: return close_with(s, "-ERR try again later\r\n");
 	default: return close_with(s, "-ERR the name or the password is wrong\r\n");

@@ -2,11 +2,12 @@
 #ifndef PROTOCOLS_IMAP_AUTH_H
 #define PROTOCOLS_IMAP_AUTH_H
 
+#include "postern/login.h"
 #include "protocols/imap/imap.h"
 
-/* What has become of the exchange under way: hands the session over, answers, or waits on. PS_AUTH_CONTINUE is not for
- * this function. */
-enum imap_next imap_auth_outcome(struct imap_cmd *cmd, struct ps_auth_reply reply);
-enum imap_next imap_wait_reply(struct imap_cmd *cmd);
+/* The exchange of this command, which is its state from now on. */
+struct ps_login *imap_login(struct imap_cmd *cmd);
+/* What has become of it: hands the session over, answers, or waits. */
+enum imap_next imap_login_go_on(struct imap_cmd *cmd);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "postern/log.h"
+#include "postern/login.h"
 #include "protocols/imap/commands.h"
 
 /* STARTTLS (RFC 3501, 6.2.1) */
@@ -15,9 +15,7 @@ static enum imap_next cmd_starttls(struct imap_cmd *cmd)
 		return imap_bad(cmd, "TLS is active already");
 	if (!ps_session_tls_offered(s))
 		return imap_bad(cmd, "TLS is not available here");
-	/* What came behind the line in the clear may be somebody else's: never take it for the client's. */
-	if (ps_session_input(s).len > 0) {
-		ps_log(PS_LOG_WARNING, "starttls_injection", "sid", ps_session_sid(s), NULL);
+	if (ps_login_is_injected(s)) {
 		ps_buf_bytes(imap_output(cmd->imap), cmd->tag);
 		ps_buf_str(imap_output(cmd->imap), " BAD Nothing may follow STARTTLS before the handshake\r\n");
 		return imap_bye(cmd, "Begin anew");

@@ -2,6 +2,7 @@
 /* The machine both halves are: read a command, run it, tell what changed, answer. */
 #include "postern/error.h"
 #include "postern/log.h"
+#include "postern/login.h"
 #include "postern/protocol.h"
 #include "protocols/imap/imap.h"
 
@@ -192,20 +193,12 @@ static void begin_command(struct imap *imap)
 	cmd->args.utf8 = imap->names.utf8;
 }
 
-/* HTTP spoken to an IMAP port is an attack by way of somebody's browser: no word more. */
 static bool is_http(const struct imap *imap)
 {
-	static const char *const verbs[] = {"GET",    "POST",    "PUT",   "HEAD", "CONNECT",
-					    "DELETE", "OPTIONS", "TRACE", "PATCH"};
 	struct ps_bytes text = ps_buf_view(&imap->reader.text);
 	ptrdiff_t blank = ps_bytes_find(text, ' ');
 
-	if (imap->user || blank < 0)
-		return false;
-	for (size_t i = 0; i < PS_ARRAY_LEN(verbs); i++)
-		if (ps_bytes_eq_str(ps_bytes(text.ptr, (size_t)blank), verbs[i]))
-			return true;
-	return false;
+	return !imap->user && blank > 0 && ps_login_is_http(imap->session, ps_bytes(text.ptr, (size_t)blank));
 }
 
 /* Runs what is under way; true when it is over. */
@@ -239,7 +232,6 @@ static void start_command(struct imap *imap, bool streaming)
 	const char *wrong;
 
 	if (is_http(imap)) {
-		ps_log(PS_LOG_INFO, "http_refused", "sid", ps_session_sid(imap->session), NULL);
 		imap->closing = true;
 		return;
 	}

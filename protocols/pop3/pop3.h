@@ -8,6 +8,7 @@
 #define PROTOCOLS_POP3_H
 
 #include "postern/error.h"
+#include "postern/login.h"
 #include "postern/protocol.h"
 #include "postern/store.h"
 
@@ -53,6 +54,7 @@ struct pop3 {
 
 	/* front */
 	struct ps_buf name; /* USER's */
+	struct ps_login login;
 
 	/* mail */
 	const char *refusal; /* why the maildrop is not opened */

@@ -119,17 +119,6 @@ static const struct pop3_command mail_commands[] = {
 	{"STAT", pop3_stat}, {"TOP", pop3_top},   {"UIDL", pop3_uidl},       {NULL, NULL},
 };
 
-/* HTTP spoken to a POP3 port is an attack by way of somebody's browser: no word more. */
-static bool is_http(struct ps_bytes verb)
-{
-	static const char *const verbs[] = {"GET", "POST", "PUT", "HEAD", "CONNECT", "DELETE", "OPTIONS"};
-
-	for (size_t i = 0; i < PS_ARRAY_LEN(verbs); i++)
-		if (ps_bytes_eq_str(verb, verbs[i]))
-			return true;
-	return false;
-}
-
 static enum pop3_next run_line(struct pop3 *pop3, struct ps_bytes line)
 {
 	ptrdiff_t blank = ps_bytes_find(line, ' ');
@@ -141,8 +130,7 @@ static enum pop3_next run_line(struct pop3 *pop3, struct ps_bytes line)
 	for (const struct pop3_command *command = pop3->commands; command->name; command++)
 		if (ps_bytes_caseeq_str(verb, command->name))
 			return command->run(pop3, argument);
-	if (!pop3->view && is_http(verb)) {
-		ps_log(PS_LOG_INFO, "http_refused", "sid", ps_session_sid(pop3->session), NULL);
+	if (!pop3->view && ps_login_is_http(pop3->session, verb)) {
 		pop3->closing = true;
 		return POP3_NEXT;
 	}

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "postern/log.h"
 #include "protocols/smtp/commands.h"
 
 /* The handshake is done. All that was said before it is forgotten: it may have been somebody else's (RFC 3207 section 4.2). */
@@ -20,11 +19,8 @@ static enum smtp_next cmd_starttls(struct smtp_cmd *cmd)
 		return smtp_say(smtp, 503, "5.5.1", "TLS is active already");
 	if (!ps_session_tls_offered(smtp->session))
 		return smtp_say(smtp, 454, "4.7.0", "TLS is not available now");
-	/* What came behind the line in the clear would be taken as said under TLS. */
-	if (ps_session_input(smtp->session).len > 0) {
-		ps_log(PS_LOG_WARNING, "starttls_injection", "sid", ps_session_sid(smtp->session), NULL);
+	if (ps_login_is_injected(smtp->session))
 		return smtp_bye(smtp, 421, "4.7.0", "Nothing may follow STARTTLS before the handshake");
-	}
 	smtp_say(smtp, 220, "2.0.0", "Begin TLS now");
 	ps_session_starttls(smtp->session);
 	return smtp_wait(smtp, (struct ps_wait){.what = PS_WAIT_REPLY}, begin_anew);

@@ -104,18 +104,6 @@ uint64_t smtp_now_ms(void)
 
 /* ---- one command ----------------------------------------------------------------------------- */
 
-/* HTTP spoken to a mail port is an attack by way of somebody's browser: no word more. */
-static bool is_http(struct ps_bytes verb)
-{
-	static const char *const methods[] = {"GET",    "POST",    "PUT",   "HEAD", "CONNECT",
-					      "DELETE", "OPTIONS", "TRACE", "PATCH"};
-
-	for (size_t i = 0; i < PS_ARRAY_LEN(methods); i++)
-		if (ps_bytes_eq_str(verb, methods[i]))
-			return true;
-	return false;
-}
-
 static bool has_control(struct ps_bytes line)
 {
 	for (size_t i = 0; i < line.len; i++)
@@ -170,10 +158,8 @@ static enum smtp_next run_line(struct smtp *smtp, struct ps_bytes line)
 	struct smtp_cmd cmd = {smtp, trim(ps_bytes_skip(line, name.len))};
 	const struct smtp_verb *verb = smtp_verb_find(smtp, name);
 
-	if (is_http(name)) {
-		ps_log(PS_LOG_INFO, "http_refused", "sid", ps_session_sid(smtp->session), NULL);
+	if (ps_login_is_http(smtp->session, name))
 		return SMTP_CLOSE;
-	}
 	if (has_control(line))
 		return smtp_say(smtp, 500, "5.5.2", "No control characters, please");
 	if (!verb)

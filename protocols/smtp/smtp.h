@@ -11,6 +11,7 @@
 
 #include "postern/envelope.h"
 #include "postern/error.h"
+#include "postern/login.h"
 
 enum {
 	/* RFC 5321 section 4.5.3.1.4 asks for 512 and what the extensions add; an AUTH response has 12288 (RFC 4954 section 4). */
@@ -55,6 +56,7 @@ struct smtp {
 	bool trusted; /* may say who the client is: XCLIENT */
 	bool greeted;
 	unsigned errors;
+	struct ps_login login;
 	struct smtp_mail mail;
 };
 

@@ -172,6 +172,7 @@ void ps_session_auth_start(struct ps_session *s, const char *mechanism, struct p
 {
 	(void)initial;
 	must(strlen(mechanism) <= 20 && s->stage == NO_MAIL);
+	s->auth = PS_AUTH_NONE;
 	s->auth_asked = true;
 }
 
@@ -179,6 +180,7 @@ void ps_session_auth_step(struct ps_session *s, struct ps_bytes response)
 {
 	(void)response;
 	must(s->auth == PS_AUTH_CONTINUE);
+	s->auth = PS_AUTH_NONE;
 	s->auth_asked = true;
 }
 

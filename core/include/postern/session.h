@@ -119,6 +119,11 @@ enum ps_auth_status {
 	PS_AUTH_REFUSED,  /* right, but may not log in: [AUTHORIZATIONFAILED]; data is text for the user */
 	PS_AUTH_UNKNOWN_MECHANISM,
 	PS_AUTH_PRIVACY, /* not without TLS: [PRIVACYREQUIRED] */
+	/* Auth does not say these; ps_login_go_on() (postern/login.h) does. */
+	PS_AUTH_CANCELLED, /* by the client */
+	PS_AUTH_MALFORMED, /* a response was not base64 */
+	PS_AUTH_TOO_LONG,  /* or far too long: close the connection */
+	PS_AUTH_GONE,      /* the client has gone, or the time is over */
 };
 
 struct ps_auth_reply {
