@@ -28,6 +28,8 @@ struct line {
 	const struct ps_passwd_defaults *defaults;
 	struct ps_passwd_user *user;
 	const char *home, *mail, *backend;
+	struct ps_bytes key;  /* of the extra field at hand */
+	struct ps_buf fields; /* for extensions */
 };
 
 /* ---- pieces ---------------------------------------------------------------------------------- */
@@ -141,6 +143,13 @@ static int extra_nologin(struct line *line, struct ps_bytes value)
 	return 0;
 }
 
+/* For an extension, which knows what it means. `key=value`, as it stands in the line. */
+static int extra_kept(struct line *line, struct ps_bytes value)
+{
+	return ps_buf_printf(&line->fields, "%s%.*s=%.*s", line->fields.len ? " " : "", (int)line->key.len,
+			     (const char *)line->key.ptr, (int)value.len, (const char *)value.ptr);
+}
+
 static int extra_ignored(struct line *line, struct ps_bytes value)
 {
 	(void)line;
@@ -154,10 +163,18 @@ static const struct extra {
 	const char *key;
 	int (*set)(struct line *line, struct ps_bytes value);
 } extras[] = {
-	{"mail", extra_mail},       {"backend", extra_backend}, {"home", extra_home},
-	{"uid", extra_uid},         {"gid", extra_gid},         {"allow_nets", extra_allow_nets},
-	{"nologin", extra_nologin}, {"reason", extra_ignored},  {"quota_rule", extra_ignored},
+	{"mail", extra_mail},
+	{"backend", extra_backend},
+	{"home", extra_home},
+	{"uid", extra_uid},
+	{"gid", extra_gid},
+	{"allow_nets", extra_allow_nets},
+	{"nologin", extra_nologin},
+	{"reason", extra_ignored},
+	{"quota_rule", extra_kept},
 	{"quota", extra_ignored},
+	{"quota_storage", extra_kept},
+	{"quota_messages", extra_kept},
 };
 
 static int read_extra(struct line *line, struct ps_bytes field)
@@ -167,8 +184,10 @@ static int read_extra(struct line *line, struct ps_bytes field)
 	if (key.len > 7 && memcmp(key.ptr, "userdb_", 7) == 0)
 		key = ps_bytes_skip(key, 7);
 	for (size_t i = 0; i < PS_ARRAY_LEN(extras); i++)
-		if (ps_bytes_eq_str(key, extras[i].key))
+		if (ps_bytes_eq_str(key, extras[i].key)) {
+			line->key = key;
 			return extras[i].set(line, value);
+		}
 	return ps_fail(PS_E_UNSUPPORTED, "extra field \"%.*s\" is not supported", (int)key.len, (const char *)key.ptr);
 }
 
@@ -283,6 +302,8 @@ static int read_line(struct line *line, struct ps_bytes text)
 	}
 	if ((r = set_location(line)) < 0)
 		return r;
+	if (line->fields.len > 0)
+		info->fields = ps_pool_strdup(line->pool, ps_buf_cstr(&line->fields));
 	info->home = line->home ? line->home : info->root;
 	return 0;
 }
@@ -292,10 +313,14 @@ static int read_line(struct line *line, struct ps_bytes text)
 static void add_line(struct ps_passwd_file *file, struct ps_bytes text, const char *path, unsigned number,
 		     const struct ps_passwd_defaults *defaults)
 {
-	struct line line = {
-		.pool = file->pool, .defaults = defaults, .user = PS_NEW(file->pool, struct ps_passwd_user)};
+	struct line line = {.pool = file->pool,
+			    .defaults = defaults,
+			    .user = PS_NEW(file->pool, struct ps_passwd_user),
+			    .fields = {.limit = PS_USER_FIELDS_MAX}};
+	int r = read_line(&line, text);
 
-	if (read_line(&line, text) < 0) {
+	ps_buf_finish(&line.fields);
+	if (r < 0) {
 		ps_logf(PS_LOG_ERROR, "passwd_file_line", NULL, "%s:%u: %s; line passed over", path, number,
 			ps_last_error());
 		return;

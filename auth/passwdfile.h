@@ -4,7 +4,7 @@
  *
  * Fields from the third on may be missing. The extra fields (blank-separated key=value, also with a
  * "userdb_" before the key) that count: mail=BACKEND:PATH, backend=BACKEND, home, uid, gid,
- * allow_nets=CIDR,..., nologin. What would change who may read whose mail and is not understood here (nopassword, proxy,
+ * allow_nets=CIDR,..., nologin; quota_storage, quota_messages and quota_rule are kept for the extension quota. What would change who may read whose mail and is not understood here (nopassword, proxy,
  * ...) makes the line an error. A line with an error is logged with its number and passed over; the
  * first line of a name counts.
  */

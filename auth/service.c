@@ -281,6 +281,7 @@ static void take_user(struct exchange *x, const struct ps_passwd_user *user)
 		.home = ps_pool_strdup(x->pool, user->info.home),
 		.backend = ps_pool_strdup(x->pool, user->info.backend),
 		.root = ps_pool_strdup(x->pool, user->info.root),
+		.fields = ps_pool_strdup(x->pool, user->info.fields),
 	};
 	x->credential = ps_credential_mark(&x->service->mark_key, user->info.name, user->password);
 	x->looked_up = ps_loop_now(x->service->args.loop);

@@ -145,6 +145,8 @@ int cli_user_remove(struct cli *cli);
 int cli_mailbox_list(struct cli *cli);
 int cli_mailbox_status(struct cli *cli);
 int cli_import(struct cli *cli);
+int cli_quota_show(struct cli *cli);
+int cli_quota_recount(struct cli *cli);
 int cli_sync(struct cli *cli);
 int cli_storage_switch(struct cli *cli);
 int cli_storage_status(struct cli *cli);

@@ -48,9 +48,12 @@ bool cli_has_config(const struct cli *cli)
 
 int cli_load_plugins(void)
 {
-	int r = ps_plugins_load_all(NULL, PS_PLUGIN_BACKEND);
+	static const enum ps_plugin_kind kinds[] = {PS_PLUGIN_BACKEND, PS_PLUGIN_PROTOCOL, PS_PLUGIN_EXTENSION};
+	int r = 0;
 
-	return r < 0 ? r : ps_plugins_load_all(NULL, PS_PLUGIN_PROTOCOL);
+	for (size_t i = 0; i < PS_ARRAY_LEN(kinds) && r >= 0; i++)
+		r = ps_plugins_load_all(NULL, kinds[i]);
+	return r;
 }
 
 int cli_load(struct cli *cli)
@@ -112,6 +115,7 @@ static void copy_info(struct ps_pool *pool, const struct ps_user_info *from, str
 	to->home = ps_pool_strdup(pool, from->home);
 	to->backend = ps_pool_strdup(pool, from->backend);
 	to->root = ps_pool_strdup(pool, from->root);
+	to->fields = ps_pool_strdup(pool, from->fields);
 }
 
 static const struct ps_passwd_user *look_up(struct cli *cli, const struct ps_passwd_file *file, const char *name)

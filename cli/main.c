@@ -29,6 +29,10 @@ const struct cli_command cli_commands[] = {
 	{"mailbox", "list", "USER", "list a user's mailboxes", JSON, 1, 1, cli_mailbox_list, NULL},
 	{"mailbox", "status", "USER [MAILBOX...]", "show the figures of a user's mailboxes", JSON, 1, -1, cli_mailbox_status,
 	 "Without MAILBOX, those of all mailboxes. Names are as `postern mailbox list` prints them, with / between components."},
+	{"quota", "show", "USER", "show what a user's mail takes, and may take", JSON, 1, 1, cli_quota_show, NULL},
+	{"quota", "recount", "USER", "count a user's messages one by one and compare", JSON, 1, 1, cli_quota_recount,
+	 "There is nothing to mend: what is counted against a quota are the mailboxes' own figures. Exit code 1 if they are not those of the\n"
+	 "messages, which `postern storage check` looks into."},
 	{NULL, "import", "USER PATH", "put a Maildir, an mbox or message files into a user's mailboxes",
 	 JSON | CLI_TAKES(CLI_OPT_MAILBOX) | CLI_TAKES(CLI_OPT_DRY_RUN), 2, 2, cli_import,
 	 "PATH is a Maildir (with the folders of Maildir++, or others nested in it), a folder of files with one message each\n"

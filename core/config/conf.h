@@ -27,9 +27,9 @@ struct conf_value {
 struct ps_conf {
 	struct ps_config *config;
 	const struct ps_setting *schema;
-	const char *name;          /* "listener"; for a plugin's section "backend" or "protocol"; NULL for the root */
-	const char *title;         /* NULL: has none */
-	int line;                  /* of its first setting, or where it ends; 0: not in the file */
+	const char *name;  /* "listener"; for a plugin's section its kind, such as "backend"; NULL for the root */
+	const char *title; /* NULL: has none */
+	int line;          /* of its first setting, or where it ends; 0: not in the file */
 	struct conf_value *values; /* one for each row */
 };
 
@@ -94,7 +94,7 @@ void conf_check_routes(const struct ps_config *config, struct conf_errors *error
 /* Where the file sets it, or its section, or else ends. */
 int conf_line(const struct ps_conf *conf, const char *name, enum ps_setting_type type);
 
-const char *conf_kind_word(uint32_t kind); /* "backend", "protocol" */
+const char *conf_kind_word(uint32_t kind); /* "backend", "protocol", "extension" */
 bool conf_kind_loaded(uint32_t kind);      /* whether any plugin of the kind is loaded */
 
 #endif

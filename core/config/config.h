@@ -18,7 +18,7 @@ struct ps_config;
  */
 
 /* Reads `path` (or `text`, when it is not absent; `path` then serves for messages). Plugins are loaded
- * already: the schema of plugin NAME is the section `backend NAME { }` or `protocol NAME { }`. Failure: ps_last_error() is
+ * already: the schema of plugin NAME is the section `backend NAME { }`, `protocol NAME { }` or `extension NAME { }`. Failure: ps_last_error() is
  * "FILE:LINE: what is wrong; what was expected; did you mean ...?". All errors also go, one a line, to `errors`
  * (may be NULL). */
 int ps_config_read(const char *path, struct ps_bytes text, struct ps_buf *errors, struct ps_config **ret_config);
@@ -28,7 +28,7 @@ int ps_config_read(const char *path, struct ps_bytes text, struct ps_buf *errors
 int ps_config_check_files(const struct ps_config *config, struct ps_buf *errors);
 void ps_config_destroy(struct ps_config *config);
 const struct ps_conf *ps_config_root(const struct ps_config *config);
-/* backend NAME { } or protocol NAME { }, with defaults where the file has none. NULL: no such plugin is loaded. */
+/* backend NAME { }, protocol NAME { } or extension NAME { }, with defaults where the file has none. NULL: no such plugin is loaded. */
 const struct ps_conf *ps_config_plugin(const struct ps_config *config, const char *kind, const char *name);
 /* The same from a root, for those who were given just that. */
 const struct ps_conf *ps_conf_plugin(const struct ps_conf *root, const char *kind, const char *name);

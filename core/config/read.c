@@ -15,6 +15,7 @@
 #include "core/config/conf.h"
 #include "core/config/near.h"
 #include "core/config/schema.h"
+#include "core/process/plugin_check.h"
 #include "core/process/plugins.h"
 
 #define UNKNOWN_MAX 50
@@ -39,7 +40,7 @@ static struct reader *current; /* libconfuse's callbacks have no argument of our
 
 const char *conf_kind_word(uint32_t kind)
 {
-	return kind == PS_PLUGIN_BACKEND ? "backend" : "protocol";
+	return ps_plugin_kind_word(kind);
 }
 
 bool conf_kind_loaded(uint32_t kind)

@@ -193,7 +193,7 @@ bool conf_text_remove(char *text, int line, const char *name)
 	}
 }
 
-static const uint32_t kinds[] = {PS_PLUGIN_BACKEND, PS_PLUGIN_PROTOCOL};
+static const uint32_t kinds[] = {PS_PLUGIN_BACKEND, PS_PLUGIN_PROTOCOL, PS_PLUGIN_EXTENSION};
 
 /* If `first` begins a plugin's section, gives its title and the brace after it. */
 static bool plugin_section(struct scanner s, struct token first, uint32_t *ret_kind, struct token *ret_title)

@@ -116,3 +116,20 @@ int ps_deliver(const struct ps_conf *core_conf, const struct ps_deliver_args *ar
 	ps_user_close(user);
 	return r;
 }
+
+int ps_deliver_ask(const struct ps_conf *core_conf, const struct ps_deliver_args *args)
+{
+	struct ps_append *append;
+	struct ps_user *user;
+	int r = ps_user_open(core_conf, &args->user, &user);
+
+	if (r < 0)
+		return r;
+	r = open_mailbox(user, args->mailbox, &append);
+	if (r == 0) {
+		r = ps_append_ask(append, args->size ? args->size : 1);
+		ps_append_close(append);
+	}
+	ps_user_close(user);
+	return r;
+}

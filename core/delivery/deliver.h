@@ -22,4 +22,7 @@ struct ps_deliver_args {
 /* Durable when it returns. Blocks on disk. */
 int ps_deliver(const struct ps_conf *core_conf, const struct ps_deliver_args *args);
 
+/* Whether it would be taken: 0, or why not, such as PS_E_QUOTA. `file` and what goes with it do not count; size 0: not known. */
+int ps_deliver_ask(const struct ps_conf *core_conf, const struct ps_deliver_args *args);
+
 #endif

@@ -23,6 +23,7 @@ struct ps_asking {
 	void (*stored)(void *arg, int error);                   /* of a ps_local_store() */
 	void *arg;
 	const struct ps_errand *errand;
+	bool probe; /* it is a ps_local_probe() */
 };
 
 struct ps_local {
@@ -92,6 +93,13 @@ struct ps_asking *ps_local_store(struct ps_local *local, const struct ps_errand 
 			errand->id);
 }
 
+struct ps_asking *ps_local_probe(struct ps_local *local, const struct ps_errand *errand,
+				 void (*fn)(void *arg, int error), void *arg)
+{
+	return ask_auth(local, &(struct ps_asking){.stored = fn, .arg = arg, .errand = errand, .probe = true},
+			errand->user, errand->id);
+}
+
 /* ---- answers --------------------------------------------------------------------------------- */
 
 static struct ps_asking *find(struct ps_local *local, uint64_t question)
@@ -145,6 +153,12 @@ static struct ps_bytes make_token(const struct ps_errand *errand, char space[PS_
 	return ps_bytes(space, (size_t)n);
 }
 
+/* The mail process is not there. What it would have said to a probe it will say to the message. */
+static void answer_without_mail(struct ps_asking *asking)
+{
+	answer_stored(asking, asking->probe ? 0 : PS_E_CLOSED);
+}
+
 static void pass_on(struct ps_asking *asking, const struct ps_msg_lookup_answer *user)
 {
 	const struct ps_local_hooks *hooks = &asking->local->hooks;
@@ -154,6 +168,7 @@ static void pass_on(struct ps_asking *asking, const struct ps_msg_lookup_answer 
 		.ticket = user->ticket,
 		.token = make_token(asking->errand, token),
 		.mail = user->mail,
+		.probe = asking->probe,
 	};
 
 	LIST_REMOVE(asking, slot);
@@ -161,7 +176,7 @@ static void pass_on(struct ps_asking *asking, const struct ps_msg_lookup_answer 
 	asking->mail = user->mail;
 	number(asking);
 	if (hooks->deliver(hooks->arg, asking->number, &delivery) < 0)
-		answer_stored(asking, PS_E_CLOSED);
+		answer_without_mail(asking);
 }
 
 void ps_local_found(struct ps_local *local, const struct ps_msg_lookup_answer *answer)
@@ -206,6 +221,8 @@ void ps_local_lost(struct ps_local *local, const uint32_t *mail)
 		while ((asking = find_lost(local, i, mail))) {
 			if (asking->found)
 				answer_found(asking, PS_LOOKUP_TEMPFAIL);
+			else if (asking->of_mail)
+				answer_without_mail(asking);
 			else
 				answer_stored(asking, PS_E_CLOSED);
 		}

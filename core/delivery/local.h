@@ -29,6 +29,7 @@ struct ps_delivery {
 	const struct ps_errand *errand;
 	struct ps_bytes ticket, token;
 	uint32_t mail; /* the process that serves the user */
+	bool probe;    /* nothing is stored: would it be? */
 };
 
 struct ps_local_hooks {
@@ -48,6 +49,10 @@ struct ps_asking *ps_local_find(struct ps_local *local, const char *name, const 
 /* error 0: it is stored, durably, now or at an earlier try (a user and mailbox get a message of this id once). PS_E_NOTFOUND: there is no such
  * user; PS_E_CLOSED: somebody was not there; others are those of storage. */
 struct ps_asking *ps_local_store(struct ps_local *local, const struct ps_errand *errand,
+				 void (*fn)(void *arg, int error), void *arg);
+/* Whether the mailbox would take a message of errand->size now (0: not known). error 0: it would, or its process cannot tell; PS_E_QUOTA; PS_E_NOTFOUND,
+ * PS_E_CLOSED: as above, of the user. */
+struct ps_asking *ps_local_probe(struct ps_local *local, const struct ps_errand *errand,
 				 void (*fn)(void *arg, int error), void *arg);
 /* Whatever comes is not told. What has been sent to a mail process is stored all the same. cancel(NULL) does nothing. */
 void ps_local_cancel(struct ps_asking *asking);

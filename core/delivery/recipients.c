@@ -3,11 +3,13 @@
  * RCPT: a recipient leads to targets, each of which is there, or not, or cannot be told of now; and then it is answered.
  */
 #include "core/delivery/transactions_private.h"
+#include "postern/error.h"
 #include "postern/log.h"
 
 static const struct ps_answer unsure = {451, "4.3.0", "Users cannot be looked up now; try again later", ""},
 			      no_relay = {550, "5.7.1", "This server does not relay to there", ""},
-			      too_many = {452, "4.5.3", "Too many recipients", ""};
+			      too_many = {452, "4.5.3", "Too many recipients", ""},
+			      full = {552, "5.2.2", "The mailbox is full", ""};
 
 static struct recipient *recipient_create(struct transaction *t, const struct ps_msg_mail_rcpt *rcpt)
 {
@@ -107,6 +109,33 @@ static void go_on(struct target *unknown)
 	decide(unknown->recipient);
 }
 
+static void on_probed(void *arg, int error)
+{
+	struct target *target = arg;
+
+	target->asking = NULL;
+	target->probe_ends = 0;
+	if (error == PS_E_QUOTA)
+		refuse(target, &full);
+	else if (error == PS_E_NOTFOUND || error == PS_E_CLOSED)
+		refuse(target, &unsure); /* a moment ago there was such a user */
+	else
+		accept(target);
+}
+
+/* Is there room for the message, as far as MAIL told its size? */
+static void probe(struct target *target)
+{
+	const struct transaction *t = target->recipient->transaction;
+
+	target->errand = (struct ps_errand){
+		.id = t->id, .user = target->to.user, .mailbox = target->to.detail, .file = -1, .size = t->announced};
+	target->probe_ends = ps_monotonic_ms() + PROBE_PATIENCE_MS;
+	target->asking = ps_local_probe(t->transactions->local, &target->errand, on_probed, target);
+	if (!target->asking)
+		on_probed(target, PS_E_CLOSED);
+}
+
 static void on_found(void *arg, enum ps_lookup_status status)
 {
 	struct target *target = arg;
@@ -114,6 +143,8 @@ static void on_found(void *arg, enum ps_lookup_status status)
 	target->asking = NULL;
 	if (status == PS_LOOKUP_FOUND)
 		accept(target);
+	else if (status == PS_LOOKUP_LIMITED)
+		probe(target);
 	else if (status == PS_LOOKUP_UNKNOWN && target->recipient->transaction->transactions->route)
 		go_on(target);
 	else
@@ -162,4 +193,20 @@ void recipient_add(struct transaction *t, const struct ps_msg_mail_rcpt *rcpt)
 	}
 	add_targets(recipient, targets, count);
 	decide(recipient);
+}
+
+/* A mailbox that does not answer takes mail, by the queue if need be. */
+void recipients_tick(struct transaction *t, uint64_t now_ms)
+{
+	t->undecided++; /* so that it stays until all are told */
+	for (struct recipient *recipient = t->recipients; recipient; recipient = recipient->next) {
+		for (struct target *target = recipient->targets; target; target = target->next) {
+			if (!target->probe_ends || now_ms < target->probe_ends)
+				continue;
+			ps_local_cancel(target->asking);
+			on_probed(target, 0);
+		}
+	}
+	t->undecided--;
+	transaction_recipient_decided(t);
 }

@@ -226,6 +226,7 @@ static struct transaction *begin(struct ps_transactions *transactions, struct ps
 	t->end = &t->recipients;
 	t->source = (enum ps_mail_source)from->source;
 	t->options = from->options;
+	t->announced = from->size;
 	t->sid = copy(t->pool, from->sid);
 	t->reverse_path = copy(t->pool, from->reverse_path);
 	t->envid = copy(t->pool, from->envid);
@@ -371,7 +372,7 @@ void ps_transactions_submit(struct ps_transactions *transactions, const struct p
 	t->user = copy(t->pool, parcel->user);
 	t->done = done;
 	t->done_arg = arg;
-	t->size = parcel->size;
+	t->size = t->announced = parcel->size;
 	snprintf(t->id, sizeof t->id, "%s", parcel->id);
 	LIST_INSERT_HEAD(&transactions->clients[0], t, slot);
 	t->file = fcntl(parcel->file, F_DUPFD_CLOEXEC, 0);
@@ -427,6 +428,8 @@ static void look_at_time(struct transaction *t, const void *arg)
 
 	if (t->state == STORING)
 		transaction_tick(t, *now_ms);
+	else if (t->state == TAKING && t->undecided > 0)
+		recipients_tick(t, *now_ms);
 }
 
 void ps_transactions_tick(struct ps_transactions *transactions, uint64_t now_ms)

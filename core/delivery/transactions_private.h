@@ -14,6 +14,7 @@ enum {
 	STORING_MAX = 16,   /* of a transaction at a time: each is a descriptor in a mail process */
 	ID_SIZE = PS_ID_LENGTH + 1,
 	SLOTS = 1024,
+	PROBE_PATIENCE_MS = 10000, /* at RCPT, for a mail process */
 };
 
 enum state {
@@ -41,6 +42,7 @@ struct target {
 	bool accepted;            /* it is there */
 	bool replaced;            /* it is not, and others stand for it */
 	bool again;               /* it is tried again at the next tick */
+	uint64_t probe_ends;      /* 0: it is not asked whether there is room */
 	enum fate fate;
 	struct ps_answer why; /* of the fate; at RCPT, of not being accepted */
 	bool to_queue;        /* the queue takes it from here */
@@ -74,6 +76,7 @@ struct transaction {
 	size_t undecided; /* recipients of which RCPT is not answered yet */
 	int file;
 	uint64_t size;
+	uint64_t announced; /* at MAIL; 0: not */
 	/* Of ps_transactions_submit(). */
 	void (*done)(void *arg, const struct ps_answer *answer);
 	void *done_arg;
@@ -107,6 +110,8 @@ void transaction_drop(struct transaction *t);
 
 /* recipients.c: answers RCPT, later. */
 void recipient_add(struct transaction *t, const struct ps_msg_mail_rcpt *rcpt);
+/* While TAKING. */
+void recipients_tick(struct transaction *t, uint64_t now_ms);
 /* RCPT was answered. */
 void transaction_recipient_decided(struct transaction *t);
 

@@ -82,7 +82,7 @@ _Static_assert(sizeof(struct mail_session) <= 640, "sessions are many");
 /* What is needed to open the store, and not afterwards. */
 struct opening {
 	struct ps_user_info info;
-	char *home, *backend, *root;
+	char *home, *backend, *root, *fields;
 };
 
 struct ps_mail {
@@ -296,6 +296,7 @@ static void opening_destroy(struct opening *opening)
 	free(opening->home);
 	free(opening->backend);
 	free(opening->root);
+	free(opening->fields);
 	free(opening);
 }
 
@@ -654,6 +655,7 @@ static struct opening *opening_create(const struct ps_user_info *info, const cha
 	opening->home = ps_strdup(info->home);
 	opening->backend = ps_strdup(info->backend);
 	opening->root = ps_strdup(info->root);
+	opening->fields = info->fields ? ps_strdup(info->fields) : NULL;
 	opening->info = (struct ps_user_info){
 		.name = user_name,
 		.uid = info->uid,
@@ -661,6 +663,7 @@ static struct opening *opening_create(const struct ps_user_info *info, const cha
 		.home = opening->home,
 		.backend = opening->backend,
 		.root = opening->root,
+		.fields = opening->fields,
 	};
 	return opening;
 }

@@ -50,6 +50,7 @@ enum ps_lookup_status {
 	PS_LOOKUP_FOUND,
 	PS_LOOKUP_UNKNOWN,
 	PS_LOOKUP_TEMPFAIL, /* cannot tell now */
+	PS_LOOKUP_LIMITED,  /* found; and an extension has a say in what is stored for them */
 };
 
 enum ps_field_type {

@@ -5,6 +5,7 @@
 #include "postern/backend.h"
 #include "postern/build.h"
 #include "postern/error.h"
+#include "postern/extension.h"
 #include "postern/protocol.h"
 
 /* What a plugin cannot do without; all else of its struct may be NULL. */
@@ -45,10 +46,16 @@ static const struct ps_plugin_need protocol_needs[] = {
 	NEEDS(ps_protocol, gss_service),
 	{NULL, 0},
 };
+static const struct ps_plugin_need extension_needs[] = {
+	NEEDS(ps_extension, open),
+	NEEDS(ps_extension, close),
+	{NULL, 0},
+};
 
 static const struct ps_plugin_kind_row kinds[] = {
 	{PS_PLUGIN_BACKEND, "backends", "backend", sizeof(struct ps_backend), backend_needs},
 	{PS_PLUGIN_PROTOCOL, "protocols", "protocol", sizeof(struct ps_protocol), protocol_needs},
+	{PS_PLUGIN_EXTENSION, "extensions", "extension", sizeof(struct ps_extension), extension_needs},
 };
 
 const struct ps_plugin_kind_row *ps_plugin_kind_find(uint32_t kind)

@@ -24,6 +24,7 @@ struct loaded {
 	union {
 		struct ps_backend backend;
 		struct ps_protocol protocol;
+		struct ps_extension extension;
 		uint8_t octets[1];
 	} ops;
 };

@@ -6,6 +6,7 @@
 #define CORE_PROCESS_PLUGINS_H
 
 #include "postern/backend.h"
+#include "postern/extension.h"
 #include "postern/plugin.h"
 #include "postern/protocol.h"
 

@@ -41,6 +41,7 @@ static void load_plugins(void)
 {
 	ps_plugins_load_all(NULL, PS_PLUGIN_BACKEND);
 	ps_plugins_load_all(NULL, PS_PLUGIN_PROTOCOL);
+	ps_plugins_load_all(NULL, PS_PLUGIN_EXTENSION);
 }
 
 static int run_role(const char *name)

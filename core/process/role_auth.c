@@ -11,6 +11,7 @@
 #include "core/process/role.h"
 #include "core/process/signer.h"
 #include "core/process/ticket.h"
+#include "core/store/pending.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
@@ -39,6 +40,7 @@ static int seal(struct auth *auth, const struct ps_auth_answer *answer, uint32_t
 		.home = answer->user->home,
 		.backend = answer->user->backend,
 		.root = answer->user->root,
+		.fields = answer->user->fields,
 		.mail = mail,
 		.credential = ps_credential_octets(&answer->credential),
 	};
@@ -153,7 +155,7 @@ static enum ps_lookup_status look_up(struct auth *auth, const struct ps_msg_look
 	sealed.user = user;
 	if (lookup->ticket && seal(auth, &sealed, answer->mail, ticket) < 0)
 		return PS_LOOKUP_TEMPFAIL;
-	return PS_LOOKUP_FOUND;
+	return !lookup->ticket && ps_extensions_concern(user, auth->role->conf) ? PS_LOOKUP_LIMITED : PS_LOOKUP_FOUND;
 }
 
 static void on_lookup(void *arg, struct ps_channel *from, union ps_message *message)

@@ -71,7 +71,8 @@ static int take(struct ps_role *role, uint32_t from, struct ps_msg_hand_over *me
 			 .gid = ticket.gid,
 			 .home = ticket.home,
 			 .backend = ticket.backend,
-			 .root = ticket.root},
+			 .root = ticket.root,
+			 .fields = ticket.fields},
 		.credential = credential,
 		.unread = message->unread,
 		.blob = message->blob,
@@ -128,6 +129,7 @@ struct job {
 	uint64_t number;
 	const char *id;
 	struct ps_deliver_args args;
+	bool probe; /* whether it would be taken */
 	int result;
 	const char *why;
 };
@@ -136,28 +138,38 @@ static void job_work(void *arg)
 {
 	struct job *job = arg;
 
-	job->result = ps_deliver(job->role->conf, &job->args);
+	if (job->probe)
+		job->result = ps_deliver_ask(job->role->conf, &job->args);
+	else
+		job->result = ps_deliver(job->role->conf, &job->args);
 	if (job->result < 0)
 		job->why = ps_pool_strdup(job->pool, ps_last_error());
 }
 
-static void answer_delivery(struct ps_role *role, uint64_t number, const char *id, int result, const char *why)
+static void answer_delivery(struct ps_role *role, uint64_t number, int result)
 {
 	struct ps_channel *relay = ps_role_peer(role, PS_ROLE_RELAY, 0);
 	struct ps_msg_delivered message = {.number = number, .error = (uint32_t)-result};
 
-	if (result < 0)
-		ps_log(PS_LOG_ERROR, "delivery_failed", "id", id, "error", ps_err_name(result), "msg", why, NULL);
 	if (relay && ps_channel_send(relay, PS_MSG_DELIVERED, &message) < 0)
 		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
 }
 
+static void log_failure(const char *id, int result, const char *why)
+{
+	ps_log(PS_LOG_ERROR, "delivery_failed", "id", id, "error", ps_err_name(result), "msg", why, NULL);
+}
+
+/* Of a probe what nobody can act on is for the delivery to meet. */
 static void job_done(void *arg)
 {
 	struct job *job = arg;
+	int result = job->probe && job->result != PS_E_QUOTA ? 0 : job->result;
 
-	answer_delivery(job->role, job->number, job->id, job->result, job->why);
-	close(job->args.file);
+	if (result < 0 && !job->probe)
+		log_failure(job->id, result, job->why);
+	answer_delivery(job->role, job->number, result);
+	ps_closep(&job->args.file);
 	ps_pool_destroy(job->pool);
 }
 
@@ -170,16 +182,19 @@ static struct ps_user_info copy_user(struct ps_pool *pool, const struct ps_msg_t
 		.home = ps_pool_strdup(pool, ticket->home),
 		.backend = ps_pool_strdup(pool, ticket->backend),
 		.root = ps_pool_strdup(pool, ticket->root),
+		.fields = ps_pool_strdup(pool, ticket->fields),
 	};
 }
 
-static int start_job(struct ps_role *role, struct ps_msg_deliver *message)
+/* With the user whom the ticket names. */
+static int job_create(struct ps_role *role, struct ps_bytes sealed, const char *id, const char *mailbox,
+		      struct job **ret_job)
 {
 	struct mail *mail = role->state;
 	struct ps_msg_ticket ticket;
 	struct ps_pool *pool;
 	struct job *job;
-	int r = ps_ticket_take(mail->book, &mail->key, message->ticket, ps_monotonic_ms(), &ticket);
+	int r = ps_ticket_take(mail->book, &mail->key, sealed, ps_monotonic_ms(), &ticket);
 
 	if (r < 0)
 		return r;
@@ -190,18 +205,29 @@ static int start_job(struct ps_role *role, struct ps_msg_deliver *message)
 	*job = (struct job){
 		.role = role,
 		.pool = pool,
-		.number = message->number,
-		.id = ps_pool_strdup(pool, message->sid),
-		.args = {.user = copy_user(pool, &ticket),
-			 .mailbox = message->mailbox ? ps_pool_strdup(pool, message->mailbox) : NULL,
-			 .reverse_path = ps_pool_strdup(pool, message->reverse_path),
-			 .recipient = ps_pool_strdup(pool, message->recipient),
-			 .refuse_loop = message->refuse_loop,
-			 .token = ps_bytes(ps_pool_memdup(pool, message->token.ptr, message->token.len),
-					   message->token.len),
-			 .file = ps_take_fd(&message->file),
-			 .size = message->size},
+		.id = ps_pool_strdup(pool, id),
+		.args = {.user = copy_user(pool, &ticket), .mailbox = ps_pool_strdup(pool, mailbox), .file = -1},
 	};
+	*ret_job = job;
+	return 0;
+}
+
+static int start_job(struct ps_role *role, struct ps_msg_deliver *message)
+{
+	struct mail *mail = role->state;
+	struct job *job;
+	int r = job_create(role, message->ticket, message->sid, message->mailbox, &job);
+
+	if (r < 0)
+		return r;
+	job->number = message->number;
+	job->args.reverse_path = ps_pool_strdup(job->pool, message->reverse_path);
+	job->args.recipient = ps_pool_strdup(job->pool, message->recipient);
+	job->args.refuse_loop = message->refuse_loop;
+	job->args.token =
+		ps_bytes(ps_pool_memdup(job->pool, message->token.ptr, message->token.len), message->token.len);
+	job->args.file = ps_take_fd(&message->file);
+	job->args.size = message->size;
 	ps_mail_run(mail->mail, job_work, job_done, job);
 	return 0;
 }
@@ -212,8 +238,28 @@ static void on_deliver(void *arg, struct ps_channel *from, union ps_message *mes
 	int r = start_job(arg, deliver);
 
 	(void)from;
-	if (r < 0)
-		answer_delivery(arg, deliver->number, deliver->sid, r, ps_last_error());
+	if (r < 0) {
+		log_failure(deliver->sid, r, ps_last_error());
+		answer_delivery(arg, deliver->number, r);
+	}
+}
+
+static void on_probe(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct mail *mail = role->state;
+	const struct ps_msg_probe *probe = &message->probe;
+	struct job *job;
+
+	(void)from;
+	if (job_create(role, probe->ticket, probe->sid, probe->mailbox, &job) < 0) {
+		answer_delivery(role, probe->number, 0);
+		return;
+	}
+	job->number = probe->number;
+	job->probe = true;
+	job->args.size = probe->size;
+	ps_mail_run(mail->mail, job_work, job_done, job);
 }
 
 /* ---- who is there, and who shall not be -------------------------------------------------------------- */
@@ -300,6 +346,7 @@ static const struct ps_handler from_master[] = {
 static const struct ps_handler from_peers[] = {
 	{PS_MSG_HAND_OVER, on_hand_over},
 	{PS_MSG_DELIVER, on_deliver},
+	{PS_MSG_PROBE, on_probe},
 	{0, NULL},
 };
 

@@ -68,6 +68,19 @@ static int find_user(void *arg, uint64_t question, const char *name, const char 
 	return auth ? ps_channel_send(auth, PS_MSG_LOOKUP, &message) : ps_fail(PS_E_CLOSED, "auth is not there");
 }
 
+static int probe(struct ps_channel *mail, uint64_t question, const struct ps_delivery *delivery)
+{
+	struct ps_msg_probe message = {
+		.number = question,
+		.ticket = delivery->ticket,
+		.sid = delivery->errand->id,
+		.mailbox = delivery->errand->mailbox,
+		.size = delivery->errand->size,
+	};
+
+	return ps_channel_send(mail, PS_MSG_PROBE, &message);
+}
+
 static int deliver(void *arg, uint64_t question, const struct ps_delivery *delivery)
 {
 	struct ps_channel *mail = ps_role_peer(arg, PS_ROLE_MAIL, delivery->mail);
@@ -86,6 +99,8 @@ static int deliver(void *arg, uint64_t question, const struct ps_delivery *deliv
 
 	if (!mail)
 		return ps_fail(PS_E_CLOSED, "mail process %u is not there", delivery->mail);
+	if (delivery->probe)
+		return probe(mail, question, delivery);
 	message.file = fcntl(errand->file, F_DUPFD_CLOEXEC, 0);
 	if (message.file < 0)
 		return ps_fail_errno("duplicate a descriptor");

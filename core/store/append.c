@@ -166,6 +166,22 @@ static int put_text(void *arg, struct ps_bytes octets)
 	return r;
 }
 
+static int check_limit(const struct ps_append *append, uint64_t size)
+{
+	if (append->user->message_limit && size > append->user->message_limit)
+		return ps_fail(PS_E_LIMIT, "a message of %llu octets", (unsigned long long)size);
+	return 0;
+}
+
+int ps_append_ask(struct ps_append *append, uint64_t size)
+{
+	struct ps_op op = {.kind = PS_OP_APPEND, .mbox = append->mailbox->mbox, .size = size};
+	struct ps_batch batch = {.ops = &op, .count = 1};
+	int r = check_limit(append, size);
+
+	return r < 0 ? r : ps_commit_ask(append->user, &batch);
+}
+
 int ps_append_begin(struct ps_append *append, const struct ps_append_message *message)
 {
 	struct ps_op *op;
@@ -173,9 +189,8 @@ int ps_append_begin(struct ps_append *append, const struct ps_append_message *me
 
 	if (append->failed)
 		return append->failed;
-	if (!message->is_copy && append->user->message_limit && message->size_hint > append->user->message_limit)
-		return failed(append,
-			      ps_fail(PS_E_LIMIT, "a message of %llu octets", (unsigned long long)message->size_hint));
+	if (!message->is_copy && (r = check_limit(append, message->size_hint)) < 0)
+		return failed(append, r);
 	append->ops = ps_pool_grow(append->pool, append->ops, append->count, &append->cap, sizeof *append->ops);
 	op = &append->ops[append->count];
 	*op = (struct ps_op){

@@ -4,13 +4,16 @@
  *
  * Whoever finds the store idle leads: it takes all that wait, its own among them, and gives them to the backend in one
  * call, which shares its fsyncs between them. Those who come meanwhile wait and are the next group.
+ *
+ * Where extensions are attached (core/store/pending.h), the leader asks them first about each batch. Whom they refuse is asked for again
+ * when the others are committed and the store was looked at: what made room may not have been known.
  */
 #ifndef CORE_STORE_COMMIT_H
 #define CORE_STORE_COMMIT_H
 
 #include <pthread.h>
 #include <stdbool.h>
-#include "postern/backend.h"
+#include "postern/store.h"
 
 struct ps_user;
 struct ps_commit_entry;
@@ -19,9 +22,10 @@ struct ps_commit_queue {
 	pthread_mutex_t lock;
 	pthread_cond_t turn; /* somebody has finished */
 	struct ps_commit_entry *first, **end;
-	bool busy;                    /* the backend's commit() or sync() runs */
+	bool busy;                    /* the backend's commit() or sync() runs, or extensions are asked */
 	bool syncing;                 /* it is sync(), */
 	struct ps_mbox *syncing_mbox; /* of this */
+	bool looking;                 /* it may be sync(), of any */
 };
 
 void ps_commit_queue_init(struct ps_commit_queue *queue);
@@ -30,6 +34,12 @@ void ps_commit_queue_finish(struct ps_commit_queue *queue);
 /* Waits until the batch is durable or refused. Callbacks and other mailboxes are the caller's matter. PS_E_MOVED: the store
  * is open now where it moved to, and the caller may try again there (core/store/user.h). */
 int ps_commit(struct ps_user *user, struct ps_batch *batch);
+/* Whether a batch would be committed, as far as extensions say. Nothing is. */
+int ps_commit_ask(struct ps_user *user, struct ps_batch *batch);
+/* ps_extensions_limit(), while nobody commits. */
+void ps_commit_limit(struct ps_user *user, struct ps_usage *ret_limit);
+/* What the user database says now, for extensions: does nothing where it says the same as before. */
+void ps_commit_refit(struct ps_user *user, const struct ps_user_info *info);
 /* The backend's sync(), never at the same time as a commit. */
 int ps_commit_sync(struct ps_user *user, struct ps_mbox *mbox);
 /* Waits for a sync() of this that is under way: the backend may say already that nothing is stale, while what it

@@ -115,7 +115,7 @@ static int make_mounted(struct ps_user *user, struct plan *plan)
 	for (size_t i = 0; i < plan->count; i++) {
 		int r = 0;
 
-		if (ps_mount_is_above(user, plan->ops[i].name))
+		if (ps_mount_of(user, plan->ops[i].name))
 			r = do_mounted(user, plan->pool, plan->ops[i]);
 		else
 			plan->ops[kept++] = plan->ops[i];

@@ -114,7 +114,7 @@ static void drop_hidden(struct ps_user *user, struct list *list)
 	size_t n = 0;
 
 	for (size_t i = 0; i < list->count; i++)
-		if (!ps_mount_is_above(user, list->infos[i].name))
+		if (!ps_mount_of(user, list->infos[i].name))
 			list->infos[n++] = list->infos[i];
 	list->count = n;
 }

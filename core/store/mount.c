@@ -117,7 +117,8 @@ static int mount_open(struct ps_user *user, struct ps_mount *mount, struct ps_us
 
 	pthread_mutex_lock(&mount->lock);
 	if (!mount->store)
-		r = ps_user_open_mounted(mount->ops, mount->backend_conf, mount->core_conf, &info, &mount->store);
+		r = ps_user_open_mounted(mount->ops, mount->backend_conf, mount->core_conf, &info, mount->name,
+					 &mount->store);
 	*ret_store = mount->store ? ps_user_now(mount->store) : NULL;
 	pthread_mutex_unlock(&mount->lock);
 	return r;
@@ -162,12 +163,12 @@ bool ps_mount_is_at_or_below(const struct ps_user *user, const char *name)
 	return false;
 }
 
-bool ps_mount_is_above(const struct ps_user *user, const char *name)
+const char *ps_mount_of(const struct ps_user *user, const char *name)
 {
 	for (const struct ps_mount *mount = user->mounts; mount; mount = mount->next)
 		if (below(name, mount->name))
-			return true;
-	return false;
+			return mount->name;
+	return NULL;
 }
 
 int ps_mounts_each(struct ps_user *user, ps_mount_fn fn, void *arg)

@@ -29,8 +29,8 @@ int ps_mount_places(const struct ps_conf *core_conf, const char *user, struct ps
 int ps_mount_resolve(struct ps_user *user, const char *name, struct ps_user **ret_user, const char **ret_name);
 /* Whether another store is at or below the name, so that it cannot be renamed. */
 bool ps_mount_is_at_or_below(const struct ps_user *user, const char *name);
-/* Whether the name is that of a mount, or below it. */
-bool ps_mount_is_above(const struct ps_user *user, const char *name);
+/* The mount that the name is, or is below; NULL: the user's own store. */
+const char *ps_mount_of(const struct ps_user *user, const char *name);
 
 /* Each mount, opened: its name to clients, and the store. */
 typedef int (*ps_mount_fn)(void *arg, const char *name, struct ps_user *mounted);

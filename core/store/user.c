@@ -12,6 +12,7 @@
 #include "core/process/plugins.h"
 #include "core/store/mailbox.h"
 #include "core/store/mount.h"
+#include "core/store/pending.h"
 #include "core/store/place.h"
 #include "core/store/user.h"
 #include "postern/log.h"
@@ -64,6 +65,8 @@ static void origin_finish(struct ps_origin *origin)
 	free(origin->home);
 	free(origin->backend);
 	free(origin->root);
+	free(origin->fields);
+	free(origin->mount);
 }
 
 static struct ps_user *user_create(const struct ps_backend *ops, const struct ps_user_info *info, char *key)
@@ -84,6 +87,7 @@ static void user_destroy(struct ps_user *user)
 	pthread_mutex_destroy(&user->lock);
 	ps_commit_queue_finish(&user->commits);
 	origin_finish(&user->origin);
+	free(user->fields);
 	free(user->root);
 	free(user->name);
 	free(user->key);
@@ -235,8 +239,8 @@ struct opening {
 	const struct ps_conf *backend_conf, *core_conf;
 	const struct ps_user_info *info;
 	uint64_t generation;
-	bool mounted;
-	bool exists; /* it is not to be made */
+	const char *mount; /* NULL: it is not mounted in another */
+	bool exists;       /* it is not to be made */
 	/* What the user database said, if the place is another. */
 	const struct opening *origin;
 };
@@ -252,7 +256,16 @@ static void origin_init(struct ps_origin *origin, const struct opening *o)
 				     .ops = o->ops,
 				     .core_conf = o->core_conf,
 				     .backend_conf = o->backend_conf,
-				     .mounted = o->mounted};
+				     .fields = copy(o->info->fields),
+				     .mount = copy(o->mount)};
+}
+
+static int attach(struct ps_user *user, const struct opening *o)
+{
+	const struct ps_extension_args args = {.user = o->info, .mount = o->mount};
+
+	user->fields = copy(o->info->fields);
+	return ps_extensions_attach(user, &args, o->core_conf);
 }
 
 static int open_store(struct ps_user *user, const struct opening *o)
@@ -270,9 +283,12 @@ static int open_store(struct ps_user *user, const struct opening *o)
 		return r;
 	if (user->ops->generation)
 		r = user->ops->generation(user->store, &user->generation);
-	if (r == 0 && !o->mounted)
+	if (r == 0)
+		r = attach(user, o);
+	if (r == 0 && !o->mount)
 		r = furnish(user, o->core_conf);
 	if (r < 0) {
+		ps_extensions_detach(user);
 		ps_mounts_destroy(user);
 		user->ops->close(user->store);
 		return r;
@@ -293,6 +309,8 @@ static int open_shared(const struct opening *o, struct ps_user **ret_user)
 		settle(user, r == 0);
 		if (r < 0)
 			return r;
+	} else {
+		ps_commit_refit(user, o->info);
 	}
 	*ret_user = user;
 	return 0;
@@ -307,10 +325,11 @@ int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backen
 }
 
 int ps_user_open_mounted(const struct ps_backend *ops, const struct ps_conf *backend_conf,
-			 const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user)
+			 const struct ps_conf *core_conf, const struct ps_user_info *info, const char *mount,
+			 struct ps_user **ret_user)
 {
 	struct opening o = {
-		.ops = ops, .backend_conf = backend_conf, .core_conf = core_conf, .info = info, .mounted = true};
+		.ops = ops, .backend_conf = backend_conf, .core_conf = core_conf, .info = info, .mount = mount};
 
 	return open_shared(&o, ret_user);
 }
@@ -416,12 +435,13 @@ int ps_user_move(struct ps_user *user)
 				    .gid = origin->gid,
 				    .home = origin->home,
 				    .backend = origin->backend,
-				    .root = origin->root};
+				    .root = origin->root,
+				    .fields = origin->fields};
 	struct opening o = {.ops = origin->ops,
 			    .core_conf = origin->core_conf,
 			    .backend_conf = origin->backend_conf,
 			    .info = &info,
-			    .mounted = origin->mounted};
+			    .mount = origin->mount};
 	struct ps_user *to = NULL;
 	int r = PS_E_MOVED;
 
@@ -468,6 +488,7 @@ static void user_close_store(struct ps_user *user)
 
 	ps_mounts_destroy(user);
 	ps_mailboxes_destroy(user);
+	ps_extensions_detach(user);
 	user->ops->close(user->store);
 	settle(user, false);
 	ps_user_close(next);

@@ -15,6 +15,7 @@
 #include "core/store/commit.h"
 #include "postern/store.h"
 
+struct ps_attached;
 struct ps_mailbox;
 struct ps_mount;
 
@@ -25,7 +26,8 @@ struct ps_origin {
 	gid_t gid;
 	const struct ps_backend *ops; /* NULL: to be looked up */
 	const struct ps_conf *core_conf, *backend_conf;
-	bool mounted;
+	char *fields;
+	char *mount; /* the name that it is mounted at in another store; NULL: it is not */
 };
 
 enum ps_user_state {
@@ -58,20 +60,23 @@ struct ps_user {
 	char *root;             /* NULL: nowhere on disk */
 	dev_t root_dev;
 	ino_t root_ino;
-	struct ps_mount *mounts; /* other stores in this one (core/store/mount.h) */
+	struct ps_mount *mounts;      /* other stores in this one (core/store/mount.h) */
+	struct ps_attached *attached; /* extensions that look at its changes (core/store/pending.h) */
 
 	struct ps_commit_queue commits;
 
 	pthread_mutex_t lock;
+	char *fields;                 /* what extensions were told (struct ps_user_info) */
 	struct ps_mailbox *mailboxes; /* the last used first */
 };
 
 /* As ps_user_open(), with everything that it looks up given. `conf` may be NULL: built-in defaults. */
 int ps_user_open_with(const struct ps_backend *ops, const struct ps_conf *backend_conf, const struct ps_conf *core_conf,
 		      const struct ps_user_info *info, struct ps_user **ret_user);
-/* As ps_user_open_with(), for a store that is mounted in another: it has no mounts, and gets no mailboxes made. */
+/* As ps_user_open_with(), for a store that is mounted in another at this name: it has no mounts, and gets no mailboxes made. */
 int ps_user_open_mounted(const struct ps_backend *ops, const struct ps_conf *backend_conf,
-			 const struct ps_conf *core_conf, const struct ps_user_info *info, struct ps_user **ret_user);
+			 const struct ps_conf *core_conf, const struct ps_user_info *info, const char *mount,
+			 struct ps_user **ret_user);
 struct ps_user *ps_user_ref(struct ps_user *user);
 
 /*

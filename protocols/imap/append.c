@@ -281,6 +281,9 @@ static int begin(struct imap_cmd *cmd, const char *mailbox, uint32_t replaces, c
 	cmd->finish = finish;
 	if (replaces)
 		ps_append_replaces(append->append, cmd->imap->view, replaces);
+	/* What is known to be too much need not be sent first. What makes room for itself is seen in the end. */
+	else if ((r = ps_append_ask(append->append, cmd->literal->octets)) < 0)
+		return r;
 	r = begin_message(cmd, request, cmd->literal);
 	cmd->literal_taken = r == 0;
 	return r;

@@ -32,6 +32,12 @@ static bool goes_back(const struct imap *imap)
 	return ps_conf_bool(ps_session_conf(imap->session), "unauthenticate");
 }
 
+static bool has_quotas(const struct imap *imap)
+{
+	(void)imap;
+	return ps_quota_offered();
+}
+
 enum {
 	BEFORE_LOGIN = 1,
 	AFTER_LOGIN = 2,
@@ -86,6 +92,9 @@ static const struct {
 	{"COMPRESS=DEFLATE", AFTER_LOGIN, compress},  /* RFC 4978 */
 	{"UNAUTHENTICATE", AFTER_LOGIN, goes_back},   /* RFC 8437 */
 	{"WITHIN", AFTER_LOGIN, NULL},                /* RFC 5032 */
+	{"QUOTA", AFTER_LOGIN, has_quotas},           /* RFC 9208 */
+	{"QUOTA=RES-STORAGE", AFTER_LOGIN, has_quotas},
+	{"QUOTA=RES-MESSAGE", AFTER_LOGIN, has_quotas},
 };
 
 /* What ENABLE can switch on (RFC 5161): the name, and its bit in imap->enabled. Ended by NULL. */

@@ -94,6 +94,54 @@ START_TEST(a_recipient_is_what_auth_says)
 }
 END_TEST
 
+/* What is said of the room in a mailbox, and the answer to RCPT. */
+static const struct {
+	int error;
+	unsigned code;
+	const char *enhanced;
+} rooms[] = {
+	{0, 250, "2.1.5"}, {PS_E_QUOTA, 552, "5.2.2"}, {PS_E_STORAGE, 250, "2.1.5"}, /* the message may wait for it */
+};
+
+START_TEST(where_there_is_a_limit_it_is_known_at_rcpt)
+{
+	say_from(client, PS_MAIL_MX, 9);
+	say_rcpt(client, "ann@example.org");
+	found(0, PS_LOOKUP_LIMITED);
+	ck_assert_uint_eq(reply_count, 1);
+	ck_assert_uint_eq(lookup_count, 2);
+	ck_assert(lookups[1].ticket);
+	found(1, PS_LOOKUP_FOUND);
+	ck_assert_uint_eq(delivery_count, 1);
+	ck_assert(deliveries[0].probe);
+	ck_assert_uint_eq(deliveries[0].size, 9);
+	ck_assert_str_eq(deliveries[0].user, "ann@example.org");
+	ck_assert_uint_eq(reply_count, 1);
+	delivered(0, rooms[_i].error);
+	ck_last(rooms[_i].code, rooms[_i].enhanced);
+}
+END_TEST
+
+START_TEST(who_cannot_tell_of_room_hinders_nobody)
+{
+	uint32_t mail = MAIL;
+
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "ann@example.org");
+	found(0, PS_LOOKUP_LIMITED);
+	found(1, PS_LOOKUP_FOUND);
+	ps_transactions_tick(transactions, ps_monotonic_ms());
+	ck_assert_uint_eq(reply_count, 1);
+	if (_i == 0)
+		ps_local_lost(local, &mail);
+	else
+		ps_transactions_tick(transactions, ps_monotonic_ms() + 60000);
+	ck_last(250, "2.1.5");
+	delivered(0, PS_E_QUOTA); /* too late */
+	ck_assert_uint_eq(reply_count, 2);
+}
+END_TEST
+
 /* What ends a delivery, and the answer. */
 static const struct {
 	int error;
@@ -643,6 +691,8 @@ int main(void)
 	tcase_add_test(tc, a_message_is_in_the_mailbox_before_the_250);
 	tcase_add_loop_test(tc, only_our_own_domains_are_taken_mail_for, 0, PS_ARRAY_LEN(paths));
 	tcase_add_loop_test(tc, a_recipient_is_what_auth_says, 0, PS_ARRAY_LEN(statuses));
+	tcase_add_loop_test(tc, where_there_is_a_limit_it_is_known_at_rcpt, 0, PS_ARRAY_LEN(rooms));
+	tcase_add_loop_test(tc, who_cannot_tell_of_room_hinders_nobody, 0, 2);
 	tcase_add_loop_test(tc, what_became_of_it_is_the_answer, 0, PS_ARRAY_LEN(ends));
 	tcase_add_test(tc, without_lmtp_the_worst_is_the_answer);
 	tcase_add_test(tc, lmtp_is_answered_for_each_in_their_order);

@@ -28,7 +28,7 @@ static struct kept_reply {
 static struct kept_question {
 	uint64_t number;
 	char name[64], user[64], mailbox[64], token[80], reverse_path[64];
-	bool ticket;
+	bool ticket, probe;
 	int file;
 	uint64_t size;
 } lookups[KEPT_MAX], deliveries[KEPT_MAX];
@@ -91,9 +91,12 @@ static inline int on_deliver(void *arg, uint64_t question, const struct ps_deliv
 	delivery->number = question;
 	delivery->file = what->errand->file;
 	delivery->size = what->errand->size;
-	snprintf(delivery->name, sizeof delivery->name, "%s", what->errand->recipient);
+	delivery->probe = what->probe;
 	snprintf(delivery->user, sizeof delivery->user, "%s", what->errand->user);
 	snprintf(delivery->mailbox, sizeof delivery->mailbox, "%s", what->errand->mailbox ? what->errand->mailbox : "");
+	if (what->probe)
+		return 0; /* there is no message yet */
+	snprintf(delivery->name, sizeof delivery->name, "%s", what->errand->recipient);
 	snprintf(delivery->reverse_path, sizeof delivery->reverse_path, "%s", what->errand->reverse_path);
 	snprintf(delivery->token, sizeof delivery->token, "%.*s", (int)what->token.len, (const char *)what->token.ptr);
 	return 0;

@@ -21,6 +21,7 @@ struct ps_set;
 struct ps_append;
 
 /* What the user database says of a user. */
+#define PS_USER_FIELDS_MAX 1000
 struct ps_user_info {
 	const char *name; /* full: "alice@example.test" */
 	uid_t uid;
@@ -28,6 +29,8 @@ struct ps_user_info {
 	const char *home;    /* absolute */
 	const char *backend; /* "maildir" */
 	const char *root;    /* the mail location, absolute; what the backend opens */
+	const char
+		*fields; /* what else it says, for extensions: "quota_storage=1G quota_messages=100"; NULL: nothing */
 };
 
 /* Opens the user's store or takes another reference to it. Makes INBOX and, at the first opening of
@@ -63,6 +66,31 @@ int ps_user_delete(struct ps_user *user, const char *name); /* INBOX: PS_E_INVAL
 /* With all below, at once. INBOX: `to` is made, then INBOX's messages are moved to it; what is below INBOX stays. */
 int ps_user_rename(struct ps_user *user, const char *from, const char *to);
 int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed);
+
+/* ---- quota --------------------------------------------------------------------------------- */
+
+/* What mail takes: octets in CRLF form, which all backends count alike. */
+struct ps_usage {
+	uint64_t octets, messages;
+};
+
+/* A store is a quota root (RFC 9208). That of the user's own store is "", that of a mounted one the mount's name. */
+struct ps_quota {
+	const char *root;
+	struct ps_usage used, limit; /* limit 0: none */
+};
+/* Whether there may be quotas at all: an extension that knows of limits is loaded. */
+bool ps_quota_offered(void);
+/* The root of a mailbox, which need not exist; valid as long as the user is open. */
+const char *ps_user_quota_root(struct ps_user *user, const char *mailbox);
+/* Looks for what others did first. PS_E_NOTFOUND: no such root. */
+int ps_user_quota(struct ps_user *user, const char *root, struct ps_quota *ret_quota);
+/* Each root, the user's own first. A non-zero result ends it. */
+int ps_user_quotas(struct ps_user *user, int (*fn)(void *arg, const struct ps_quota *quota), void *arg);
+/* The same figures from all rows, one by one: never another than those of ps_user_quota(). For tests and the command line. */
+int ps_user_recount(struct ps_user *user, const char *root, struct ps_usage *ret_used);
+/* Octets of the messages with \Deleted, by their rows. PS_E_NOTFOUND: no such mailbox. */
+int ps_user_deleted_octets(struct ps_user *user, const char *name, uint64_t *ret_octets);
 
 /* ---- views --------------------------------------------------------------------------------- */
 
@@ -180,6 +208,8 @@ int ps_append_open(struct ps_user *user, const char *mailbox, struct ps_append *
 int ps_append_begin(struct ps_append *append, const struct ps_append_message *message);
 int ps_append_write(struct ps_append *append, struct ps_bytes octets); /* any line ends; stored as CRLF */
 int ps_append_end(struct ps_append *append);
+/* Whether a message of this size would be taken now: 0, or why not, such as PS_E_QUOTA. Before any is begun. */
+int ps_append_ask(struct ps_append *append, uint64_t size);
 /* The message that was begun and not ended is left out; the append goes on as if it had not been, failed or not. */
 void ps_append_forget(struct ps_append *append);
 /* In the same batch a message of the view, which stays open until the commit, is expunged. Then the commit gives PS_E_GONE

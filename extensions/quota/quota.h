@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared by the files of this folder. */
+#ifndef EXTENSIONS_QUOTA_QUOTA_H
+#define EXTENSIONS_QUOTA_QUOTA_H
+
+#include "postern/extension.h"
+
+extern const struct ps_setting quota_settings[];
+extern const struct ps_extension quota_extension; /* before.c */
+
+/* ---- limits.c: what the settings and the user database say */
+void quota_limits(const struct ps_extension_args *args, struct ps_usage *ret_limit);
+/* What a mailbox may hold beyond the limit, so that deleting by way of Trash works. */
+void quota_extra(const struct ps_conf *conf, const char *mailbox, struct ps_usage *ret_extra);
+/* "quota_storage=1G quota_messages=1000", and Dovecot's "quota_rule=*:storage=1G:messages=1000": what they name replaces what *limit has.
+ * PS_E_INVALID: some of it is not understood, and was passed over. */
+int quota_fields(const char *fields, struct ps_usage *limit);
+
+#endif

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""Quotas: what is refused, by which words, and that what is counted is what is there. The examples of RFC 9208 as far as our roots are like
+theirs."""
+
+import json
+import os
+import re
+import threading
+import unittest
+
+import postern
+from server_test import ServerTest, for_each_backend, status
+from test_delivery import JOE, DeliveryTest, address
+
+BODY = "x" * 1000 + "\r\n"
+
+
+class Quota(DeliveryTest):
+    users = ("alice", "many")
+    users_with = {"quota_messages=3": ("few",), "userdb_quota_rule=*:storage=4:messages=9": ("dove",),
+                  "quota_storage=0 quota_messages=20": ("parallel",)}
+    settings = ServerTest.settings + """
+mount "Archive" { backend = "lmdb" location = "archive/%d/%n" }
+extension quota {
+    storage = 8K
+    mailbox "Trash" { storage = 2K }
+    mount "Archive" { messages = 2 }
+}
+"""
+
+    def refill(self, user, messages):
+        client = self.session(user, select="INBOX")
+        if status(client, "INBOX", "MESSAGES")["MESSAGES"]:
+            client.ok("STORE 1:* FLAGS.SILENT (\\Deleted)")
+            client.ok("EXPUNGE")
+        for number in range(messages):
+            client.append(postern.message(str(number), BODY))
+        return client
+
+    def recount(self, user):
+        """What the command line counts, by every message: {root: (storage, messages)}. It fails when the figures differ. No other process
+        sees what the backend memory holds."""
+        if self.backend == "memory":
+            counts = {"": [0, 0], "Archive": [0, 0]}
+            client = self.session(user)
+            for line in client.ok('LIST "" * RETURN (STATUS (SIZE MESSAGES))'):
+                found = re.match(rb'\* STATUS "?([^" ]+)"? \(MESSAGES (\d+) SIZE (\d+)\)', line)
+                if found:
+                    count = counts["Archive" if found.group(1) == b"Archive" else ""]
+                    count[0] += int(found.group(3))
+                    count[1] += int(found.group(2))
+            return {root: tuple(count) for root, count in counts.items()}
+        return {row["root"]: (row["recount"]["storage"], row["recount"]["messages"])
+                for row in json.loads(self.server.tool("quota", "recount", "--json", user).stdout)}
+
+    def test_examples(self):
+        client = self.refill("few", 2)
+        self.assertRegex(client.ok("CAPABILITY")[0], rb" QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE\b")
+        self.assertNotIn(b"QUOTASET", client.ok("CAPABILITY")[0])
+        self.assertEqual(client.ok('GETQUOTA ""')[0], b'* QUOTA "" (STORAGE 3 8 MESSAGE 2 3)\r\n')
+        self.assertEqual(client.ok("GETQUOTAROOT INBOX")[:2],
+                         [b'* QUOTAROOT "INBOX" ""\r\n', b'* QUOTA "" (STORAGE 3 8 MESSAGE 2 3)\r\n'])
+        self.assertEqual(client.ok("GETQUOTAROOT Not/Made/Yet")[0], b'* QUOTAROOT "Not/Made/Yet" ""\r\n')
+        self.assertEqual(client.ok("GETQUOTAROOT Archive/2024")[:2],
+                         [b'* QUOTAROOT "Archive/2024" "Archive"\r\n', b'* QUOTA "Archive" (MESSAGE 0 2)\r\n'])
+        self.assertEqual(client.ok("GETQUOTA Archive")[0], b'* QUOTA "Archive" (MESSAGE 0 2)\r\n')
+        self.assertRegex(client.command("GETQUOTA nosuch")[1], rb"^NO \[NONEXISTENT\]")
+        for bad in ("GETQUOTA", "GETQUOTAROOT", 'GETQUOTA "" ""', "SETQUOTA INBOX (STORAGE 512)"):
+            self.assertTrue(client.command(bad)[1].startswith(b"BAD"), bad)
+        self.assertEqual(status(client, "INBOX", "MESSAGES", "DELETED", "DELETED-STORAGE"),
+                         {"MESSAGES": 2, "DELETED": 0, "DELETED-STORAGE": 0})
+        client.ok("STORE 2 FLAGS (\\Deleted)")
+        size = status(client, "INBOX", "SIZE")["SIZE"]
+        self.assertEqual(status(client, "INBOX", "MESSAGES", "DELETED", "DELETED-STORAGE"),
+                         {"MESSAGES": 2, "DELETED": 1, "DELETED-STORAGE": size // 2})
+
+    def test_imap_is_refused(self):
+        client = self.refill("few", 3)
+        client.ok("SELECT INBOX")
+        self.assertTrue(client.command("APPEND Sent {5}")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertTrue(client.command("APPEND Sent {5+}\r\nx: y\n")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertTrue(client.command("COPY 1:2 Sent")[1].startswith(b"NO [OVERQUOTA]"))
+        client.ok("REPLACE 3 INBOX {6+}\r\nx: y\r\n")
+        self.assertTrue(client.command("REPLACE 3 INBOX {9001+}\r\n" + "x" * 9001)[1].startswith((b"NO", b"BAD")))
+        client.ok("MOVE 1 Sent")
+        self.assertTrue(client.command("APPEND INBOX {5}")[1].startswith(b"NO [OVERQUOTA]"))
+        client.ok("STORE 1:* FLAGS (\\Deleted)")
+        client.ok("EXPUNGE")
+        client.append(b"x: y\r\n\r\n")
+        self.assertEqual(self.recount("few")[""][1], 2)
+
+    def test_a_mount_has_a_root_of_its_own(self):
+        client = self.refill("few", 3)
+        client.ok("COPY 1:2 Archive")
+        self.assertTrue(client.command("COPY 3 Archive")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertTrue(client.command("APPEND Archive {5}")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertEqual({root: messages for root, (_, messages) in self.recount("few").items()}, {"": 3, "Archive": 2})
+        client.ok("SELECT Archive")
+        client.ok("STORE 1:* FLAGS.SILENT (\\Deleted)")
+        client.ok("EXPUNGE")
+
+    def test_trash_takes_a_little_more(self):
+        client = self.refill("alice", 6)
+        client.ok("COPY 1:2 Trash")
+        self.assertTrue(client.command("APPEND INBOX {1000}")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertTrue(client.command("COPY 1:6 Trash")[1].startswith(b"NO [OVERQUOTA]"))
+        client.ok("SELECT Trash")
+        client.ok("STORE 1:* FLAGS.SILENT (\\Deleted)")
+        client.ok("EXPUNGE")
+
+    def test_mail_is_refused_at_rcpt(self):
+        self.refill("few", 3)
+        for kind in ("smtp", "lmtp"):
+            client = self.client(kind)
+            client.mail(JOE)
+            code, text = client.rcpt(address("few"))
+            self.assertEqual((code, text[:5]), (552, b"5.2.2"))
+            self.assertEqual(client.rcpt(address("many"))[0], 250)
+            client.rset()
+            client.mail(JOE, ["SIZE=9000"])
+            self.assertEqual(client.rcpt(address("many"))[0], 552)
+
+    def test_mail_that_is_too_large_is_refused_after_it(self):
+        self.refill("many", 7)
+        replies = self.send(self.client(), JOE, [address("many")], postern.message("large", BODY * 2))
+        self.assertEqual((replies[0][0], replies[0][1][:5]), (552, b"5.2.2"))
+        replies = self.send(self.client("lmtp"), JOE, [address("many")], postern.message("large", BODY * 2))
+        self.assertEqual((replies[0][0], replies[0][1][:5]), (552, b"5.2.2"))
+        self.assertEqual(self.recount("many")[""][1], 7)
+
+    def test_the_rule_of_dovecot(self):
+        client = self.refill("dove", 1)
+        self.assertEqual(client.ok('GETQUOTA ""')[0], b'* QUOTA "" (STORAGE 2 4 MESSAGE 1 9)\r\n')
+        self.assertTrue(client.command("APPEND INBOX {4000}")[1].startswith(b"NO [OVERQUOTA]"))
+
+    def test_many_at_once_do_not_overshoot(self):
+        """50 sessions, each with one message, where 20 fit."""
+        clients = [self.session("parallel") for _ in range(50)]
+        answers, lock = [], threading.Lock()
+
+        def append(client):
+            answer = client.command("APPEND INBOX {8+}\r\nx: y\r\n\r\n")[1]
+            with lock:
+                answers.append(answer.split(b"]")[0].split(b" ")[:2])
+
+        threads = [threading.Thread(target=append, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((answers.count([b"OK", b"[APPENDUID"]), answers.count([b"NO", b"[OVERQUOTA"])), (20, 30), answers)
+        self.assertEqual(self.recount("parallel")[""], (20 * 8, 20))
+
+    def test_another_limit_counts_for_sessions_that_are_open(self):
+        client = self.refill("few", 3)
+        with open(self.server.passwd_file, encoding="utf-8") as file:
+            text = file.read()
+        with open(self.server.passwd_file, "w", encoding="utf-8") as file:
+            file.write(text.replace("quota_messages=3", "quota_messages=4"))
+        try:
+            postern.wait_until(lambda: self.session("few").ok('GETQUOTA ""')[0].endswith(b"MESSAGE 3 4)\r\n"), "the new limit")
+            client.append(b"x: y\r\n\r\n")
+        finally:
+            with open(self.server.passwd_file, "w", encoding="utf-8") as file:
+                file.write(text)
+            postern.wait_until(lambda: self.session("few").ok('GETQUOTA ""')[0].endswith(b" 3)\r\n"), "the old limit")
+
+
+class QuotaOf(Quota):
+    pass
+
+
+class Foreign(ServerTest):
+    """What other programs do to a Maildir counts before somebody is refused."""
+
+    backend = "maildir"
+    users_with = {"quota_messages=3": ("few",)}
+    settings = ServerTest.settings
+
+    def test_what_others_deliver_and_remove_counts(self):
+        client = self.session("few")
+        for _ in range(3):
+            self.server.deliver("few", postern.message())
+        self.assertEqual(client.ok('GETQUOTA ""')[0], b'* QUOTA "" (MESSAGE 3 3)\r\n')
+        self.assertTrue(client.command("APPEND Sent {5}")[1].startswith(b"NO [OVERQUOTA]"))
+        folder = self.server.maildir("few")
+        for below in ("new", "cur"):
+            for name in os.listdir(os.path.join(folder, below))[:1]:
+                os.unlink(os.path.join(folder, below, name))
+        client.append(b"x: y\r\n\r\n", "Sent")
+
+
+if "maildir" not in postern.BACKENDS:
+    del Foreign
+for_each_backend(QuotaOf)
+del QuotaOf, Quota
+
+if __name__ == "__main__":
+    unittest.main()
