@@ -2,7 +2,6 @@
 /* What a row of the schema cannot say: how settings belong together. */
 #include <arpa/inet.h>
 #include <sys/un.h>
-#include "auth/nets.h"
 #include "core/config/conf.h"
 #include "core/config/near.h"
 #include "core/delivery/route/address.h"
@@ -220,12 +219,6 @@ static void check_listener(const struct ps_conf *listener, struct conf_errors *e
 			   "\"address\" in listener \"%s\" must be an IPv4 or IPv6 address, not "
 			   "\"%s\"",
 			   title, address);
-	for (size_t i = 0; i < ps_conf_list_size(listener, "proxy"); i++)
-		if (!ps_nets_valid(ps_conf_list_nth(listener, "proxy", i)))
-			conf_error(errors, conf_line(listener, "proxy", PS_SET_LIST),
-				   "\"proxy\" in listener \"%s\" takes addresses and networks such as 192.0.2.0/24, "
-				   "not \"%s\"",
-				   title, ps_conf_list_nth(listener, "proxy", i));
 	if (ps_conf_str(listener, "path"))
 		check_path(listener, errors);
 	else if (ps_conf_int(listener, "port") == 0)

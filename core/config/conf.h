@@ -80,6 +80,8 @@ bool conf_text_remove(char *text, int line, const char *name);
 /* A word of the file as the row wants it. False: not lawful, and `why` says what was expected. */
 bool conf_value_parse(const struct ps_setting *row, const char *text, struct ps_pool *pool, struct conf_value *value,
 		      struct ps_buf *why);
+/* The same for one word of a list. */
+bool conf_word_is_right(const struct ps_setting *row, const char *word, struct ps_buf *why);
 /* A section with all settings at their defaults. */
 struct ps_conf *conf_create(struct ps_config *config, const struct ps_setting *schema, const char *name,
 			    const char *title);

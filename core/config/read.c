@@ -251,8 +251,17 @@ static void take_sections(struct reader *r, cfg_opt_t *opt, const struct ps_sett
 	}
 }
 
-static void take_list(struct reader *r, cfg_opt_t *opt, struct conf_value *value)
+static void tell_value(struct reader *r, const struct ps_setting *row, const struct ps_conf *conf,
+		       const struct word *word, struct ps_buf *why)
 {
+	conf_error(&r->errors, word->line, "\"%s\"%s %s, not \"%s\"", row->name,
+		   conf_place(r->errors.pool, conf->name, conf->title), ps_buf_cstr(why), word->text);
+}
+
+static void take_list(struct reader *r, cfg_opt_t *opt, const struct ps_setting *row, const struct ps_conf *conf,
+		      struct conf_value *value)
+{
+	struct ps_buf why = {.limit = 400};
 	size_t n = cfg_opt_size(opt);
 
 	if (n == 0 && !(opt->flags & CFGF_MODIFIED))
@@ -265,7 +274,11 @@ static void take_list(struct reader *r, cfg_opt_t *opt, struct conf_value *value
 		value->words[value->count] = ps_pool_strdup(r->config->pool, word->text);
 		if (value->count == 0)
 			value->line = word->line;
+		ps_buf_reset(&why);
+		if (!conf_word_is_right(row, word->text, &why))
+			tell_value(r, row, conf, word, &why);
 	}
+	ps_buf_finish(&why);
 }
 
 static void take_scalar(struct reader *r, cfg_opt_t *opt, const struct ps_setting *row, const struct ps_conf *conf,
@@ -278,8 +291,7 @@ static void take_scalar(struct reader *r, cfg_opt_t *opt, const struct ps_settin
 		return;
 	value->line = word->line;
 	if (!conf_value_parse(row, word->text, r->config->pool, value, &why))
-		conf_error(&r->errors, word->line, "\"%s\"%s %s, not \"%s\"", row->name,
-			   conf_place(r->errors.pool, conf->name, conf->title), ps_buf_cstr(&why), word->text);
+		tell_value(r, row, conf, word, &why);
 	ps_buf_finish(&why);
 }
 
@@ -295,7 +307,7 @@ static void take_section(struct reader *r, cfg_t *cfg, struct ps_conf *conf)
 		if (row->type == PS_SET_SECTION)
 			take_sections(r, opt, row, value);
 		else if (row->type == PS_SET_LIST)
-			take_list(r, opt, value);
+			take_list(r, opt, row, conf, value);
 		else
 			take_scalar(r, opt, row, conf, value);
 		if (value->line > 0 && value->line < first)

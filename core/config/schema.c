@@ -20,6 +20,7 @@ static const struct ps_setting listener[] = {
 	 .help = "TLS from the first octet, on request, or never"},
 	{.name = "proxy",
 	 .type = PS_SET_LIST,
+	 .choices = PS_NETWORKS,
 	 .help = "networks of load balancers, whose connections begin with a PROXY header (version 1 or 2)"},
 	{.name = NULL},
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* From words to values, by the type of the row. */
 #include <stdlib.h>
+#include "auth/nets.h"
 #include "core/config/conf.h"
 #include "core/config/near.h"
 #include "postern/log.h"
@@ -134,6 +135,14 @@ bool conf_value_parse(const struct ps_setting *row, const char *text, struct ps_
 	case PS_SET_LIST:
 	case PS_SET_SECTION: break; /* read.c puts them together */
 	}
+	return false;
+}
+
+bool conf_word_is_right(const struct ps_setting *row, const char *word, struct ps_buf *why)
+{
+	if (!row->choices || ps_nets_valid(word))
+		return true;
+	ps_buf_str(why, "takes addresses and networks such as 192.0.2.0/24");
 	return false;
 }
 

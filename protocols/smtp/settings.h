@@ -44,6 +44,7 @@
 	 .help = "how long it may be silent within a message"},                                                        \
 	{.name = "xclient",                                                                                            \
 	 .type = PS_SET_LIST,                                                                                          \
+	 .choices = PS_NETWORKS,                                                                                       \
 	 .help = "addresses and networks of proxies that may say, by XCLIENT, who the client is"},                    \
 	{.name = "data_rate",                                                                                          \
 	 .type = PS_SET_SIZE,                                                                                          \

@@ -94,6 +94,8 @@ static const struct {
 	{"listener a { port = 65536 tls = none }\n",
 	 "t.conf:2: \"port\" in listener \"a\" must be a whole number from 1 to 65535, not "
 	 "\"65536\""},
+	{"listener a {\n port = 1 tls = none proxy = { 192.0.2.1,\n there }\n}\n",
+	 "t.conf:4: \"proxy\" in listener \"a\" takes addresses and networks such as 192.0.2.0/24, not \"there\""},
 	{"listener a { port = -1 tls = none }\n",
 	 "t.conf:2: \"port\" in listener \"a\" must be a whole number from 1 to 65535, not \"-1\""},
 	{"listener a { port = 1x tls = none }\n",

@@ -17,6 +17,7 @@ static const struct ps_setting settings[] = {
 	{.name = "text", .type = PS_SET_STRING, .def = "a b"},
 	{.name = "choice", .type = PS_SET_CHOICE, .def = "lf", .choices = "lf crlf"},
 	{.name = "list", .type = PS_SET_LIST, .def = "x y"},
+	{.name = "nets", .type = PS_SET_LIST, .choices = PS_NETWORKS},
 	{.name = "one", .type = PS_SET_SECTION, .section = inner},
 	{.name = "many", .type = PS_SET_SECTION, .section = inner, .titled = true},
 	{.name = NULL},

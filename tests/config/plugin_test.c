@@ -143,6 +143,11 @@ static const struct {
 	{"backend every { choice = cr }",
 	 "t.conf:2: \"choice\" in backend \"every\" must be \"lf\" or \"crlf\" (did you "
 	 "mean \"crlf\"?), not \"cr\"\n"},
+	{"backend every { nets = { 192.0.2.1, \"2001:db8::/32\", \"192.0.2.0/33\" } }",
+	 "t.conf:2: \"nets\" in backend \"every\" takes addresses and networks such as 192.0.2.0/24, not "
+	 "\"192.0.2.0/33\"\n"},
+	{"backend every { nets = { \"127.0.0.1:25\" } }", "t.conf:2: \"nets\" in backend \"every\" takes addresses and "
+							  "networks such as 192.0.2.0/24, not \"127.0.0.1:25\"\n"},
 	{"backend every { one { depth = 6 } }",
 	 "t.conf:2: \"depth\" in one must be a whole number from -5 to 5, not \"6\"\n"},
 	{"backend every { }\nbackend every { }",

@@ -23,12 +23,15 @@ enum ps_setting_type {
 	PS_SET_SECTION, /* name { ... }, or name "title" { ... } when titled; may repeat when titled */
 };
 
+/* Each word of the list is an address or a network, "192.0.2.0/24": for ps_session_is_from(). */
+#define PS_NETWORKS "networks"
+
 struct ps_setting {
 	const char *name; /* as the file spells it; NULL ends a table */
 	enum ps_setting_type type;
 	const char *def;     /* default as the file would spell it; lists: words; NULL: none */
 	int64_t min, max;    /* both 0: no bounds */
-	const char *choices; /* "lf crlf" */
+	const char *choices; /* "lf crlf"; of a list: NULL, or PS_NETWORKS */
 	const struct ps_setting *section;
 	bool titled;
 	const char *help; /* one line, for `postern config show` and the manual */
