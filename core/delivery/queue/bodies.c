@@ -12,18 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "core/delivery/queue/queue_private.h"
+#include "core/store/index/room.h"
 #include "postern/error.h"
 #include "postern/io.h"
 #include "postern/log.h"
 
 enum {
 	NAME_SIZE = 17,
-	PAGE = 4096,
-	/* What stays allocated behind the end of the file, so that removing works when the disk is full: LMDB writes changed pages to
-	 * other places, and needs some before it gives any back. */
-	RESERVE_MIN = 1 << 20,
-	RESERVE_MAX = 16 << 20,
-	RESERVE_PART = 16, /* of what is used, between these */
+	RESERVE_MIN = 1 << 20, /* kept for removing, of a queue that is small */
 };
 
 static void name_of(uint64_t number, char ret_name[NAME_SIZE])
@@ -189,40 +185,7 @@ void bodies_sweep(struct ps_queue *queue)
 
 /* ---- room -------------------------------------------------------------------------------------- */
 
-static uint64_t reserve_for(uint64_t used)
-{
-	uint64_t part = used / RESERVE_PART;
-
-	return part < RESERVE_MIN ? RESERVE_MIN : part > RESERVE_MAX ? RESERVE_MAX : part;
-}
-
-/* What has blocks already is left alone: tmpfs takes them away when it cannot give all that is asked for. */
-static uint64_t allocated_of(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
-}
-
 int queue_reserve(struct ps_queue *queue, uint64_t octets)
 {
-	MDB_envinfo info;
-	uint64_t end, want, from;
-	int fd;
-
-	mdb_env_info(ps_index_env(queue->index), &info);
-	mdb_env_get_fd(ps_index_env(queue->index), &fd);
-	if (queue->allocated == 0)
-		queue->allocated = allocated_of(fd);
-	end = (info.me_last_pgno + 1) * PAGE;
-	want = end + octets + reserve_for(end);
-	if (queue->allocated >= want)
-		return 0;
-	want += reserve_for(end) / 2; /* so that it need not be done each time */
-	from = queue->allocated > end ? queue->allocated : end;
-	if (ps_io.allocate(fd, (off_t)from, (off_t)(want - from)) == 0)
-		queue->allocated = want;
-	else if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR) /* a file system that cannot */
-		return ps_fail_errno("make room in the queue");
-	return 0;
+	return index_room(queue->index, octets, RESERVE_MIN, &queue->allocated);
 }

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* A transaction that changes the store, and room for it. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include "core/store/index/room.h"
 #include "core/store/ledger/ledger_private.h"
 
-/* What is kept allocated behind the end of the file, so that removing works when the disk is full: LMDB writes changed
- * pages to other places, and needs some before it gives any back. */
 enum {
-	RESERVE_MIN = 256 * 1024,
-	RESERVE_MAX = 16 * 1024 * 1024,
-	RESERVE_PART = 16 /* of what is used, between these */
+	RESERVE_MIN = 256 * 1024 /* kept for removing, of a store that is small */
 };
 
 static void let_go(struct txn *txn)
@@ -138,57 +132,23 @@ int ps_ledger_check_generation(struct ps_ledger_txn *txn)
 
 /* ---- room ---------------------------------------------------------------------------------- */
 
-/* Blocks that the file has behind its end. */
-static uint64_t behind_end(int fd, uint64_t end)
-{
-	struct stat st;
-	uint64_t allocated = fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
-
-	return allocated > end ? allocated - end : 0;
-}
-
-static uint64_t reserve_for(uint64_t used)
-{
-	uint64_t part = used / RESERVE_PART;
-
-	return part < RESERVE_MIN ? RESERVE_MIN : part > RESERVE_MAX ? RESERVE_MAX : part;
-}
-
-/* There is no more: what was freed within the file may do. */
-static int room_within(struct txn *txn, int fd, uint64_t end, uint64_t octets, int error)
-{
-	if (ps_index_free_pages(txn->pub.index) * PAGE >= 2 * octets && behind_end(fd, end) >= reserve_for(end) / 2)
-		return 0;
-	errno = error;
-	return ps_fail_errno("make room in the store of %s", txn->ledger->user);
-}
-
 int ps_ledger_reserve(struct ps_ledger_txn *txn, uint64_t octets)
 {
 	struct ps_ledger *ledger = txn_of(txn)->ledger;
-	MDB_envinfo info;
-	uint64_t end, want;
-	bool enough;
-	int fd;
+	uint64_t allocated = 0;
+	int r;
 
-	mdb_env_info(ps_index_env(txn->index), &info);
-	mdb_env_get_fd(ps_index_env(txn->index), &fd);
-	end = (info.me_last_pgno + 1) * PAGE;
-	want = end + octets + reserve_for(end);
-	pthread_mutex_lock(&ledger->lock);
-	enough = txn->file == ledger->file && ledger->allocated >= want;
-	pthread_mutex_unlock(&ledger->lock);
-	if (enough)
-		return 0;
-	want += reserve_for(end) / 2; /* so that it need not be done each time */
-	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)(want - end)) < 0) {
-		if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINTR)
-			return 0; /* a file system that cannot */
-		return room_within(txn_of(txn), fd, end, octets, errno);
-	}
 	pthread_mutex_lock(&ledger->lock);
 	if (txn->file == ledger->file)
-		ledger->allocated = want;
+		allocated = ledger->allocated;
+	pthread_mutex_unlock(&ledger->lock);
+	r = index_room(txn->index, octets, RESERVE_MIN, &allocated);
+	/* There is no more: what was freed within the file may do. */
+	if (r < 0)
+		return index_room_within(txn->index, octets, RESERVE_MIN) ? 0 : r;
+	pthread_mutex_lock(&ledger->lock);
+	if (txn->file == ledger->file)
+		ledger->allocated = allocated;
 	pthread_mutex_unlock(&ledger->lock);
 	return 0;
 }

@@ -3,6 +3,7 @@
  * What a ledger asks of who keeps bodies, and when. The bodies here are numbers in a table, which can refuse. The laws themselves are
  * the conformance kit's, on the backends that stand on a ledger.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -427,6 +428,65 @@ START_TEST(a_store_that_is_not_there_is_not_made_unless_asked)
 }
 END_TEST
 
+/* ---- room -------------------------------------------------------------------------------------------- */
+
+static struct ps_io whole_io;
+static off_t granted; /* the file's blocks end here */
+static bool is_full;
+static unsigned asked, taken_back;
+
+/* As tmpfs does it: of what cannot be given whole, what was given before is taken back. */
+static int allocate_as_tmpfs(int fd, off_t offset, off_t len)
+{
+	asked++;
+	if (is_full) {
+		taken_back += offset < granted;
+		errno = ENOSPC;
+		return -1;
+	}
+	granted = offset + len;
+	return whole_io.allocate(fd, offset, len);
+}
+
+static void set_disk(bool full)
+{
+	is_full = full;
+	asked = taken_back = 0;
+}
+
+static int reserve(uint64_t octets)
+{
+	struct ps_ledger_txn *txn;
+	int r;
+
+	ck_assert_ok(ps_ledger_txn_begin(store->ledger, &txn));
+	r = ps_ledger_reserve(txn, octets);
+	ps_ledger_txn_end(txn);
+	return r;
+}
+
+START_TEST(what_was_reserved_is_not_asked_for_again)
+{
+	whole_io = ps_io;
+	ps_io.allocate = allocate_as_tmpfs;
+	set_disk(false);
+	ck_assert_ok(reserve(1 << 20));
+	ck_assert_uint_eq(asked, 1);
+	ck_assert_ok(reserve(1 << 20));
+	ck_assert_uint_eq(asked, 1);
+	set_disk(true);
+	ck_assert_int_eq(reserve(100 << 20), PS_E_FULL);
+	ck_assert_uint_eq(asked, 1);
+	ck_assert_uint_eq(taken_back, 0);
+	ck_assert_ok(reserve(1 << 20));
+	close_store();
+	open_store(); /* which knows no more than the file tells */
+	ck_assert_int_eq(reserve(100 << 20), PS_E_FULL);
+	ck_assert_uint_eq(taken_back, 0);
+	ps_io = whole_io;
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("ledger");
@@ -450,6 +510,7 @@ int main(void)
 	tcase_add_test(tc, a_sweep_removes_files_when_nobody_else_may_be_making_them);
 	tcase_add_test(tc, a_folder_is_made_with_its_parents);
 	tcase_add_test(tc, a_store_that_is_not_there_is_not_made_unless_asked);
+	tcase_add_test(tc, what_was_reserved_is_not_asked_for_again);
 	suite_add_tcase(s, tc);
 	return unit_main(s);
 }
