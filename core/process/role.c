@@ -12,7 +12,6 @@
 #include "core/process/role.h"
 #include "postern/error.h"
 #include "postern/log.h"
-#include "postern/message.h"
 #include "postern/pool.h"
 
 /* Nothing is flushed or freed at the end: what must last was made durable when it was acknowledged. */
@@ -260,8 +259,8 @@ static void confine(struct ps_role *role)
 
 	snprintf(empty, sizeof empty, "%s/empty", ps_conf_str(role->conf, "run_dir"));
 	tzset(); /* reads its file now, as it may not be reached later */
-	if (role->ops->role == PS_ROLE_MAIL)
-		ps_charset_preload();
+	if (role->ops->load && role->ops->load(role->conf) < 0)
+		give_up("load");
 	if (ps_confine(&args) < 0)
 		give_up("confine");
 }

@@ -19,6 +19,8 @@ struct ps_role_ops {
 	uint32_t role;
 	const struct ps_handler *from_master; /* beside those that role.c handles */
 	const struct ps_handler *from_peers;
+	/* Loads what cannot be reached later. May be NULL. */
+	int (*load)(const struct ps_conf *conf);
 	/* Confined, with a loop, before any peer is there. */
 	int (*start)(struct ps_role *role);
 	/* START has come; calls ps_role_ready() when it serves. */

@@ -15,6 +15,7 @@
 #include "postern/store.h"
 #include "postern/error.h"
 #include "postern/log.h"
+#include "postern/message.h"
 #include "postern/pool.h"
 
 struct mail {
@@ -350,10 +351,18 @@ static const struct ps_handler from_peers[] = {
 	{0, NULL},
 };
 
+static int load(const struct ps_conf *conf)
+{
+	(void)conf;
+	ps_charset_preload();
+	return 0;
+}
+
 const struct ps_role_ops ps_role_mail = {
 	.role = PS_ROLE_MAIL,
 	.from_master = from_master,
 	.from_peers = from_peers,
+	.load = load,
 	.start = start,
 	.serve = serve,
 	.reconfigure = reconfigure,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a domain publishes for MTA-STS: the answer of its web server, its policy, its TXT record. The first octet says which. */
+/* What a domain publishes for MTA-STS: its policy, its TXT record. The first octet says which. */
 #include <stdlib.h>
-#include "core/delivery/client/http.h"
 #include "core/delivery/client/sts.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -31,24 +30,11 @@ static void read_record(struct ps_bytes text)
 		must(id[0] && strlen(id) < STS_ID_SIZE);
 }
 
-static void read_http(struct ps_bytes text)
-{
-	struct http_answer answer;
-	struct ps_buf octets = {0};
-
-	ps_buf_bytes(&octets, text);
-	if (http_read(&octets, false, &answer) == 1 || http_read(&octets, true, &answer) == 1) {
-		must(answer.body.len <= text.len && answer.status <= 999);
-		read_policy(answer.body);
-	}
-	ps_buf_finish(&octets);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const readers[])(struct ps_bytes) = {read_policy, read_record, read_http};
+	static void (*const readers[])(struct ps_bytes) = {read_policy, read_record};
 
 	if (size > 0)
-		readers[data[0] % 3](ps_bytes(data + 1, size - 1));
+		readers[data[0] % 2](ps_bytes(data + 1, size - 1));
 	return 0;
 }

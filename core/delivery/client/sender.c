@@ -55,17 +55,18 @@ int ps_sender_create(struct ps_loop *loop, const struct ps_sender_options *optio
 	sender->options.connection_messages = or_default(options->connection_messages, 100);
 	set_times(&sender->options.times);
 	r = tls_trust_create(PRIORITY, sender->ca_file, &sender->trust);
+	if (r == 0 && options->mta_sts)
+		r = sts_create(&(struct sts_options){.loop = loop,
+						     .resolver = options->resolver,
+						     .ca_file = sender->ca_file,
+						     .folder = options->sts_folder,
+						     .port = options->sts_port,
+						     .timeout_ms = 2 * sender->options.times.connect},
+			       &sender->sts);
 	if (r < 0) {
 		ps_sender_destroy(sender);
 		return r;
 	}
-	if (options->mta_sts)
-		sender->sts = sts_create(&(struct sts_options){.loop = loop,
-							       .resolver = options->resolver,
-							       .trust = sender->trust,
-							       .folder = options->sts_folder,
-							       .port = options->sts_port,
-							       .timeout_ms = 2 * sender->options.times.connect});
 	if (options->report_folder)
 		sender->report = tlsrpt_create(loop, options->report_folder);
 	*ret_sender = sender;

@@ -3,6 +3,7 @@
  * Policies of domains, in memory and on disk. An entry is busy while its TXT record or its policy is asked for; who asks meanwhile waits for
  * the same answer. A file of the folder is named for its domain: a line "id fetched", then the policy as it came.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,6 +23,9 @@ enum {
 	BUCKETS = 1024,
 	CHECK_MS = 5 * 60 * 1000, /* what the DNS said is believed for so long; and what failed is not tried again */
 	REFRESH_S = 24 * 3600,
+	ROUND_MS = 3600 * 1000, /* from one round through the folder to the next */
+	STEP_MS = 1000,         /* which is made in steps, so that nobody waits for it */
+	STEP_FILES = 10,
 };
 
 struct sts_wait {
@@ -47,7 +51,10 @@ struct entry {
 
 struct sts {
 	struct sts_options options;
+	struct https *https;
 	char *folder;
+	DIR *round;             /* NULL: none is under way */
+	struct ps_timer *timer; /* for its next step */
 	struct entry *buckets[BUCKETS];
 	size_t count;
 };
@@ -106,6 +113,14 @@ static bool is_valid(const struct entry *entry)
 	int64_t now = time(NULL);
 
 	return entry->policy && now < entry->fetched + (int64_t)entry->policy->max_age;
+}
+
+/* Section 5.1: before its time is over, so that who interferes with a fetch must do so for long. */
+static bool is_fresh(const struct entry *entry)
+{
+	int64_t half = (int64_t)entry->policy->max_age / 2;
+
+	return time(NULL) < entry->fetched + (half < REFRESH_S ? half : REFRESH_S);
 }
 
 static void set_policy(struct entry *entry, const struct sts_policy *policy, const char *id, int64_t fetched,
@@ -228,7 +243,7 @@ static bool find_id(const struct dns_answer *found, char ret_id[STS_ID_SIZE])
 static void on_record(void *arg, const struct dns_answer *found)
 {
 	struct entry *entry = arg;
-	bool known, fresh;
+	bool known;
 
 	entry->lookup = NULL;
 	entry->why[0] = entry->new_id[0] = '\0';
@@ -238,9 +253,9 @@ static void on_record(void *arg, const struct dns_answer *found)
 		return;
 	}
 	known = is_valid(entry) && strcmp(entry->id, entry->new_id) == 0;
-	fresh = known && time(NULL) < entry->fetched + REFRESH_S;
-	if (!fresh)
-		entry->fetch = sts_fetch_begin(&entry->sts->options, entry->domain, on_fetched, entry);
+	if (!known || !is_fresh(entry))
+		entry->fetch =
+			sts_fetch_begin(entry->sts->https, &entry->sts->options, entry->domain, on_fetched, entry);
 	if (known)
 		answer(entry);
 }
@@ -267,9 +282,19 @@ static struct entry *find_entry(struct sts *sts, const char *domain)
 	return entry;
 }
 
+static void begin(struct entry *entry)
+{
+	char record[DNS_NAME_SIZE + 16];
+
+	if (entry->lookup || entry->fetch)
+		return;
+	snprintf(record, sizeof record, "_mta-sts.%s", entry->domain);
+	entry->lookup = ps_resolver_query(entry->sts->options.resolver, record, DNS_TXT, on_record, entry);
+}
+
 struct sts_wait *sts_ask(struct sts *sts, const char *domain, sts_fn fn, void *arg)
 {
-	char name[DNS_NAME_SIZE], record[DNS_NAME_SIZE + 16];
+	char name[DNS_NAME_SIZE];
 	struct entry *entry;
 	struct sts_wait *wait;
 
@@ -283,14 +308,12 @@ struct sts_wait *sts_ask(struct sts *sts, const char *domain, sts_fn fn, void *a
 		fn(arg, answer_of(entry), entry->why[0] ? entry->why : NULL);
 		return NULL;
 	}
-	wait = ps_zalloc(sizeof *wait);
+	wait = ps_malloc(sizeof *wait);
 	*wait = (struct sts_wait){.next = entry->waits, .at = &entry->waits, .fn = fn, .arg = arg};
 	if (wait->next)
 		wait->next->at = &wait->next;
 	entry->waits = wait;
-	snprintf(record, sizeof record, "_mta-sts.%s", entry->domain);
-	if (!entry->lookup && !entry->fetch)
-		entry->lookup = ps_resolver_query(sts->options.resolver, record, DNS_TXT, on_record, entry);
+	begin(entry);
 	return wait;
 }
 
@@ -304,15 +327,66 @@ void sts_cancel(struct sts_wait *wait)
 	free(wait);
 }
 
-struct sts *sts_create(const struct sts_options *options)
-{
-	struct sts *sts = ps_zalloc(sizeof *sts);
+/* ---- round the folder ------------------------------------------------------------------------------- */
 
-	sts->options = *options;
-	sts->folder = options->folder ? ps_strdup(options->folder) : NULL;
-	if (sts->folder && mkdir(sts->folder, 0700) < 0 && errno != EEXIST)
+/* What is no policy, or none any more, goes; what is getting old is fetched anew. */
+static void look_after(struct sts *sts, const char *name)
+{
+	char domain[DNS_NAME_SIZE];
+	struct entry *entry = NULL;
+
+	if (dns_name_ascii(name, domain, sizeof domain) == 0 && strcmp(domain, name) == 0)
+		entry = find_entry(sts, domain);
+	if (!entry || !is_valid(entry))
+		unlinkat(dirfd(sts->round), name, 0);
+	else if (!is_fresh(entry))
+		begin(entry);
+}
+
+static void on_step(void *arg)
+{
+	struct sts *sts = arg;
+	const struct dirent *file = NULL;
+
+	if (!sts->round)
+		sts->round = opendir(sts->folder);
+	for (unsigned n = 0; n < STEP_FILES && sts->round && (file = readdir(sts->round)); n++)
+		if (strcmp(file->d_name, ".") != 0 && strcmp(file->d_name, "..") != 0)
+			look_after(sts, file->d_name);
+	if (!file && sts->round) {
+		closedir(sts->round);
+		sts->round = NULL;
+	}
+	ps_timer_set(sts->timer, file ? STEP_MS : ROUND_MS, 0);
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------- */
+
+static void open_folder(struct sts *sts)
+{
+	sts->folder = ps_strdup(sts->options.folder);
+	if (mkdir(sts->folder, 0700) < 0 && errno != EEXIST)
 		ps_log(PS_LOG_WARNING, "mta_sts_folder", "folder", sts->folder, "msg", strerror(errno), NULL);
-	return sts;
+	if (ps_timer_open(sts->options.loop, on_step, sts, &sts->timer) < 0)
+		abort(); /* memory: as ps_malloc() */
+	ps_timer_set(sts->timer, 0, 0);
+}
+
+int sts_create(const struct sts_options *options, struct sts **ret_sts)
+{
+	struct https *https;
+	struct sts *sts;
+	int r = https_create(options->loop, options->ca_file, &https);
+
+	if (r < 0)
+		return r;
+	sts = ps_zalloc(sizeof *sts);
+	sts->options = *options;
+	sts->https = https;
+	if (options->folder)
+		open_folder(sts);
+	*ret_sts = sts;
+	return 0;
 }
 
 void sts_destroy(struct sts *sts)
@@ -326,6 +400,10 @@ void sts_destroy(struct sts *sts)
 			sts->buckets[i] = entry->next;
 			entry_destroy(entry);
 		}
+	https_destroy(sts->https);
+	ps_timer_close(sts->timer);
+	if (sts->round)
+		closedir(sts->round);
 	free(sts->folder);
 	free(sts);
 }

@@ -3,8 +3,8 @@
  * core/delivery/client/sts.h - MTA-STS, RFC 8461: what a domain wants of TLS, told by HTTPS.
  *
  * Policies are kept in memory, and in a folder as they came, so that they hold over a restart and while the domain's web server or DNS is
- * away or interfered with. A policy is asked for when mail goes to its domain, and fetched again when its id has changed or it is a day old.
- * What is kept counts until its time is over.
+ * away or interfered with. A policy is asked for when mail goes to its domain. It is fetched again when its id has changed, and, mail or not,
+ * when it is a day old or half of its time is over. What is kept counts until its time is over, and then goes.
  */
 #ifndef CORE_DELIVERY_CLIENT_STS_H
 #define CORE_DELIVERY_CLIENT_STS_H
@@ -39,18 +39,17 @@ bool sts_policy_has(const struct sts_policy *policy, const char *host);
 
 struct sts;
 struct sts_wait;
-struct tls_trust;
 
 struct sts_options {
 	struct ps_loop *loop;
 	struct ps_resolver *resolver;
-	struct tls_trust *trust;
+	const char *ca_file; /* NULL: the system's */
 	const char *folder;  /* NULL: in memory only */
 	uint16_t port;       /* 0: 443 */
 	unsigned timeout_ms; /* 0: a minute */
 };
 
-struct sts *sts_create(const struct sts_options *options);
+int sts_create(const struct sts_options *options, struct sts **ret_sts);
 void sts_destroy(struct sts *sts); /* destroy(NULL) does nothing */
 /* `policy`: NULL when the domain has none; valid until the function returns. `why`: what went wrong on the way, or NULL. */
 typedef void (*sts_fn)(void *arg, const struct sts_policy *policy, const char *why);

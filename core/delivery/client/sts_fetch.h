@@ -4,12 +4,14 @@
 #define CORE_DELIVERY_CLIENT_STS_FETCH_H
 
 #include "core/delivery/client/sts.h"
+#include "core/net/https.h"
 
 struct sts_fetch;
 
 /* Called once, later; the fetch is gone then. `text` absent: it failed, for the reason in ps_last_error(). */
 typedef void (*sts_fetch_fn)(void *arg, struct ps_bytes text);
-struct sts_fetch *sts_fetch_begin(const struct sts_options *options, const char *domain, sts_fetch_fn fn, void *arg);
+struct sts_fetch *sts_fetch_begin(struct https *https, const struct sts_options *options, const char *domain,
+				  sts_fetch_fn fn, void *arg);
 void sts_fetch_cancel(struct sts_fetch *fetch); /* cancel(NULL) does nothing */
 
 #endif

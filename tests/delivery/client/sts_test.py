@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import json
+import os
 import pathlib
 import re
 import socket
@@ -50,6 +51,7 @@ ROWS = [
     ("lf", lambda name: ok(policy(end="\n")(name)), dict(cert="host"), SENT),
     ("wild", lambda name: ok(policy(mx="*.%s.sts.test")(name)), dict(cert="host"), SENT),
     ("closed", lambda name: ok(policy()(name), length=False), dict(cert="self"), DEFERRED),
+    ("cutoff", lambda name: ok(policy()(name), length=False), NO_STS, SENT),  # it may have gone on
     ("chunked", lambda name: chunked(policy()(name)), dict(cert="self"), DEFERRED),
     ("badcert", lambda name: ok(policy()(name)), dict(cert="self"), DEFERRED),
     ("othername", lambda name: ok(policy()(name)), dict(cert="other"), DEFERRED),
@@ -66,6 +68,9 @@ ROWS = [
     ("txtfails", lambda name: ok(policy()(name)), dict(cert="self", code=2), SENT),
     ("absent", lambda name: ok("", status="404 Not Found"), NO_STS, SENT),
     ("moved", lambda name: b"HTTP/1.1 301 Moved\r\nLocation: https://x.test/\r\nContent-Length: 0\r\n\r\n", NO_STS, SENT),
+    ("plainhttp", lambda name: b"HTTP/1.1 302 Found\r\nLocation: http://mta-sts.good.sts.test/.well-known/mta-sts.txt\r\nContent-Length: 0\r\n\r\n", NO_STS, SENT),
+    ("headers", lambda name: b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + ok(policy()(name))[17:], NO_STS, SENT),
+    ("empty", lambda name: ok(""), NO_STS, SENT),
     ("html", lambda name: ok(policy()(name), kind="text/html"), NO_STS, SENT),
     ("notype", lambda name: b"HTTP/1.1 200 OK\r\n\r\n" + policy()(name).encode(), NO_STS, SENT),
     ("garbage", lambda name: b"\0\1\2\3" * 100, NO_STS, SENT),
@@ -132,6 +137,8 @@ class Web:
                     tls.recv(1)
                 else:
                     tls.sendall(answer)
+                    if not name.startswith("cutoff"):
+                        tls.unwrap()
         except OSError:
             pass
 
@@ -225,6 +232,28 @@ class Sts(unittest.TestCase):
             for text in ("", "x", "1 2\n", "1 99999999999\nversion: STSv1\n", "\0" * 100, "1 2" * 50000):
                 (pathlib.Path(folder) / "testing.sts.test").write_text(text)
                 self.assertEqual(self.send("testing", folder=folder)[1][0]["outcome"], "delivered")
+
+    def test_what_is_over_goes(self):
+        """Policies whose time is over, and what is none, are removed from the folder, though no mail goes to their domains."""
+        with tempfile.TemporaryDirectory() as folder:
+            files = {"over.sts.test": "1 %d\n%s" % (time.time() - 86401, policy()("over")), "broken.sts.test": "x", ".half.sts.test": "1 2",
+                     "No Name": "x", "holds.sts.test": "1 %d\n%s" % (time.time() - 1000, policy()("holds"))}
+            for name, text in files.items():
+                (pathlib.Path(folder) / name).write_text(text)
+            self.send("good", folder=folder)
+            self.assertEqual(sorted(os.listdir(folder)), ["good.sts.test", "holds.sts.test"])
+
+    def test_refreshed_without_mail(self):
+        """Half of its time before a policy is over it is fetched anew, though no mail goes to its domain; a younger one is not."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, age in (("wild", 43300), ("lf", 43000)):
+                (pathlib.Path(folder) / (name + ".sts.test")).write_text("1 %d\n%s" % (time.time() - age, policy()(name)))
+            refreshed = threading.Event()
+            was = self.answers["wild"]
+            self.answers["wild"] = lambda name: refreshed.set() or was(name)
+            self.answers["good"] = lambda name: refreshed.wait(100) and ok(policy()(name))
+            self.assertEqual(self.send("good", folder=folder)[1][0]["outcome"], "delivered")
+            self.assertEqual(self.web.asked, {"good": 1, "wild": 1})
 
     def test_asked_once(self):
         """One question and one fetch for many messages; the same id again: none."""
