@@ -23,7 +23,9 @@ struct ps_attempts {
 	struct ps_queue *queue;
 	struct ps_route *route;
 	struct ps_workers *writers;
-	LIST_HEAD(, work) storing;
+	LIST_HEAD(, work) storing, all;
+	void (*closed)(void *arg); /* NULL: it is not being closed */
+	void *closed_arg;
 };
 
 /* One recipient of an attempt. */
@@ -36,6 +38,8 @@ struct errand {
 
 /* An attempt that is under way. */
 struct work {
+	LIST_ENTRY(work) entry;
+	bool settling; /* nobody else is waited for; it comes to its end by itself */
 	struct ps_attempts *attempts;
 	struct ps_queue_attempt *attempt;
 	struct ps_pool *pool;
@@ -87,7 +91,9 @@ void ps_attempts_set_route(struct ps_attempts *attempts, struct ps_route *route)
 
 static bool is_local(const char *destination)
 {
-	return strcmp(destination, PS_DESTINATION_LOCAL) == 0;
+	size_t len = strlen(PS_DESTINATION_LOCAL);
+
+	return strncmp(destination, PS_DESTINATION_LOCAL, len) == 0 && (destination[len] == ':' || !destination[len]);
 }
 
 static bool is_routed(const char *destination)
@@ -97,15 +103,36 @@ static bool is_routed(const char *destination)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+static void close_now(void *arg)
+{
+	struct ps_attempts *attempts = arg;
+	void (*closed)(void *arg) = attempts->closed;
+	void *closed_arg = attempts->closed_arg;
+
+	ps_workers_destroy(attempts->writers);
+	free(attempts);
+	closed(closed_arg);
+}
+
+static void work_destroy(struct work *work)
+{
+	struct ps_attempts *attempts = work->attempts;
+
+	LIST_REMOVE(work, entry);
+	ps_closep(&work->message.file);
+	ps_pool_destroy(work->pool);
+	free(work);
+	if (attempts->closed && LIST_EMPTY(&attempts->all))
+		ps_loop_post(attempts->args.loop, close_now, attempts);
+}
+
 static void finished(void *arg, int error)
 {
 	struct work *work = arg;
 
 	if (error < 0)
 		ps_log(PS_LOG_ERROR, "queue_failed", "id", work->id, "error", ps_err_name(error), NULL);
-	ps_closep(&work->message.file);
-	ps_pool_destroy(work->pool);
-	free(work);
+	work_destroy(work);
 }
 
 /* What goes through the routes is told of by them. */
@@ -322,6 +349,7 @@ static void settle(struct work *work)
 		PS_NEWV(work->pool, struct ps_report_recipient, work->attempt->message.count + 1);
 	size_t n;
 
+	work->settling = true;
 	settle_deferred(work);
 	n = fill_recipients(work, recipients);
 	if (n == 0) {
@@ -415,6 +443,7 @@ static void store_all(struct work *work)
 static void give_up(struct work *work)
 {
 	work->open++; /* so that it stays until all are told */
+	work->verdict = PS_QUEUE_BUSY;
 	for (size_t i = 0; i < work->attempt->message.count; i++) {
 		struct errand *errand = &work->errands[i];
 
@@ -610,6 +639,7 @@ void ps_attempts_begin(void *arg, struct ps_queue_attempt *attempt)
 
 	work->attempts = arg;
 	work->attempt = attempt;
+	LIST_INSERT_HEAD(&work->attempts->all, work, entry);
 	work->pool = ps_pool_create("attempt");
 	work->results = PS_NEWV(work->pool, struct ps_queue_result, n);
 	work->relayed = PS_NEWV(work->pool, bool, n);
@@ -625,4 +655,32 @@ void ps_attempts_begin(void *arg, struct ps_queue_attempt *attempt)
 		submit(work);
 	else
 		send_all(work);
+}
+
+/* ---- the last of them ------------------------------------------------------------------------ */
+
+/* Nobody answers it any more: it is made again by the next start. */
+static void drop(struct work *work)
+{
+	for (size_t i = 0; work->errands && i < work->attempt->message.count; i++)
+		ps_local_cancel(work->errands[i].asking);
+	if (work->patience_ends)
+		LIST_REMOVE(work, storing);
+	ps_queue_drop(work->attempts->queue, work->attempt);
+	work_destroy(work);
+}
+
+void ps_attempts_close(struct ps_attempts *attempts, void (*done)(void *arg), void *arg)
+{
+	struct work *work = LIST_FIRST(&attempts->all), *next;
+
+	for (; work; work = next) {
+		next = LIST_NEXT(work, entry);
+		if (!work->settling)
+			drop(work);
+	}
+	attempts->closed = done;
+	attempts->closed_arg = arg;
+	if (LIST_EMPTY(&attempts->all))
+		ps_loop_post(attempts->args.loop, close_now, attempts);
 }

@@ -19,8 +19,8 @@ struct ps_asking {
 	uint64_t number;
 	bool of_mail; /* asked of a mail process, which is: */
 	uint32_t mail;
-	void (*found)(void *arg, enum ps_lookup_status status); /* of a ps_local_find() */
-	void (*stored)(void *arg, int error);                   /* of a ps_local_store() */
+	ps_local_found_fn found;              /* of a ps_local_find() */
+	void (*stored)(void *arg, int error); /* of a ps_local_store() */
 	void *arg;
 	const struct ps_errand *errand;
 	bool probe; /* it is a ps_local_probe() */
@@ -80,8 +80,8 @@ static struct ps_asking *ask_auth(struct ps_local *local, const struct ps_asking
 	return NULL;
 }
 
-struct ps_asking *ps_local_find(struct ps_local *local, const char *name, const char *sid,
-				void (*fn)(void *arg, enum ps_lookup_status status), void *arg)
+struct ps_asking *ps_local_find(struct ps_local *local, const char *name, const char *sid, ps_local_found_fn fn,
+				void *arg)
 {
 	return ask_auth(local, &(struct ps_asking){.found = fn, .arg = arg}, name, sid);
 }
@@ -121,13 +121,13 @@ static void answer_stored(struct ps_asking *asking, int error)
 	fn(arg, error);
 }
 
-static void answer_found(struct ps_asking *asking, enum ps_lookup_status status)
+static void answer_found(struct ps_asking *asking, enum ps_lookup_status status, uint32_t mail)
 {
-	void (*fn)(void *arg, enum ps_lookup_status status) = asking->found;
+	ps_local_found_fn fn = asking->found;
 	void *arg = asking->arg;
 
 	ps_local_cancel(asking);
-	fn(arg, status);
+	fn(arg, status, mail);
 }
 
 /* FNV-1a: tells the few folders apart that one sender's message may be for. */
@@ -187,7 +187,7 @@ void ps_local_found(struct ps_local *local, const struct ps_msg_lookup_answer *a
 	if (!asking || asking->of_mail)
 		return;
 	if (asking->found)
-		answer_found(asking, status);
+		answer_found(asking, status, answer->mail);
 	else if (status == PS_LOOKUP_FOUND)
 		pass_on(asking, answer);
 	else
@@ -220,7 +220,7 @@ void ps_local_lost(struct ps_local *local, const uint32_t *mail)
 	for (size_t i = 0; i < SLOTS; i++) {
 		while ((asking = find_lost(local, i, mail))) {
 			if (asking->found)
-				answer_found(asking, PS_LOOKUP_TEMPFAIL);
+				answer_found(asking, PS_LOOKUP_TEMPFAIL, 0);
 			else if (asking->of_mail)
 				answer_without_mail(asking);
 			else

@@ -43,9 +43,11 @@ struct ps_local_hooks {
 struct ps_local *ps_local_create(const struct ps_local_hooks *hooks);
 void ps_local_destroy(struct ps_local *local);
 
-/* The function is called once, later, unless the question is cancelled. NULL: nobody can be asked now. */
-struct ps_asking *ps_local_find(struct ps_local *local, const char *name, const char *sid,
-				void (*fn)(void *arg, enum ps_lookup_status status), void *arg);
+/* The function is called once, later, unless the question is cancelled. `mail`: of a user who is there, the process that serves them now. NULL:
+ * nobody can be asked now. */
+typedef void (*ps_local_found_fn)(void *arg, enum ps_lookup_status status, uint32_t mail);
+struct ps_asking *ps_local_find(struct ps_local *local, const char *name, const char *sid, ps_local_found_fn fn,
+				void *arg);
 /* error 0: it is stored, durably, now or at an earlier try (a user and mailbox get a message of this id once). PS_E_NOTFOUND: there is no such
  * user; PS_E_CLOSED: somebody was not there; others are those of storage. */
 struct ps_asking *ps_local_store(struct ps_local *local, const struct ps_errand *errand,

@@ -17,6 +17,7 @@ struct ps_parcel_recipient {
 	uint32_t notify;     /* PS_NOTIFY_* */
 	const char *domain;  /* by which the next host is found; NULL: a mailbox here, */
 	const char *mailbox; /* and which of the user's; NULL: INBOX */
+	uint32_t mail;       /* the process that has it now */
 };
 
 struct ps_parcel {

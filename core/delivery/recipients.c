@@ -136,11 +136,12 @@ static void probe(struct target *target)
 		on_probed(target, PS_E_CLOSED);
 }
 
-static void on_found(void *arg, enum ps_lookup_status status)
+static void on_found(void *arg, enum ps_lookup_status status, uint32_t mail)
 {
 	struct target *target = arg;
 
 	target->asking = NULL;
+	target->mail = mail;
 	if (status == PS_LOOKUP_FOUND)
 		accept(target);
 	else if (status == PS_LOOKUP_LIMITED)

@@ -5,6 +5,7 @@
 #include "core/delivery/attempts.h"
 #include "core/delivery/relay.h"
 #include "core/dns/resolver.h"
+#include "core/event/workers.h"
 #include "postern/error.h"
 #include "postern/log.h"
 
@@ -25,7 +26,14 @@ struct ps_relay {
 	struct ps_queue *queue;
 	struct ps_timer *timer;
 	struct ps_buf aliases, password; /* as last read: a new route gets them, too */
+	struct ps_buf fresh;             /* aliases that have not been read; empty: none */
 	char *aliases_path;
+	bool serving;
+	struct ps_workers *maker; /* one thread, which reads aliases */
+	struct making *making;    /* NULL: no route is being made */
+	bool make_again;          /* as soon as that one is there */
+	void (*stopped)(void *arg);
+	void *stopped_arg;
 };
 
 /* ---- into the queue -------------------------------------------------------------------------- */
@@ -49,7 +57,7 @@ static const char *destination_of(struct ps_relay *relay, struct ps_pool *pool, 
 	struct ps_hop hop;
 
 	if (!to->domain)
-		return PS_DESTINATION_LOCAL;
+		return ps_pool_printf(pool, PS_DESTINATION_LOCAL ":%u", to->mail);
 	return ps_route_hop(relay->route, pool, to->domain, &hop) < 0 ? NULL : ps_pool_strdup(pool, hop.key);
 }
 
@@ -103,17 +111,26 @@ static int enqueue(void *arg, const struct ps_parcel *parcel, void (*done)(void 
 
 /* ---- routes ---------------------------------------------------------------------------------- */
 
-/* What is wrong in the file is told. `keep`: the table that is there stays then. */
-static int read_aliases(struct ps_relay *relay, const struct ps_buf *text, const char *path, bool keep)
-{
-	struct ps_buf errors = {.limit = 4000};
-	int r = ps_route_set_aliases(relay->route, ps_buf_view(text), path, keep, &errors);
+/* A route that takes the place of the former when its aliases are read, which may take seconds. */
+struct making {
+	struct ps_relay *relay;
+	struct ps_route *route;
+	struct ps_bytes text; /* of the file: the relay's, or this: */
+	struct ps_buf fresh;
+	char *path;  /* NULL: there is no file */
+	bool strict; /* it has been changed: where it is wrong, what is there stays */
+	struct ps_buf errors;
+	int error;
+};
 
-	if (r < 0)
-		ps_log(PS_LOG_ERROR, "aliases", "kept", keep ? "the former" : NULL, "msg",
-		       errors.len ? ps_buf_cstr(&errors) : ps_last_error(), NULL);
-	ps_buf_finish(&errors);
-	return r;
+static void read_aliases(void *arg)
+{
+	struct making *making = arg;
+
+	if (making->path)
+		making->error = ps_route_set_aliases(making->route, making->text, making->path, false, &making->errors);
+	if (making->error < 0 && making->errors.len == 0)
+		ps_buf_str(&making->errors, ps_last_error());
 }
 
 static void read_password(struct ps_relay *relay)
@@ -122,36 +139,91 @@ static void read_password(struct ps_relay *relay)
 		ps_log(PS_LOG_ERROR, "smarthost_password", "msg", ps_last_error(), NULL);
 }
 
+static void take_route(struct ps_relay *relay, struct making *making)
+{
+	struct ps_route *former = relay->route;
+
+	relay->route = making->route;
+	making->route = former;
+	ps_transactions_set_route(relay->transactions, relay->route);
+	ps_attempts_set_route(relay->attempts, relay->route);
+	read_password(relay);
+	if (making->fresh.len == 0)
+		return;
+	ps_buf_finish(&relay->aliases);
+	relay->aliases = making->fresh;
+	making->fresh = (struct ps_buf){0};
+}
+
+static void making_destroy(struct making *making)
+{
+	if (!making)
+		return;
+	ps_route_destroy(making->route);
+	ps_buf_finish(&making->fresh);
+	ps_buf_finish(&making->errors);
+	free(making->path);
+	free(making);
+}
+
+static int make_route(struct ps_relay *relay);
+
+static void on_made(void *arg)
+{
+	struct making *making = arg;
+	struct ps_relay *relay = making->relay;
+	bool kept = making->error < 0 && making->strict;
+
+	if (making->error < 0)
+		ps_log(PS_LOG_ERROR, "aliases", "kept", kept ? "the former" : NULL, "msg", ps_buf_cstr(&making->errors),
+		       NULL);
+	if (!kept)
+		take_route(relay, making);
+	making_destroy(making);
+	relay->making = NULL;
+	if (relay->make_again && make_route(relay) < 0)
+		ps_log(PS_LOG_ERROR, "route", "msg", ps_last_error(), NULL);
+}
+
+/* One at a time, so that the last to be asked for is the last to come. Before anybody is served it is waited for. */
 static int make_route(struct ps_relay *relay)
 {
+	struct making *making;
 	struct ps_route *route;
-	int r = ps_route_create(relay->conf, &route);
+	int r;
 
+	relay->make_again = relay->making != NULL;
+	if (relay->making || relay->stopped)
+		return 0;
+	r = ps_route_create(relay->conf, &route);
 	if (r < 0)
 		return r;
-	ps_transactions_set_route(relay->transactions, route);
-	ps_attempts_set_route(relay->attempts, route);
-	ps_route_destroy(relay->route);
-	relay->route = route;
-	if (relay->aliases_path)
-		read_aliases(relay, &relay->aliases, relay->aliases_path, false);
-	read_password(relay);
+	making = relay->making = ps_zalloc(sizeof *making);
+	*making = (struct making){.relay = relay, .route = route, .fresh = relay->fresh, .errors = {.limit = 4000}};
+	making->strict = relay->fresh.len > 0 && relay->aliases.len > 0;
+	making->text = ps_buf_view(relay->fresh.len > 0 ? &making->fresh : &relay->aliases);
+	making->path = relay->aliases_path ? ps_strdup(relay->aliases_path) : NULL;
+	relay->fresh = (struct ps_buf){0};
+	if (relay->serving) {
+		ps_workers_run(relay->maker, read_aliases, on_made, making);
+	} else {
+		read_aliases(making);
+		on_made(making);
+	}
 	return 0;
 }
 
 void ps_relay_set_aliases(struct ps_relay *relay, struct ps_buf *text, const char *path)
 {
-	bool keep = relay->aliases_path != NULL;
-
-	if (read_aliases(relay, text, path, keep) < 0 && keep) {
-		ps_buf_finish(text);
-		return;
-	}
-	ps_buf_finish(&relay->aliases);
+	ps_buf_finish(&relay->fresh);
 	free(relay->aliases_path);
-	relay->aliases = *text;
+	relay->fresh = *text;
 	relay->aliases_path = ps_strdup(path);
 	*text = (struct ps_buf){0};
+	if (relay->fresh.len == 0)
+		ps_buf_char(&relay->fresh, '\n'); /* an empty file is one, too */
+	if (make_route(relay) < 0)
+		ps_log(PS_LOG_ERROR, "route", "msg", ps_last_error(), NULL);
 }
 
 void ps_relay_set_password(struct ps_relay *relay, struct ps_buf *text)
@@ -295,8 +367,8 @@ int ps_relay_create(struct ps_loop *loop, const struct ps_conf *conf, const stru
 	ps_transactions_set_limits(relay->transactions, relay->limits);
 	/* The process ends when one of these fails. */
 	if ((r = make_resolver(relay)) < 0 || (r = make_sender(relay)) < 0 || (r = make_attempts(relay)) < 0 ||
-	    (r = make_route(relay)) < 0 || (r = open_queue(relay)) < 0 ||
-	    (r = ps_timer_open(loop, on_tick, relay, &relay->timer)) < 0)
+	    (r = ps_workers_create(loop, 1, &relay->maker)) < 0 || (r = make_route(relay)) < 0 ||
+	    (r = open_queue(relay)) < 0 || (r = ps_timer_open(loop, on_tick, relay, &relay->timer)) < 0)
 		return r;
 	ps_timer_set(relay->timer, TICK_MS, TICK_MS);
 	*ret_relay = relay;
@@ -305,6 +377,7 @@ int ps_relay_create(struct ps_loop *loop, const struct ps_conf *conf, const stru
 
 void ps_relay_start(struct ps_relay *relay)
 {
+	relay->serving = true;
 	ps_queue_start(relay->queue);
 }
 
@@ -321,6 +394,68 @@ void ps_relay_reconfigure(struct ps_relay *relay, const struct ps_conf *conf)
 	ps_sender_forget(relay->sender);
 	if (make_route(relay) < 0)
 		ps_log(PS_LOG_ERROR, "route", "msg", ps_last_error(), NULL);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void on_queue_closed(void *arg)
+{
+	struct ps_relay *relay = arg;
+	void (*stopped)(void *arg) = relay->stopped;
+	void *stopped_arg = relay->stopped_arg;
+
+	ps_transactions_destroy(relay->transactions);
+	ps_limits_destroy(relay->limits);
+	ps_route_destroy(relay->route);
+	ps_local_destroy(relay->local);
+	ps_resolver_destroy(relay->resolver);
+	ps_buf_finish(&relay->aliases);
+	ps_buf_finish(&relay->fresh);
+	ps_buf_wipe(&relay->password);
+	free(relay->aliases_path);
+	free(relay);
+	stopped(stopped_arg);
+}
+
+static void on_attempts_closed(void *arg)
+{
+	struct ps_relay *relay = arg;
+
+	ps_queue_close(relay->queue, on_queue_closed, relay);
+}
+
+static void on_idle(void *arg);
+
+/* A route that is being made is waited for, and dropped when its function has been called. */
+static void take_down(void *arg)
+{
+	struct ps_relay *relay = arg;
+
+	if (!ps_transactions_idle(relay->transactions)) {
+		ps_transactions_stop(relay->transactions, on_idle, relay);
+		return;
+	}
+	ps_timer_close(relay->timer);
+	ps_sender_destroy(relay->sender);
+	ps_transactions_drop(relay->transactions);
+	ps_attempts_close(relay->attempts, on_attempts_closed, relay);
+}
+
+/* It is called by a transaction that ends, so nothing may go here. */
+static void on_idle(void *arg)
+{
+	struct ps_relay *relay = arg;
+
+	ps_loop_post(relay->loop, take_down, relay);
+}
+
+void ps_relay_stop(struct ps_relay *relay, void (*done)(void *arg), void *arg)
+{
+	relay->stopped = done;
+	relay->stopped_arg = arg;
+	ps_queue_stop(relay->queue);
+	ps_workers_destroy(relay->maker);
+	ps_transactions_stop(relay->transactions, on_idle, relay);
 }
 
 struct ps_transactions *ps_relay_transactions(struct ps_relay *relay)

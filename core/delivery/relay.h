@@ -31,7 +31,11 @@ void ps_relay_start(struct ps_relay *relay);
 /* What both configurations point to stays. */
 void ps_relay_reconfigure(struct ps_relay *relay, const struct ps_conf *conf);
 
-/* Files as they read now. The octets are taken over. */
+/* Takes no more mail, finishes messages that are whole, drops what can be done again, and is gone when `done` is called. */
+void ps_relay_stop(struct ps_relay *relay, void (*done)(void *arg), void *arg);
+
+/* Files as they read now. A large alias file counts a while later, as it is read by another thread. An alias file that is wrong does not take the place of one
+ * that was read before. The octets are taken over. */
 void ps_relay_set_aliases(struct ps_relay *relay, struct ps_buf *text, const char *path);
 void ps_relay_set_password(struct ps_relay *relay, struct ps_buf *text);
 

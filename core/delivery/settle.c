@@ -98,6 +98,7 @@ static struct ps_parcel_recipient parcel_recipient(const struct target *target)
 		.notify = recipient->notify,
 		.domain = remote ? target->to.domain : NULL,
 		.mailbox = remote ? NULL : target->to.detail,
+		.mail = target->mail,
 	};
 }
 

@@ -31,7 +31,7 @@ static struct transaction *find_open(struct ps_transactions *transactions, struc
 }
 
 /* No message is on its way from here into mailboxes and the queue. */
-static bool is_idle(const struct ps_transactions *transactions)
+bool ps_transactions_idle(const struct ps_transactions *transactions)
 {
 	const struct transaction *t;
 
@@ -46,7 +46,7 @@ static void tell_idle(struct ps_transactions *transactions)
 {
 	void (*idle)(void *arg) = transactions->idle;
 
-	if (!idle || !is_idle(transactions))
+	if (!idle || !ps_transactions_idle(transactions))
 		return;
 	transactions->idle = NULL;
 	idle(transactions->idle_arg);
@@ -60,10 +60,37 @@ void ps_transactions_stop(struct ps_transactions *transactions, void (*idle)(voi
 	tell_idle(transactions);
 }
 
+/* ---- how much a user sends --------------------------------------------------------------------- */
+
+/* What to tell a user who sends too much; NULL: nothing. */
+static const char *take_amount(struct transaction *t)
+{
+	struct ps_limits *limits = t->transactions->limits;
+	const char *too_much;
+
+	if (!t->user || !limits)
+		return NULL;
+	too_much = ps_limits_take(limits, t->user, 1, (unsigned)t->accepted, ps_monotonic_ms() / 1000);
+	if (!too_much)
+		t->taken = t->accepted;
+	return too_much;
+}
+
+static void give_back_amount(struct transaction *t)
+{
+	if (t->taken)
+		ps_limits_give_back(t->transactions->limits, t->user, 1, (unsigned)t->taken, ps_monotonic_ms() / 1000);
+	t->taken = 0;
+}
+
+/* ---- the end ----------------------------------------------------------------------------------- */
+
 void transaction_drop(struct transaction *t)
 {
 	struct ps_transactions *transactions = t->transactions;
 
+	if (t->last.code != 250)
+		give_back_amount(t);
 	if (t->done)
 		t->done(t->done_arg, &t->last);
 	for (struct recipient *r = t->recipients; r; r = r->next)
@@ -89,17 +116,22 @@ struct ps_transactions *ps_transactions_create(const struct ps_conf *conf, struc
 	return transactions;
 }
 
-void ps_transactions_destroy(struct ps_transactions *transactions)
+void ps_transactions_drop(struct ps_transactions *transactions)
 {
 	struct transaction *t;
 
-	if (!transactions)
-		return;
 	for (size_t i = 0; i < SLOTS; i++)
 		while ((t = LIST_FIRST(&transactions->clients[i]))) {
 			t->done = NULL;
 			transaction_drop(t);
 		}
+}
+
+void ps_transactions_destroy(struct ps_transactions *transactions)
+{
+	if (!transactions)
+		return;
+	ps_transactions_drop(transactions);
 	ps_revoked_destroy(transactions->revoked);
 	free(transactions->spool_dir);
 	free(transactions);
@@ -286,16 +318,6 @@ static int open_file(struct transaction *t, int *ret_writers)
 	return *ret_writers < 0 ? ps_fail_errno("duplicate a descriptor") : 0;
 }
 
-/* What to tell a user who sends too much; NULL: nothing. */
-static const char *refuse_amount(const struct transaction *t)
-{
-	struct ps_limits *limits = t->transactions->limits;
-
-	if (!t->user || !limits)
-		return NULL;
-	return ps_limits_take(limits, t->user, 1, (unsigned)t->accepted, ps_monotonic_ms() / 1000);
-}
-
 void ps_transactions_data(struct ps_transactions *transactions, struct ps_client client)
 {
 	struct transaction *t = find_open(transactions, client);
@@ -306,10 +328,11 @@ void ps_transactions_data(struct ps_transactions *transactions, struct ps_client
 		wrong_order(transactions, client);
 	} else if (t->accepted == 0) {
 		transaction_say(t, 554, "5.5.1", "No valid recipients");
-	} else if ((too_much = refuse_amount(t))) {
+	} else if ((too_much = take_amount(t))) {
 		transaction_say(t, 450, "4.7.1", too_much);
 	} else if (open_file(t, &file) < 0) {
 		ps_log(PS_LOG_ERROR, "spool_failed", "id", t->id, "msg", ps_last_error(), NULL);
+		give_back_amount(t);
 		transaction_say(t, 452, "4.3.1", "There is no room for a message now; try again later");
 	} else {
 		t->state = RECEIVING;

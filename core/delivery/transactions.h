@@ -55,7 +55,8 @@ struct ps_transaction_hooks {
 /* `local` stays the caller's. */
 struct ps_transactions *ps_transactions_create(const struct ps_conf *conf, struct ps_local *local,
 					       const struct ps_transaction_hooks *hooks);
-/* Nobody is answered. */
+/* All that are open; nobody is answered. */
+void ps_transactions_drop(struct ps_transactions *transactions);
 void ps_transactions_destroy(struct ps_transactions *transactions);
 /* What both point to stays while they are used. What is under way goes on by the former route. */
 void ps_transactions_reconfigure(struct ps_transactions *transactions, const struct ps_conf *conf);
@@ -89,6 +90,7 @@ void ps_transactions_submit(struct ps_transactions *transactions, const struct p
 
 /* No more is begun. What is whole goes on; `idle` is called when none of it is left, perhaps at once. */
 void ps_transactions_stop(struct ps_transactions *transactions, void (*idle)(void *arg), void *arg);
+bool ps_transactions_idle(const struct ps_transactions *transactions);
 
 /* Each second, say: those who had gone are tried again, and a mailbox that has not answered for PS_STORE_PATIENCE_MS is left to the queue (RFC 5321 section 6.1: the answer to
  * the message comes soon). now_ms is CLOCK_MONOTONIC. */

@@ -40,6 +40,7 @@ struct target {
 	struct ps_target to;
 	struct ps_asking *asking; /* NULL: nothing is awaited */
 	bool accepted;            /* it is there */
+	uint32_t mail;            /* the process that has its mailbox */
 	bool replaced;            /* it is not, and others stand for it */
 	bool again;               /* it is tried again at the next tick */
 	uint64_t probe_ends;      /* 0: it is not asked whether there is room */
@@ -74,6 +75,7 @@ struct transaction {
 	struct recipient *recipients, **end;
 	size_t count, target_count, accepted;
 	size_t undecided; /* recipients of which RCPT is not answered yet */
+	size_t taken; /* recipients that count for what the user may send; given back unless the message is taken over */
 	int file;
 	uint64_t size;
 	uint64_t announced; /* at MAIL; 0: not */

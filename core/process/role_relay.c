@@ -10,6 +10,7 @@
 #include "auth/passwdfile.h"
 #include "core/delivery/relay.h"
 #include "core/delivery/trace/trace.h"
+#include "core/net/https.h"
 #include "core/process/relay_ask.h"
 #include "core/process/role.h"
 #include "core/process/sessions.h"
@@ -203,6 +204,13 @@ static void open_trace(struct ps_role *role)
 		ps_log(PS_LOG_ERROR, "trace", "msg", ps_last_error(), NULL);
 }
 
+static int load(const struct ps_conf *conf)
+{
+	return ps_conf_bool(ps_conf_section(conf, "relay", 0), "mta_sts") && ps_conf_str(conf, "spool_dir")
+		       ? https_load()
+		       : 0;
+}
+
 static int start(struct ps_role *role)
 {
 	const struct ps_relay_hooks hooks = {
@@ -258,7 +266,8 @@ static void stop(struct ps_role *role)
 	if (ps_timer_open(role->loop, end, role, &timer) < 0)
 		end(role);
 	ps_timer_set(timer, STOP_MS, 0);
-	ps_transactions_stop(transactions_of(role), end, role);
+	relay_ask_set_queue(NULL);
+	ps_relay_stop(role->state, end, role);
 }
 
 static const struct ps_handler from_master[] = {
@@ -280,6 +289,7 @@ const struct ps_role_ops ps_role_relay = {
 	.role = PS_ROLE_RELAY,
 	.from_master = from_master,
 	.from_peers = from_peers,
+	.load = load,
 	.start = start,
 	.serve = serve,
 	.reconfigure = reconfigure,

@@ -582,6 +582,88 @@ START_TEST(a_pass_for_what_was_revoked_does_not_hold)
 }
 END_TEST
 
+/* The only message that an hour has room for: what is not taken over does not count. */
+static struct ps_limits *limits;
+
+static unsigned submit_one(void)
+{
+	static const struct ps_ticket_key key = {{1}};
+	struct ps_msg_pass who = {.sid = "sid", .user = "ann@example.org"};
+	struct ps_buf pass = {0};
+
+	ps_transactions_set_key(transactions, ps_bytes(key.octets, sizeof key.octets));
+	ck_assert_ok(ps_pass_seal(&key, &who, ps_monotonic_ms(), &pass));
+	ps_transactions_from(transactions, client,
+			     &(struct ps_msg_mail_from){.sid = "sid",
+							.source = PS_MAIL_SUBMISSION,
+							.reverse_path = "ann@example.org",
+							.helo = "there",
+							.remote = "192.0.2.1:1",
+							.pass = ps_buf_view(&pass)});
+	ps_buf_finish(&pass);
+	say_rcpt(client, "bob@example.org");
+	find_all();
+	ps_transactions_data(transactions, client);
+	return replies[reply_count - 1].code;
+}
+
+static void put_away(void)
+{
+	ps_closep(&given);
+	given = -1;
+}
+
+static void refuse_as_too_large(void)
+{
+	say_end(5000, true);
+	ck_last(552, "5.3.4");
+}
+
+static void refuse_for_want_of_room(void)
+{
+	say_end(0, false);
+	ck_last(452, "4.3.1");
+}
+
+static void refuse_as_the_mailbox_is_full(void)
+{
+	say_end(0, true);
+	find_all();
+	delivered(delivery_count - 1, PS_E_QUOTA);
+	ck_last(552, "5.2.2");
+}
+
+static void go_away(void)
+{
+	ps_transactions_reset(transactions, client);
+}
+
+static void (*const refusals[])(void) = {refuse_as_too_large, refuse_for_want_of_room, refuse_as_the_mailbox_is_full,
+					 go_away};
+
+START_TEST(what_is_refused_after_data_does_not_count_for_a_users_limits)
+{
+	struct ps_config *one;
+
+	ck_assert_ok(ps_config_read("test", ps_bytes_str("mail_root = /mail\nlimits { user_messages_per_hour = 1 }\n"),
+				    NULL, &one));
+	limits = ps_limits_create(ps_config_root(one), 10);
+	ps_transactions_set_limits(transactions, limits);
+	ck_assert_uint_eq(submit_one(), 354);
+	refusals[_i]();
+	put_away();
+	ck_assert_uint_eq(submit_one(), 354);
+	say_end(0, true);
+	find_all();
+	delivered(delivery_count - 1, 0);
+	ck_last(250, "2.0.0");
+	put_away();
+	ck_assert_uint_eq(submit_one(), 450);
+	ps_limits_destroy(limits);
+	ps_config_destroy(one);
+}
+END_TEST
+
 static size_t idle_count;
 
 static void on_idle(void *arg)
@@ -716,6 +798,8 @@ int main(void)
 	tcase_add_test(tc, the_file_has_no_name_and_goes_with_the_transaction);
 	tcase_add_test(tc, a_pass_for_what_was_revoked_does_not_hold);
 	tcase_add_loop_test(tc, who_submits_has_logged_in_and_sends_in_their_own_name, 0, PS_ARRAY_LEN(submissions));
+	tcase_add_loop_test(tc, what_is_refused_after_data_does_not_count_for_a_users_limits, 0,
+			    PS_ARRAY_LEN(refusals));
 	tcase_add_test(tc, what_is_whole_is_finished_before_the_end);
 	tcase_add_test(tc, a_source_that_is_none_is_refused);
 	tcase_add_loop_test(tc, a_recipient_is_there_if_somebody_behind_it_is, 0, PS_ARRAY_LEN(ways));

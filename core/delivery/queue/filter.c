@@ -38,9 +38,15 @@ static bool text_matches(const char *wanted, const char *text)
 	return !wanted || (text && ps_strcasecmp(wanted, text) == 0);
 }
 
+static bool destination_matches(const char *wanted, const char *destination)
+{
+	return text_matches(wanted, destination) || ps_bytes_caseeq_str(queue_kind(destination), wanted);
+}
+
 static bool part_matches(const struct ps_queue_filter *filter, const struct part *part)
 {
-	if ((filter->held && !(part->flags & PART_HELD)) || !text_matches(filter->destination, part->destination))
+	if ((filter->held && !(part->flags & PART_HELD)) ||
+	    !destination_matches(filter->destination, part->destination))
 		return false;
 	for (uint32_t i = 0; i < part->count; i++)
 		if (address_matches(filter->recipient, part->recipients[i].address))

@@ -107,8 +107,8 @@ static int add_part(struct change *change, const struct message *message, uint32
 		.number = message->number,
 		.index = index,
 		.destination = recipients[0]->destination,
-		.dest = queue_hash(queue, recipients[0]->destination),
-		.sender = queue_hash(queue, sender),
+		.dest = queue_hash(queue, ps_bytes_str(recipients[0]->destination)),
+		.sender = queue_hash(queue, ps_bytes_str(sender)),
 		.accepted = message->accepted,
 		.count = count,
 	};

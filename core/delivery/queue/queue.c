@@ -59,11 +59,16 @@ uint64_t queue_now(const struct ps_queue *queue)
 	return queue->base + (monotonic(queue) - queue->monotonic_base);
 }
 
-uint64_t queue_hash(const struct ps_queue *queue, const char *text)
+uint64_t queue_hash(const struct ps_queue *queue, struct ps_bytes text)
 {
-	uint64_t hash = ps_hash(&queue->hash_key, ps_bytes_str(text)).h[0];
+	uint64_t hash = ps_hash(&queue->hash_key, text).h[0];
 
 	return hash != SETTLE_DEST ? hash : 1;
+}
+
+struct ps_bytes queue_kind(const char *destination)
+{
+	return ps_bytes(destination, strcspn(destination, ":"));
 }
 
 /* ---- transactions ------------------------------------------------------------------------------ */
@@ -271,6 +276,11 @@ void ps_queue_start(struct ps_queue *queue)
 	queue_commit(queue); /* what was due meanwhile; it looks for attempts, too */
 }
 
+void ps_queue_stop(struct ps_queue *queue)
+{
+	queue->started = false;
+}
+
 void ps_queue_reconfigure(struct ps_queue *queue, const struct ps_queue_settings *settings)
 {
 	use_settings(queue, settings);
@@ -322,7 +332,7 @@ static void hand_out(struct ps_queue *queue, struct ps_queue_attempt *attempt)
 
 	for (; attempt; attempt = next) {
 		next = attempt->next;
-		if (atomic_load(&queue->closing))
+		if (!queue->started)
 			ps_queue_drop(queue, attempt);
 		else
 			queue->hooks.attempt(queue->hooks.arg, attempt);
@@ -344,7 +354,7 @@ static void take_done(void *arg)
 		queue_try_later(queue);
 	else if (again)
 		queue_take(queue);
-	else if (look->taken.again && !atomic_load(&queue->closing))
+	else if (look->taken.again && queue->started)
 		queue_try_at(queue, look->taken.again > now ? look->taken.again - now : 1);
 	free(look);
 	queue_ran(queue);
@@ -355,7 +365,7 @@ void queue_take(struct ps_queue *queue)
 	unsigned most = settings_of(queue)->attempts, active;
 	struct look *look;
 
-	if (!queue->started || atomic_load(&queue->closing))
+	if (!queue->started)
 		return;
 	if (queue->taking) {
 		queue->take_again = true;
@@ -408,6 +418,7 @@ void ps_queue_close(struct ps_queue *queue, void (*done)(void *arg), void *arg)
 		return;
 	queue->closed = done;
 	queue->closed_arg = arg;
+	ps_queue_stop(queue);
 	atomic_store(&queue->closing, true);
 	queue_run(queue, nothing, ran, queue); /* the last of them closes, and there is one */
 }

@@ -13,6 +13,8 @@
  * the queue is opened it takes up what the wall clock says if that is later. So a wall clock that is set neither makes mail wait
  * nor expire. Ages and waits are differences of it; only `arrival` is a wall-clock time, for people.
  *
+ * NAMES of destinations are the caller's. Where rules and filters name one, what stands before the ':' of several means all of these.
+ *
  * THREADS. All functions are called on the loop's thread, and all callbacks are called there. Disks are waited for elsewhere.
  */
 #ifndef CORE_DELIVERY_QUEUE_QUEUE_H
@@ -132,6 +134,8 @@ typedef void (*ps_queue_done_fn)(void *arg, int error);
 int ps_queue_open(struct ps_loop *loop, const char *dir, const struct ps_queue_settings *settings,
 		  const struct ps_queue_hooks *hooks, struct ps_queue **ret_queue);
 void ps_queue_start(struct ps_queue *queue);
+/* No attempt is handed out any more. */
+void ps_queue_stop(struct ps_queue *queue);
 void ps_queue_reconfigure(struct ps_queue *queue, const struct ps_queue_settings *settings);
 /* Calls `done` when all that was begun has come to its end; attempts that are out must have ended before. NULL: does nothing. */
 void ps_queue_close(struct ps_queue *queue, void (*done)(void *arg), void *arg);

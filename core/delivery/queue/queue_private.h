@@ -143,7 +143,7 @@ struct lease {
 struct target {
 	LIST_ENTRY(target) slot;
 	TAILQ_ENTRY(target) idle; /* when active is 0 */
-	uint64_t key;
+	uint64_t key, kind;       /* of its name; of what stands before the ':' there */
 	unsigned active;
 	unsigned most;     /* concurrency, by the settings */
 	unsigned interval; /* ms between two attempts */
@@ -218,7 +218,9 @@ static inline const struct ps_queue_settings *settings_of(const struct ps_queue 
 }
 
 uint64_t queue_now(const struct ps_queue *queue);
-uint64_t queue_hash(const struct ps_queue *queue, const char *text); /* never 0 */
+uint64_t queue_hash(const struct ps_queue *queue, struct ps_bytes text); /* never 0 */
+/* "local" of "local:2"; all of what has no ':'. */
+struct ps_bytes queue_kind(const char *destination);
 
 /* A transaction, reading or writing. */
 struct change {

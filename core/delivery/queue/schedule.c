@@ -141,20 +141,23 @@ void lease_add(struct schedule *schedule, uint64_t number, uint32_t part)
 
 /* ---- destinations ------------------------------------------------------------------------------ */
 
-static void apply_rules(const struct ps_queue *queue, struct target *target)
+static const struct ps_queue_rule *find_rule(const struct ps_queue *queue, uint64_t name)
 {
 	const struct ps_queue_settings *settings = settings_of(queue);
 
-	target->most = settings->concurrency;
-	target->interval = 0;
-	for (size_t i = 0; i < settings->rule_count; i++) {
-		const struct ps_queue_rule *rule = &settings->rules[i];
+	for (size_t i = 0; i < settings->rule_count; i++)
+		if (queue_hash(queue, ps_bytes_str(settings->rules[i].destination)) == name)
+			return &settings->rules[i];
+	return NULL;
+}
 
-		if (queue_hash(queue, rule->destination) != target->key)
-			continue;
-		target->most = rule->concurrency ? rule->concurrency : settings->concurrency;
-		target->interval = rule->per_minute ? 60000 / rule->per_minute : 0;
-	}
+static void apply_rules(const struct ps_queue *queue, struct target *target)
+{
+	const struct ps_queue_rule *own = find_rule(queue, target->key);
+	const struct ps_queue_rule *rule = own ? own : find_rule(queue, target->kind);
+
+	target->most = rule && rule->concurrency ? rule->concurrency : settings_of(queue)->concurrency;
+	target->interval = rule && rule->per_minute ? 60000 / rule->per_minute : 0;
 	if (target->window > target->most)
 		target->window = target->most;
 }
@@ -200,6 +203,7 @@ struct target *target_make(struct ps_queue *queue, const struct dest *dest)
 	forget_idle(schedule);
 	target = ps_zalloc(sizeof *target);
 	target->key = dest->key;
+	target->kind = queue_hash(queue, queue_kind(dest->name));
 	target->window = settings_of(queue)->concurrency_first;
 	target->failures = dest->failures;
 	target->since = dest->since;
