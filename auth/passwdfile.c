@@ -19,6 +19,7 @@ struct ps_passwd_file {
 	struct ps_pool *pool;
 	struct ps_passwd_user **users; /* sorted by name */
 	const char *stand_in;
+	unsigned serves; /* PS_SERVES_* */
 	size_t count, cap;
 };
 
@@ -424,6 +425,8 @@ int ps_passwd_file_parse(struct ps_bytes text, const char *path, const struct ps
 		qsort(file->users, file->count, sizeof *file->users, by_name_and_line);
 	drop_doubles(file, path);
 	file->stand_in = choose_stand_in(file);
+	for (size_t i = 0; i < file->count; i++)
+		file->serves |= ps_password_serves(file->users[i]->password);
 	*ret_file = file;
 	return 0;
 }
@@ -480,6 +483,11 @@ const struct ps_passwd_user *ps_passwd_file_find(const struct ps_passwd_file *fi
 const char *ps_passwd_file_stand_in(const struct ps_passwd_file *file)
 {
 	return file->stand_in;
+}
+
+unsigned ps_passwd_file_serves(const struct ps_passwd_file *file)
+{
+	return file->serves;
 }
 
 size_t ps_passwd_file_count(const struct ps_passwd_file *file)

@@ -14,11 +14,13 @@
 
 struct scheme;
 typedef int (*check_fn)(const struct scheme *scheme, const char *hash, const char *password, size_t len);
+typedef int (*make_fn)(const struct scheme *scheme, const char *password, struct ps_buf *out);
 
-/* A scheme is a row. `prefix`: how libcrypt spells its hashes, NULL when new ones are not made. */
+/* A scheme is a row. `make` NULL: new ones are not made; `prefix`: how libcrypt spells its hashes. */
 struct scheme {
 	const char *name;
 	check_fn check;
+	make_fn make;
 	const char *prefix;
 	gnutls_digest_algorithm_t digest;
 	bool salted;
@@ -31,26 +33,32 @@ static int check_digest(const struct scheme *, const char *, const char *, size_
 static int check_argon2(const struct scheme *, const char *, const char *, size_t);
 #endif
 
+static int check_scram(const struct scheme *, const char *, const char *, size_t);
+static int make_crypt(const struct scheme *, const char *, struct ps_buf *);
+static int make_scram(const struct scheme *, const char *, struct ps_buf *);
+
 static const struct scheme schemes[] = {
-	{"YESCRYPT", check_crypt, "$y$", 0, false},
-	{"SHA512-CRYPT", check_crypt, "$6$", 0, false},
-	{"SHA256-CRYPT", check_crypt, "$5$", 0, false},
-	{"BLF-CRYPT", check_crypt, "$2b$", 0, false},
-	{"MD5-CRYPT", check_crypt, NULL, 0, false},
-	{"CRYPT", check_crypt, NULL, 0, false},
-	{"PLAIN", check_plain, NULL, 0, false},
-	{"CLEARTEXT", check_plain, NULL, 0, false},
-	{"PLAIN-MD5", check_digest, NULL, GNUTLS_DIG_MD5, false},
-	{"SHA", check_digest, NULL, GNUTLS_DIG_SHA1, false},
-	{"SHA1", check_digest, NULL, GNUTLS_DIG_SHA1, false},
-	{"SSHA", check_digest, NULL, GNUTLS_DIG_SHA1, true},
-	{"SHA256", check_digest, NULL, GNUTLS_DIG_SHA256, false},
-	{"SSHA256", check_digest, NULL, GNUTLS_DIG_SHA256, true},
-	{"SHA512", check_digest, NULL, GNUTLS_DIG_SHA512, false},
-	{"SSHA512", check_digest, NULL, GNUTLS_DIG_SHA512, true},
+	{"YESCRYPT", check_crypt, make_crypt, "$y$", 0, false},
+	{"SHA512-CRYPT", check_crypt, make_crypt, "$6$", 0, false},
+	{"SHA256-CRYPT", check_crypt, make_crypt, "$5$", 0, false},
+	{"BLF-CRYPT", check_crypt, make_crypt, "$2b$", 0, false},
+	{"MD5-CRYPT", check_crypt, NULL, NULL, 0, false},
+	{"CRYPT", check_crypt, NULL, NULL, 0, false},
+	{"SCRAM-SHA-256", check_scram, make_scram, NULL, 0, false},
+	{"SCRAM-SHA-1", check_scram, make_scram, NULL, 0, false},
+	{"PLAIN", check_plain, NULL, NULL, 0, false},
+	{"CLEARTEXT", check_plain, NULL, NULL, 0, false},
+	{"PLAIN-MD5", check_digest, NULL, NULL, GNUTLS_DIG_MD5, false},
+	{"SHA", check_digest, NULL, NULL, GNUTLS_DIG_SHA1, false},
+	{"SHA1", check_digest, NULL, NULL, GNUTLS_DIG_SHA1, false},
+	{"SSHA", check_digest, NULL, NULL, GNUTLS_DIG_SHA1, true},
+	{"SHA256", check_digest, NULL, NULL, GNUTLS_DIG_SHA256, false},
+	{"SSHA256", check_digest, NULL, NULL, GNUTLS_DIG_SHA256, true},
+	{"SHA512", check_digest, NULL, NULL, GNUTLS_DIG_SHA512, false},
+	{"SSHA512", check_digest, NULL, NULL, GNUTLS_DIG_SHA512, true},
 #ifdef HAVE_ARGON2
-	{"ARGON2I", check_argon2, NULL, 0, false},
-	{"ARGON2ID", check_argon2, NULL, 0, false},
+	{"ARGON2I", check_argon2, NULL, NULL, 0, false},
+	{"ARGON2ID", check_argon2, NULL, NULL, 0, false},
 #endif
 };
 
@@ -62,16 +70,29 @@ static const struct scheme *scheme_find(struct ps_bytes name)
 	return NULL;
 }
 
+/* RFC 5803: "SCRAM-SHA-256$4096:..." has no braces. */
+static struct ps_bytes bare_scheme(const char *stored)
+{
+	const char *dollar = strncmp(stored, "SCRAM-", 6) == 0 ? strchr(stored, '$') : NULL;
+
+	return dollar ? ps_bytes(stored, (size_t)(dollar - stored)) : ps_bytes(NULL, 0);
+}
+
 /* Splits "{SCHEME}hash". An encoding after the scheme's name (".HEX", ".B64") is seen from the hash anyway. */
 static int parse(const char *stored, const struct scheme **ret_scheme, const char **ret_hash)
 {
 	const char *end = stored[0] == '{' ? strchr(stored, '}') : NULL;
+	struct ps_bytes bare = bare_scheme(stored);
 	struct ps_bytes name = end ? ps_bytes(stored + 1, (size_t)(end - stored) - 1) : ps_bytes_str("CRYPT");
 	ptrdiff_t dot = ps_bytes_find(name, '.');
 	const struct scheme *scheme;
 
-	if (dot > 0)
+	if (bare.ptr) {
+		name = bare;
+		end = stored + bare.len;
+	} else if (dot > 0) {
 		name.len = (size_t)dot;
+	}
 	scheme = scheme_find(name);
 	if (stored[0] == '{' && !end)
 		return ps_fail(PS_E_UNSUPPORTED, "password scheme without a closing brace");
@@ -185,6 +206,22 @@ static int check_argon2(const struct scheme *scheme, const char *hash, const cha
 }
 #endif
 
+static int check_scram(const struct scheme *scheme, const char *hash, const char *password, size_t len)
+{
+	struct ps_scram_secret stored, made;
+	int r = ps_scram_secret_parse(ps_scram_hash_find(scheme->name), ps_bytes_str(hash), &stored);
+
+	if (r < 0)
+		return r;
+	r = ps_scram_secret_derive(stored.hash, ps_bytes(password, len), ps_bytes(stored.salt, stored.salt_len),
+				   stored.iterations, &made);
+	if (r == PS_E_INVALID || (r == 0 && !ps_scram_secret_same(&stored, &made)))
+		r = ps_fail(PS_E_AUTH, "wrong password");
+	explicit_bzero(&stored, sizeof stored);
+	explicit_bzero(&made, sizeof made);
+	return r;
+}
+
 static int check_new(struct ps_bytes password)
 {
 	if (password.len == 0)
@@ -222,7 +259,45 @@ int ps_password_stored_check(const char *stored)
 	return parse(stored, &scheme, &hash);
 }
 
-/* Up to the salt: the hash is behind the last '$', and the salt before it; only bcrypt has both in one. */
+unsigned ps_password_serves(const char *stored)
+{
+	const struct scheme *scheme;
+	const char *hash;
+
+	if (parse(stored, &scheme, &hash) < 0)
+		return 0;
+	if (scheme->check == check_plain)
+		return PS_SERVES_PASSWORD | PS_SERVES_SCRAM_SHA_1 | PS_SERVES_SCRAM_SHA_256;
+	if (scheme->check != check_scram)
+		return PS_SERVES_PASSWORD;
+	return PS_SERVES_PASSWORD |
+	       (strcmp(scheme->name, "SCRAM-SHA-1") == 0 ? PS_SERVES_SCRAM_SHA_1 : PS_SERVES_SCRAM_SHA_256);
+}
+
+int ps_password_scram(const char *stored, const struct ps_scram_hash *hash, struct ps_bytes salt,
+		      struct ps_scram_secret *ret_secret)
+{
+	const struct scheme *scheme = NULL;
+	const char *text = NULL;
+	bool known = stored && parse(stored, &scheme, &text) == 0;
+	bool is_clear = known && scheme->check == check_plain;
+	int r = ps_scram_secret_derive(hash, is_clear ? ps_bytes_str(text) : ps_bytes("-", 1), salt,
+				       PS_SCRAM_ITERATIONS, ret_secret);
+
+	if (r == 0 && is_clear)
+		return 0;
+	if (known && scheme->check == check_scram && ps_scram_hash_find(scheme->name) == hash &&
+	    ps_scram_secret_parse(hash, ps_bytes_str(text), ret_secret) == 0)
+		return 0;
+	if (r < 0 && (r = ps_scram_secret_derive(hash, ps_bytes("-", 1), salt, PS_SCRAM_ITERATIONS, ret_secret)) < 0)
+		return r;
+	/* Nobody knows what such a key is the hash of. */
+	memset(ret_secret->stored_key, 0, sizeof ret_secret->stored_key);
+	memset(ret_secret->server_key, 0, sizeof ret_secret->server_key);
+	return ps_fail(PS_E_UNSUPPORTED, "no secret for SCRAM with this hash");
+}
+
+/* Up to the salt: the hash is behind the last '$', and the salt before it; only bcrypt has both in one. Of SCRAM, the iterations. */
 struct ps_bytes ps_password_cost(const char *stored)
 {
 	const struct scheme *scheme;
@@ -230,7 +305,11 @@ struct ps_bytes ps_password_cost(const char *stored)
 	struct ps_bytes cost;
 	unsigned fields;
 
-	if (parse(stored, &scheme, &hash) < 0 || hash[0] != '$')
+	if (parse(stored, &scheme, &hash) < 0)
+		return ps_bytes("", 0);
+	if (scheme->check == check_scram)
+		return ps_bytes(stored, (size_t)(hash - stored) + strcspn(hash, ",:"));
+	if (hash[0] != '$')
 		return ps_bytes("", 0);
 	cost = ps_bytes_str(hash);
 	fields = hash[1] == '2' ? 1 : 2;
@@ -260,6 +339,24 @@ static int make_crypt(const struct scheme *scheme, const char *password, struct 
 	return r;
 }
 
+static int make_scram(const struct scheme *scheme, const char *password, struct ps_buf *out)
+{
+	uint8_t salt[PS_SCRAM_SALT_SIZE];
+	struct ps_scram_secret secret;
+	int r;
+
+	if (gnutls_rnd(GNUTLS_RND_KEY, salt, sizeof salt) < 0)
+		return ps_fail(PS_E_INTERNAL, "no random octets");
+	r = ps_scram_secret_derive(ps_scram_hash_find(scheme->name), ps_bytes_str(password),
+				   ps_bytes(salt, sizeof salt), PS_SCRAM_ITERATIONS, &secret);
+	if (r < 0)
+		return r;
+	ps_buf_printf(out, "{%s}", scheme->name);
+	ps_scram_secret_format(&secret, out);
+	explicit_bzero(&secret, sizeof secret);
+	return 0;
+}
+
 int ps_password_hash(struct ps_bytes password, const char *scheme, struct ps_buf *out)
 {
 	char text[PS_PASSWORD_MAX + 1];
@@ -272,8 +369,8 @@ int ps_password_hash(struct ps_bytes password, const char *scheme, struct ps_buf
 	r = ps_fail(PS_E_UNSUPPORTED, "no new passwords are made with scheme {%s}", scheme ? scheme : "");
 	/* The best come first in the table. */
 	for (size_t i = 0; i < PS_ARRAY_LEN(schemes) && r < 0; i++)
-		if (schemes[i].prefix && (!scheme || ps_strcasecmp(scheme, schemes[i].name) == 0))
-			r = make_crypt(&schemes[i], text, out);
+		if (schemes[i].make && (!scheme || ps_strcasecmp(scheme, schemes[i].name) == 0))
+			r = schemes[i].make(&schemes[i], text, out);
 	explicit_bzero(text, sizeof text);
 	return r;
 }

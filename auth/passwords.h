@@ -5,7 +5,7 @@
 #ifndef AUTH_PASSWORDS_H
 #define AUTH_PASSWORDS_H
 
-#include "postern/buf.h"
+#include "auth/scram.h"
 
 #define PS_PASSWORD_MAX 1024
 
@@ -16,6 +16,20 @@ int ps_password_check(const char *stored, struct ps_bytes password);
 
 /* Whether ps_password_check() could use `stored`: a known scheme, with something behind it. */
 int ps_password_stored_check(const char *stored);
+
+/* What `stored` can be used for: PS_SERVES_*; 0 where ps_password_stored_check() fails. */
+enum {
+	PS_SERVES_PASSWORD = 1, /* checking a password that was sent */
+	PS_SERVES_SCRAM_SHA_1 = 2,
+	PS_SERVES_SCRAM_SHA_256 = 4,
+};
+unsigned ps_password_serves(const char *stored);
+
+/* The secret for SCRAM with this hash: one that is stored, or made of a password in clear text with this salt. PS_E_UNSUPPORTED: there is
+ * none in `stored` (NULL: there is no such user), and the secret is one that nobody can prove to have, with this salt. Takes equally
+ * long in any case; any thread. */
+int ps_password_scram(const char *stored, const struct ps_scram_hash *hash, struct ps_bytes salt,
+		      struct ps_scram_secret *ret_secret);
 
 /* The part of `stored` that says what checking it costs, its method and parameters ("$6$rounds=5000"); empty where it
  * costs nothing. Equal parts take equally long. */

@@ -1,13 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 #include "auth/names.h"
-#include "auth/passwords.h"
 #include "auth/sasl.h"
 #include "postern/error.h"
 #include "postern/pool.h"
 
+enum {
+	PLAINTEXT = 1,    /* shows the password to whoever listens */
+	BOUND = 2,        /* to the TLS connection */
+	CLIENT_FIRST = 4, /* without an initial response an empty challenge is due */
+};
+
+/* States of SCRAM. */
+enum {
+	CLIENT_FIRST_MESSAGE,
+	AWAITS_SECRET,
+	CLIENT_FINAL_MESSAGE,
+	PROVED,
+};
+
 struct ps_sasl_mechanism {
 	const char *name;
-	bool plaintext; /* shows the password to whoever listens */
+	unsigned needs; /* PS_SERVES_*: what a user must have for it */
+	unsigned flags;
 	enum ps_sasl_result (*step)(struct ps_sasl *sasl, struct ps_bytes data);
 };
 
@@ -19,7 +33,8 @@ static enum ps_sasl_result bad(const char *what)
 
 static enum ps_sasl_result challenge(struct ps_sasl *sasl, const char *text)
 {
-	sasl->challenge = ps_bytes_str(text);
+	ps_buf_reset(&sasl->challenge);
+	ps_buf_str(&sasl->challenge, text);
 	return PS_SASL_CHALLENGE;
 }
 
@@ -46,10 +61,6 @@ static enum ps_sasl_result check_password(struct ps_sasl *sasl)
 /* RFC 4616: [authzid] NUL authcid NUL passwd */
 static enum ps_sasl_result plain_step(struct ps_sasl *sasl, struct ps_bytes data)
 {
-	if (!data.ptr && sasl->state++ == 0)
-		return challenge(sasl, "");
-	if (!data.ptr)
-		return bad("no response");
 	ps_buf_bytes(&sasl->authzid, until_nul(&data));
 	ps_buf_bytes(&sasl->authcid, until_nul(&data));
 	ps_buf_bytes(&sasl->password, data);
@@ -64,8 +75,6 @@ static enum ps_sasl_result login_step(struct ps_sasl *sasl, struct ps_bytes data
 		if (!data.ptr)
 			return challenge(sasl, "Username:");
 	}
-	if (!data.ptr)
-		return bad("no response");
 	if (sasl->state == 1) {
 		sasl->state = 2;
 		ps_buf_bytes(&sasl->authcid, data);
@@ -75,57 +84,130 @@ static enum ps_sasl_result login_step(struct ps_sasl *sasl, struct ps_bytes data
 	return check_password(sasl);
 }
 
-static const struct ps_sasl_mechanism mechanisms[] = {
-	{"PLAIN", true, plain_step},
-	{"LOGIN", true, login_step},
-};
-
-const char *ps_sasl_names(bool plaintext_ok)
+/* RFC 5802 section 5 */
+static enum ps_sasl_result scram_step(struct ps_sasl *sasl, struct ps_bytes data)
 {
-	static char all[256], safe[256];
-	char *names = plaintext_ok ? all : safe;
+	int r;
 
-	if (*names)
-		return names;
-	for (size_t i = 0; i < PS_ARRAY_LEN(mechanisms); i++) {
-		if (mechanisms[i].plaintext && !plaintext_ok)
-			continue;
-		if (*names)
-			strcat(names, " ");
-		strcat(names, mechanisms[i].name);
+	switch (sasl->state++) {
+	case CLIENT_FIRST_MESSAGE:
+		r = ps_scram_client_first(&sasl->scram, data, &sasl->channel, &sasl->authzid, &sasl->authcid);
+		return r < 0 || sasl->authcid.len == 0 ? PS_SASL_BAD : PS_SASL_SECRET;
+	case CLIENT_FINAL_MESSAGE:
+		ps_buf_reset(&sasl->challenge);
+		r = ps_scram_client_final(&sasl->scram, data, &sasl->challenge);
+		return r == 0 ? PS_SASL_CHALLENGE : r == PS_E_AUTH ? PS_SASL_WRONG : PS_SASL_BAD;
+	/* The client has seen that we know the secret, too. */
+	case PROVED: return data.len == 0 ? PS_SASL_VERIFIED : bad("a response to the server's signature");
+	default: return bad("out of turn");
 	}
-	return names;
 }
 
-int ps_sasl_start(struct ps_sasl *sasl, const char *mechanism, bool plaintext_ok)
+static const struct ps_sasl_mechanism mechanisms[] = {
+	{"SCRAM-SHA-256-PLUS", PS_SERVES_SCRAM_SHA_256, CLIENT_FIRST | BOUND, scram_step},
+	{"SCRAM-SHA-256", PS_SERVES_SCRAM_SHA_256, CLIENT_FIRST, scram_step},
+	{"SCRAM-SHA-1-PLUS", PS_SERVES_SCRAM_SHA_1, CLIENT_FIRST | BOUND, scram_step},
+	{"SCRAM-SHA-1", PS_SERVES_SCRAM_SHA_1, CLIENT_FIRST, scram_step},
+	{"PLAIN", PS_SERVES_PASSWORD, PLAINTEXT | CLIENT_FIRST, plain_step},
+	{"LOGIN", PS_SERVES_PASSWORD, PLAINTEXT, login_step},
+};
+
+static bool is_wanted(const struct ps_sasl_mechanism *mechanism, const struct ps_conf *conf)
+{
+	size_t n = conf ? ps_conf_list_size(conf, "sasl_mechanisms") : 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (ps_strcasecmp(ps_conf_list_nth(conf, "sasl_mechanisms", i), mechanism->name) == 0)
+			return true;
+	return n == 0;
+}
+
+static bool is_possible(const struct ps_sasl_mechanism *mechanism, const struct ps_sasl_terms *terms)
+{
+	return (mechanism->needs & terms->serves) && (!(mechanism->flags & BOUND) || terms->is_tls) &&
+	       is_wanted(mechanism, terms->conf);
+}
+
+static bool is_private(const struct ps_sasl_mechanism *mechanism, const struct ps_sasl_terms *terms)
+{
+	return !(mechanism->flags & PLAINTEXT) || terms->plaintext_ok;
+}
+
+bool ps_sasl_is_known(const char *mechanism)
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(mechanisms); i++)
+		if (ps_strcasecmp(mechanisms[i].name, mechanism) == 0)
+			return true;
+	return false;
+}
+
+void ps_sasl_put_names(const struct ps_sasl_terms *terms, struct ps_buf *out)
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(mechanisms); i++) {
+		if (!is_possible(&mechanisms[i], terms) || !is_private(&mechanisms[i], terms))
+			continue;
+		if (out->len > 0)
+			ps_buf_char(out, ' ');
+		ps_buf_str(out, mechanisms[i].name);
+	}
+}
+
+int ps_sasl_start(struct ps_sasl *sasl, const char *mechanism, const struct ps_sasl_terms *terms,
+		  const struct ps_bytes *bindings)
 {
 	const struct ps_sasl_mechanism *found = NULL;
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(mechanisms); i++)
-		if (ps_strcasecmp(mechanisms[i].name, mechanism) == 0)
+		if (ps_strcasecmp(mechanisms[i].name, mechanism) == 0 && is_possible(&mechanisms[i], terms))
 			found = &mechanisms[i];
 	if (!found)
 		return ps_fail(PS_E_NOTFOUND, "no mechanism \"%s\"", mechanism);
-	if (found->plaintext && !plaintext_ok)
+	if (!is_private(found, terms))
 		return ps_fail(PS_E_ACCESS, "%s without TLS", found->name);
 	*sasl = (struct ps_sasl){
 		.mechanism = found,
 		.authzid.limit = PS_USER_NAME_MAX,
 		.authcid.limit = PS_USER_NAME_MAX,
 		.password.limit = PS_PASSWORD_MAX,
+		.channel = {.is_tls = terms->is_tls, .plus = found->flags & BOUND},
 	};
+	for (size_t i = 0; bindings && i < PS_BINDINGS; i++)
+		sasl->channel.bindings[i] = bindings[i];
 	return 0;
 }
 
 enum ps_sasl_result ps_sasl_step(struct ps_sasl *sasl, struct ps_bytes data)
 {
+	bool first = !sasl->begun;
+
+	sasl->begun = true;
+	if (!data.ptr && !first)
+		return bad("no response");
+	if (!data.ptr && (sasl->mechanism->flags & CLIENT_FIRST))
+		return challenge(sasl, "");
 	return sasl->mechanism->step(sasl, data);
+}
+
+const struct ps_scram_hash *ps_sasl_hash(const struct ps_sasl *sasl)
+{
+	return ps_scram_hash_find(sasl->mechanism->name);
+}
+
+void ps_sasl_set_secret(struct ps_sasl *sasl, const struct ps_scram_secret *secret, bool hopeless)
+{
+	sasl->state = CLIENT_FINAL_MESSAGE;
+	sasl->scram.secret = *secret;
+	sasl->scram.hopeless = hopeless;
+	ps_buf_reset(&sasl->challenge);
+	ps_scram_server_first(&sasl->scram, &sasl->challenge);
 }
 
 void ps_sasl_finish(struct ps_sasl *sasl)
 {
+	ps_buf_finish(&sasl->challenge);
 	ps_buf_finish(&sasl->authzid);
 	ps_buf_finish(&sasl->authcid);
 	ps_buf_wipe(&sasl->password);
+	ps_scram_finish(&sasl->scram);
 	sasl->mechanism = NULL;
 }

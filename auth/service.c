@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <gnutls/crypto.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include "auth/names.h"
@@ -30,11 +31,14 @@ struct exchange {
 	struct ps_pool *pool;
 	const char *sid, *service_name, *mechanism, *remote;
 	bool is_tls, checking;
+	void (*done)(void *x);  /* when the worker has */
 	_Atomic bool cancelled; /* nobody waits for the answer any more: the worker need not begin */
 	struct ps_sasl sasl;
 	struct ps_timer *timer; /* holds the answer back */
 
-	char *stored;      /* what the password is checked against */
+	uint8_t salt[PS_SCRAM_SALT_SIZE]; /* where there is none in `stored` */
+	struct ps_scram_secret secret;
+	char *stored;      /* what the password is checked against, or the secret made from; NULL: there is no user */
 	char *padding;     /* what is checked too, for the time that it takes, if `stored` costs none; or NULL */
 	const char *known; /* the user's name as looked up; NULL: not lawful */
 	struct ps_user_info user;
@@ -55,6 +59,7 @@ struct ps_auth_service {
 	struct ps_revoked *revoked;
 	struct ps_verified *verified;
 	uint64_t verified_ms; /* 0: nothing is kept */
+	uint8_t salt_key[32];
 	struct ps_timer *forget;
 	struct exchange *buckets[BUCKETS];
 	unsigned count, count_max, checking;
@@ -122,6 +127,7 @@ static void destroy(struct exchange *x)
 	}
 	ps_timer_close(x->timer);
 	ps_sasl_finish(&x->sasl);
+	explicit_bzero(&x->secret, sizeof x->secret);
 	ps_pool_destroy(x->pool);
 }
 
@@ -266,8 +272,6 @@ static void check_done(void *arg)
 {
 	struct exchange *x = arg;
 
-	x->checking = false;
-	x->service->checking--;
 	remember_verified(x);
 	conclude(x);
 }
@@ -313,7 +317,7 @@ static void choose_hash(struct exchange *x, const struct ps_passwd_user *user)
 		x->padding = ps_pool_strdup(x->pool, stand_in);
 }
 
-static void look_up(struct exchange *x)
+static const struct ps_passwd_user *look_up(struct exchange *x)
 {
 	const struct ps_passwd_user *user = NULL;
 	const char *authzid;
@@ -332,34 +336,118 @@ static void look_up(struct exchange *x)
 		if (!authzid || !x->known || strcmp(authzid, x->known) != 0)
 			x->reason = "authzid";
 	}
-	choose_hash(x, user);
+	return user;
+}
+
+/* Whether somebody can be looked up now; if not, that is the answer. */
+static bool is_able(struct exchange *x)
+{
+	if (!x->service->users)
+		finish(x, PS_AUTH_TEMPFAIL, "no_users_loaded");
+	else if (x->service->checking >= CHECKING_MAX)
+		finish(x, PS_AUTH_TEMPFAIL, "too_busy");
+	else
+		return true;
+	return false;
+}
+
+static void done(void *arg)
+{
+	struct exchange *x = arg;
+
+	x->checking = false;
+	x->service->checking--;
+	x->done(x);
+}
+
+/* Has a worker do it. */
+static void run(struct exchange *x, void (*work)(void *x), void (*then)(void *x))
+{
+	x->checking = true;
+	x->done = then;
+	x->service->checking++;
+	ps_workers_run(x->service->workers, work, done, x);
 }
 
 static void check(struct exchange *x)
 {
-	if (!x->service->users) {
-		finish(x, PS_AUTH_TEMPFAIL, "no_users_loaded");
+	if (!is_able(x))
 		return;
-	}
-	if (x->service->checking >= CHECKING_MAX) {
-		finish(x, PS_AUTH_TEMPFAIL, "too_busy");
-		return;
-	}
-	look_up(x);
-	if (was_verified(x)) {
+	choose_hash(x, look_up(x));
+	if (was_verified(x))
 		conclude(x);
+	else
+		run(x, check_work, check_done);
+}
+
+/* ---- the secret for SCRAM --------------------------------------------------------------------------- */
+
+static void secret_work(void *arg)
+{
+	struct exchange *x = arg;
+
+	x->r = PS_E_CLOSED;
+	if (!atomic_load(&x->cancelled))
+		x->r = ps_password_scram(x->stored, ps_sasl_hash(&x->sasl), ps_bytes(x->salt, sizeof x->salt),
+					 &x->secret);
+}
+
+/* Who cannot log in is shown a salt all the same, and fails with the proof. */
+static void secret_done(void *arg)
+{
+	struct exchange *x = arg;
+
+	if (x->r == PS_E_CLOSED || x->cancelled) {
+		finish(x, PS_AUTH_FAILED, "client_gone");
 		return;
 	}
-	x->checking = true;
-	x->service->checking++;
-	ps_workers_run(x->service->workers, check_work, check_done, x);
+	if (x->r < 0 && x->r != PS_E_UNSUPPORTED) {
+		finish(x, PS_AUTH_TEMPFAIL, "no_secret_now");
+		return;
+	}
+	if (x->r < 0 && !x->reason)
+		x->reason = "no_secret";
+	ps_sasl_set_secret(&x->sasl, &x->secret, x->reason != NULL);
+	answer(x, PS_AUTH_CONTINUE, ps_buf_view(&x->sasl.challenge));
+}
+
+/* RFC 5802 section 9: steady, so that it does not tell who is there. */
+static void make_salt(struct exchange *x)
+{
+	const struct ps_buf *name = &x->sasl.authcid;
+	uint8_t mac[32] = {0};
+
+	gnutls_hmac_fast(GNUTLS_MAC_SHA256, x->service->salt_key, sizeof x->service->salt_key,
+			 x->known ? (const void *)x->known : name->ptr, x->known ? strlen(x->known) : name->len, mac);
+	memcpy(x->salt, mac, sizeof x->salt);
+}
+
+static void find_secret(struct exchange *x)
+{
+	const struct ps_passwd_user *user;
+
+	if (!is_able(x))
+		return;
+	user = look_up(x);
+	x->stored = user ? ps_pool_strdup(x->pool, user->password) : NULL;
+	make_salt(x);
+	run(x, secret_work, secret_done);
+}
+
+static void prove(struct exchange *x, int r)
+{
+	x->r = r;
+	conclude(x);
 }
 
 static void take_response(struct exchange *x, struct ps_bytes data)
 {
 	switch (ps_sasl_step(&x->sasl, data)) {
-	case PS_SASL_CHALLENGE: answer(x, PS_AUTH_CONTINUE, x->sasl.challenge); break;
+	case PS_SASL_CHALLENGE: answer(x, PS_AUTH_CONTINUE, ps_buf_view(&x->sasl.challenge)); break;
 	case PS_SASL_PASSWORD: check(x); break;
+	case PS_SASL_SECRET: find_secret(x); break;
+	case PS_SASL_VERIFIED: prove(x, 0); break;
+	case PS_SASL_WRONG: prove(x, PS_E_AUTH); break;
 	case PS_SASL_BAD: finish(x, PS_AUTH_FAILED, "bad_response"); break;
 	}
 }
@@ -371,6 +459,26 @@ static void answer_none(struct ps_auth_service *service, struct ps_auth_from fro
 	struct ps_auth_answer a = {.from = from, .status = status};
 
 	service->args.answer(service->args.arg, &a);
+}
+
+static int start_sasl(struct exchange *x, const struct ps_auth_request *request)
+{
+	struct ps_sasl_terms terms = {
+		.conf = x->service->args.conf,
+		.plaintext_ok = request->plaintext_ok,
+		.is_tls = request->is_tls,
+		.serves = ps_auth_service_serves(x->service),
+	};
+	struct ps_bytes bindings[PS_BINDINGS];
+
+	for (size_t i = 0; i < PS_BINDINGS; i++) {
+		struct ps_bytes binding = request->bindings[i];
+
+		bindings[i] = binding;
+		if (binding.ptr)
+			bindings[i].ptr = ps_pool_memdup(x->pool, binding.ptr, binding.len);
+	}
+	return ps_sasl_start(&x->sasl, request->mechanism, &terms, bindings);
 }
 
 void ps_auth_service_start(struct ps_auth_service *service, const struct ps_auth_request *request)
@@ -385,7 +493,7 @@ void ps_auth_service_start(struct ps_auth_service *service, const struct ps_auth
 		return;
 	}
 	x = create(service, request);
-	r = ps_sasl_start(&x->sasl, request->mechanism, request->plaintext_ok);
+	r = start_sasl(x, request);
 	if (r == PS_E_NOTFOUND)
 		refuse(x, PS_AUTH_UNKNOWN_MECHANISM, "unknown_mechanism");
 	else if (r < 0)
@@ -463,9 +571,22 @@ int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_au
 	service->throttle = ps_throttle_create(0, 0);
 	service->verified = ps_verified_create();
 	service->revoked = ps_revoked_create(EXCHANGE_MS);
+	gnutls_rnd(GNUTLS_RND_KEY, service->salt_key, sizeof service->salt_key);
 	ps_auth_service_reconfigure(service, args->conf);
 	*ret_service = service;
 	return 0;
+}
+
+unsigned ps_auth_service_serves(const struct ps_auth_service *service)
+{
+	return PS_SERVES_PASSWORD | (service->users ? ps_passwd_file_serves(service->users) : 0);
+}
+
+void ps_auth_service_set_salt_key(struct ps_auth_service *service, struct ps_bytes octets)
+{
+	static const char purpose[] = "salts of SCRAM";
+
+	gnutls_hmac_fast(GNUTLS_MAC_SHA256, purpose, sizeof purpose, octets.ptr, octets.len, service->salt_key);
 }
 
 int ps_auth_service_find(struct ps_auth_service *service, const char *name, const struct ps_user_info **ret_info)
@@ -541,5 +662,6 @@ void ps_auth_service_destroy(struct ps_auth_service *service)
 	ps_revoked_destroy(service->revoked);
 	ps_throttle_destroy(service->throttle);
 	ps_passwd_file_destroy(service->users);
+	explicit_bzero(service->salt_key, sizeof service->salt_key);
 	free(service);
 }

@@ -10,6 +10,7 @@
 
 #include "auth/passwdfile.h"
 #include "auth/revoked.h"
+#include "auth/scram.h"
 #include "core/event/loop.h"
 #include "postern/session.h"
 
@@ -25,6 +26,7 @@ struct ps_auth_request {
 	struct ps_auth_from from;
 	const char *sid, *service, *mechanism, *remote;
 	bool is_tls, plaintext_ok;
+	struct ps_bytes bindings[PS_BINDINGS]; /* what the TLS connection has that "-PLUS" may be bound to */
 	struct ps_bytes initial;
 };
 
@@ -57,6 +59,12 @@ void ps_auth_service_revoke(struct ps_auth_service *service, const char *user, c
 /* Takes the file over; the former is destroyed, and what it has more or other than the new one is revoked. NULL: until there is one,
  * answers are PS_AUTH_TEMPFAIL. */
 void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd_file *users);
+
+/* PS_SERVES_* (auth/passwords.h): which kinds of mechanisms some user can use. */
+unsigned ps_auth_service_serves(const struct ps_auth_service *service);
+/* What the salts of users are made from who have none, as they do not exist, or are known by a password in clear text. The same octets give the
+ * same salts; it should be a secret that lasts. Until it is given, each process has its own. */
+void ps_auth_service_set_salt_key(struct ps_auth_service *service, struct ps_bytes octets);
 
 /* Whether there is such a user, for mail to it. The info is valid until the next call. PS_E_NOTFOUND; PS_E_AGAIN: cannot tell now. */
 int ps_auth_service_find(struct ps_auth_service *service, const char *name, const struct ps_user_info **ret_info);

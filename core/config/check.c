@@ -2,6 +2,7 @@
 /* What a row of the schema cannot say: how settings belong together. */
 #include <arpa/inet.h>
 #include <sys/un.h>
+#include "auth/sasl.h"
 #include "core/config/conf.h"
 #include "core/config/near.h"
 #include "core/delivery/route/address.h"
@@ -270,6 +271,15 @@ static void check_tls(const struct ps_config *config, struct conf_errors *errors
 	}
 }
 
+static void check_mechanisms(const struct ps_config *config, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < ps_conf_list_size(config->root, "sasl_mechanisms"); i++)
+		if (!ps_sasl_is_known(ps_conf_list_nth(config->root, "sasl_mechanisms", i)))
+			conf_error(errors, conf_line(config->root, "sasl_mechanisms", PS_SET_LIST),
+				   "\"sasl_mechanisms\": there is no mechanism \"%s\" here",
+				   ps_conf_list_nth(config->root, "sasl_mechanisms", i));
+}
+
 /* It is said to clients, in protocols of lines. */
 static void check_hostname(const struct ps_config *config, struct conf_errors *errors)
 {
@@ -325,8 +335,9 @@ static void check_mailboxes(const struct ps_config *config, struct conf_errors *
 }
 
 static const check_fn checks[] = {
-	check_hostname, check_absolute,  check_mail_root, check_mail_location, check_backend, check_listeners,
-	check_tls,      check_namespace, check_mailboxes, check_domains,       check_mounts,  conf_check_routes,
+	check_hostname, check_mechanisms, check_absolute,    check_mail_root, check_mail_location,
+	check_backend,  check_listeners,  check_tls,         check_namespace, check_mailboxes,
+	check_domains,  check_mounts,     conf_check_routes,
 };
 
 void conf_check(const struct ps_config *config, struct conf_errors *errors)

@@ -235,6 +235,14 @@ struct conn *front_find(struct ps_front *front, uint64_t number)
 	return conn && conn->number == number ? conn : NULL;
 }
 
+void ps_front_binding(const struct ps_session *s, enum ps_binding binding, struct ps_buf *out)
+{
+	const struct conn *conn = (const struct conn *)s;
+
+	if (conn->stream.tls)
+		tls_binding(conn->stream.tls, binding, out);
+}
+
 void ps_front_auth_answer(struct ps_front *front, uint64_t number, const struct ps_front_auth *answer)
 {
 	struct conn *conn = front_find(front, number);

@@ -8,6 +8,7 @@
 #ifndef CORE_NET_FRONT_H
 #define CORE_NET_FRONT_H
 
+#include "auth/scram.h"
 #include "core/event/loop.h"
 #include "core/net/choice.h"
 #include "postern/envelope.h"
@@ -73,6 +74,8 @@ struct ps_front_listener {
 int ps_front_listen(struct ps_front *front, const struct ps_front_listener *listener);
 /* Stops accepting on the listener of this name and closes its descriptor; its connections go on. */
 void ps_front_unlisten(struct ps_front *front, const char *name);
+/* Appends what the session's TLS connection may be known by; nothing, where that is not to be had. */
+void ps_front_binding(const struct ps_session *s, enum ps_binding binding, struct ps_buf *out);
 /* A certificate chain (PEM) whose private key others call `key` (core/net/tls.h); replaces the former of its slot for new
  * handshakes. */
 int ps_front_set_certificate(struct ps_front *front, uint32_t key, struct ps_bytes pem);

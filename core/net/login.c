@@ -116,6 +116,18 @@ struct ps_auth_reply ps_login_go_on(struct ps_login *login, struct ps_session *s
 	return reply;
 }
 
+bool ps_login_takes_passwords(struct ps_session *s)
+{
+	const char *names = ps_session_mechanisms(s);
+
+	for (size_t length; *names; names += length + (names[length] == ' ')) {
+		length = strcspn(names, " ");
+		if (ps_bytes_eq_str(ps_bytes(names, length), "PLAIN"))
+			return true;
+	}
+	return false;
+}
+
 bool ps_login_is_http(struct ps_session *s, struct ps_bytes verb)
 {
 	static const char *const methods[] = {"GET",    "POST",    "PUT",   "HEAD", "CONNECT",

@@ -635,6 +635,31 @@ const char *tls_describe(const struct tls *tls)
 	return text;
 }
 
+/* Without the extended master secret somebody between the two can have both connections agree on all of these (RFC 7627). */
+static bool is_unique(const struct tls *tls, enum ps_binding binding)
+{
+	if (binding == PS_BINDING_END_POINT)
+		return true;
+	if (gnutls_protocol_get_version(tls->session) == GNUTLS_TLS1_3)
+		return binding == PS_BINDING_EXPORTER;
+	return gnutls_session_ext_master_secret_status(tls->session) != 0;
+}
+
+void tls_binding(const struct tls *tls, enum ps_binding binding, struct ps_buf *out)
+{
+	static const gnutls_channel_binding_t types[PS_BINDINGS] = {
+		[PS_BINDING_EXPORTER] = GNUTLS_CB_TLS_EXPORTER,
+		[PS_BINDING_UNIQUE] = GNUTLS_CB_TLS_UNIQUE,
+		[PS_BINDING_END_POINT] = GNUTLS_CB_TLS_SERVER_END_POINT,
+	};
+	gnutls_datum_t data;
+
+	if (!is_unique(tls, binding) || gnutls_session_channel_binding(tls->session, types[binding], &data) < 0)
+		return;
+	ps_buf_append(out, data.data, data.size);
+	gnutls_free(data.data);
+}
+
 ssize_t tls_recv(struct tls *tls, void *ret_data, size_t len)
 {
 	ssize_t n;

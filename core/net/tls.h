@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include "postern/buf.h"
+#include "auth/scram.h"
 
 struct tls;
 struct tls_context;
@@ -65,6 +65,9 @@ int tls_handshake(struct tls *tls);
 bool tls_wants_write(const struct tls *tls);
 /* For the log: "TLS1.3 ...", static until the next call. */
 const char *tls_describe(const struct tls *tls);
+
+/* Appends the data of a channel binding; nothing, where it is not to be had, or other connections could have the same. */
+void tls_binding(const struct tls *tls, enum ps_binding binding, struct ps_buf *out);
 
 /* As in core/net/stream.h. */
 ssize_t tls_recv(struct tls *tls, void *ret_data, size_t len);

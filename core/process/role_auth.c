@@ -117,6 +117,9 @@ static void on_auth_start(void *arg, struct ps_channel *from, union ps_message *
 		.remote = start->remote,
 		.is_tls = start->is_tls,
 		.plaintext_ok = start->plaintext_ok,
+		.bindings = {[PS_BINDING_EXPORTER] = start->exporter,
+			     [PS_BINDING_UNIQUE] = start->unique,
+			     [PS_BINDING_END_POINT] = start->end_point},
 		.initial = start->initial,
 	};
 
@@ -173,17 +176,30 @@ static void on_lookup(void *arg, struct ps_channel *from, union ps_message *mess
 
 /* ---- secrets ---------------------------------------------------------------------------------------- */
 
-/* To a front, which talks TLS; relay does not. */
-static void publish(struct auth *auth, struct ps_channel *front)
+static void publish_certificate(struct auth *auth, struct ps_channel *front)
 {
 	struct ps_msg_certificate message = {.key = PS_KEY_NUMBER(0, auth->generation)};
 
-	if (ps_channel_peer(front) != PS_ROLE_FRONT)
-		return;
 	if (auth->in_use.len)
 		message.pem = ps_buf_view(&auth->in_use);
 	if (ps_channel_send(front, PS_MSG_CERTIFICATE, &message) < 0)
 		ps_log(PS_LOG_ERROR, "certificate", "msg", ps_last_error(), NULL);
+}
+
+static void publish_serves(struct auth *auth, struct ps_channel *front)
+{
+	struct ps_msg_serves message = {.kinds = ps_auth_service_serves(auth->service)};
+
+	if (ps_channel_send(front, PS_MSG_SERVES, &message) < 0)
+		ps_log(PS_LOG_ERROR, "serves", "msg", ps_last_error(), NULL);
+}
+
+/* To the fronts, which talk TLS and offer mechanisms; relay does not. */
+static void publish(struct auth *auth, void (*tell)(struct auth *auth, struct ps_channel *front))
+{
+	for (size_t i = 0; i < PS_PEERS_MAX; i++)
+		if (auth->role->peers[i] && ps_channel_peer(auth->role->peers[i]) == PS_ROLE_FRONT)
+			tell(auth, auth->role->peers[i]);
 }
 
 /* Certificate and key come one after the other, so for a moment they may not fit; the former pair serves until they do. */
@@ -205,9 +221,8 @@ static void try_certificate(struct auth *auth)
 	ps_buf_reset(&auth->in_use);
 	ps_buf_bytes(&auth->in_use, ps_buf_view(chain));
 	ps_log(PS_LOG_INFO, "certificate_in_use", NULL);
-	for (size_t i = 0; i < PS_PEERS_MAX; i++)
-		if (auth->role->peers[i])
-			publish(auth, auth->role->peers[i]);
+	publish(auth, publish_certificate);
+	ps_auth_service_set_salt_key(auth->service, ps_buf_view(key));
 }
 
 static void load_users(struct auth *auth, const char *path, struct ps_buf *text)
@@ -220,6 +235,7 @@ static void load_users(struct auth *auth, const char *path, struct ps_buf *text)
 		ps_log(PS_LOG_INFO, "users_loaded", "file", path, "users",
 		       ps_num((long long)ps_passwd_file_count(users)), NULL);
 		ps_auth_service_set_users(auth->service, users);
+		publish(auth, publish_serves);
 	}
 	ps_buf_wipe(text);
 }
@@ -306,7 +322,10 @@ static bool take_peer(struct ps_role *role, struct ps_msg_peer *peer)
 
 static void peer_came(struct ps_role *role, struct ps_channel *channel)
 {
-	publish(role->state, channel);
+	if (ps_channel_peer(channel) != PS_ROLE_FRONT)
+		return;
+	publish_serves(role->state, channel); /* first: with the certificate a front begins */
+	publish_certificate(role->state, channel);
 }
 
 static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)

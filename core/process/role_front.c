@@ -31,6 +31,8 @@ struct front {
 	struct ps_front *front;
 	struct listener *listeners;
 	bool certificate_known, ready;
+	unsigned serves;          /* PS_SERVES_*: what auth's users have; 0: not known yet */
+	struct ps_buf mechanisms; /* as last asked for */
 	int sign_fd;
 	uint64_t sign_number;
 	struct ps_inbox *sign_inbox;
@@ -108,8 +110,14 @@ static void ask_auth(struct front *front, uint64_t number, uint32_t type, const 
 		answer_later(front, number, PS_AUTH_TEMPFAIL);
 }
 
+static struct ps_bytes present(const struct ps_buf *buf)
+{
+	return buf->len > 0 ? ps_buf_view(buf) : ps_bytes(NULL, 0);
+}
+
 static void auth_start(void *arg, uint64_t number, struct ps_session *s, const char *mechanism, struct ps_bytes initial)
 {
+	struct ps_buf bindings[PS_BINDINGS] = {0};
 	struct ps_msg_auth_start message = {
 		.number = number,
 		.sid = ps_session_sid(s),
@@ -122,7 +130,14 @@ static void auth_start(void *arg, uint64_t number, struct ps_session *s, const c
 		.initial = initial,
 	};
 
+	for (unsigned i = 0; i < PS_BINDINGS; i++)
+		ps_front_binding(s, (enum ps_binding)i, &bindings[i]);
+	message.exporter = present(&bindings[PS_BINDING_EXPORTER]);
+	message.unique = present(&bindings[PS_BINDING_UNIQUE]);
+	message.end_point = present(&bindings[PS_BINDING_END_POINT]);
 	ask_auth(arg, number, PS_MSG_AUTH_START, &message, initial);
+	for (unsigned i = 0; i < PS_BINDINGS; i++)
+		ps_buf_wipe(&bindings[i]);
 }
 
 static void auth_step(void *arg, uint64_t number, struct ps_bytes response)
@@ -145,8 +160,17 @@ static void auth_cancel(void *arg, uint64_t number)
 
 static const char *mechanisms(void *arg, struct ps_session *s)
 {
-	(void)arg;
-	return ps_sasl_names(ps_session_plaintext_ok(s));
+	struct front *front = arg;
+	struct ps_sasl_terms terms = {
+		.conf = front->role->conf,
+		.plaintext_ok = ps_session_plaintext_ok(s),
+		.is_tls = ps_session_is_tls(s),
+		.serves = front->serves,
+	};
+
+	ps_buf_reset(&front->mechanisms);
+	ps_sasl_put_names(&terms, &front->mechanisms);
+	return ps_buf_cstr(&front->mechanisms);
 }
 
 /* For core/net a ticket is octets: the mail process's number is put before what auth sealed. */
@@ -370,12 +394,12 @@ static bool needs_certificate(const struct ps_conf *root)
 	return false;
 }
 
-/* Nobody is accepted before there is a certificate to greet him with; who comes earlier waits in the kernel. */
+/* Nobody is accepted before there is a certificate to greet him with, and mechanisms to offer; who comes earlier waits in the kernel. */
 static void try_ready(struct front *front)
 {
 	struct ps_role *role = front->role;
 
-	if (front->ready || role->phase != PS_PHASE_SERVING ||
+	if (front->ready || role->phase != PS_PHASE_SERVING || !front->serves ||
 	    (needs_certificate(role->conf) && !front->certificate_known))
 		return;
 	front->ready = true;
@@ -395,6 +419,15 @@ static void on_certificate(void *arg, struct ps_channel *from, union ps_message 
 		ps_log(PS_LOG_ERROR, "certificate", "msg", ps_last_error(), NULL);
 	if (certificate->pem.ptr)
 		front->certificate_known = true;
+	try_ready(front);
+}
+
+static void on_serves(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct front *front = ((struct ps_role *)arg)->state;
+
+	(void)from;
+	front->serves = message->serves.kinds;
 	try_ready(front);
 }
 
@@ -536,6 +569,7 @@ static const struct ps_handler from_master[] = {
 static const struct ps_handler from_peers[] = {
 	{PS_MSG_AUTH_ANSWER, on_auth_answer},
 	{PS_MSG_CERTIFICATE, on_certificate},
+	{PS_MSG_SERVES, on_serves},
 	{PS_MSG_HAND_BACK, on_hand_back},
 	{PS_MSG_SESSION_OVER, on_session_over},
 	{PS_MSG_MAIL_REPLY, on_mail_reply},

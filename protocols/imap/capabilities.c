@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the server says it can, and when. Announced is only what is whole. */
+#include "postern/login.h"
 #include "protocols/imap/imap.h"
 
 static bool literal_plus(const struct imap *imap)
@@ -19,7 +20,7 @@ static bool tls_offered(const struct imap *imap)
 
 static bool no_plaintext(const struct imap *imap)
 {
-	return !ps_session_plaintext_ok(imap->session);
+	return !ps_login_takes_passwords(imap->session);
 }
 
 static bool compress(const struct imap *imap)

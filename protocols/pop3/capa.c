@@ -28,7 +28,7 @@ static bool if_tls_offered(struct pop3 *pop3, struct ps_buf *out)
 static bool if_plaintext(struct pop3 *pop3, struct ps_buf *out)
 {
 	(void)out;
-	return !pop3->view && ps_session_plaintext_ok(pop3->session);
+	return !pop3->view && ps_login_takes_passwords(pop3->session);
 }
 
 static const struct {

@@ -46,6 +46,8 @@ enum pop3_next pop3_user(struct pop3 *pop3, struct ps_bytes argument)
 		return pop3_err(pop3, "USER takes a name");
 	if (!ps_session_plaintext_ok(pop3->session))
 		return pop3_err(pop3, "[AUTH] Not without TLS");
+	if (!ps_login_takes_passwords(pop3->session))
+		return pop3_err(pop3, "[AUTH] No passwords here; use AUTH");
 	ps_buf_reset(&pop3->name);
 	ps_buf_bytes(&pop3->name, argument);
 	return pop3_ok(pop3, "And the password?");

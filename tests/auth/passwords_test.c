@@ -10,11 +10,13 @@ static const char *const stored[] = {
 	"{SSHA}Jn29Wy0jxWomIL6CQ9R2N0oOp9nn6kVZ",
 	"{SSHA256}Ycrr+cT10BL9+ETmB7tmVuxzOBUsRhgWwacef0HrclLC6vBs",
 	"{SSHA256.HEX}ce1d9855e20365649f1ff560f507e9067ecf4ae0641d226d0eaca0a125d3df54e56a7da3",
-	"{SSHA512}Gy4u3SPErCa18uF3LXOmkqRRUDjNKbfp5MKPt7ItEB3633qFT1hPXWJnfK4vpjpBWx9a2dLks0bLadObyNPau0C8m84=",
+	"{SSHA512}"
+	"Gy4u3SPErCa18uF3LXOmkqRRUDjNKbfp5MKPt7ItEB3633qFT1hPXWJnfK4vpjpBWx9a2dLks0bLadObyNPau0C8m84=",
 	"{SHA}2oguq15ANCGsJCWKX31fllwpyEk=",
 	"{SHA1}2oguq15ANCGsJCWKX31fllwpyEk=",
 	"{SHA256}eJgOJX9BJDf7+TQ3h7wA7FsQY2QpvAALKQEHM1sIl4Y=",
-	"{SHA512}Nq7XWhQpjD4VwA82iHbXmY8NSz1w7/A84XtT9npPaxW+U8Dt41vjbL2JY3A7kd5cgXmFPhhROfO9ihvprNn13A==",
+	"{SHA512}Nq7XWhQpjD4VwA82iHbXmY8NSz1w7/"
+	"A84XtT9npPaxW+U8Dt41vjbL2JY3A7kd5cgXmFPhhROfO9ihvprNn13A==",
 	"{PLAIN-MD5}4ac6430a17d0215b3052b15c879d48bc",
 	("{SHA512-CRYPT}$6$S1Qn1NvcH8syRqXH$"
 	 "QndxqCA345O8nkCYqbZ4vVjoZXzYxc4hGNzFK0ZniJC8p839473qOnwI1QtiBEltLnGbu2lJ0YMC"
@@ -25,9 +27,17 @@ static const char *const stored[] = {
 	"{CRYPT}$5$jgOJANWNlZIYInoo$TUJkKk0VQ2PNAS9ActrLA7ccHsVvLvMtm497qgBKNA0",
 	"$5$jgOJANWNlZIYInoo$TUJkKk0VQ2PNAS9ActrLA7ccHsVvLvMtm497qgBKNA0",
 	"{crypt}$1$1l6UGzBP$XgLtkCZ8aV/kI/beKaLMk1",
+	"{SCRAM-SHA-256}4096,0OiA7rHXLiJo2T62KrG+Zw==,XQVKQmGpp1LCMtGe/sg8ITf6l//"
+	"kDuiTxgk54aSQijk=,fhHEer42pBRY72LP4OPNKx4gxJKjugca/DcbPQ9dnLI=",
+	"{SCRAM-SHA-1}4096,UiJ0TJKcufSNWTQFIAYQeQ==,L9OpDpHHXAz6YGS+Zi81IaogT24=,"
+	"yTid6xQRExWzONX86F29ksuBCoU=",
+	"SCRAM-SHA-1$4096:UiJ0TJKcufSNWTQFIAYQeQ==$L9OpDpHHXAz6YGS+Zi81IaogT24=:"
+	"yTid6xQRExWzONX86F29ksuBCoU=", /* RFC 5803 */
 #ifdef HAVE_ARGON2
-	"{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$jFfVAvnmSY9pA9Wx9Y7ExQ$rP3eo3cygWU0y7VWhd88VatdMW28FzmyBYwQITqOCAA",
-	"{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$QOtKITPZsecixOkkvcOlbw$d8jSrsIum8n+LMXIG6mdOUAvsm1obDdb4N8b28HZ2xQ",
+	"{ARGON2I}$argon2i$v=19$m=32768,t=4,p=1$jFfVAvnmSY9pA9Wx9Y7ExQ$"
+	"rP3eo3cygWU0y7VWhd88VatdMW28FzmyBYwQITqOCAA",
+	"{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$QOtKITPZsecixOkkvcOlbw$d8jSrsIum8n+"
+	"LMXIG6mdOUAvsm1obDdb4N8b28HZ2xQ",
 #endif
 };
 
@@ -54,6 +64,10 @@ static const char *const unusable[] = {
 	"{SSHA}c2hvcnQ=",
 	"{SHA}Jn29Wy0jxWomIL6CQ9R2N0oOp9nn6kVZ",
 	"{PLAIN-MD5}4ac6430a17d0215b3052b15c879d48b",
+	"{SCRAM-SHA-256}4096",
+	"{SCRAM-SHA-256}4096,UiJ0TJKcufSNWTQFIAYQeQ==,L9OpDpHHXAz6YGS+Zi81IaogT24=,yTid6xQRExWzONX86F29ksuBCoU=",
+	"SCRAM-SHA-1$",
+	"SCRAM-SHA-3$4096:UiJ0TJKcufSNWTQFIAYQeQ==$L9OpDpHHXAz6YGS+Zi81IaogT24=:yTid6xQRExWzONX86F29ksuBCoU=",
 	"{CRYPT}*",
 	"{CRYPT}!",
 	"*",
@@ -74,7 +88,8 @@ START_TEST(what_cannot_be_a_hash_lets_nobody_in)
 }
 END_TEST
 
-static const char *const makers[] = {NULL, "YESCRYPT", "SHA512-CRYPT", "sha256-crypt", "BLF-CRYPT"};
+static const char *const makers[] = {NULL,        "YESCRYPT",      "SHA512-CRYPT", "sha256-crypt",
+				     "BLF-CRYPT", "SCRAM-SHA-256", "scram-sha-1"};
 
 START_TEST(a_new_hash_is_salted_and_checks)
 {

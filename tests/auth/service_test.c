@@ -5,7 +5,7 @@
 #include "auth/service.h"
 #include "auth/throttle.h"
 #include "core/config/config.h"
-#include "tests/unit.h"
+#include "tests/auth/scram_client.h"
 
 #define BYTES(text) ps_bytes(text, sizeof(text) - 1)
 /* the same in a table */
@@ -100,12 +100,14 @@ static const struct {
 	{"LOGIN", {ROW("user"), {(const uint8_t *)long_text, sizeof long_text}}, 2, PS_SASL_BAD, NULL, NULL, NULL},
 };
 
+static const struct ps_sasl_terms passwords = {.plaintext_ok = true, .serves = PS_SERVES_PASSWORD};
+
 START_TEST(a_mechanism_goes_its_steps)
 {
 	struct ps_sasl sasl = {0};
 
 	memset(long_text, 'x', sizeof long_text);
-	ck_assert_ok(ps_sasl_start(&sasl, dialogues[_i].mechanism, true));
+	ck_assert_ok(ps_sasl_start(&sasl, dialogues[_i].mechanism, &passwords, NULL));
 	for (unsigned i = 0; i < dialogues[_i].steps; i++)
 		ck_assert_int_eq(ps_sasl_step(&sasl, dialogues[_i].in[i]),
 				 i + 1 < dialogues[_i].steps ? PS_SASL_CHALLENGE : dialogues[_i].last);
@@ -118,15 +120,78 @@ START_TEST(a_mechanism_goes_its_steps)
 }
 END_TEST
 
+#define ALL_KINDS (PS_SERVES_PASSWORD | PS_SERVES_SCRAM_SHA_1 | PS_SERVES_SCRAM_SHA_256)
+
+static const struct {
+	struct ps_sasl_terms terms;
+	const char *names;
+} offers[] = {
+	{{.plaintext_ok = true, .serves = PS_SERVES_PASSWORD}, "PLAIN LOGIN"},
+	{{.plaintext_ok = false, .serves = PS_SERVES_PASSWORD}, ""},
+	{{.plaintext_ok = false, .serves = ALL_KINDS}, "SCRAM-SHA-256 SCRAM-SHA-1"},
+	{{.plaintext_ok = true, .serves = ALL_KINDS}, "SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN"},
+	{{.plaintext_ok = true, .is_tls = true, .serves = PS_SERVES_PASSWORD | PS_SERVES_SCRAM_SHA_256},
+	 "SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN"},
+	{{.plaintext_ok = true, .is_tls = true, .serves = ALL_KINDS},
+	 "SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-1 PLAIN LOGIN"},
+};
+
+START_TEST(what_is_offered_is_what_may_be_used)
+{
+	static const char *const all[] = {"SCRAM-SHA-256-PLUS",
+					  "SCRAM-SHA-256",
+					  "SCRAM-SHA-1-PLUS",
+					  "SCRAM-SHA-1",
+					  "PLAIN",
+					  "LOGIN",
+					  "ANONYMOUS",
+					  ""};
+	struct ps_buf names = {0}, padded = {0}, wanted = {0};
+
+	ps_sasl_put_names(&offers[_i].terms, &names);
+	ck_assert_str_eq(ps_buf_cstr(&names), offers[_i].names);
+	ps_buf_printf(&padded, " %s ", offers[_i].names);
+	for (size_t i = 0; i < PS_ARRAY_LEN(all); i++) {
+		struct ps_sasl sasl = {0};
+		int r = ps_sasl_start(&sasl, all[i], &offers[_i].terms, NULL);
+
+		ps_buf_reset(&wanted);
+		ps_buf_printf(&wanted, " %s ", all[i]);
+		ck_assert_int_eq(r == 0, *all[i] && strstr(ps_buf_cstr(&padded), ps_buf_cstr(&wanted)));
+		ps_sasl_finish(&sasl);
+	}
+	ps_buf_finish(&names);
+	ps_buf_finish(&padded);
+	ps_buf_finish(&wanted);
+}
+END_TEST
+
+START_TEST(the_configuration_may_leave_some_out)
+{
+	struct ps_config *config;
+	struct ps_sasl_terms terms = {.plaintext_ok = true, .is_tls = true, .serves = ALL_KINDS};
+	struct ps_sasl sasl = {0};
+	struct ps_buf names = {0};
+
+	ck_assert_ok(ps_config_read(
+		"test", BYTES("mail_root = \"/srv/mail\"\nsasl_mechanisms = { \"plain\", \"SCRAM-SHA-256\" }\n"), NULL,
+		&config));
+	terms.conf = ps_config_root(config);
+	ps_sasl_put_names(&terms, &names);
+	ck_assert_str_eq(ps_buf_cstr(&names), "SCRAM-SHA-256 PLAIN");
+	ck_assert_int_eq(ps_sasl_start(&sasl, "LOGIN", &terms, NULL), PS_E_NOTFOUND);
+	ps_buf_finish(&names);
+	ps_config_destroy(config);
+}
+END_TEST
+
 START_TEST(no_password_mechanism_without_tls)
 {
+	static const struct ps_sasl_terms in_the_clear = {.serves = PS_SERVES_PASSWORD};
 	struct ps_sasl sasl = {0};
 
-	ck_assert_str_eq(ps_sasl_names(true), "PLAIN LOGIN");
-	ck_assert_str_eq(ps_sasl_names(false), "");
-	ck_assert_int_eq(ps_sasl_start(&sasl, "PLAIN", false), PS_E_ACCESS);
-	ck_assert_int_eq(ps_sasl_start(&sasl, "ANONYMOUS", true), PS_E_NOTFOUND);
-	ck_assert_int_eq(ps_sasl_start(&sasl, "", true), PS_E_NOTFOUND);
+	ck_assert_int_eq(ps_sasl_start(&sasl, "PLAIN", &in_the_clear, NULL), PS_E_ACCESS);
+	ck_assert_int_eq(ps_sasl_start(&sasl, "ANONYMOUS", &passwords, NULL), PS_E_NOTFOUND);
 }
 END_TEST
 
@@ -139,7 +204,7 @@ struct scene {
 	unsigned answers, awaited;
 	enum ps_auth_status status;
 	uint64_t number;
-	char user[64], data[64];
+	char user[64], data[128];
 	struct ps_hash credential;
 	unsigned revocations;
 	char revoked[64]; /* whose, at last */
@@ -453,6 +518,140 @@ START_TEST(without_users_it_says_so)
 }
 END_TEST
 
+/* ---- SCRAM ------------------------------------------------------------------------------------------ */
+
+static void begin_scram(struct scene *scene, const char *mechanism, const char *name)
+{
+	struct ps_buf message = {0};
+
+	ps_buf_printf(&message, "n,,n=%s,r=theirs", name);
+	scene->awaited = scene->answers + 1;
+	start(scene, 1, mechanism, ps_buf_view(&message));
+	run(scene);
+	ps_buf_finish(&message);
+}
+
+/* Whether the secret was proved; then the server's own proof has been shown, too. */
+static bool prove(struct scene *scene, const char *mechanism, const char *name, const char *password)
+{
+	struct ps_buf bare = {0}, final = {0};
+
+	begin_scram(scene, mechanism, name);
+	ck_assert_int_eq(scene->status, PS_AUTH_CONTINUE);
+	ps_buf_printf(&bare, "n=%s,r=theirs", name);
+	scram_client_final(strstr(mechanism, "256"), password, ps_buf_cstr(&bare), ps_bytes_str("n,,"),
+			   ps_bytes_str(scene->data), &final);
+	scene->awaited++;
+	ps_auth_service_step(scene->service, (struct ps_auth_from){0, 1}, ps_buf_view(&final));
+	run(scene);
+	ps_buf_finish(&bare);
+	ps_buf_finish(&final);
+	if (scene->status != PS_AUTH_CONTINUE)
+		return false;
+	ck_assert(strncmp(scene->data, "v=", 2) == 0);
+	scene->awaited++;
+	ps_auth_service_step(scene->service, (struct ps_auth_from){0, 1}, ps_bytes("", 0));
+	run(scene);
+	return true;
+}
+
+static void load_scram_users(struct scene *scene)
+{
+	struct ps_buf text = {0};
+
+	ps_buf_str(&text, users);
+	ps_buf_str(&text, "stored:");
+	ck_assert_ok(ps_password_hash(BYTES("pass"), "SCRAM-SHA-256", &text));
+	ps_buf_str(&text, "\ncrypt:");
+	ck_assert_ok(ps_password_hash(BYTES("pass"), "SHA512-CRYPT", &text));
+	ps_buf_str(&text, "\n");
+	load_users(scene, ps_buf_view(&text));
+	ps_buf_finish(&text);
+}
+
+static const struct {
+	const char *mechanism, *name, *password;
+	bool proved;
+	enum ps_auth_status status;
+	const char *user;
+} scrams[] = {
+	{"SCRAM-SHA-256", "alice", "pass", true, PS_AUTH_OK, "alice@example.test"},
+	{"SCRAM-SHA-1", "alice", "pass", true, PS_AUTH_OK, "alice@example.test"},
+	{"SCRAM-SHA-256", "stored", "pass", true, PS_AUTH_OK, "stored@example.test"},
+	{"SCRAM-SHA-1", "stored", "pass", false, PS_AUTH_FAILED, ""}, /* there is no such secret */
+	{"SCRAM-SHA-256", "crypt", "pass", false, PS_AUTH_FAILED, ""},
+	{"SCRAM-SHA-256", "alice", "wrong", false, PS_AUTH_FAILED, ""},
+	{"SCRAM-SHA-256", "stored", "wrong", false, PS_AUTH_FAILED, ""},
+	{"SCRAM-SHA-256", "nobody", "pass", false, PS_AUTH_FAILED, ""},
+	{"SCRAM-SHA-256", "nobody", "-", false, PS_AUTH_FAILED, ""},
+	{"SCRAM-SHA-256", "near", "pass", false, PS_AUTH_FAILED, ""},
+	{"SCRAM-SHA-256", "away", "pass", true, PS_AUTH_REFUSED, ""},
+};
+
+START_TEST(who_has_the_secret_logs_in_without_showing_it)
+{
+	struct scene scene;
+
+	set_up(&scene);
+	load_scram_users(&scene);
+	ck_assert_int_eq(prove(&scene, scrams[_i].mechanism, scrams[_i].name, scrams[_i].password), scrams[_i].proved);
+	ck_assert_int_eq(scene.status, scrams[_i].status);
+	ck_assert_str_eq(scene.user, scrams[_i].user);
+	tear_down(&scene);
+}
+END_TEST
+
+/* What is behind the nonces: salt and iterations. */
+static void salt_of(struct scene *scene, const char *name, char ret_salt[128])
+{
+	begin_scram(scene, "SCRAM-SHA-256", name);
+	snprintf(ret_salt, 128, "%s", strstr(scene->data, ",s="));
+}
+
+START_TEST(who_does_not_exist_has_a_salt_that_stays)
+{
+	char first[128], again[128], other[128], after[128], real[128];
+	struct scene scene;
+
+	set_up(&scene);
+	load_scram_users(&scene);
+	ps_auth_service_set_salt_key(scene.service, BYTES("a private key"));
+	salt_of(&scene, "nobody", first);
+	salt_of(&scene, "Nobody@Example.test", again);
+	salt_of(&scene, "somebody", other);
+	salt_of(&scene, "stored", real);
+	ck_assert_str_eq(first, again);
+	ck_assert_str_ne(first, other);
+	ck_assert_uint_eq(strlen(first), strlen(real));
+	ck_assert_str_eq(strstr(first, ",i="), strstr(real, ",i="));
+	tear_down(&scene);
+
+	set_up(&scene); /* as after a restart */
+	load_scram_users(&scene);
+	ps_auth_service_set_salt_key(scene.service, BYTES("a private key"));
+	salt_of(&scene, "nobody", after);
+	ck_assert_str_eq(first, after);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(mechanisms_follow_what_users_have)
+{
+	struct scene scene;
+
+	set_up(&scene);
+	load_users(&scene, BYTES("alice:{SSHA}aaaa\n"));
+	ck_assert_uint_eq(ps_auth_service_serves(scene.service), PS_SERVES_PASSWORD);
+	begin_scram(&scene, "SCRAM-SHA-256", "alice");
+	ck_assert_int_eq(scene.status, PS_AUTH_UNKNOWN_MECHANISM);
+	load_scram_users(&scene);
+	ck_assert_uint_eq(ps_auth_service_serves(scene.service), ALL_KINDS);
+	tear_down(&scene);
+}
+END_TEST
+
+/* ---- what was right a while ago ---------------------------------------------------------------------- */
+
 static enum ps_auth_status log_in(struct scene *scene, struct ps_bytes plain)
 {
 	scene->awaited = scene->answers + 1;
@@ -513,7 +712,12 @@ int main(void)
 	tcase_add_test(tc, one_ipv6_network_is_one_client);
 	tcase_add_test(tc, a_limit_of_zero_is_none);
 	tcase_add_loop_test(tc, a_mechanism_goes_its_steps, 0, PS_ARRAY_LEN(dialogues));
+	tcase_add_loop_test(tc, what_is_offered_is_what_may_be_used, 0, PS_ARRAY_LEN(offers));
+	tcase_add_test(tc, the_configuration_may_leave_some_out);
 	tcase_add_test(tc, no_password_mechanism_without_tls);
+	tcase_add_loop_test(tc, who_has_the_secret_logs_in_without_showing_it, 0, PS_ARRAY_LEN(scrams));
+	tcase_add_test(tc, who_does_not_exist_has_a_salt_that_stays);
+	tcase_add_test(tc, mechanisms_follow_what_users_have);
 	tcase_add_loop_test(tc, a_login_has_its_answer, 0, PS_ARRAY_LEN(logins));
 	tcase_add_test(tc, an_exchange_of_several_steps);
 	tcase_add_test(tc, fronts_with_the_same_number_are_kept_apart);

@@ -301,7 +301,7 @@ static uint32_t auth_status(struct scene *scene)
 {
 	ck_assert_ok(
 		ps_wait_receive(scene->front, WAIT_MS, PS_ROLE_AUTH, PS_ROLE_FRONT, PS_PHASE_SERVING, &scene->inbox));
-	if (scene->inbox.row->type == PS_MSG_CERTIFICATE) /* the first word of auth to each front */
+	if (scene->inbox.row->type != PS_MSG_AUTH_ANSWER) /* the first words of auth to each front */
 		return auth_status(scene);
 	ck_assert_uint_eq(scene->inbox.row->type, PS_MSG_AUTH_ANSWER);
 	return scene->inbox.message.auth_answer.status;

@@ -30,6 +30,9 @@ void ps_login_password(struct ps_login *login, struct ps_session *s, struct ps_b
  * challenges are sent here. */
 struct ps_auth_reply ps_login_go_on(struct ps_login *login, struct ps_session *s, struct ps_wait *ret_wait);
 
+/* Whether a name and a password may be sent, as ps_login_password() takes them: PLAIN is offered. */
+bool ps_login_takes_passwords(struct ps_session *s);
+
 /* Whether a command is one of HTTP, which an attacker has somebody's browser speak: close without a word. It is logged. */
 bool ps_login_is_http(struct ps_session *s, struct ps_bytes verb);
 /* After STARTTLS, whose line is consumed: whether more came behind it in the clear, perhaps from somebody else, to be taken for

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""SASL on each protocol: SCRAM, what is offered to whom, and what goes wrong."""
+
+import base64
+import hashlib
+import hmac
+import re
+import shutil
+import ssl
+import subprocess
+import unittest
+
+import postern
+from server_test import ServerTest
+
+PASSWORD = postern.PASSWORD
+
+
+def b64(octets):
+    return base64.b64encode(octets).decode()
+
+
+class Scram:
+    """The client's side (RFC 5802, RFC 7677)."""
+
+    def __init__(self, user, password=PASSWORD, digest="sha256", gs2="n,,", binding=b""):
+        self.password, self.digest, self.gs2, self.binding = password.encode(), digest, gs2, binding
+        self.bare = "n=%s,r=fixed-nonce" % user
+        self.server_first = self.signature = None
+
+    def first(self):
+        return (self.gs2 + self.bare).encode()
+
+    def _hmac(self, key, text):
+        return hmac.digest(key, text, self.digest)
+
+    def final(self, challenge):
+        self.server_first = challenge.decode()
+        fields = dict(field.split("=", 1) for field in self.server_first.split(","))
+        salted = hashlib.pbkdf2_hmac(self.digest, self.password, base64.b64decode(fields["s"]), int(fields["i"]))
+        client_key = self._hmac(salted, b"Client Key")
+        stored = hashlib.new(self.digest, client_key).digest()
+        last = "c=%s,r=%s" % (b64(self.gs2.encode() + self.binding), fields["r"])
+        message = ",".join((self.bare, self.server_first, last)).encode()
+        proof = bytes(a ^ b for a, b in zip(client_key, self._hmac(stored, message)))
+        self.signature = self._hmac(self._hmac(salted, b"Server Key"), message)
+        return ("%s,p=%s" % (last, b64(proof))).encode()
+
+    def check(self, challenge):
+        return challenge == b"v=" + b64(self.signature).encode()
+
+
+class Wire:
+    """How a protocol carries it: the command, what a challenge begins with, how it says yes."""
+
+    def __init__(self, protocol, command, challenge, yes, offers):
+        self.protocol, self.command, self.challenge = protocol, command, challenge
+        self.yes, self.offers = yes, offers
+
+
+WIRES = (
+    Wire("imap", b"a1 AUTHENTICATE ", b"+ ", rb"^a1 OK", (b"a0 CAPABILITY\r\n", rb"^a0 ", rb"AUTH=(\S+)")),
+    Wire("pop3", b"AUTH ", b"+ ", rb"^\+OK", (b"CAPA\r\n", rb"^\.\r", rb"^SASL (.*)")),
+    Wire("submission", b"AUTH ", b"334 ", rb"^235 ", (b"EHLO x\r\n", rb"^250 ", rb"AUTH (.*)")),
+)
+
+
+class Sasl(ServerTest):
+    users = ("crypt",)
+    settings = ServerTest.settings + '\nprotocol pop3 { maildrop = "shared" }'
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        with open(cls.server.passwd_file, "a", encoding="ascii") as file:
+            file.write("clear@example.test:{PLAIN}%s\n" % PASSWORD)
+        cls.server.tool("user", "add", "--password-stdin", "--scheme", "SCRAM-SHA-256", "alice@example.test",
+                        text_input=PASSWORD + "\n")
+        cls.server.tool("user", "add", "--password-stdin", "--scheme", "SCRAM-SHA-1", "bob@example.test",
+                        text_input=PASSWORD + "\n")
+        postern.wait_until(lambda: cls._offered_now(cls) == {"SCRAM-SHA-256", "SCRAM-SHA-1", "SCRAM-SHA-256-PLUS",
+                                                           "SCRAM-SHA-1-PLUS", "PLAIN", "LOGIN"}, "all mechanisms")
+
+    def _offered_now(self):
+        client = self.server.connect(tls=True)
+        try:
+            client.greeting()
+            return self.offered(self, client, WIRES[0])
+        finally:
+            client.close()
+
+    def offered(self, client, wire):
+        question, last, names = wire.offers
+        client.send(question)
+        found = set()
+        while True:
+            line = client.line()
+            found.update(name for match in re.findall(names, line) for name in match.decode().split())
+            if re.search(last, line):
+                return found
+
+    def open(self, wire, tls=True, context=None):
+        client = self.connect(tls=tls, protocol=wire.protocol, context=context)
+        client.line()
+        if wire.protocol == "submission":
+            self.offered(client, wire)
+        return client
+
+    def talk(self, client, wire, mechanism, *answers, initial=None):
+        """Each answer is octets, or a function of the challenge. The last line, and all challenges."""
+        client.send(wire.command + mechanism.encode() + (b" " + initial if initial is not None else b"") + b"\r\n")
+        challenges = []
+        for answer in answers:
+            line = client.line()
+            if not line.startswith(wire.challenge):
+                return line, challenges
+            challenges.append(base64.b64decode(line[len(wire.challenge):]))
+            octets = answer(challenges[-1]) if callable(answer) else answer
+            client.send(octets + b"\r\n")
+        return client.line(), challenges
+
+    def scram(self, client, wire, scram, mechanism="SCRAM-SHA-256", initial=True):
+        answers = [lambda challenge: base64.b64encode(scram.final(challenge)), b""]
+        if not initial:
+            answers.insert(0, base64.b64encode(scram.first()))
+        first = base64.b64encode(scram.first()) if initial else None
+        return self.talk(client, wire, mechanism, *answers, initial=first)
+
+    def test_scram(self):
+        for wire in WIRES:
+            for user, mechanism, digest, initial in (
+                    ("alice", "SCRAM-SHA-256", "sha256", True), ("clear", "SCRAM-SHA-256", "sha256", False),
+                    ("bob", "SCRAM-SHA-1", "sha1", True), ("clear", "SCRAM-SHA-1", "sha1", True)):
+                with self.subTest(protocol=wire.protocol, user=user, mechanism=mechanism, initial=initial):
+                    scram = Scram(user, digest=digest)
+                    line, challenges = self.scram(self.open(wire), wire, scram, mechanism, initial)
+                    self.assertRegex(line, wire.yes)
+                    self.assertTrue(scram.check(challenges[-1]))
+
+    def test_scram_that_fails(self):
+        for wire in WIRES:
+            client = self.open(wire)
+            for user, password in (("alice", "wrong"), ("nobody", PASSWORD), ("crypt", PASSWORD), ("bob", PASSWORD)):
+                with self.subTest(protocol=wire.protocol, user=user):
+                    line, challenges = self.scram(client, wire, Scram(user, password))
+                    self.assertNotRegex(line, wire.yes)
+                    self.assertEqual(len(challenges), 1)
+
+    def test_exchanges_that_break_off(self):
+        """Cancelled, not base64, not SCRAM, a first message replayed as the last; and the connection goes on."""
+        for wire in WIRES:
+            client = self.open(wire)
+            first = base64.b64encode(Scram("alice").first())
+            for initial, answers in ((first, (b"*",)), (first, (b"!",)), (first, (first,)), (first, (b"",)),
+                                     (b"AAAA", ()), (b"!", ()), (None, (b"*",)), (b"=", ())):
+                with self.subTest(protocol=wire.protocol, initial=initial, answers=answers):
+                    line, _ = self.talk(client, wire, "SCRAM-SHA-256", *answers, initial=initial)
+                    self.assertNotRegex(line, wire.yes)
+            self.assertRegex(self.scram(client, wire, Scram("alice"))[0], wire.yes)
+
+    def test_the_password_is_taken_too(self):
+        for wire in WIRES:
+            for user in ("alice", "bob", "clear"):
+                with self.subTest(protocol=wire.protocol, user=user):
+                    line, _ = self.talk(self.open(wire), wire, "PLAIN",
+                                        initial=base64.b64encode(b"\0%s\0%s" % (user.encode(), PASSWORD.encode())))
+                    self.assertRegex(line, wire.yes)
+
+    def test_without_tls_only_what_shows_no_password(self):
+        for wire in WIRES:
+            with self.subTest(wire.protocol):
+                client = self.open(wire, tls=False)
+                self.assertEqual(self.offered(client, wire), {"SCRAM-SHA-256", "SCRAM-SHA-1"})
+                self.assertRegex(self.scram(client, wire, Scram("alice", gs2="y,,"))[0], wire.yes)
+
+    def test_binding_to_tls_1_2(self):
+        context = postern.authority().client_context()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        wire = WIRES[0]
+        for tampered, yes in ((False, True), (True, False)):
+            with self.subTest(tampered=tampered):
+                client = self.open(wire, context=context)
+                unique = client.sock.get_channel_binding("tls-unique")
+                data = bytes((unique[0] ^ tampered,)) + unique[1:]
+                line, _ = self.scram(client, wire, Scram("alice", gs2="p=tls-unique,,", binding=data),
+                                     "SCRAM-SHA-256-PLUS")
+                self.assertEqual(bool(re.search(wire.yes, line)), yes)
+
+    def test_binding_to_the_certificate(self):
+        client = self.open(WIRES[0])
+        digest = hashlib.sha256(client.sock.getpeercert(binary_form=True)).digest()
+        line, _ = self.scram(client, WIRES[0], Scram("alice", gs2="p=tls-server-end-point,,", binding=digest),
+                             "SCRAM-SHA-256-PLUS")
+        self.assertRegex(line, WIRES[0].yes)
+
+    def test_who_was_not_shown_plus_is_refused(self):
+        client = self.open(WIRES[0])
+        self.assertNotRegex(self.scram(client, WIRES[0], Scram("alice", gs2="y,,"))[0], WIRES[0].yes)
+        self.assertNotRegex(self.scram(client, WIRES[0], Scram("alice", gs2="n,,"), "SCRAM-SHA-256-PLUS")[0],
+                            WIRES[0].yes)
+
+    @unittest.skipUnless(shutil.which("gsasl"), "gsasl is not installed")
+    def test_gsasl(self):
+        """GNU SASL's client binds to TLS 1.3 by tls-exporter."""
+        for wire in (WIRES[0], WIRES[2]):
+            for mechanism, password, more in (
+                    ("SCRAM-SHA-256-PLUS", PASSWORD, ()), ("SCRAM-SHA-256", PASSWORD, ("--no-cb",)),
+                    ("SCRAM-SHA-256-PLUS", "wrong", ()), ("PLAIN", PASSWORD, ())):
+                with self.subTest(protocol=wire.protocol, mechanism=mechanism, password=password):
+                    done = subprocess.run(
+                        ("gsasl", "--imap" if wire.protocol == "imap" else "--smtp",
+                         "--connect=localhost:%d" % self.server.ports[wire.protocol], "--mechanism=" + mechanism,
+                         "--authentication-id=alice@example.test", "--password=" + password,
+                         "--x509-ca-file=" + postern.authority().ca) + more,
+                        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=postern.PATIENCE * 3,
+                        check=False)
+                    self.assertEqual(done.returncode == 0, password == PASSWORD, done.stdout + done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
