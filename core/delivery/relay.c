@@ -3,10 +3,14 @@
 #include <stdlib.h>
 #include <time.h>
 #include "core/delivery/attempts.h"
+#include "core/delivery/notice.h"
 #include "core/delivery/relay.h"
+#include "core/delivery/spool.h"
+#include "core/delivery/trace/trace.h"
 #include "core/dns/resolver.h"
 #include "core/event/workers.h"
 #include "postern/error.h"
+#include "postern/io.h"
 #include "postern/log.h"
 
 enum {
@@ -107,6 +111,78 @@ static int enqueue(void *arg, const struct ps_parcel *parcel, void (*done)(void 
 	*adding = (struct adding){done, done_arg};
 	ps_queue_add(relay->queue, &message, added, adding);
 	return 0;
+}
+
+/* ---- notices --------------------------------------------------------------------------------- */
+
+struct notice {
+	char id[PS_ID_LENGTH + 1];
+	int file;
+};
+
+static void notice_destroy(struct notice *notice)
+{
+	ps_closep(&notice->file);
+	free(notice);
+}
+
+static void notice_queued(void *arg, int error)
+{
+	struct notice *notice = arg;
+
+	if (error < 0)
+		ps_log(PS_LOG_ERROR, "notice_failed", "id", notice->id, "error", ps_err_name(error), NULL);
+	notice_destroy(notice);
+}
+
+static int spool_notice(struct ps_relay *relay, const struct ps_notice *what, struct notice *notice, uint64_t *ret_size)
+{
+	PS_CLEANUP(ps_buf_finish) struct ps_buf octets = {0};
+	int r = ps_spool_open(ps_conf_str(relay->conf, "spool_dir"), &notice->file);
+
+	if (r < 0)
+		return r;
+	ps_notice_write(what, &octets);
+	*ret_size = octets.len;
+	return ps_io_write_all(notice->file, ps_buf_view(&octets));
+}
+
+/* A mail process says this; it can make the server write to nobody but its users. */
+static bool is_ours(const struct ps_relay *relay, const char *user)
+{
+	const char *at = strrchr(user, '@');
+
+	return at && relay->route && ps_route_is_local(relay->route, at + 1);
+}
+
+void ps_relay_notice(struct ps_relay *relay, const char *user, const char *subject, const char *text)
+{
+	struct notice *notice = ps_malloc(sizeof *notice);
+	struct ps_notice what = {.user = user,
+				 .subject = subject,
+				 .text = text,
+				 .hostname = ps_conf_str(relay->conf, "hostname"),
+				 .id = notice->id,
+				 .time = (int64_t)time(NULL)};
+	struct ps_queue_recipient to = {
+		.address = user, .notify = PS_NOTIFY_NEVER, .destination = PS_DESTINATION_ROUTE};
+	struct ps_queue_message message = {
+		.id = notice->id, .reverse_path = "", .arrival = what.time, .recipients = &to, .count = 1};
+	int r = is_ours(relay, user) ? 0 : ps_fail(PS_E_INVALID, "%s is no address of this server", user);
+
+	notice->file = -1;
+	ps_make_id(notice->id);
+	if (r == 0)
+		r = spool_notice(relay, &what, notice, &message.size);
+	if (r < 0) {
+		ps_log(PS_LOG_ERROR, "notice_failed", "user", user, "msg", ps_last_error(), NULL);
+		notice_destroy(notice);
+		return;
+	}
+	message.file = notice->file;
+	ps_trace(&(struct ps_trace_event){
+		.kind = PS_TRACE_RECEIVED, .id = notice->id, .sender = "", .source = "notice", .size = message.size});
+	ps_queue_add(relay->queue, &message, notice_queued, notice);
 }
 
 /* ---- routes ---------------------------------------------------------------------------------- */

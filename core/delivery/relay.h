@@ -39,6 +39,9 @@ void ps_relay_stop(struct ps_relay *relay, void (*done)(void *arg), void *arg);
 void ps_relay_set_aliases(struct ps_relay *relay, struct ps_buf *text, const char *path);
 void ps_relay_set_password(struct ps_relay *relay, struct ps_buf *text);
 
+/* Queues a message of the server's own to a user (core/delivery/notice.h). A failure is logged. */
+void ps_relay_notice(struct ps_relay *relay, const char *user, const char *subject, const char *text);
+
 struct ps_transactions *ps_relay_transactions(struct ps_relay *relay);
 struct ps_local *ps_relay_local(struct ps_relay *relay);
 struct ps_queue *ps_relay_queue(struct ps_relay *relay);

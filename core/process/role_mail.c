@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "auth/revoked.h"
 #include "core/delivery/deliver.h"
+#include "core/delivery/notice.h"
 #include "core/net/mail.h"
 #include "core/process/plugins.h"
 #include "core/process/role.h"
@@ -263,6 +264,37 @@ static void on_probe(void *arg, struct ps_channel *from, union ps_message *messa
 	ps_mail_run(mail->mail, job_work, job_done, job);
 }
 
+/* ---- notices ---------------------------------------------------------------------------------------- */
+
+struct notice {
+	struct ps_role *role;
+	struct ps_pool *pool;
+	struct ps_msg_notice message;
+};
+
+static void send_notice(void *arg)
+{
+	struct notice *notice = arg;
+	struct ps_channel *relay = ps_role_peer(notice->role, PS_ROLE_RELAY, 0);
+
+	if (relay && ps_channel_send(relay, PS_MSG_NOTICE, &notice->message) < 0)
+		ps_log(PS_LOG_ERROR, "notice_lost", "msg", ps_last_error(), NULL);
+	ps_pool_destroy(notice->pool);
+}
+
+static void pass_notice(void *arg, const char *user, const char *subject, const char *text)
+{
+	struct ps_pool *pool = ps_pool_create("notice");
+	struct notice *notice = PS_NEW(pool, struct notice);
+
+	notice->role = arg;
+	notice->pool = pool;
+	notice->message = (struct ps_msg_notice){.user = ps_pool_strdup(pool, user),
+						 .subject = ps_pool_strdup(pool, subject),
+						 .text = ps_pool_strdup(pool, text)};
+	ps_loop_post(notice->role->loop, send_notice, notice);
+}
+
 /* ---- who is there, and who shall not be -------------------------------------------------------------- */
 
 static void on_who(void *arg, struct ps_channel *from, union ps_message *message)
@@ -303,6 +335,7 @@ static int start(struct ps_role *role)
 	int r;
 
 	role->state = mail;
+	ps_notices_to(pass_notice, role);
 	mail->revoked = ps_revoked_create(PS_TICKET_LIFETIME_MS);
 	r = ps_mail_create(role->loop, role->conf, (unsigned)ps_conf_int(role->conf, "worker_threads"), &mail->mail);
 	if (r == 0)

@@ -167,6 +167,12 @@ static void on_revoked(void *arg, struct ps_channel *from, union ps_message *mes
 	ps_transactions_revoke(transactions_of(arg), &revocation);
 }
 
+static void on_notice(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	(void)from;
+	ps_relay_notice(relay_of(arg), message->notice.user, message->notice.subject, message->notice.text);
+}
+
 static void on_pass_key(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	(void)from;
@@ -279,10 +285,9 @@ static const struct ps_handler from_master[] = {
 };
 
 static const struct ps_handler from_peers[] = {
-	{PS_MSG_MAIL_FROM, on_mail_from},   {PS_MSG_MAIL_RCPT, on_mail_rcpt},
-	{PS_MSG_MAIL_DATA, on_mail_data},   {PS_MSG_MAIL_END, on_mail_end},
-	{PS_MSG_MAIL_RESET, on_mail_reset}, {PS_MSG_LOOKUP_ANSWER, on_lookup_answer},
-	{PS_MSG_DELIVERED, on_delivered},   {0, NULL},
+	{PS_MSG_MAIL_FROM, on_mail_from}, {PS_MSG_MAIL_RCPT, on_mail_rcpt},   {PS_MSG_MAIL_DATA, on_mail_data},
+	{PS_MSG_MAIL_END, on_mail_end},   {PS_MSG_MAIL_RESET, on_mail_reset}, {PS_MSG_LOOKUP_ANSWER, on_lookup_answer},
+	{PS_MSG_NOTICE, on_notice},       {PS_MSG_DELIVERED, on_delivered},   {0, NULL},
 };
 
 const struct ps_role_ops ps_role_relay = {

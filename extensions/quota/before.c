@@ -7,6 +7,7 @@
 struct quota {
 	const struct ps_conf *conf;
 	struct ps_usage limit;
+	bool mounted;
 	char user[]; /* the name */
 };
 
@@ -22,6 +23,7 @@ static int quota_open(const struct ps_extension_args *args, void **ret_state)
 	quota = ps_zalloc(sizeof *quota + size);
 	quota->conf = args->conf;
 	quota->limit = limit;
+	quota->mounted = args->mount != NULL;
 	memcpy(quota->user, args->user->name, size);
 	*ret_state = quota;
 	return 0;
@@ -81,7 +83,10 @@ static int quota_before_commit(void *state, struct ps_pending *pending)
 		return r;
 	after.octets = used.octets + added.octets - removed.octets;
 	after.messages = used.messages + added.messages - removed.messages;
-	return check(quota, pending, &after, added.octets > removed.octets, added.messages > removed.messages);
+	r = check(quota, pending, &after, added.octets > removed.octets, added.messages > removed.messages);
+	if (r == 0 && !quota->mounted && !ps_pending_is_question(pending))
+		quota_warn(quota->conf, quota->user, &quota->limit, &used, &after);
+	return r;
 }
 
 const struct ps_extension quota_extension = {

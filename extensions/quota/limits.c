@@ -27,6 +27,10 @@ static const struct ps_setting extra[] = {
 
 const struct ps_setting quota_settings[] = {
 	AMOUNTS("octets that a user's mail may take; 0: any number", "messages that a user may have; 0: any number"),
+	{.name = "warnings",
+	 .type = PS_SET_LIST,
+	 .def = "80 95",
+	 .help = "percents of either at which a user is told by mail"},
 	{.name = "domain",
 	 .type = PS_SET_SECTION,
 	 .section = place,

@@ -16,4 +16,11 @@ void quota_extra(const struct ps_conf *conf, const char *mailbox, struct ps_usag
  * PS_E_INVALID: some of it is not understood, and was passed over. */
 int quota_fields(const char *fields, struct ps_usage *limit);
 
+/* ---- warn.c */
+/* The use of a store goes from `before` to `after`. Tells the user when that reaches a level of the setting `warnings`. */
+void quota_warn(const struct ps_conf *conf, const char *user, const struct ps_usage *limit,
+		const struct ps_usage *before, const struct ps_usage *after);
+/* The highest of the levels (percents) that is reached by this step; 0: none. */
+unsigned quota_level(const struct ps_conf *conf, uint64_t limit, uint64_t before, uint64_t after);
+
 #endif

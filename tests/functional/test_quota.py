@@ -23,6 +23,7 @@ class Quota(DeliveryTest):
 mount "Archive" { backend = "lmdb" location = "archive/%d/%n" }
 extension quota {
     storage = 8K
+    warnings = { }
     mailbox "Trash" { storage = 2K }
     mount "Archive" { messages = 2 }
 }
@@ -175,7 +176,7 @@ class Foreign(ServerTest):
 
     backend = "maildir"
     users_with = {"quota_messages=3": ("few",)}
-    settings = ServerTest.settings
+    settings = ServerTest.settings + "\nextension quota { warnings = { } }"
 
     def test_what_others_deliver_and_remove_counts(self):
         client = self.session("few")
@@ -188,6 +189,35 @@ class Foreign(ServerTest):
             for name in os.listdir(os.path.join(folder, below))[:1]:
                 os.unlink(os.path.join(folder, below, name))
         client.append(b"x: y\r\n\r\n", "Sent")
+
+
+class Warned(ServerTest):
+    users_with = {"quota_messages=6 quota_storage=1G": ("near",)}
+    settings = ServerTest.settings + "\nextension quota { warnings = { 50, 80 } }"
+
+    def notices(self):
+        return b"".join(self.session("near", select="INBOX").ok("UID FETCH 1:* (BODY.PEEK[])"))
+
+    def test_a_user_is_told_once_when_a_level_is_reached(self):
+        client = self.session("near")
+        for _ in range(2):
+            client.append(b"x: y\r\n\r\n", "Sent")
+        self.assertEqual(status(client, "INBOX", "MESSAGES")["MESSAGES"], 0)
+        client.append(b"x: y\r\n\r\n", "Sent")
+        postern.wait_until(lambda: status(client, "INBOX", "MESSAGES")["MESSAGES"] == 1, "the warning", patience=60)
+        text = self.notices()
+        for part in (b"Subject: Your mail takes 50 % of its room\r\n", b"Auto-Submitted: auto-generated\r\n", b"Return-Path: <>\r\n",
+                     b"To: <near@example.test>\r\n", b"3 of 6 messages\r\n"):
+            self.assertIn(part, text)
+        # Down, and up again: it was told today. The next level is another.
+        client.ok("SELECT Sent")
+        client.ok("STORE 1:2 FLAGS.SILENT (\\Deleted)")
+        client.ok("EXPUNGE")
+        for _ in range(3):
+            client.append(b"x: y\r\n\r\n", "Sent")
+        postern.wait_until(lambda: status(client, "INBOX", "MESSAGES")["MESSAGES"] == 2, "the second warning", patience=60)
+        self.assertEqual(self.notices().count(b"50 % of its room"), 1)
+        self.assertEqual(self.notices().count(b"80 % of its room"), 1)
 
 
 if "maildir" not in postern.BACKENDS:

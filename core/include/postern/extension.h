@@ -31,6 +31,10 @@ int ps_pending_usage(struct ps_pending *pending, struct ps_usage *ret_used);
 /* The mailbox that all it adds goes to, as the store names it; valid until the batch is committed. NULL: it is not one. */
 int ps_pending_target(struct ps_pending *pending, const char **ret_name);
 
+/* Mail from the server to its user, by the ways of all mail; where none is taken (`spool_dir` is not set) the log alone hears of it. `text`: UTF-8,
+ * lines of at most 78 characters that end with LF. Returns at once; any thread. */
+void ps_tell_user(const char *user, const char *subject, const char *text);
+
 struct ps_extension {
 	/* Required. *ret_state may be NULL: nothing to do for this store, and none of the others is called. A failure keeps the store shut. */
 	int (*open)(const struct ps_extension_args *args, void **ret_state);
