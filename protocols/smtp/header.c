@@ -18,13 +18,18 @@ enum {
 struct smtp_header_field {
 	const char *name;
 	unsigned seen;
-	bool secret; /* taken out of a submission */
+	enum {
+		STAYS,
+		SECRET, /* taken out of a submission */
+		OURS,   /* taken out of any message: delivery puts it there (RFC 5321 section 4.4) */
+	} kind;
 };
 
 static const struct smtp_header_field fields[] = {
-	{"Received", 0, false},     {"From", SEEN_FROM, false},
-	{"Date", SEEN_DATE, false}, {"Message-ID", SEEN_MESSAGE_ID, false},
-	{"Bcc", 0, true},           {"Resent-Bcc", 0, true},
+	{"Received", 0, STAYS},     {"From", SEEN_FROM, STAYS},
+	{"Date", SEEN_DATE, STAYS}, {"Message-ID", SEEN_MESSAGE_ID, STAYS},
+	{"Return-Path", 0, OURS},   {"Bcc", 0, SECRET},
+	{"Resent-Bcc", 0, SECRET},
 };
 
 static void put(struct smtp_header *header, struct ps_bytes octets)
@@ -81,6 +86,11 @@ static const struct smtp_header_field *find_field(struct ps_bytes name)
 	return NULL;
 }
 
+static bool is_dropped(const struct smtp_header *header)
+{
+	return header->field && (header->field->kind == OURS || (header->field->kind == SECRET && header->submission));
+}
+
 static void note(struct smtp_header *header, const struct smtp_header_field *field)
 {
 	header->any = true;
@@ -98,17 +108,15 @@ static void begin_field(struct smtp_header *header, size_t name_length)
 	const struct smtp_header_field *field = find_field(ps_bytes(header->held.ptr, name_length));
 
 	note(header, field);
-	release(header, header->submission && field && field->secret ? HEADER_DROP : HEADER_PASS);
+	release(header, is_dropped(header) ? HEADER_DROP : HEADER_PASS);
 }
 
 /* More of the field before it. */
 static void go_on(struct smtp_header *header, char blank)
 {
-	bool drop = header->submission && header->field && header->field->secret;
-
 	if (header->field && header->field->seen == SEEN_FROM)
 		ps_buf_char(&header->from, blank);
-	release(header, drop ? HEADER_DROP : HEADER_PASS);
+	release(header, is_dropped(header) ? HEADER_DROP : HEADER_PASS);
 }
 
 /* What is no field ends the header, RFC 5322 section 2.1. A blank line makes that clear to all, where nothing is signed yet, and where

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * protocols/smtp/header.h - what a mail server does with the header of a message that goes by: counts its Received fields, and,
- * of a submission, adds what is missing and takes out what nobody else may see (RFC 6409 section 8).
+ * protocols/smtp/header.h - what a mail server does with the header of a message that goes by: counts its Received fields, takes out
+ * a Return-Path, which delivery will put there, and, of a submission, adds what is missing and takes out what nobody else may see
+ * (RFC 6409 section 8).
  *
  * The header is not kept: of each line only as much is held as it takes to know what it is.
  */
@@ -28,7 +29,7 @@ struct smtp_header {
 	/* Given at the start. */
 	int (*write)(void *arg, struct ps_bytes octets);
 	void *arg;
-	bool submission; /* else nothing is changed, and what follows is not needed: */
+	bool submission; /* else nothing is added, and what follows is not needed: */
 	/* values for fields that are missing; an empty reverse_path adds no From */
 	const char *reverse_path, *date, *message_id;
 

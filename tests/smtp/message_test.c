@@ -41,6 +41,7 @@ static const struct {
 	{MINIMAL "Bcc: x@y\r\n\r\nBcc: body\r\n", MINIMAL "\r\nBcc: body\r\n", 0},
 	{"BCC : x@y,\r\n z@y\r\n\tq@y\r\n" MINIMAL "\r\n", MINIMAL "\r\n", 0},
 	{"Resent-Bcc: x@y\r\n" MINIMAL, MINIMAL, 0},
+	{"Return-Path: <x@y>\r\n" MINIMAL "\r\n", MINIMAL "\r\n", 0},
 	{"X-Bcc: x@y\r\n" MINIMAL "\r\n", "X-Bcc: x@y\r\n" MINIMAL "\r\n", 0},
 	{"Bccc: x@y\r\n" MINIMAL "\r\n", "Bccc: x@y\r\n" MINIMAL "\r\n", 0},
 	/* What is no field ends the header. */
@@ -98,6 +99,8 @@ static const struct {
 	const char *enhanced; /* NULL: it is taken */
 } others[] = {
 	{"Bcc: x@y\r\n\r\nbody\r\n", "Bcc: x@y\r\n\r\nbody\r\n", NULL},
+	{"Return-Path: <x@y>\r\n\t(z)\r\nSubject: s\r\n\r\nReturn-Path: body\r\n",
+	 "Subject: s\r\n\r\nReturn-Path: body\r\n", NULL},
 	{"", "", NULL},
 	{"body\r\n", "\r\nbody\r\n", NULL},
 	{" body\r\n", "\r\n body\r\n", NULL},
