@@ -163,7 +163,7 @@ class Printed(unittest.TestCase):
         self.assertEqual(self.demo.subjects("Drafts"), ["Subject: Welcome to your mail server"])
         self.assertRegex(shell(lines[4]), r"(?m)^1 \d+")
         self.assertIn("Subject: Welcome", shell(lines[5]))
-        with self.demo.imap("bob@example.test") as client:
+        with self.demo.imap("alice@example.test") as client:
             before = int(client.select("INBOX")[1][0])
             shell(lines[6])
             self.assertEqual(int(client.select("INBOX")[1][0]), before + 1)
