@@ -7,6 +7,8 @@
 #define TESTS_UNIT_H
 
 #include <check.h>
+#include <ftw.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "postern/buf.h"
@@ -31,6 +33,20 @@
 __attribute__((constructor)) static void unit_patience(void)
 {
 	setenv("CK_DEFAULT_TIMEOUT", "120", 0);
+}
+
+static inline int unit_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+/* Removes a folder with all that is in it. What is not there is fine. */
+static inline void unit_remove(const char *path)
+{
+	nftw(path, unit_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static inline int unit_main(Suite *suite)

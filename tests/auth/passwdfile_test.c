@@ -227,10 +227,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-	char command[128];
-
-	snprintf(command, sizeof command, "rm -rf %s", dir);
-	ck_assert_int_eq(system(command), 0);
+	unit_remove(dir);
 }
 
 static void write_file(const char *text)

@@ -156,13 +156,10 @@ static inline void set_up(void)
 
 static inline void tear_down(void)
 {
-	char command[128];
-
 	if (queue)
 		close_queue();
 	ps_loop_destroy(loop);
-	snprintf(command, sizeof command, "rm -rf %s", test_dir);
-	ck_assert_int_eq(system(command), 0);
+	unit_remove(test_dir);
 }
 
 /* ---- adding ------------------------------------------------------------------------------------ */

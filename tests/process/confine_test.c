@@ -102,12 +102,9 @@ static void make_world(void)
 
 static void drop_world(void)
 {
-	char command[128];
-
 	close(world.listener);
 	close(world.unix_listener);
-	snprintf(command, sizeof command, "rm -rf %s", world.dir);
-	ck_assert_int_eq(system(command), 0);
+	unit_remove(world.dir);
 }
 
 /* ---- the acts: 0 where it was done, -1 where it was refused ------------------------------------------- */

@@ -127,7 +127,6 @@ static void set_up(struct scene *scene, uint32_t role)
 static void tear_down(struct scene *scene)
 {
 	struct ps_msg_stop stop = {};
-	char command[128];
 	int status;
 
 	tell(scene, PS_MSG_STOP, &stop, -1);
@@ -135,8 +134,7 @@ static void tear_down(struct scene *scene)
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "it ended with status %d", status);
 	close(scene->master);
 	close(scene->front);
-	snprintf(command, sizeof command, "rm -rf %s", dir);
-	ck_assert_int_eq(system(command), 0);
+	unit_remove(dir);
 }
 
 /* ---- mail: hand-overs --------------------------------------------------------------------------------- */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -22,18 +21,10 @@ static void set_up(void)
 	pool = ps_pool_create("test");
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static void tear_down(void)
 {
 	ps_pool_destroy(pool);
-	nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove(root);
 }
 
 static void ensure_place(const char *backend, const char *below, uint64_t generation)

@@ -5,7 +5,6 @@
 #ifndef TESTS_STORE_USER_H
 #define TESTS_STORE_USER_H
 
-#include <ftw.h>
 #include <stdio.h>
 #include <unistd.h>
 #include "core/store/user.h"
@@ -29,14 +28,6 @@ static inline struct ps_user *test_user(const char *name)
 	return user;
 }
 
-static inline int test_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static inline int test_main(Suite *suite)
 {
 	const char *tmp = getenv("TMPDIR");
@@ -46,7 +37,7 @@ static inline int test_main(Suite *suite)
 	if (!mkdtemp(test_dir))
 		return EXIT_FAILURE;
 	r = unit_main(suite);
-	nftw(test_dir, test_remove, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove(test_dir);
 	return r;
 }
 

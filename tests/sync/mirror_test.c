@@ -451,7 +451,7 @@ START_TEST(a_copy_whose_index_was_removed_is_gone_on_with)
 	if (access(index, F_OK) != 0)
 		return;
 	ps_sync_end_close(&to);
-	nftw(index, test_remove, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove(index);
 	to = open_end("to");
 	ck_assert_same_content();
 	come_and_go();

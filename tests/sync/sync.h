@@ -5,7 +5,6 @@
 #ifndef TESTS_SYNC_H
 #define TESTS_SYNC_H
 
-#include <ftw.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -50,14 +49,6 @@ static inline void close_ends(void)
 	ps_pool_destroy(pool);
 }
 
-static inline int test_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static inline int test_main(Suite *suite)
 {
 	const char *tmp = getenv("TMPDIR");
@@ -67,7 +58,7 @@ static inline int test_main(Suite *suite)
 	if (!mkdtemp(test_dir))
 		return EXIT_FAILURE;
 	r = unit_main(suite);
-	nftw(test_dir, test_remove, 16, FTW_DEPTH | FTW_PHYS);
+	unit_remove(test_dir);
 	return r;
 }
 

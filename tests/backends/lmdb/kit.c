@@ -56,7 +56,7 @@ void kit_teardown(void)
 {
 	kit_close();
 	ps_pool_destroy(kit.pool);
-	kit_shell("rm -rf %s", kit.root);
+	unit_remove(kit.root);
 }
 
 /* ---- messages ---------------------------------------------------------------------------------- */

@@ -69,13 +69,16 @@ void kit_shell(const struct kit *kit, const char *fmt, ...)
 
 void kit_drop_index(struct kit *kit)
 {
-	kit_shell(kit, "rm -rf postern-index");
+	char index[300];
+
+	snprintf(index, sizeof index, "%s/postern-index", kit->root);
+	unit_remove(index);
 }
 
 void kit_remove(struct kit *kit)
 {
 	kit_close(kit);
-	kit_shell(kit, "rm -rf %s", kit->root);
+	unit_remove(kit->root);
 }
 
 void kit_deliver(const struct kit *kit, const char *dir, const char *name, const char *text)

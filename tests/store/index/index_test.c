@@ -50,11 +50,8 @@ static void setup(void)
 
 static void teardown(void)
 {
-	char command[128];
-
 	ps_index_close(ix);
-	snprintf(command, sizeof command, "rm -rf %s", path);
-	ck_assert_int_eq(system(command), 0);
+	unit_remove(path);
 }
 
 static struct ps_index_box make_box(struct ps_index_txn *txn, const char *name)

@@ -124,13 +124,10 @@ static void setup(void)
 
 static void teardown(void)
 {
-	char command[300];
-
 	close_store();
 	free(store);
 	ps_pool_destroy(pool);
-	snprintf(command, sizeof command, "rm -r %s", root);
-	ck_assert_int_eq(system(command), 0);
+	unit_remove(root);
 }
 
 static int commit(const struct ps_op *ops, size_t count)
