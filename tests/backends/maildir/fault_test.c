@@ -25,6 +25,8 @@ enum {
 	COPIED = 12345 /* a UIDVALIDITY */
 };
 
+static const struct ps_id copied_id = {{1, 2, 3}};
+
 static struct ps_io real;
 static unsigned calls, fail_at, trying;
 static int fail_with;
@@ -260,7 +262,7 @@ static int do_identity(void)
 		 .name = "Old",
 		 .uid_validity = COPIED,
 		 .uid_next = 77,
-		 .mailbox_id = {{1, 2, 3}}},
+		 .mailbox_id = copied_id},
 		{.kind = PS_OP_SUBSCRIBE, .name = "Old", .subscribed = true},
 	};
 
