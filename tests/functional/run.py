@@ -64,16 +64,15 @@ def run_dialogue(path, backend, user, servers):
     return True, ""
 
 
-def run_dialogues(paths, backends, jobs, report):
+def run_dialogues(paths, backends, pool, report):
     users = ["d%04d" % number for number in range(len(paths))]
     servers = dialogue.Servers(users)
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        futures = [(pool.submit(run_dialogue, path, backend, user, servers), path, backend)
-                   for backend in backends for user, path in zip(users, paths)]
-        for future, path, backend in futures:
-            result = future.result()
-            if result is not None:
-                report.add(result[0], "%s (%s)" % (os.path.relpath(path, TESTS), backend), result[1])
+    futures = [(pool.submit(run_dialogue, path, backend, user, servers), path, backend)
+               for backend in backends for user, path in zip(users, paths)]
+    for future, path, backend in futures:
+        result = future.result()
+        if result is not None:
+            report.add(result[0], "%s (%s)" % (os.path.relpath(path, TESTS), backend), result[1])
     wrong = servers.stop()
     report.add(not wrong, "the servers of the dialogues ended well", "\n".join(wrong))
 
@@ -81,14 +80,9 @@ def run_dialogues(paths, backends, jobs, report):
 LONGEST = ("test_switch.py", "test_outbound.py", "test_sync.py", "test_histories.py", "test_realmail.py", "test_delivery.py")
 
 
-def run_modules(paths, jobs, report):
-    def run(path):
-        return subprocess.run((sys.executable, str(HERE / "tap.py"), str(path)), stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, check=False)
-
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        for path, done in zip(paths, pool.map(run, paths)):
-            report.add_tap(os.path.relpath(path, TESTS), done.stdout, done.returncode)
+def run_module(path):
+    return subprocess.run((sys.executable, str(HERE / "tap.py"), str(path)), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
 
 
 def main():
@@ -106,11 +100,14 @@ def main():
     files = options.files or sorted(TESTS.rglob("*.dialogue")) + sorted(HERE.glob("test_*.py"))
     report = Report()
     dialogues = [path for path in files if path.suffix == ".dialogue"]
-    if dialogues:
-        run_dialogues(dialogues, options.backend or dialogue.BACKENDS, options.jobs, report)
     # First those that take longest: nobody should wait for one that was begun last.
-    run_modules(sorted((path for path in files if path.suffix == ".py"), key=lambda path: path.name not in LONGEST),
-                options.jobs, report)
+    modules = sorted((path for path in files if path.suffix == ".py"), key=lambda path: path.name not in LONGEST)
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        done = pool.map(run_module, modules)
+        if dialogues:
+            run_dialogues(dialogues, options.backend or dialogue.BACKENDS, pool, report)
+        for path, process in zip(modules, done):
+            report.add_tap(os.path.relpath(path, TESTS), process.stdout, process.returncode)
     print("1..%d" % report.count)
     return 1 if report.failed else 0
 
