@@ -164,6 +164,7 @@ int cli_queue_bounce(struct cli *cli);
 int cli_queue_destinations(struct cli *cli);
 int cli_queue_stats(struct cli *cli);
 int cli_smtp_explain(struct cli *cli);
+int cli_smtp_tls_report(struct cli *cli);
 int cli_trace(struct cli *cli);
 int cli_who(struct cli *cli);
 int cli_kick(struct cli *cli);

@@ -70,6 +70,9 @@ const struct cli_command cli_commands[] = {
 	{"queue", "stats", "", "show the figures of the queue", JSON, 0, 0, cli_queue_stats, NULL},
 	{"smtp", "explain", "ADDRESS", "tell where mail to an address would go, and why", JSON, 1, 1, cli_smtp_explain,
 	 "Asks the DNS and web servers of domains as the server would, and sends nothing. Goes by the configuration file as it is now."},
+	{"smtp", "tls-report", "[DAY]", "show what came of TLS with other mail servers", JSON, 0, 1, cli_smtp_tls_report,
+	 "Of today, or of a day such as 2026-11-23, of the last 30 (UTC), by domain: which policy it has, how many sessions were as it wants\n"
+	 "them, and what the others failed of, in the words of RFC 8460. Asks the running server."},
 	{NULL, "trace", "ID|MESSAGE-ID|ADDRESS", "tell what became of messages", JSON | CLI_TAKES(CLI_OPT_MOST), 1, 1, cli_trace,
 	 "Asks the running server. ID is what the log and the 250 of the message name; ADDRESS that of the sender or a recipient.\n"
 	 "Of an address the newest messages are told, 20 unless --most says otherwise."},

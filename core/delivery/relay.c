@@ -548,3 +548,8 @@ struct ps_queue *ps_relay_queue(struct ps_relay *relay)
 {
 	return relay->queue;
 }
+
+struct ps_sender *ps_relay_sender(struct ps_relay *relay)
+{
+	return relay->sender;
+}

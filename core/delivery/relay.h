@@ -45,5 +45,6 @@ void ps_relay_notice(struct ps_relay *relay, const char *user, const char *subje
 struct ps_transactions *ps_relay_transactions(struct ps_relay *relay);
 struct ps_local *ps_relay_local(struct ps_relay *relay);
 struct ps_queue *ps_relay_queue(struct ps_relay *relay);
+struct ps_sender *ps_relay_sender(struct ps_relay *relay);
 
 #endif

@@ -328,7 +328,7 @@ static const struct {
 } requests[] = {
 	{"ping", do_ping},     {"who", do_who},   {"kick", do_kick},
 	{"reload", do_reload}, {"stop", do_stop}, {"users-changed", do_users_changed},
-	{"trace", do_ask},     {"queue", do_ask},
+	{"trace", do_ask},     {"queue", do_ask}, {"tls-report", do_ask},
 };
 
 static void run_request(struct asker *asker, const char *line, size_t len)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What the command line asks the relay, by master. */
 #include <stdlib.h>
-#include "core/delivery/queue/queue.h"
+#include "core/delivery/client/client.h"
+#include "core/delivery/relay.h"
 #include "core/delivery/trace/trace.h"
 #include "core/process/relay_ask.h"
+#include "postern/error.h"
 #include "postern/pool.h"
 
 struct question {
@@ -32,10 +34,12 @@ static void ask_trace(void *role, const char *line, void (*done)(void *arg, cons
 }
 
 static struct ps_queue *queue;
+static struct ps_sender *sender;
 
-void relay_ask_set_queue(struct ps_queue *the_queue)
+void relay_ask_of(struct ps_relay *relay)
 {
-	queue = the_queue;
+	queue = relay ? ps_relay_queue(relay) : NULL;
+	sender = relay ? ps_relay_sender(relay) : NULL;
 }
 
 static void ask_queue(void *role, const char *line, void (*done)(void *arg, const char *answer), void *arg)
@@ -47,6 +51,40 @@ static void ask_queue(void *role, const char *line, void (*done)(void *arg, cons
 		done(arg, "{\"ok\":false,\"error\":\"the relay has no queue\"}");
 }
 
+/* {"do": "tls-report", "day": "2026-11-23", "after": domain}, the last two optional. */
+static int page_of_tls(const char *line, json_t **ret_page)
+{
+	enum {
+		ROWS = 100 /* as many as an answer has room for */
+	};
+	json_t *request = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+	const char *subject, *day = NULL, *after = NULL;
+	int r;
+
+	if (!sender)
+		r = ps_fail(PS_E_CLOSED, "the relay is ending");
+	else if (json_unpack(request, "{s:s, s?s, s?s !}", "do", &subject, "day", &day, "after", &after) < 0)
+		r = ps_fail(PS_E_SYNTAX, "not a request");
+	else
+		r = ps_sender_tls_report(sender, day, after, ROWS, ret_page);
+	json_decref(request);
+	return r;
+}
+
+static void ask_tls(void *role, const char *line, void (*done)(void *arg, const char *answer), void *arg)
+{
+	json_t *page;
+	char *text;
+
+	(void)role;
+	if (page_of_tls(line, &page) < 0)
+		page = json_pack("{s:b, s:s}", "ok", 0, "error", ps_last_error());
+	text = json_dumps(page, JSON_COMPACT);
+	done(arg, text);
+	free(text);
+	json_decref(page);
+}
+
 /* Who answers what: a row each. */
 static const struct {
 	const char *subject;
@@ -54,6 +92,7 @@ static const struct {
 } subjects[] = {
 	{"trace", ask_trace},
 	{"queue", ask_queue},
+	{"tls-report", ask_tls},
 };
 
 void relay_on_ask(void *arg, struct ps_channel *from, union ps_message *message)

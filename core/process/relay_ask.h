@@ -7,10 +7,10 @@
 
 #include "core/process/role.h"
 
-struct ps_queue;
+struct ps_relay;
 
-/* The queue that is asked; NULL: none. */
-void relay_ask_set_queue(struct ps_queue *queue);
+/* The relay that is asked; NULL: none. */
+void relay_ask_of(struct ps_relay *relay);
 /* The handler of ASK. Subjects are rows of a table in relay_ask.c. */
 void relay_on_ask(void *arg, struct ps_channel *from, union ps_message *message);
 

@@ -227,7 +227,7 @@ static int start(struct ps_role *role)
 	open_trace(role);
 	if (r == 0) {
 		role->state = relay;
-		relay_ask_set_queue(ps_relay_queue(relay));
+		relay_ask_of(relay);
 	}
 	return r;
 }
@@ -272,7 +272,7 @@ static void stop(struct ps_role *role)
 	if (ps_timer_open(role->loop, end, role, &timer) < 0)
 		end(role);
 	ps_timer_set(timer, STOP_MS, 0);
-	relay_ask_set_queue(NULL);
+	relay_ask_of(NULL);
 	ps_relay_stop(role->state, end, role);
 }
 

@@ -108,6 +108,9 @@ typedef void (*ps_sent_fn)(void *arg, const struct ps_send_report *report);
 /* All of `send` is copied but `file`, which stays the caller's. */
 void ps_send(struct ps_sender *sender, const struct ps_send *send, ps_sent_fn done, void *arg);
 
+/* What came of TLS with other servers, as tlsrpt.h says. PS_E_UNSUPPORTED: it is not counted. */
+int ps_sender_tls_report(struct ps_sender *sender, const char *day, const char *after, size_t most, json_t **ret_page);
+
 /*
  * What would become of a message to this recipient: a transfer that goes its way, and where it would connect notes that instead. The story:
  *   mx { status, secure, null, implicit, count }     not where the hop names a host

@@ -115,6 +115,12 @@ void ps_sender_forget(struct ps_sender *sender)
 	}
 }
 
+int ps_sender_tls_report(struct ps_sender *sender, const char *day, const char *after, size_t most, json_t **ret_page)
+{
+	return sender->report ? tlsrpt_page(sender->report, day, after, most, ret_page)
+			      : ps_fail(PS_E_UNSUPPORTED, "results of TLS are not counted");
+}
+
 /* ---- a transfer -------------------------------------------------------------------------------- */
 
 void smtp_transfer_settle(struct smtp_transfer *transfer, size_t recipient, const struct trouble *what)

@@ -10,6 +10,7 @@
 #include "core/delivery/client/tlsrpt.h"
 #include "core/event/loop.h"
 #include "postern/buf.h"
+#include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
 
@@ -152,4 +153,67 @@ void tlsrpt_count(struct tlsrpt *report, const char *domain, const char *policy,
 	if (!report->dirty)
 		ps_timer_set(report->timer, SAVE_MS, 0);
 	report->dirty = true;
+}
+
+/* ---- told ------------------------------------------------------------------------------------------ */
+
+static bool is_day(const char *text)
+{
+	return strlen(text) == DAY_SIZE - 1 && strspn(text, "0123456789-") == DAY_SIZE - 1;
+}
+
+/* Of now: what is in memory; of a day before, its file. NULL: there is nothing. */
+static json_t *domains_of(const struct tlsrpt *report, const char *day)
+{
+	PS_CLEANUP(ps_freep) char *path = NULL;
+
+	if (strcmp(day, report->day) == 0)
+		return json_incref(report->domains);
+	path = path_of(report, day, "");
+	return json_load_file(path, 0, NULL);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void fill_page(json_t *domains, const char *after, size_t most, json_t *page)
+{
+	size_t count = json_object_size(domains), n = 0, told = 0;
+	PS_CLEANUP(ps_freep) const char **names = ps_malloc((count + 1) * sizeof *names);
+	json_t *rows = json_object_get(page, "rows"), *entry, *row;
+	const char *name;
+
+	json_object_foreach(domains, name, entry) names[n++] = name;
+	qsort(names, n, sizeof *names, by_text);
+	for (size_t i = 0; i < n && told <= most; i++) {
+		if (after && strcmp(names[i], after) <= 0)
+			continue;
+		if (told++ == most) {
+			json_object_set_new(page, "next", json_string(names[i - 1]));
+			return;
+		}
+		row = json_pack("{s:s}", "domain", names[i]);
+		json_object_update(row, json_object_get(domains, names[i]));
+		json_array_append_new(rows, row);
+	}
+}
+
+int tlsrpt_page(struct tlsrpt *report, const char *day, const char *after, size_t most, json_t **ret_page)
+{
+	char today[DAY_SIZE];
+	json_t *domains, *page;
+
+	name_day(time(NULL), today);
+	if (day && !is_day(day))
+		return ps_fail(PS_E_INVALID, "not a day such as %s", today);
+	if (!day)
+		day = today;
+	domains = domains_of(report, day);
+	page = json_pack("{s:b, s:s, s:[]}", "ok", 1, "day", day, "rows");
+	fill_page(domains, after, most, page);
+	json_decref(domains);
+	*ret_page = page;
+	return 0;
 }

@@ -9,6 +9,9 @@
 #ifndef CORE_DELIVERY_CLIENT_TLSRPT_H
 #define CORE_DELIVERY_CLIENT_TLSRPT_H
 
+#include <jansson.h>
+#include <stddef.h>
+
 struct ps_loop;
 struct tlsrpt;
 
@@ -18,5 +21,8 @@ void tlsrpt_destroy(struct tlsrpt *report); /* destroy(NULL) does nothing */
 /* `policy`: "tlsa", "sts", "no-policy-found". `failure`: a result type of RFC 8460 section 4.3, or NULL: a success. Without a report (NULL)
  * nothing is counted. */
 void tlsrpt_count(struct tlsrpt *report, const char *domain, const char *policy, const char *failure);
+/* A page of a day ("2026-11-23"; NULL: today): { day, rows [ { domain, policy-type, successful, failed } ] by name, next }: what to give as `after` for
+ * the next page; absent: that was all. PS_E_INVALID: not a day. */
+int tlsrpt_page(struct tlsrpt *report, const char *day, const char *after, size_t most, json_t **ret_page);
 
 #endif
