@@ -90,7 +90,8 @@ static const struct {
 	/* values */
 	{"log_level = inf\n", "t.conf:2: \"log_level\" must be \"error\" or \"warning\" or \"info\" or \"debug\" "
 			      "(did you mean \"info\"?), not \"inf\""},
-	{"sasl_mechanisms = { \"PLAIN\", \"PLANE\" }\n", "t.conf:2: \"sasl_mechanisms\": there is no mechanism \"PLANE\" here"},
+	{"sasl_mechanisms = { \"PLAIN\", \"PLANE\" }\n",
+	 "t.conf:2: \"sasl_mechanisms\": there is no mechanism \"PLANE\" here"},
 	{"plaintext_without_tls = maybe\n", "t.conf:2: \"plaintext_without_tls\" must be yes or no, not \"maybe\""},
 	{"listener a { port = 65536 tls = none }\n",
 	 "t.conf:2: \"port\" in listener \"a\" must be a whole number from 1 to 65535, not "
