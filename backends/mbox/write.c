@@ -338,6 +338,8 @@ static void settle(struct write *w)
 static void index_failed(struct ps_store *store)
 {
 	ps_log(PS_LOG_WARNING, "index_commit_failed", "user", store->user, "error", ps_last_error(), NULL);
+	/* One that was renamed is locked under its old name, and would be waited for under its new one. */
+	unlock_files(store);
 	if (store_grow_index(store) < 0 || mailboxes_sync(store, false) < 0 || scan_changed(store) < 0)
 		store_renew_index(store);
 	ps_buf_finish(&store->brought);
