@@ -6,6 +6,8 @@
 #include <endian.h>
 #include <stdio.h>
 #include "core/store/index/index_private.h"
+#include "postern/io.h"
+#include "postern/log.h"
 
 struct check {
 	struct ps_index_txn *txn;
@@ -230,6 +232,39 @@ static int check_owners(struct check *check, enum index_db db, const char *what)
 	}
 	mdb_cursor_close(cursor);
 	return r < 0 || rc == 0 || rc == MDB_NOTFOUND ? r : index_fail(rc, "walk");
+}
+
+/* What the check above does not look at: that it can be read. */
+static int read_all(struct ps_index_txn *txn, enum index_db db)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	uint32_t crc = 0;
+	int rc = mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor);
+
+	if (rc)
+		return index_fail(rc, "cursor");
+	while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
+		crc = ps_crc32c(crc, value.mv_data, value.mv_size);
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 0 : index_fail(rc, "walk");
+}
+
+static void count_fault(void *arg, const char *sentence)
+{
+	ps_log(PS_LOG_WARNING, "index_fault", "fault", sentence, NULL);
+	(*(unsigned *)arg)++;
+}
+
+bool index_is_sound(struct ps_index_txn *txn)
+{
+	static const enum index_db others[] = {DB_META, DB_CACHE, DB_TOKENS, DB_TOKEN_TIMES};
+	unsigned faults = 0;
+	int r = ps_index_check(txn, count_fault, &faults);
+
+	for (size_t i = 0; r == 0 && i < PS_ARRAY_LEN(others); i++)
+		r = read_all(txn, others[i]);
+	return r == 0 && faults == 0;
 }
 
 int ps_index_check(struct ps_index_txn *txn, void (*fault)(void *arg, const char *sentence), void *arg)

@@ -5,7 +5,9 @@
  * The mark is one line in the file `mark`: "postern-index 2 STATE BOOT DEATHS", STATE being `used` or `clean`.
  * All who have the index open hold a shared lock on that file, so who gets the exclusive one is alone: it may begin
  * the index anew when it opens, and it writes `clean` when it closes. DEATHS counts how often in a row the last user
- * went without closing: an index that kills its readers must not do so for ever.
+ * went without closing: an index that kills its readers must not do so for ever. So after DEATHS_MAX of them it is read whole, and
+ * trusted anew if it is sound; if even that is a death, the next begins it anew. A process that was killed from outside, however often,
+ * costs nothing of it.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -95,7 +97,7 @@ static bool mark_is_good(int fd, unsigned *ret_deaths)
 		return true;
 	snprintf(expected, sizeof expected, MARK_FORMAT, "used", boot_id, deaths);
 	*ret_deaths = deaths + 1;
-	return boot_id[0] && strcmp(line, expected) == 0 && deaths < DEATHS_MAX;
+	return boot_id[0] && strcmp(line, expected) == 0 && *ret_deaths <= DEATHS_MAX;
 }
 
 int index_mark_used(struct ps_index *index)
@@ -125,10 +127,10 @@ void ps_index_discard(const char *path)
 }
 
 /* Opens the mark with its shared lock; alone, decides whether the index is begun anew. */
-static int open_mark(const char *path, int *ret_fd)
+static int open_mark(const char *path, int *ret_fd, bool *ret_suspect)
 {
 	char name[4096];
-	unsigned deaths;
+	unsigned deaths = 0;
 	int fd, r = 0;
 
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
@@ -140,6 +142,7 @@ static int open_mark(const char *path, int *ret_fd)
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
 		if (!mark_is_good(fd, &deaths)) {
 			ps_index_discard(path);
+			deaths = 0;
 			r = write_mark(fd, "clean", 0);
 		} else if (deaths > 0) {
 			r = write_mark(fd, "used", deaths);
@@ -153,6 +156,7 @@ static int open_mark(const char *path, int *ret_fd)
 		return r;
 	}
 	*ret_fd = fd;
+	*ret_suspect = deaths == DEATHS_MAX;
 	return 0;
 }
 
@@ -221,14 +225,29 @@ static void index_free(struct ps_index *index)
 	free(index);
 }
 
+/* The mark counts this as a death, until it is survived. */
+static int clear_of_suspicion(struct ps_index *index)
+{
+	struct ps_index_txn *txn;
+	bool sound;
+	int r = ps_index_read(index, &txn);
+
+	if (r < 0)
+		return r;
+	sound = index_is_sound(txn);
+	ps_index_end(txn);
+	return sound ? write_mark(index->mark_fd, "used", 0) : ps_fail(PS_E_CORRUPT, "index: it is not sound");
+}
+
 static int open_disposable(struct ps_index *index, const char *path)
 {
+	bool suspect;
 	int r;
 
-	if ((r = open_mark(path, &index->mark_fd)) < 0 || (r = open_env(index, path, FIRST_MAP)) < 0 ||
-	    (r = index_mark_used(index)) < 0)
+	if ((r = open_mark(path, &index->mark_fd, &suspect)) < 0 || (r = open_env(index, path, FIRST_MAP)) < 0 ||
+	    (r = index_mark_used(index)) < 0 || (r = open_dbs(index, NULL)) < 0)
 		return r;
-	return open_dbs(index, NULL);
+	return suspect ? clear_of_suspicion(index) : 0;
 }
 
 static int open_durable(struct ps_index *index, const char *file, const struct ps_index_how *how)

@@ -100,6 +100,9 @@ int index_walk_since(struct ps_index_txn *txn, enum index_db db, uint64_t key, u
 		     int (*fn)(void *arg, const struct change_key *ck, MDB_val value), void *arg);
 void index_count_row(struct ps_index_box *box, const struct ps_row *row, int sign); /* in its counters */
 
+/* check.c: whether all of it can be read, and agrees. */
+bool index_is_sound(struct ps_index_txn *txn);
+
 /* Says what LMDB said, as a ps_err. */
 int index_fail(int rc, const char *what);
 /* The mark of use, durable before the first change that is not. */

@@ -393,12 +393,12 @@ START_TEST(a_clean_close_outlives_the_boot)
 }
 END_TEST
 
-START_TEST(many_deaths_in_a_row_end_the_trust)
+/* Whether an index that is opened, and not closed, is begun anew within `times`. */
+static bool is_begun_anew_within(int times)
 {
 	bool fresh = false;
 
-	ps_index_close(ix);
-	for (int i = 0; i < 40 && !fresh; i++) {
+	for (int i = 0; i < times && !fresh; i++) {
 		pid_t child = fork();
 		int status;
 
@@ -407,8 +407,48 @@ START_TEST(many_deaths_in_a_row_end_the_trust)
 		ck_assert_int_eq(waitpid(child, &status, 0), child);
 		fresh = WEXITSTATUS(status) == 1;
 	}
-	ck_assert(fresh);
+	return fresh;
+}
+
+START_TEST(many_deaths_do_not_end_the_trust_in_what_is_sound)
+{
+	ps_index_close(ix);
+	ck_assert(!is_begun_anew_within(100));
+	ck_assert(!open_index());
+}
+END_TEST
+
+START_TEST(many_deaths_end_the_trust_in_what_is_not)
+{
+	struct ps_index_txn *txn = begin();
+	struct ps_index_box box = {.key = 7, .uid_validity = 1, .uid_next = 3, .highest_modseq = 9, .messages = 2};
+
+	strcpy(box.name, "Two messages, it says");
+	ck_assert_ok(ps_index_box_put(txn, &box));
+	ck_assert_ok(ps_index_commit(txn));
+	ps_index_close(ix);
+	ck_assert(is_begun_anew_within(40));
 	open_index();
+}
+END_TEST
+
+/* As if it had died while it looked whether it can be trusted. */
+START_TEST(a_death_in_reading_it_whole_ends_the_trust)
+{
+	char name[128], line[80] = "";
+	FILE *f;
+
+	ps_index_close(ix);
+	use_and_die();
+	snprintf(name, sizeof name, "%s/mark", path);
+	f = fopen(name, "r+");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_ptr_nonnull(fgets(line, sizeof line, f));
+	fseek(f, (long)strlen(line) - 4, SEEK_SET);
+	fputs(" 16", f);
+	fclose(f);
+	ck_assert(open_index());
+	complete();
 }
 END_TEST
 
@@ -482,7 +522,9 @@ int main(void)
 	tcase_add_test(tc, a_killed_process_does_not_hurt);
 	tcase_add_test(tc, a_crash_of_the_machine_does);
 	tcase_add_test(tc, a_clean_close_outlives_the_boot);
-	tcase_add_test(tc, many_deaths_in_a_row_end_the_trust);
+	tcase_add_test(tc, many_deaths_do_not_end_the_trust_in_what_is_sound);
+	tcase_add_test(tc, many_deaths_end_the_trust_in_what_is_not);
+	tcase_add_test(tc, a_death_in_reading_it_whole_ends_the_trust);
 	tcase_add_test(tc, what_is_no_index_is_begun_anew);
 	tcase_add_test(tc, a_removed_index_is_noticed);
 	tcase_add_test(tc, crc_is_castagnolis);
