@@ -2,6 +2,7 @@
 #include <gnutls/crypto.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include "auth/databases.h"
 #include "auth/names.h"
 #include "auth/nets.h"
 #include "auth/passwords.h"
@@ -22,7 +23,8 @@
 #define EXCHANGE_MS (60u * 60 * 1000) /* longer than any: passwords wait for a worker, answers are held back */
 #define FORGET_MS   10000u            /* what is over is wiped so often */
 
-/* One log-in under way. While a worker checks its password, only the worker touches `stored`, `padding`, `sasl.password`
+/* One log-in under way: the user is looked for, the password checked by a worker or by the user's database, and who logs in as another
+ * is given that user. While a worker checks the password, only the worker touches `stored`, `padding`, `sasl.password`
  * and `r`; an exchange that was cancelled meanwhile is freed when the worker is done. */
 struct exchange {
 	struct exchange *next; /* in its bucket */
@@ -35,30 +37,34 @@ struct exchange {
 	_Atomic bool cancelled; /* nobody waits for the answer any more: the worker need not begin */
 	struct ps_sasl sasl;
 	struct ps_timer *timer; /* holds the answer back */
+	struct ps_looking looking;
+	void (*found)(struct exchange *x, const struct ps_user_entry *entry); /* when it is over */
 
 	uint8_t salt[PS_SCRAM_SALT_SIZE]; /* where there is none in `stored` */
 	struct ps_scram_secret secret;
-	char *stored;      /* what the password is checked against, or the secret made from; NULL: there is no user */
-	char *padding;     /* what is checked too, for the time that it takes, if `stored` costs none; or NULL */
-	const char *known; /* the user's name as looked up; NULL: not lawful */
-	struct ps_user_info user;
+	char *stored;       /* what the password is checked against, or the secret made from; NULL: there is no user */
+	char *padding;      /* what is checked too, for the time that it takes, if `stored` costs none; or NULL */
+	const char *known;  /* the name of who logs in, as looked up; NULL: not lawful */
+	const char *target; /* of the other user as whom; NULL: as oneself */
+	struct ps_user_entry user;
 	struct ps_hash credential;  /* what `stored` is known by */
 	uint64_t looked_up;         /* when it was */
 	const char *reason;         /* why not, whatever the password; NULL: it decides */
-	bool refused;               /* right, but may not log in */
-	int r;                      /* of ps_password_check() */
+	const char *refused;        /* right, but may not log in: why, for the log; or NULL */
+	const char *text;           /* and for the user */
+	int r;                      /* of ps_password_check(), or the database's */
 	enum ps_auth_status status; /* to answer after the delay */
 };
 
 struct ps_auth_service {
 	struct ps_auth_service_args args;
 	struct ps_workers *workers;
-	struct ps_throttle *throttle;
-	struct ps_passwd_file *users;
+	struct ps_throttle *clients, *names;
+	struct ps_databases *databases;
 	struct ps_hash_key mark_key;
 	struct ps_revoked *revoked;
 	struct ps_verified *verified;
-	uint64_t verified_ms; /* 0: nothing is kept */
+	uint64_t verified_ms, elsewhere_ms; /* 0: nothing is kept; of passwords that a database has checked */
 	uint8_t salt_key[32];
 	struct ps_timer *forget;
 	struct exchange *buckets[BUCKETS];
@@ -125,6 +131,7 @@ static void destroy(struct exchange *x)
 		x->cancelled = true;
 		return;
 	}
+	ps_looking_cancel(&x->looking);
 	ps_timer_close(x->timer);
 	ps_sasl_finish(&x->sasl);
 	explicit_bzero(&x->secret, sizeof x->secret);
@@ -136,7 +143,8 @@ static void answer(struct exchange *x, enum ps_auth_status status, struct ps_byt
 	struct ps_auth_answer a = {.from = x->from, .status = status, .data = data};
 
 	if (status == PS_AUTH_OK) {
-		a.user = &x->user;
+		a.user = &x->user.info;
+		a.sessions = x->user.sessions;
 		a.sid = x->sid;
 		a.service = x->service_name;
 		a.credential = x->credential;
@@ -152,14 +160,9 @@ static void log_end(const struct exchange *x, const char *reason)
 {
 	const char *event = reason ? "login_failed" : "login";
 
-	ps_log(reason ? PS_LOG_WARNING : PS_LOG_INFO, event, "sid", x->sid, "user", x->known, "service",
-	       x->service_name, "remote", x->remote, "tls", x->is_tls ? "yes" : "no", "mechanism", x->mechanism,
-	       "reason", reason, NULL);
-}
-
-static struct ps_bytes text_for(enum ps_auth_status status)
-{
-	return status == PS_AUTH_REFUSED ? ps_bytes_str("This account may not log in.") : ps_bytes(NULL, 0);
+	ps_log(reason ? PS_LOG_WARNING : PS_LOG_INFO, event, "sid", x->sid, "user", x->target ? x->target : x->known,
+	       "master", x->target ? x->known : NULL, "service", x->service_name, "remote", x->remote, "tls",
+	       x->is_tls ? "yes" : "no", "mechanism", x->mechanism, "reason", reason, NULL);
 }
 
 static void delay_over(void *arg)
@@ -168,11 +171,11 @@ static void delay_over(void *arg)
 
 	/* What was right when it was checked may have been changed since. */
 	if (x->status == PS_AUTH_OK &&
-	    ps_revoked_has(x->service->revoked, x->user.name, &x->credential, x->looked_up)) {
+	    ps_revoked_has(x->service->revoked, x->user.info.name, &x->credential, x->looked_up)) {
 		log_end(x, "revoked");
 		x->status = PS_AUTH_FAILED;
 	}
-	answer(x, x->status, text_for(x->status));
+	answer(x, x->status, x->status == PS_AUTH_REFUSED ? ps_bytes_str(x->text) : ps_bytes(NULL, 0));
 }
 
 /* Right answers are held back as long as wrong ones: the delay says nothing. */
@@ -188,16 +191,21 @@ static void answer_after_delay(struct exchange *x, enum ps_auth_status status, u
 /* `reason` NULL: the log-in is right. */
 static void finish(struct exchange *x, enum ps_auth_status status, const char *reason)
 {
-	uint64_t now = ps_loop_now(x->service->args.loop);
-	uint64_t delay = ps_throttle_delay(x->service->throttle, x->remote, now);
+	struct ps_auth_service *service = x->service;
+	struct ps_throttle_key client = ps_throttle_client(x->remote), name = ps_throttle_user(x->known);
+	uint64_t now = ps_loop_now(service->args.loop);
+	uint64_t delay = ps_throttle_delay(service->clients, client, now);
+	uint64_t of_name = ps_throttle_delay(service->names, name, now);
 
 	log_end(x, reason);
-	if (status == PS_AUTH_FAILED)
-		ps_throttle_failed(x->service->throttle, x->remote, now);
+	if (status == PS_AUTH_FAILED) {
+		ps_throttle_failed(service->clients, client, now);
+		ps_throttle_failed(service->names, name, now);
+	}
 	if (x->cancelled)
 		destroy(x);
 	else
-		answer_after_delay(x, status, delay);
+		answer_after_delay(x, status, delay > of_name ? delay : of_name);
 }
 
 /* What was never tried is no failure that counts. */
@@ -224,6 +232,30 @@ static void check_work(void *arg)
 		ps_password_check(x->padding, ps_buf_view(&x->sasl.password));
 }
 
+static void found_target(void *arg, int r, const struct ps_user_entry *entry)
+{
+	struct exchange *x = arg;
+
+	if (r == 0)
+		ps_entry_copy(x->pool, entry, &x->user);
+	if (r == 0)
+		finish(x, PS_AUTH_OK, NULL);
+	else if (r == PS_E_NOTFOUND)
+		finish(x, PS_AUTH_FAILED, "unknown_user");
+	else
+		finish(x, PS_AUTH_TEMPFAIL, "users_unavailable");
+}
+
+static void succeed(struct exchange *x)
+{
+	if (!x->target) {
+		finish(x, PS_AUTH_OK, NULL);
+		return;
+	}
+	x->looking.done = found_target;
+	ps_databases_find(x->service->databases, x->target, &x->looking);
+}
+
 /* The password was checked, or need not be. */
 static void conclude(struct exchange *x)
 {
@@ -233,12 +265,14 @@ static void conclude(struct exchange *x)
 		finish(x, PS_AUTH_FAILED, x->reason);
 	else if (x->r == PS_E_UNSUPPORTED)
 		finish(x, PS_AUTH_TEMPFAIL, "unusable_hash");
+	else if (x->r == PS_E_AGAIN)
+		finish(x, PS_AUTH_TEMPFAIL, "users_unavailable");
 	else if (x->r < 0)
 		finish(x, PS_AUTH_FAILED, "bad_password");
 	else if (x->refused)
-		finish(x, PS_AUTH_REFUSED, "nologin");
+		finish(x, PS_AUTH_REFUSED, x->refused);
 	else
-		finish(x, PS_AUTH_OK, NULL);
+		succeed(x);
 }
 
 static struct ps_verified_login login_of(const struct exchange *x)
@@ -262,10 +296,10 @@ static bool was_verified(const struct exchange *x)
 static void remember_verified(const struct exchange *x)
 {
 	struct ps_verified_login login = login_of(x);
+	uint64_t ms = x->user.password ? x->service->verified_ms : x->service->elsewhere_ms;
 
-	if (x->service->verified_ms && !x->reason && x->r == 0)
-		ps_verified_add(x->service->verified, &login,
-				ps_loop_now(x->service->args.loop) + x->service->verified_ms);
+	if (ms && !x->reason && x->r == 0)
+		ps_verified_add(x->service->verified, &login, ps_loop_now(x->service->args.loop) + ms);
 }
 
 static void check_done(void *arg)
@@ -274,81 +308,6 @@ static void check_done(void *arg)
 
 	remember_verified(x);
 	conclude(x);
-}
-
-static void take_user(struct exchange *x, const struct ps_passwd_user *user)
-{
-	x->user = (struct ps_user_info){
-		.name = ps_pool_strdup(x->pool, user->info.name),
-		.uid = user->info.uid,
-		.gid = user->info.gid,
-		.home = ps_pool_strdup(x->pool, user->info.home),
-		.backend = ps_pool_strdup(x->pool, user->info.backend),
-		.root = ps_pool_strdup(x->pool, user->info.root),
-		.fields = ps_pool_strdup(x->pool, user->info.fields),
-	};
-	x->credential = ps_credential_mark(&x->service->mark_key, user->info.name, user->password);
-	x->looked_up = ps_loop_now(x->service->args.loop);
-	x->refused = user->nologin;
-	if (user->allow_nets && !ps_nets_contain(user->allow_nets, x->remote))
-		x->reason = "not_from_this_net";
-}
-
-/* The one spelling of a name that a client sent; NULL: not lawful. */
-static const char *spell(struct exchange *x, const struct ps_buf *name)
-{
-	struct ps_buf out = {0};
-	const char *spelt = NULL;
-
-	if (ps_user_name_normalise(ps_buf_view(name), ps_conf_str(x->service->args.conf, "default_domain"), &out) == 0)
-		spelt = ps_pool_strdup(x->pool, ps_buf_cstr(&out));
-	ps_buf_finish(&out);
-	return spelt;
-}
-
-/* What the password is checked against. Where there is no user, somebody else's hash is, so that it takes as long; and
- * where the user's own hash costs no time, that one beside it. */
-static void choose_hash(struct exchange *x, const struct ps_passwd_user *user)
-{
-	const char *stand_in = ps_passwd_file_stand_in(x->service->users);
-
-	x->stored = ps_pool_strdup(x->pool, user ? user->password : stand_in ? stand_in : "{PLAIN}");
-	if (user && stand_in && ps_password_cost(user->password).len == 0 && ps_password_cost(stand_in).len > 0)
-		x->padding = ps_pool_strdup(x->pool, stand_in);
-}
-
-static const struct ps_passwd_user *look_up(struct exchange *x)
-{
-	const struct ps_passwd_user *user = NULL;
-	const char *authzid;
-
-	x->known = spell(x, &x->sasl.authcid);
-	if (x->known)
-		user = ps_passwd_file_find(x->service->users, x->known);
-	if (!x->known)
-		x->reason = "bad_name";
-	else if (!user)
-		x->reason = "unknown_user";
-	else
-		take_user(x, user);
-	if (x->sasl.authzid.len) {
-		authzid = spell(x, &x->sasl.authzid);
-		if (!authzid || !x->known || strcmp(authzid, x->known) != 0)
-			x->reason = "authzid";
-	}
-	return user;
-}
-
-/* Whether somebody can be looked up now; if not, that is the answer. */
-static bool is_able(struct exchange *x)
-{
-	if (!x->service->users)
-		finish(x, PS_AUTH_TEMPFAIL, "no_users_loaded");
-	else if (x->service->checking >= CHECKING_MAX)
-		finish(x, PS_AUTH_TEMPFAIL, "too_busy");
-	else
-		return true;
-	return false;
 }
 
 static void done(void *arg)
@@ -363,21 +322,170 @@ static void done(void *arg)
 /* Has a worker do it. */
 static void run(struct exchange *x, void (*work)(void *x), void (*then)(void *x))
 {
+	if (x->service->checking >= CHECKING_MAX) {
+		finish(x, PS_AUTH_TEMPFAIL, "too_busy");
+		return;
+	}
 	x->checking = true;
 	x->done = then;
 	x->service->checking++;
 	ps_workers_run(x->service->workers, work, done, x);
 }
 
-static void check(struct exchange *x)
+static void checked_elsewhere(void *arg, int r, const struct ps_user_entry *entry)
 {
-	if (!is_able(x))
-		return;
-	choose_hash(x, look_up(x));
+	struct exchange *x = arg;
+
+	(void)entry;
+	x->r = r == 0 || r == PS_E_AUTH ? r : PS_E_AGAIN;
+	remember_verified(x);
+	conclude(x);
+}
+
+static void check_elsewhere(struct exchange *x)
+{
+	const struct ps_userdb_login login = {
+		.name = x->known,
+		.password = ps_buf_view(&x->sasl.password),
+		.service = x->service_name,
+		.remote = x->remote,
+	};
+
+	x->looking.done = checked_elsewhere;
+	ps_databases_verify(x->service->databases, &x->user, &login, &x->looking);
+}
+
+static void check_password(struct exchange *x, bool elsewhere)
+{
 	if (was_verified(x))
 		conclude(x);
+	else if (elsewhere)
+		check_elsewhere(x);
 	else
 		run(x, check_work, check_done);
+}
+
+/* ---- the user --------------------------------------------------------------------------------------- */
+
+static void take_user(struct exchange *x, const struct ps_user_entry *entry)
+{
+	ps_entry_copy(x->pool, entry, &x->user);
+	x->credential =
+		ps_credential_mark(&x->service->mark_key, entry->info.name, entry->password ? entry->password : "");
+	x->looked_up = ps_loop_now(x->service->args.loop);
+	if (entry->nologin) {
+		x->refused = "nologin";
+		x->text = x->user.reason ? x->user.reason : "This account may not log in.";
+	} else if (!ps_entry_allows(entry, x->service_name)) {
+		x->refused = "protocol";
+		x->text = "This account may not log in by this protocol.";
+	}
+	if (entry->allow_nets && !ps_nets_contain(entry->allow_nets, x->remote))
+		x->reason = "not_from_this_net";
+}
+
+/* What the password is checked against. Where there is no user, somebody else's hash is, so that it takes as long; and
+ * where the user's own hash costs no time, that one beside it. A database that checks by itself has none. */
+static void choose_hash(struct exchange *x, const struct ps_user_entry *entry)
+{
+	const char *stand_in = ps_databases_stand_in(x->service->databases);
+	const char *own = entry ? entry->password : NULL;
+
+	if (entry && !own)
+		x->stored = ps_pool_printf(x->pool, "{DATABASE}%u", entry->database);
+	else
+		x->stored = ps_pool_strdup(x->pool, own ? own : stand_in ? stand_in : "{PLAIN}");
+	if (own && stand_in && ps_password_cost(own).len == 0 && ps_password_cost(stand_in).len > 0)
+		x->padding = ps_pool_strdup(x->pool, stand_in);
+}
+
+static void found(void *arg, int r, const struct ps_user_entry *entry)
+{
+	struct exchange *x = arg;
+
+	if (r < 0 && r != PS_E_NOTFOUND) {
+		finish(x, PS_AUTH_TEMPFAIL, "users_unavailable");
+		return;
+	}
+	if (entry)
+		take_user(x, entry);
+	else if (!x->reason)
+		x->reason = "unknown_user";
+	x->found(x, entry);
+}
+
+/* The one spelling of a name that a client sent; NULL: not lawful. */
+static const char *spell(struct exchange *x, struct ps_bytes name)
+{
+	struct ps_buf out = {0};
+	const char *spelt = NULL;
+
+	if (ps_user_name_normalise(name, ps_conf_str(x->service->args.conf, "default_domain"), &out) == 0)
+		spelt = ps_pool_strdup(x->pool, ps_buf_cstr(&out));
+	ps_buf_finish(&out);
+	return spelt;
+}
+
+static bool is_master(struct exchange *x, const char *name)
+{
+	const struct ps_conf *conf = x->service->args.conf;
+
+	for (size_t i = 0; i < ps_conf_list_size(conf, "master_users"); i++) {
+		const char *master = spell(x, ps_bytes_str(ps_conf_list_nth(conf, "master_users", i)));
+
+		if (master && strcmp(master, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* As whom somebody wants to log in: oneself, or, for a master user, anybody. */
+static void set_target(struct exchange *x, struct ps_bytes name)
+{
+	const char *target = spell(x, name);
+
+	if (!target || !x->known)
+		x->reason = "authzid";
+	else if (strcmp(target, x->known) == 0)
+		return;
+	else if (is_master(x, x->known))
+		x->target = target;
+	else
+		x->reason = "authzid";
+}
+
+/* "master%user", in which no name can hold the sign, is the same as an authorization identity. */
+static void read_names(struct exchange *x)
+{
+	struct ps_bytes authcid = ps_buf_view(&x->sasl.authcid), authzid = ps_buf_view(&x->sasl.authzid);
+	ptrdiff_t sign = ps_bytes_find(authcid, '%');
+
+	x->known = spell(x, sign < 0 ? authcid : ps_bytes(authcid.ptr, (size_t)sign));
+	if (sign >= 0)
+		set_target(x, ps_bytes_skip(authcid, (size_t)sign + 1));
+	if (authzid.len && !x->target)
+		set_target(x, authzid);
+	if (!x->known)
+		x->reason = "bad_name";
+}
+
+/* then() gets who it is: NULL for nobody, and there is a reason then. */
+static void look_up(struct exchange *x, void (*then)(struct exchange *x, const struct ps_user_entry *entry))
+{
+	read_names(x);
+	x->found = then;
+	x->looking.done = found;
+	x->looking.arg = x;
+	if (x->known)
+		ps_databases_find(x->service->databases, x->known, &x->looking);
+	else
+		found(x, PS_E_NOTFOUND, NULL);
+}
+
+static void check(struct exchange *x, const struct ps_user_entry *entry)
+{
+	choose_hash(x, entry);
+	check_password(x, entry && !entry->password);
 }
 
 /* ---- the secret for SCRAM --------------------------------------------------------------------------- */
@@ -422,14 +530,9 @@ static void make_salt(struct exchange *x)
 	memcpy(x->salt, mac, sizeof x->salt);
 }
 
-static void find_secret(struct exchange *x)
+static void make_secret(struct exchange *x, const struct ps_user_entry *entry)
 {
-	const struct ps_passwd_user *user;
-
-	if (!is_able(x))
-		return;
-	user = look_up(x);
-	x->stored = user ? ps_pool_strdup(x->pool, user->password) : NULL;
+	x->stored = entry ? ps_pool_strdup(x->pool, entry->password) : NULL;
 	make_salt(x);
 	run(x, secret_work, secret_done);
 }
@@ -444,8 +547,8 @@ static void take_response(struct exchange *x, struct ps_bytes data)
 {
 	switch (ps_sasl_step(&x->sasl, data)) {
 	case PS_SASL_CHALLENGE: answer(x, PS_AUTH_CONTINUE, ps_buf_view(&x->sasl.challenge)); break;
-	case PS_SASL_PASSWORD: check(x); break;
-	case PS_SASL_SECRET: find_secret(x); break;
+	case PS_SASL_PASSWORD: look_up(x, check); break;
+	case PS_SASL_SECRET: look_up(x, make_secret); break;
 	case PS_SASL_VERIFIED: prove(x, 0); break;
 	case PS_SASL_WRONG: prove(x, PS_E_AUTH); break;
 	case PS_SASL_BAD: finish(x, PS_AUTH_FAILED, "bad_response"); break;
@@ -506,7 +609,7 @@ void ps_auth_service_step(struct ps_auth_service *service, struct ps_auth_from f
 {
 	struct exchange *x = find(service, from);
 
-	if (!x || x->checking || x->timer)
+	if (!x || x->checking || x->timer || x->looking.databases)
 		answer_none(service, from, PS_AUTH_FAILED);
 	else
 		take_response(x, response.ptr ? response : ps_bytes("", 0));
@@ -535,6 +638,12 @@ void ps_auth_service_drop_front(struct ps_auth_service *service, unsigned front)
 
 /* ---- the service ------------------------------------------------------------------------------------ */
 
+static void set_throttle(struct ps_throttle *throttle, const struct ps_conf *limits)
+{
+	ps_throttle_set(throttle, (unsigned)ps_conf_int(limits, "auth_failures_per_minute"),
+			(uint64_t)ps_conf_int(limits, "auth_delay_max") * 1000);
+}
+
 void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct ps_conf *conf)
 {
 	const struct ps_conf *limits = ps_conf_section(conf, "limits", 0);
@@ -542,9 +651,12 @@ void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct p
 	service->args.conf = conf;
 	service->count_max = (unsigned)ps_conf_int(limits, "connections");
 	service->verified_ms = (uint64_t)ps_conf_int(limits, "auth_cache_time") * 1000;
+	service->elsewhere_ms = (uint64_t)ps_conf_int(limits, "userdb_cache_time") * 1000;
+	if (service->elsewhere_ms > service->verified_ms)
+		service->elsewhere_ms = service->verified_ms;
 	ps_verified_forget(service->verified, UINT64_MAX); /* also when it was made shorter */
-	ps_throttle_set(service->throttle, (unsigned)ps_conf_int(limits, "auth_failures_per_minute"),
-			(uint64_t)ps_conf_int(limits, "auth_delay_max") * 1000);
+	set_throttle(service->clients, limits);
+	set_throttle(service->names, limits);
 }
 
 static void on_forget(void *arg)
@@ -568,7 +680,9 @@ int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_au
 		return r;
 	}
 	ps_timer_set(service->forget, FORGET_MS, FORGET_MS);
-	service->throttle = ps_throttle_create(0, 0);
+	service->clients = ps_throttle_create(0, 0);
+	service->names = ps_throttle_create(0, 0);
+	service->databases = ps_databases_create(args->loop, &args->databases);
 	service->verified = ps_verified_create();
 	service->revoked = ps_revoked_create(EXCHANGE_MS);
 	gnutls_rnd(GNUTLS_RND_KEY, service->salt_key, sizeof service->salt_key);
@@ -579,7 +693,9 @@ int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_au
 
 unsigned ps_auth_service_serves(const struct ps_auth_service *service)
 {
-	return PS_SERVES_PASSWORD | (service->users ? ps_passwd_file_serves(service->users) : 0);
+	const struct ps_passwd_file *file = ps_databases_file(service->databases);
+
+	return PS_SERVES_PASSWORD | (file ? ps_passwd_file_serves(file) : 0);
 }
 
 void ps_auth_service_set_salt_key(struct ps_auth_service *service, struct ps_bytes octets)
@@ -589,21 +705,25 @@ void ps_auth_service_set_salt_key(struct ps_auth_service *service, struct ps_byt
 	gnutls_hmac_fast(GNUTLS_MAC_SHA256, purpose, sizeof purpose, octets.ptr, octets.len, service->salt_key);
 }
 
-int ps_auth_service_find(struct ps_auth_service *service, const char *name, const struct ps_user_info **ret_info)
+void ps_auth_service_find(struct ps_auth_service *service, const char *name, struct ps_pool *pool,
+			  struct ps_looking *looking)
 {
-	const struct ps_passwd_user *user = NULL;
 	struct ps_buf spelt = {0};
+	const char *known = NULL;
 
-	if (!service->users)
-		return ps_fail(PS_E_AGAIN, "no users are loaded");
 	/* A name that cannot be is nobody's. */
 	if (ps_user_name_normalise(ps_bytes_str(name), NULL, &spelt) == 0)
-		user = ps_passwd_file_find(service->users, ps_buf_cstr(&spelt));
+		known = ps_pool_strdup(pool, ps_buf_cstr(&spelt));
 	ps_buf_finish(&spelt);
-	if (!user)
-		return ps_fail(PS_E_NOTFOUND, "no user %s", name);
-	*ret_info = &user->info;
-	return 0;
+	if (known)
+		ps_databases_find(service->databases, known, looking);
+	else
+		looking->done(looking->arg, PS_E_NOTFOUND, NULL);
+}
+
+struct ps_databases *ps_auth_service_databases(struct ps_auth_service *service)
+{
+	return service->databases;
 }
 
 /* ---- what does not hold any more -------------------------------------------------------------------- */
@@ -631,8 +751,8 @@ static void revoke_changes(struct ps_auth_service *service, const struct ps_pass
 			   const struct ps_passwd_file *after)
 {
 	for (size_t i = 0; before && after && i < ps_passwd_file_count(before); i++) {
-		const struct ps_passwd_user *old = ps_passwd_file_nth(before, i);
-		const struct ps_passwd_user *new = ps_passwd_file_find(after, old->info.name);
+		const struct ps_user_entry *old = ps_passwd_file_nth(before, i);
+		const struct ps_user_entry *new = ps_passwd_file_find(after, old->info.name);
 
 		if (!new || (new->nologin && !old->nologin))
 			ps_auth_service_revoke(service, old->info.name, NULL);
@@ -643,9 +763,14 @@ static void revoke_changes(struct ps_auth_service *service, const struct ps_pass
 
 void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd_file *users)
 {
-	revoke_changes(service, service->users, users);
-	ps_passwd_file_destroy(service->users);
-	service->users = users;
+	revoke_changes(service, ps_databases_file(service->databases), users);
+	ps_databases_set_file(service->databases, users);
+	ps_verified_forget(service->verified, UINT64_MAX);
+}
+
+void ps_auth_service_forget(struct ps_auth_service *service, const char *name)
+{
+	ps_databases_forget(service->databases, name);
 	ps_verified_forget(service->verified, UINT64_MAX);
 }
 
@@ -660,8 +785,9 @@ void ps_auth_service_destroy(struct ps_auth_service *service)
 	ps_timer_close(service->forget);
 	ps_verified_destroy(service->verified);
 	ps_revoked_destroy(service->revoked);
-	ps_throttle_destroy(service->throttle);
-	ps_passwd_file_destroy(service->users);
+	ps_throttle_destroy(service->clients);
+	ps_throttle_destroy(service->names);
+	ps_databases_destroy(service->databases);
 	explicit_bzero(service->salt_key, sizeof service->salt_key);
 	free(service);
 }

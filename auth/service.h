@@ -8,7 +8,7 @@
 #ifndef AUTH_SERVICE_H
 #define AUTH_SERVICE_H
 
-#include "auth/passwdfile.h"
+#include "auth/databases.h"
 #include "auth/revoked.h"
 #include "auth/scram.h"
 #include "core/event/loop.h"
@@ -38,6 +38,7 @@ struct ps_auth_answer {
 	const struct ps_user_info *user;
 	const char *sid, *service;
 	struct ps_hash credential; /* the mark of what the user logged in by */
+	uint32_t sessions;         /* that the user may have at a time; 0: any number */
 };
 
 struct ps_auth_service_args {
@@ -47,6 +48,7 @@ struct ps_auth_service_args {
 	/* A credential does not hold any more: sessions that it opened are to end. NULL: nobody wants to know. */
 	void (*revoked)(void *arg, const char *user, const struct ps_hash *credential);
 	void *arg;
+	struct ps_databases_hooks databases;
 };
 
 int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_auth_service **ret_service);
@@ -66,8 +68,14 @@ unsigned ps_auth_service_serves(const struct ps_auth_service *service);
  * same salts; it should be a secret that lasts. Until it is given, each process has its own. */
 void ps_auth_service_set_salt_key(struct ps_auth_service *service, struct ps_bytes octets);
 
-/* Whether there is such a user, for mail to it. The info is valid until the next call. PS_E_NOTFOUND; PS_E_AGAIN: cannot tell now. */
-int ps_auth_service_find(struct ps_auth_service *service, const char *name, const struct ps_user_info **ret_info);
+/* Where users are looked for; it is configured by the caller. */
+struct ps_databases *ps_auth_service_databases(struct ps_auth_service *service);
+/* What is remembered of the user (NULL: of all) is forgotten. */
+void ps_auth_service_forget(struct ps_auth_service *service, const char *name);
+
+/* Whether there is such a user, for mail to it: as ps_databases_find(). `pool` lives as long as the search. */
+void ps_auth_service_find(struct ps_auth_service *service, const char *name, struct ps_pool *pool,
+			  struct ps_looking *looking);
 
 /* One exchange per number at a time: a start ends a former one. A step without a start is answered PS_AUTH_FAILED. */
 void ps_auth_service_start(struct ps_auth_service *service, const struct ps_auth_request *request);

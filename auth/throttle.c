@@ -11,13 +11,13 @@
 #define WINDOW_MS      60000u
 #define FIRST_DELAY_MS 2000u
 
-/* A table of fixed size: an address that comes to another's place takes it. So an attacker with very many
+/* A table of fixed size: a key that comes to another's place takes it. So an attacker with very many
  * addresses costs us no memory, and makes at worst some others be forgotten early. */
 #define SLOTS 65536u
 #define WAYS  4u
 
 struct slot {
-	uint8_t address[16];
+	uint8_t key[16];
 	uint64_t window_start;     /* 0: free */
 	uint32_t failures, before; /* in this window and in the one before */
 };
@@ -53,14 +53,14 @@ void ps_throttle_destroy(struct ps_throttle *throttle)
 	free(throttle);
 }
 
-/* The WAYS slots where an address may be. */
-static struct slot *place(struct ps_throttle *throttle, const uint8_t address[16])
+/* The WAYS slots where a key may be. */
+static struct slot *place(struct ps_throttle *throttle, const uint8_t key[16])
 {
 	uint8_t octets[32], digest[32];
 	uint32_t n;
 
 	memcpy(octets, throttle->salt, 16);
-	memcpy(octets + 16, address, 16);
+	memcpy(octets + 16, key, 16);
 	gnutls_hash_fast(GNUTLS_DIG_SHA256, octets, sizeof octets, digest);
 	memcpy(&n, digest, sizeof n);
 	return &throttle->slots[n % (SLOTS / WAYS) * WAYS];
@@ -75,17 +75,36 @@ static void roll(struct slot *slot, uint64_t now_ms)
 	slot->window_start = now_ms;
 }
 
-/* NULL: not known, and not to be `made`. */
-static struct slot *find(struct ps_throttle *throttle, const char *remote, uint64_t now_ms, bool make)
+struct ps_throttle_key ps_throttle_client(const char *remote)
 {
-	uint8_t address[16];
+	struct ps_throttle_key key = {0};
+
+	key.valid = ps_address_key(remote, key.octets);
+	return key;
+}
+
+struct ps_throttle_key ps_throttle_user(const char *name)
+{
+	struct ps_throttle_key key = {.valid = name != NULL};
+	uint8_t digest[32];
+
+	if (name) {
+		gnutls_hash_fast(GNUTLS_DIG_SHA256, name, strlen(name), digest);
+		memcpy(key.octets, digest, sizeof key.octets);
+	}
+	return key;
+}
+
+/* NULL: not known, and not to be `made`. */
+static struct slot *find(struct ps_throttle *throttle, struct ps_throttle_key key, uint64_t now_ms, bool make)
+{
 	struct slot *slots, *oldest;
 
-	if (!ps_address_key(remote, address))
+	if (!key.valid)
 		return NULL;
-	slots = oldest = place(throttle, address);
+	slots = oldest = place(throttle, key.octets);
 	for (unsigned i = 0; i < WAYS; i++) {
-		if (slots[i].window_start && memcmp(slots[i].address, address, sizeof address) == 0) {
+		if (slots[i].window_start && memcmp(slots[i].key, key.octets, sizeof key.octets) == 0) {
 			roll(&slots[i], now_ms);
 			return &slots[i];
 		}
@@ -95,13 +114,13 @@ static struct slot *find(struct ps_throttle *throttle, const char *remote, uint6
 	if (!make)
 		return NULL;
 	*oldest = (struct slot){.window_start = now_ms ? now_ms : 1};
-	memcpy(oldest->address, address, sizeof address);
+	memcpy(oldest->key, key.octets, sizeof key.octets);
 	return oldest;
 }
 
-uint64_t ps_throttle_delay(struct ps_throttle *throttle, const char *remote, uint64_t now_ms)
+uint64_t ps_throttle_delay(struct ps_throttle *throttle, struct ps_throttle_key key, uint64_t now_ms)
 {
-	const struct slot *slot = find(throttle, remote, now_ms, false);
+	const struct slot *slot = find(throttle, key, now_ms, false);
 	uint64_t over, failures, delay = FIRST_DELAY_MS;
 
 	if (!slot || throttle->per_minute == 0)
@@ -115,9 +134,9 @@ uint64_t ps_throttle_delay(struct ps_throttle *throttle, const char *remote, uin
 	return delay < throttle->max_delay_ms ? delay : throttle->max_delay_ms;
 }
 
-void ps_throttle_failed(struct ps_throttle *throttle, const char *remote, uint64_t now_ms)
+void ps_throttle_failed(struct ps_throttle *throttle, struct ps_throttle_key key, uint64_t now_ms)
 {
-	struct slot *slot = find(throttle, remote, now_ms, true);
+	struct slot *slot = find(throttle, key, now_ms, true);
 
 	if (slot && slot->failures < UINT32_MAX)
 		slot->failures++;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * auth/throttle.h - slows down who guesses passwords, by address (IPv6: by /64).
+ * auth/throttle.h - slows down who guesses passwords. One table for clients, by address (IPv6: by /64), and one for
+ * the users whose passwords are guessed, from wherever.
  */
 #ifndef AUTH_THROTTLE_H
 #define AUTH_THROTTLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct ps_throttle;
@@ -15,8 +17,18 @@ struct ps_throttle *ps_throttle_create(unsigned per_minute, uint64_t max_delay_m
 void ps_throttle_set(struct ps_throttle *throttle, unsigned per_minute, uint64_t max_delay_ms);
 void ps_throttle_destroy(struct ps_throttle *throttle);
 
-/* How long to hold back the next answer to `remote` ("192.0.2.1:4711", "[2001:db8::1]:4711"). */
-uint64_t ps_throttle_delay(struct ps_throttle *throttle, const char *remote, uint64_t now_ms);
-void ps_throttle_failed(struct ps_throttle *throttle, const char *remote, uint64_t now_ms);
+/* What is counted: a client, or a user. */
+struct ps_throttle_key {
+	uint8_t octets[16];
+	bool valid; /* else nothing is counted, nor delayed */
+};
+/* "192.0.2.1:4711", "[2001:db8::1]:4711" */
+struct ps_throttle_key ps_throttle_client(const char *remote);
+/* A name in its one spelling, of a user who exists or not; NULL: none. */
+struct ps_throttle_key ps_throttle_user(const char *name);
+
+/* How long to hold back the next answer. */
+uint64_t ps_throttle_delay(struct ps_throttle *throttle, struct ps_throttle_key key, uint64_t now_ms);
+void ps_throttle_failed(struct ps_throttle *throttle, struct ps_throttle_key key, uint64_t now_ms);
 
 #endif

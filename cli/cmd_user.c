@@ -88,7 +88,7 @@ struct listing {
 static int list_one(void *arg, const char *name)
 {
 	struct listing *l = arg;
-	const struct ps_passwd_user *user = ps_passwd_file_find(l->file, name);
+	const struct ps_user_entry *user = ps_passwd_file_find(l->file, name);
 
 	if (!l->json)
 		printf("%s%s\n", name, user ? "" : "  (the line has an error: this user cannot log in)");

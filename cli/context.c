@@ -48,7 +48,7 @@ bool cli_has_config(const struct cli *cli)
 
 int cli_load_plugins(void)
 {
-	static const enum ps_plugin_kind kinds[] = {PS_PLUGIN_BACKEND, PS_PLUGIN_PROTOCOL, PS_PLUGIN_EXTENSION};
+	static const enum ps_plugin_kind kinds[] = {PS_PLUGIN_BACKEND, PS_PLUGIN_PROTOCOL, PS_PLUGIN_EXTENSION, PS_PLUGIN_USERDB};
 	int r = 0;
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(kinds) && r >= 0; i++)
@@ -118,11 +118,11 @@ static void copy_info(struct ps_pool *pool, const struct ps_user_info *from, str
 	to->fields = ps_pool_strdup(pool, from->fields);
 }
 
-static const struct ps_passwd_user *look_up(struct cli *cli, const struct ps_passwd_file *file, const char *name)
+static const struct ps_user_entry *look_up(struct cli *cli, const struct ps_passwd_file *file, const char *name)
 {
 	struct ps_buf spelling = {0};
 	const char *domain = ps_conf_str(ps_config_root(cli->config), "default_domain");
-	const struct ps_passwd_user *user = NULL;
+	const struct ps_user_entry *user = NULL;
 
 	if (ps_user_name_normalise(ps_bytes_str(name), domain, &spelling) < 0)
 		cli_failed();
@@ -136,7 +136,7 @@ static const struct ps_passwd_user *look_up(struct cli *cli, const struct ps_pas
 int cli_find_user(struct cli *cli, const char *name, struct ps_user_info *ret_info)
 {
 	struct ps_passwd_file *file;
-	const struct ps_passwd_user *user;
+	const struct ps_user_entry *user;
 	uid_t uid;
 	gid_t gid;
 
@@ -163,7 +163,7 @@ struct each {
 static int each_one(void *arg, const char *name)
 {
 	struct each *each = arg;
-	const struct ps_passwd_user *user = ps_passwd_file_find(each->file, name);
+	const struct ps_user_entry *user = ps_passwd_file_find(each->file, name);
 	struct ps_user_info info;
 
 	if (!user) {

@@ -96,6 +96,15 @@ void conf_check_routes(const struct ps_config *config, struct conf_errors *error
 /* Where the file sets it, or its section, or else ends. */
 int conf_line(const struct ps_conf *conf, const char *name, enum ps_setting_type type);
 
+/* ---- user databases (userdb.c) --------------------------------------------------------------------------- */
+
+/* All settings that any of these sections can have. */
+const struct ps_setting *conf_userdb_rows(struct ps_pool *pool);
+/* Those of a section with this driver (NULL: it names none; an error, as is one that is not installed). */
+const struct ps_setting *conf_userdb_schema(struct conf_errors *errors, int line, const char *title, const char *driver,
+					    struct ps_pool *pool);
+
+bool conf_kind_has_section(uint32_t kind); /* each plugin of the kind has one, named as itself */
 const char *conf_kind_word(uint32_t kind); /* "backend", "protocol", "extension" */
 bool conf_kind_loaded(uint32_t kind);      /* whether any plugin of the kind is loaded */
 

@@ -179,7 +179,9 @@ static void make_option(const struct ps_setting *row, struct ps_pool *pool, cfg_
 	cfg_opt_t list = CFG_PTR_LIST_CB(row->name, NULL, CFGF_NODEFAULT, on_value, NULL);
 
 	if (row->type == PS_SET_SECTION) {
-		cfg_opt_t section = CFG_SEC(row->name, make_options(row->section, pool, 0), CFGF_NODEFAULT);
+		const struct ps_setting *rows =
+			row->section == ps_userdb_settings ? conf_userdb_rows(pool) : row->section;
+		cfg_opt_t section = CFG_SEC(row->name, make_options(rows, pool, 0), CFGF_NODEFAULT);
 
 		if (row->titled)
 			section.flags = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
@@ -221,8 +223,10 @@ static cfg_opt_t *make_root(struct ps_pool *pool)
 	for (size_t i = 0; (plugin = ps_plugin_nth(i)); i++) {
 		struct ps_setting row = {.type = PS_SET_SECTION, .section = plugin->settings};
 
+		if (!conf_kind_has_section(plugin->kind))
+			continue;
 		row.name = plugin_option(plugin, pool);
-		make_option(&row, pool, &opts[n + i]);
+		make_option(&row, pool, &opts[n++]);
 	}
 	return opts;
 }
@@ -230,6 +234,28 @@ static cfg_opt_t *make_root(struct ps_pool *pool)
 /* ---- from libconfuse's tree to ours ---- */
 
 static void take_section(struct reader *r, cfg_t *cfg, struct ps_conf *conf);
+
+/* The settings of `userdb NAME { driver = "..." }` are its driver's: those of another are not lawful in it. */
+static const struct ps_setting *userdb_schema(struct reader *r, cfg_t *cfg)
+{
+	const struct word *driver = cfg_size(cfg, "driver") ? cfg_getnptr(cfg, "driver", 0) : NULL;
+	const struct ps_setting *schema =
+		conf_userdb_schema(&r->errors, driver ? driver->line : cfg->line, cfg_title(cfg),
+				   driver ? driver->text : NULL, r->config->pool);
+
+	for (unsigned i = 0; i < cfg_num(cfg); i++) {
+		cfg_opt_t *opt = cfg_getnopt(cfg, i);
+		const struct word *word = cfg_opt_size(opt) ? cfg_opt_getnptr(opt, 0) : NULL;
+		const struct ps_setting *row = schema;
+
+		while (row->name && strcmp(row->name, opt->name) != 0)
+			row++;
+		if (!row->name && word && driver)
+			conf_error(&r->errors, word->line, "the driver \"%s\" has no setting \"%s\"", driver->text,
+				   opt->name);
+	}
+	return schema;
+}
 
 static void take_sections(struct reader *r, cfg_opt_t *opt, const struct ps_setting *row, struct conf_value *value)
 {
@@ -241,8 +267,9 @@ static void take_sections(struct reader *r, cfg_opt_t *opt, const struct ps_sett
 	value->sections = PS_NEWV(pool, struct ps_conf *, n);
 	for (value->count = 0; value->count < n; value->count++) {
 		cfg_t *cfg = cfg_opt_getnsec(opt, (unsigned)value->count);
-		struct ps_conf *conf =
-			conf_create(r->config, row->section, row->name, row->titled ? cfg_title(cfg) : NULL);
+		const struct ps_setting *schema =
+			row->section == ps_userdb_settings ? userdb_schema(r, cfg) : row->section;
+		struct ps_conf *conf = conf_create(r->config, schema, row->name, row->titled ? cfg_title(cfg) : NULL);
 
 		conf->line = cfg->line;
 		value->sections[value->count] = conf;
@@ -326,12 +353,16 @@ static void take_plugins(struct reader *r, cfg_t *cfg)
 	while (ps_plugin_nth(n))
 		n++;
 	r->config->plugins = PS_NEWV(pool, struct ps_conf *, n + 1);
+	n = 0;
 	for (size_t i = 0; (plugin = ps_plugin_nth(i)); i++) {
-		struct ps_conf *conf =
-			conf_create(r->config, plugin->settings, conf_kind_word(plugin->kind), plugin->name);
-		cfg_opt_t *opt = cfg_getopt(cfg, plugin_option(plugin, r->errors.pool));
+		struct ps_conf *conf;
+		cfg_opt_t *opt;
 
-		r->config->plugins[i] = conf;
+		if (!conf_kind_has_section(plugin->kind))
+			continue;
+		conf = conf_create(r->config, plugin->settings, conf_kind_word(plugin->kind), plugin->name);
+		opt = cfg_getopt(cfg, plugin_option(plugin, r->errors.pool));
+		r->config->plugins[n++] = conf;
 		if (cfg_opt_size(opt) == 0)
 			continue;
 		conf->line = cfg_opt_getnsec(opt, 0)->line;

@@ -126,6 +126,18 @@ static const struct ps_setting limits[] = {
 	 .min = 0,
 	 .max = 86400,
 	 .help = "a password that was right is not hashed again for so long; 0: it always is"},
+	{.name = "userdb_timeout",
+	 .type = PS_SET_TIME,
+	 .def = "10s",
+	 .min = 1,
+	 .max = 300,
+	 .help = "how long a user database has to answer"},
+	{.name = "userdb_cache_time",
+	 .type = PS_SET_TIME,
+	 .def = "30s",
+	 .min = 0,
+	 .max = 86400,
+	 .help = "what a user database said is believed for so long; 0: it is always asked"},
 	{.name = NULL},
 };
 
@@ -307,6 +319,21 @@ static const struct ps_setting smarthost[] = {
 	{.name = NULL},
 };
 
+const struct ps_setting ps_userdb_settings[] = {
+	{.name = "driver", .type = PS_SET_STRING, .help = "plugin that knows this kind of database; must be set"},
+	{.name = "connections",
+	 .type = PS_SET_INT,
+	 .def = "4",
+	 .min = 1,
+	 .max = 64,
+	 .help = "questions at a time, each by a thread and a connection of its own"},
+	{.name = "user",
+	 .type = PS_SET_STRING,
+	 .def = "postern-auth",
+	 .help = "system user of its process, when started as root"},
+	{.name = NULL},
+};
+
 const struct ps_setting ps_core_settings[] = {
 	{.name = "hostname",
 	 .type = PS_SET_STRING,
@@ -338,6 +365,9 @@ const struct ps_setting ps_core_settings[] = {
 	{.name = "sasl_mechanisms",
 	 .type = PS_SET_LIST,
 	 .help = "SASL mechanisms that clients may use; without: all that some user has what is needed for"},
+	{.name = "master_users",
+	 .type = PS_SET_LIST,
+	 .help = "users who may log in as any other, as \"master%user\" with their own password"},
 	{.name = "plaintext_without_tls",
 	 .type = PS_SET_BOOL,
 	 .def = "no",
@@ -425,6 +455,11 @@ const struct ps_setting ps_core_settings[] = {
 	 .section = domain,
 	 .titled = true,
 	 .help = "what is different for the users of a domain"},
+	{.name = "userdb",
+	 .type = PS_SET_SECTION,
+	 .section = ps_userdb_settings,
+	 .titled = true,
+	 .help = "a database of users, asked after passwd_file and those before it"},
 	{.name = "mailbox",
 	 .type = PS_SET_SECTION,
 	 .section = mailbox,

@@ -8,5 +8,7 @@
 #include "postern/settings.h"
 
 extern const struct ps_setting ps_core_settings[];
+/* Of a section `userdb`, beside its driver's. */
+extern const struct ps_setting ps_userdb_settings[];
 
 #endif

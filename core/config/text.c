@@ -195,6 +195,14 @@ bool conf_text_remove(char *text, int line, const char *name)
 
 static const uint32_t kinds[] = {PS_PLUGIN_BACKEND, PS_PLUGIN_PROTOCOL, PS_PLUGIN_EXTENSION};
 
+bool conf_kind_has_section(uint32_t kind)
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(kinds); i++)
+		if (kinds[i] == kind)
+			return true;
+	return false;
+}
+
 /* If `first` begins a plugin's section, gives its title and the brace after it. */
 static bool plugin_section(struct scanner s, struct token first, uint32_t *ret_kind, struct token *ret_title)
 {
@@ -242,6 +250,24 @@ static void join_plugin_name(struct conf_errors *errors, struct scanner s, struc
 	memmove(joint + 1, name, len);
 	*joint = '/';
 	blank(joint + 1 + len, title.end);
+}
+
+void ps_config_text_without_userdb(struct ps_bytes text, size_t n, struct ps_buf *out)
+{
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("configuration");
+	char *copy = ps_pool_strndup(pool, (const char *)text.ptr, text.len);
+	struct scanner s = {copy, 1};
+	struct token token;
+	size_t seen = 0;
+
+	while ((token = next_token(&s)).kind != TOKEN_END && token.kind != TOKEN_BAD) {
+		char *end = statement_end(s);
+
+		if (token.kind == TOKEN_WORD && token_is(token, "userdb") && seen++ != n)
+			blank(token.start, end);
+		s.at = end;
+	}
+	ps_buf_str(out, copy);
 }
 
 struct open_section {

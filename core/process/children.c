@@ -25,9 +25,10 @@ static const struct pairing {
 	uint32_t one, other;
 	uint32_t other_self; /* which role of the other process the channel is for */
 } pairings[] = {
-	{PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_AUTH}, {PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_SIGNER},
-	{PS_ROLE_FRONT, PS_ROLE_MAIL, PS_ROLE_MAIL}, {PS_ROLE_FRONT, PS_ROLE_RELAY, PS_ROLE_RELAY},
-	{PS_ROLE_RELAY, PS_ROLE_AUTH, PS_ROLE_AUTH}, {PS_ROLE_RELAY, PS_ROLE_MAIL, PS_ROLE_MAIL},
+	{PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_AUTH},    {PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_SIGNER},
+	{PS_ROLE_FRONT, PS_ROLE_MAIL, PS_ROLE_MAIL},    {PS_ROLE_FRONT, PS_ROLE_RELAY, PS_ROLE_RELAY},
+	{PS_ROLE_RELAY, PS_ROLE_AUTH, PS_ROLE_AUTH},    {PS_ROLE_RELAY, PS_ROLE_MAIL, PS_ROLE_MAIL},
+	{PS_ROLE_AUTH, PS_ROLE_USERDB, PS_ROLE_USERDB},
 };
 
 /* ---- sending ---------------------------------------------------------------------------------------- */
@@ -54,15 +55,22 @@ static unsigned count_of(const struct master *master, uint32_t role)
 	return n;
 }
 
-/* The configuration in memory that the receiver cannot change. */
-static int config_fd(const struct master *master)
+/* Of user databases a role sees its own section, or none: there are passwords in them. */
+static void text_for(const struct child *child, struct ps_buf *out)
+{
+	ps_config_text_without_userdb(ps_buf_view(&child->master->text),
+				      child->role == PS_ROLE_USERDB ? child->index : SIZE_MAX, out);
+}
+
+/* In memory that the receiver cannot change. */
+static int config_fd(struct ps_bytes text)
 {
 	int fd = memfd_create("postern configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return -1;
-	for (size_t done = 0; done < master->text.len;) {
-		ssize_t n = write(fd, master->text.ptr + done, master->text.len - done);
+	for (size_t done = 0; done < text.len;) {
+		ssize_t n = write(fd, text.ptr + done, text.len - done);
 
 		if (n < 0) {
 			close(fd);
@@ -77,17 +85,21 @@ static int config_fd(const struct master *master)
 static void send_config(struct child *child)
 {
 	const struct master *master = child->master;
+	struct ps_buf text = {0};
 	struct ps_msg_config message = {
 		.path = master->config_path,
-		.text = config_fd(master),
 		.mail_uid = master->mail_uid,
 		.mail_gid = master->mail_gid,
 		.index = child->index,
 		.fronts = count_of(master, PS_ROLE_FRONT),
 		.mails = count_of(master, PS_ROLE_MAIL),
+		.userdbs = count_of(master, PS_ROLE_USERDB),
 		.privileged = master->privileged,
 	};
 
+	text_for(child, &text);
+	message.text = config_fd(ps_buf_view(&text));
+	ps_buf_wipe(&text);
 	if (message.text < 0)
 		ps_log(PS_LOG_ERROR, "memfd", "msg", strerror(errno), NULL);
 	else
@@ -338,13 +350,19 @@ static void closed(void *arg, struct ps_channel *channel, bool offence)
 /* ---- starting --------------------------------------------------------------------------------------- */
 
 /* In the child, between fork and exec. */
-static _Noreturn void become_role(uint32_t role, int fd)
+static _Noreturn void become_role(const struct child *child, int fd)
 {
-	char program[] = "posternd", option[] = "--role", name[16];
-	char *argv[] = {program, option, name, NULL};
+	char program[] = "posternd", option[] = "--role", name[16], with[] = "--driver";
+	char *argv[] = {program, option, name, NULL, NULL, NULL};
 	sigset_t none;
 
-	snprintf(name, sizeof name, "%s", ps_role_name(role));
+	snprintf(name, sizeof name, "%s", ps_role_name(child->role));
+	if (child->driver) {
+		argv[1] = with;
+		argv[2] = child->driver;
+		argv[3] = option;
+		argv[4] = name;
+	}
 	/* dup2() to itself would leave close-on-exec set */
 	if ((fd == PS_MASTER_FD && fcntl(fd, F_SETFD, 0) < 0) || (fd != PS_MASTER_FD && dup2(fd, PS_MASTER_FD) < 0))
 		_exit(127);
@@ -371,7 +389,7 @@ static int fork_role(struct child *child)
 		return r;
 	child->pid = fork();
 	if (child->pid == 0)
-		become_role(child->role, fds[1]);
+		become_role(child, fds[1]);
 	close(fds[1]);
 	if (child->pid < 0) {
 		child->pid = 0;
@@ -541,43 +559,63 @@ void children_kill(struct master *master)
 
 /* ---- the table of them ------------------------------------------------------------------------------ */
 
+static size_t processes_of(const struct ps_conf *conf, const char *setting)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t n = (size_t)ps_conf_int(conf, setting);
+
+	return n ? n : cores > 0 ? (size_t)cores : 1;
+}
+
+static const char *driver_of(const struct master *master, size_t n)
+{
+	return ps_conf_str(ps_conf_section(master->conf, "userdb", n), "driver");
+}
+
 /* Auth first, so that what starts later finds it; the fronts last. */
 int children_create(struct master *master)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	const struct {
 		uint32_t role;
-		const char *setting;
-		bool wanted;
+		size_t count;
 	} kinds[] = {
-		{PS_ROLE_AUTH, NULL, true},
-		{PS_ROLE_MAIL, "mail_processes", true},
-		{PS_ROLE_RELAY, NULL, ps_conf_str(master->conf, "spool_dir") != NULL},
-		{PS_ROLE_FRONT, "front_processes", true},
+		{PS_ROLE_AUTH, 1},
+		{PS_ROLE_USERDB, ps_conf_section_count(master->conf, "userdb")},
+		{PS_ROLE_MAIL, processes_of(master->conf, "mail_processes")},
+		{PS_ROLE_RELAY, ps_conf_str(master->conf, "spool_dir") != NULL},
+		{PS_ROLE_FRONT, processes_of(master->conf, "front_processes")},
 	};
-	size_t counts[PS_ARRAY_LEN(kinds)], n = 0;
+	size_t n = 0;
 
-	for (size_t k = 0; k < PS_ARRAY_LEN(kinds); k++) {
-		counts[k] = kinds[k].setting ? (size_t)ps_conf_int(master->conf, kinds[k].setting) : 1;
-		if (counts[k] == 0)
-			counts[k] = cores > 0 ? (size_t)cores : 1;
-		if (!kinds[k].wanted)
-			counts[k] = 0;
-		n += counts[k];
-	}
+	for (size_t k = 0; k < PS_ARRAY_LEN(kinds); k++)
+		n += kinds[k].count;
 	if (n > PS_PEERS_MAX)
 		return ps_fail(PS_E_LIMIT, "%zu processes are more than %d", n, PS_PEERS_MAX);
 	master->children = ps_zalloc(n * sizeof *master->children);
 	for (size_t k = 0; k < PS_ARRAY_LEN(kinds); k++) {
-		for (unsigned i = 0; i < counts[k]; i++) {
+		for (unsigned i = 0; i < kinds[k].count; i++) {
 			struct child *child = &master->children[master->child_count++];
 
 			*child = (struct child){.master = master, .role = kinds[k].role, .index = i, .counts = -1};
+			if (kinds[k].role == PS_ROLE_USERDB)
+				child->driver = ps_strdup(driver_of(master, i));
 			if (ps_timer_open(master->loop, restart, child, &child->restart) < 0)
 				return PS_E_LIMIT;
 		}
 	}
 	return ps_signal_watch(master->loop, SIGCHLD, on_sigchld, master);
+}
+
+bool children_fit(const struct master *master)
+{
+	size_t known = count_of(master, PS_ROLE_USERDB), n = 0;
+
+	if (ps_conf_section_count(master->conf, "userdb") != known)
+		return false;
+	for (size_t i = 0; i < master->child_count; i++)
+		if (master->children[i].driver && strcmp(master->children[i].driver, driver_of(master, n++)) != 0)
+			return false;
+	return true;
 }
 
 void children_destroy(struct master *master)
@@ -586,6 +624,7 @@ void children_destroy(struct master *master)
 		drop_channel(&master->children[i]);
 		ps_timer_close(master->children[i].restart);
 		ps_closep(&master->children[i].counts);
+		free(master->children[i].driver);
 	}
 	free(master->children);
 }

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <grp.h>
+#include <libgen.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <sched.h>
@@ -26,6 +27,7 @@
 #include "core/process/confine.h"
 #include "core/process/landlock.h"
 #include "core/process/messages.h"
+#include "core/process/plugins.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
@@ -45,12 +47,14 @@ struct path {
 
 struct confinement {
 	uint32_t role;
+	const char *user_section; /* of the setting; NULL: the root */
 	const char *user_setting;
 	bool empty_root;
 	bool connects; /* to other servers, by TCP; and asks DNS */
 	const struct path *paths;
 	size_t path_count;
 	const char *calls;
+	bool of_driver; /* and what the driver of its user database says, of files and of connections */
 };
 
 /* Memory, threads, time, and descriptors that it has: what any of them needs (glibc, libuv, GnuTLS). */
@@ -95,6 +99,26 @@ static const struct path relay_paths[] = {
 	{.pattern = "/usr/share/zoneinfo", .right = PS_LANDLOCK_READ},
 };
 
+/* What libraries look into: name look-ups and their modules, other machines' certificates. */
+static const struct path userdb_paths[] = {
+	{.pattern = "/etc/resolv.conf", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/hosts", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/host.conf", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/gai.conf", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/nsswitch.conf", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/services", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/passwd", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/group", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/ld.so.cache", .right = PS_LANDLOCK_READ},
+	{.pattern = "/lib", .right = PS_LANDLOCK_READ},
+	{.pattern = "/usr/lib", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/ssl", .right = PS_LANDLOCK_READ},
+	{.pattern = "/usr/share/ca-certificates", .right = PS_LANDLOCK_READ},
+	{.pattern = "/usr/local/share/ca-certificates", .right = PS_LANDLOCK_READ},
+	{.pattern = "/etc/localtime", .right = PS_LANDLOCK_READ},
+	{.pattern = "/usr/share/zoneinfo", .right = PS_LANDLOCK_READ},
+};
+
 /* clang-format off */
 static const struct confinement confinements[] = {
 	{
@@ -132,6 +156,17 @@ static const struct confinement confinements[] = {
 			"mkdir mkdirat rename renameat renameat2 linkat unlink unlinkat ftruncate fallocate fsync fdatasync "
 			"msync flock fadvise64 copy_file_range",
 	},
+	{
+		.role = PS_ROLE_USERDB,
+		.user_section = "userdb",
+		.user_setting = "user",
+		.paths = userdb_paths,
+		.path_count = PS_ARRAY_LEN(userdb_paths),
+		.of_driver = true,
+		.calls = CALLS_COMMON
+			"connect sendmmsg open openat access faccessat faccessat2 stat lstat statfs fstatfs getdents64 readlink readlinkat "
+			"ftruncate fallocate fsync fdatasync msync flock fadvise64 unlink rt_sigpending rt_sigtimedwait",
+	},
 };
 /* clang-format on */
 
@@ -148,11 +183,13 @@ static const struct argument_rule {
 	RULE(PS_ROLES, "clone", 0, CLONE_THREAD, CLONE_THREAD),
 	RULE(PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_RELAY, "mmap", 2, PROT_EXEC, 0),
 	RULE(PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_RELAY, "mprotect", 2, PROT_EXEC, 0),
-	RULE(PS_ROLE_MAIL, "mmap", 2, 0, 0),
-	RULE(PS_ROLE_MAIL, "mprotect", 2, 0, 0),
+	RULE(PS_ROLE_MAIL | PS_ROLE_USERDB, "mmap", 2, 0, 0),
+	RULE(PS_ROLE_MAIL | PS_ROLE_USERDB, "mprotect", 2, 0, 0),
 	RULE(PS_ROLE_FRONT, "socketpair", 0, ~0ull, AF_UNIX),
-	RULE(PS_ROLE_RELAY, "socket", 0, ~0ull, AF_INET),
-	RULE(PS_ROLE_RELAY, "socket", 0, ~0ull, AF_INET6),
+	RULE(PS_ROLE_RELAY | PS_ROLE_USERDB, "socket", 0, ~0ull, AF_INET),
+	RULE(PS_ROLE_RELAY | PS_ROLE_USERDB, "socket", 0, ~0ull, AF_INET6),
+	RULE(PS_ROLE_USERDB, "socket", 0, ~0ull, AF_UNIX),
+	RULE(PS_ROLE_USERDB, "socket", 0, ~0ull, AF_NETLINK), /* getaddrinfo() */
 	RULE(PS_ROLES, "prctl", 0, ~0ull, PR_SET_NAME),
 	RULE(PS_ROLES, "prctl", 0, ~0ull, PR_SET_VMA),
 	RULE(PS_ROLES, "prlimit64", 2, ~0ull, 0), /* reading them */
@@ -166,9 +203,9 @@ static const struct argument_rule {
 	RULE(PS_ROLES, "fcntl", 1, ~0u, F_SETFD),
 	RULE(PS_ROLES, "fcntl", 1, ~0u, F_GETFL),
 	RULE(PS_ROLES, "fcntl", 1, ~0u, F_SETFL),
-	RULE(PS_ROLE_MAIL | PS_ROLE_RELAY, "fcntl", 1, ~0u, F_GETLK),
-	RULE(PS_ROLE_MAIL | PS_ROLE_RELAY, "fcntl", 1, ~0u, F_SETLK),
-	RULE(PS_ROLE_MAIL | PS_ROLE_RELAY, "fcntl", 1, ~0u, F_SETLKW),
+	RULE(PS_ROLE_MAIL | PS_ROLE_RELAY | PS_ROLE_USERDB, "fcntl", 1, ~0u, F_GETLK),
+	RULE(PS_ROLE_MAIL | PS_ROLE_RELAY | PS_ROLE_USERDB, "fcntl", 1, ~0u, F_SETLK),
+	RULE(PS_ROLE_MAIL | PS_ROLE_RELAY | PS_ROLE_USERDB, "fcntl", 1, ~0u, F_SETLKW),
 	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_GETLK),
 	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_SETLK),
 	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_SETLKW),
@@ -197,6 +234,8 @@ static void describe_files(const struct confinement *confinement, struct ps_buf 
 		ps_buf_printf(out, "%s`%s` (%s)", i ? ", " : "", path->setting ? path->setting : path->pattern,
 			      path->right == PS_LANDLOCK_WRITE ? "read, write" : "read");
 	}
+	if (confinement->of_driver)
+		ps_buf_str(out, ", and what its driver says");
 	if (confinement->path_count == 0)
 		ps_buf_str(out, "none");
 }
@@ -238,8 +277,9 @@ void ps_confine_describe(struct ps_buf *out)
 		const char *own = confinement->calls + strlen(CALLS_COMMON);
 
 		ps_buf_printf(out, "**%s**\n\n", ps_role_name(confinement->role));
-		ps_buf_printf(out, "* user, when started as root: that of the setting `%s`\n",
-			      confinement->user_setting);
+		ps_buf_printf(out, "* user, when started as root: that of the setting `%s`%s%s\n",
+			      confinement->user_setting, confinement->user_section ? " in " : "",
+			      confinement->user_section ? confinement->user_section : "");
 		ps_buf_printf(out, "* root directory, when started as root: %s\n",
 			      confinement->empty_root ? "an empty one" : "not changed");
 		ps_buf_str(out, "* files (Landlock): ");
@@ -351,8 +391,29 @@ static void add_path(struct ps_pool *pool, struct ps_landlock_rule **rules, size
 	(*rules)[(*count)++] = (struct ps_landlock_rule){ps_pool_strdup(pool, path), right};
 }
 
+static const struct ps_userdb *driver_of(const struct confinement *confinement, const struct ps_conf *conf)
+{
+	const struct ps_conf *section = confinement->of_driver ? ps_conf_section(conf, "userdb", 0) : NULL;
+	const char *driver = section ? ps_conf_str(section, "driver") : NULL;
+
+	return driver ? ps_userdb_find(driver) : NULL;
+}
+
+static void add_places(struct ps_pool *pool, struct ps_landlock_rule **rules, size_t *count, size_t *cap,
+		       const struct ps_userdb_place *places, const struct ps_conf *section)
+{
+	for (const struct ps_userdb_place *place = places; place && (place->setting || place->path); place++) {
+		const char *path = place->setting ? ps_conf_str(section, place->setting) : place->path;
+
+		if (path && place->folder)
+			path = dirname(ps_pool_strdup(pool, path));
+		add_path(pool, rules, count, cap, path, place->write ? PS_LANDLOCK_WRITE : PS_LANDLOCK_READ);
+	}
+}
+
 static int confine_files(const struct confinement *confinement, const struct ps_conf *conf)
 {
+	const struct ps_userdb *driver = driver_of(confinement, conf);
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("confine");
 	struct ps_landlock_rule *rules = NULL;
 	size_t count = 0, cap = 0;
@@ -369,7 +430,9 @@ static int confine_files(const struct confinement *confinement, const struct ps_
 		}
 		globfree(&found);
 	}
-	return ps_landlock_confine(rules, count, confinement->connects);
+	if (driver)
+		add_places(pool, &rules, &count, &cap, driver->places, ps_conf_section(conf, "userdb", 0));
+	return ps_landlock_confine(rules, count, confinement->connects || (driver && driver->connects));
 }
 
 static int empty_root(const char *empty)
@@ -381,16 +444,25 @@ static int empty_root(const char *empty)
 
 /* ---- rights ----------------------------------------------------------------------------------------- */
 
+static const char *user_of(const struct confinement *confinement, const struct ps_conf *conf)
+{
+	const char *section = confinement->user_section;
+
+	return ps_conf_str(section ? ps_conf_section(conf, section, 0) : conf, confinement->user_setting);
+}
+
 int ps_confine_user(const struct ps_conf *conf, uint32_t role, uid_t *ret_uid, gid_t *ret_gid)
 {
-	const char *setting = find(role)->user_setting, *name = ps_conf_str(conf, setting);
+	const struct confinement *confinement = find(role);
+	const struct ps_userdb *driver = driver_of(confinement, conf);
+	const char *setting = confinement->user_setting, *name = user_of(confinement, conf);
 	const struct passwd *passwd;
 
 	errno = 0;
 	passwd = getpwnam(name);
 	if (!passwd)
 		return ps_fail(PS_E_NOTFOUND, "%s: no system user \"%s\"", setting, name);
-	if (passwd->pw_uid == 0)
+	if (passwd->pw_uid == 0 && !(driver && driver->as_root))
 		return ps_fail(PS_E_INVALID, "%s: user \"%s\" is root", setting, name);
 	*ret_uid = passwd->pw_uid;
 	*ret_gid = passwd->pw_gid;
@@ -420,7 +492,7 @@ static int take_user(uid_t uid, gid_t gid)
 {
 	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
 		return ps_fail_errno("become uid %u gid %u", (unsigned)uid, (unsigned)gid);
-	if (setuid(0) == 0)
+	if (uid != 0 && setuid(0) == 0)
 		return ps_fail(PS_E_INTERNAL, "root's rights came back");
 	return 0;
 }
@@ -460,9 +532,8 @@ static void tell(const struct confinement *confinement, const struct ps_confine_
 
 	if (landlock)
 		ps_buf_printf(&files, "abi%d", ps_landlock_abi());
-	ps_log(PS_LOG_INFO, "confinement", "user",
-	       args->privileged ? ps_conf_str(args->conf, confinement->user_setting) : "as started", "uid",
-	       ps_num(getuid()), "root",
+	ps_log(PS_LOG_INFO, "confinement", "user", args->privileged ? user_of(confinement, args->conf) : "as started",
+	       "uid", ps_num(getuid()), "root",
 	       !confinement->empty_root ? "not changed"
 	       : args->privileged       ? "empty"
 					: "not changed: needs root",

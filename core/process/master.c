@@ -87,8 +87,13 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+static void tell_restart(const char *setting)
+{
+	ps_log(PS_LOG_WARNING, "reload_incomplete", "setting", setting, "msg", "takes effect at the next start", NULL);
+}
+
 /* Settings that a running server cannot take. */
-static void warn_of_restart(const struct ps_conf *old, const struct ps_conf *new)
+static void warn_of_restart(const struct master *master, const struct ps_conf *old, const struct ps_conf *new)
 {
 	static const struct {
 		const char *name;
@@ -106,9 +111,10 @@ static void warn_of_restart(const struct ps_conf *old, const struct ps_conf *new
 					     : ps_conf_int(old, name) == ps_conf_int(new, name);
 
 		if (!same)
-			ps_log(PS_LOG_WARNING, "reload_incomplete", "setting", name, "msg",
-			       "takes effect at the next start", NULL);
+			tell_restart(name);
 	}
+	if (!children_fit(master))
+		tell_restart("userdb");
 }
 
 int master_reload(struct master *master)
@@ -126,7 +132,7 @@ int master_reload(struct master *master)
 		return r;
 	}
 	notify("RELOADING=1");
-	warn_of_restart(ps_config_root(old), master->conf);
+	warn_of_restart(master, ps_config_root(old), master->conf);
 	ps_config_destroy(old);
 	if (check_certificate(master) < 0)
 		ps_log(PS_LOG_WARNING, "certificate_not_used", "msg", ps_last_error(), NULL);

@@ -25,6 +25,7 @@ struct child {
 	struct master *master;
 	uint32_t role;
 	unsigned index;
+	char *driver; /* of a user database; NULL: it is none */
 	enum child_state state;
 	pid_t pid; /* 0: none */
 	struct ps_channel *channel;
@@ -90,6 +91,8 @@ void children_send_listeners(struct master *master, struct child *child);
 bool children_all_serving(const struct master *master);
 void children_stop(struct master *master);
 void children_kill(struct master *master);
+/* Whether they are what the configuration says, as far as a reload cannot change it. */
+bool children_fit(const struct master *master);
 void children_destroy(struct master *master);
 
 /* ---- listeners.c */

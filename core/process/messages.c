@@ -40,6 +40,7 @@ const char *ps_role_name(uint32_t role)
 	} names[] = {
 		{PS_ROLE_MASTER, "master"}, {PS_ROLE_FRONT, "front"}, {PS_ROLE_AUTH, "auth"},
 		{PS_ROLE_SIGNER, "signer"}, {PS_ROLE_MAIL, "mail"},   {PS_ROLE_RELAY, "relay"},
+		{PS_ROLE_USERDB, "userdb"},
 	};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(names); i++)

@@ -24,8 +24,9 @@ enum {
 	PS_ROLE_SIGNER = 8,
 	PS_ROLE_MAIL = 16,
 	PS_ROLE_RELAY = 32,
-	PS_ROLES =
-		PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_MAIL | PS_ROLE_RELAY, /* those that are processes of their own */
+	PS_ROLE_USERDB = 64,
+	PS_ROLES = PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_MAIL | PS_ROLE_RELAY |
+		   PS_ROLE_USERDB, /* those that are processes of their own */
 };
 /* "front"; static. */
 const char *ps_role_name(uint32_t role);

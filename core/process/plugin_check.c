@@ -7,6 +7,7 @@
 #include "postern/error.h"
 #include "postern/extension.h"
 #include "postern/protocol.h"
+#include "postern/userdb.h"
 
 /* What a plugin cannot do without; all else of its struct may be NULL. */
 #define NEEDS(type, field)                                                                                             \
@@ -52,10 +53,18 @@ static const struct ps_plugin_need extension_needs[] = {
 	{NULL, 0},
 };
 
+static const struct ps_plugin_need userdb_needs[] = {
+	NEEDS(ps_userdb, open),
+	NEEDS(ps_userdb, close),
+	NEEDS(ps_userdb, find),
+	{NULL, 0},
+};
+
 static const struct ps_plugin_kind_row kinds[] = {
 	{PS_PLUGIN_BACKEND, "backends", "backend", sizeof(struct ps_backend), backend_needs},
 	{PS_PLUGIN_PROTOCOL, "protocols", "protocol", sizeof(struct ps_protocol), protocol_needs},
 	{PS_PLUGIN_EXTENSION, "extensions", "extension", sizeof(struct ps_extension), extension_needs},
+	{PS_PLUGIN_USERDB, "auth", "userdb", sizeof(struct ps_userdb), userdb_needs},
 };
 
 const struct ps_plugin_kind_row *ps_plugin_kind_find(uint32_t kind)

@@ -25,8 +25,15 @@ struct loaded {
 		struct ps_backend backend;
 		struct ps_protocol protocol;
 		struct ps_extension extension;
+		struct ps_userdb userdb;
 		uint8_t octets[1];
 	} ops;
+};
+
+/* What is searched for: `kind` 0 is any, `name` NULL each. */
+struct wanted {
+	uint32_t kind;
+	const char *name;
 };
 
 static struct loaded *loaded[PLUGINS_MAX];
@@ -119,11 +126,13 @@ int ps_plugin_load(const char *path, const struct ps_plugin **ret_plugin)
 
 /* ---- finding them ---------------------------------------------------------------------------- */
 
-static bool is_plugin_file(const char *name)
+static bool is_wanted_file(const char *file, const char *name)
 {
-	size_t len = strlen(name);
+	size_t len = strlen(file);
 
-	return name[0] != '.' && len > 3 && strcmp(name + len - 3, ".so") == 0;
+	if (file[0] == '.' || len <= 3 || strcmp(file + len - 3, ".so") != 0)
+		return false;
+	return !name || (strlen(name) == len - 3 && strncmp(file, name, len - 3) == 0);
 }
 
 /* Of several files with one name, the first found counts, as with commands on a PATH. */
@@ -149,7 +158,7 @@ static void try_file(const char *folder, const char *file, uint32_t kind)
 		ps_log(PS_LOG_ERROR, "plugin_refused", "msg", ps_last_error(), NULL);
 }
 
-static void load_folder(const char *folder, uint32_t kind)
+static void load_folder(const char *folder, struct wanted wanted)
 {
 	DIR *dir = opendir(folder);
 	struct dirent *entry;
@@ -157,13 +166,13 @@ static void load_folder(const char *folder, uint32_t kind)
 	if (!dir)
 		return;
 	while ((entry = readdir(dir)))
-		if (is_plugin_file(entry->d_name))
-			try_file(folder, entry->d_name, kind);
+		if (is_wanted_file(entry->d_name, wanted.name))
+			try_file(folder, entry->d_name, wanted.kind);
 	closedir(dir);
 }
 
 /* Where libtool leaves what a build tree has made: FOLDER/NAME/.libs/NAME.so. */
-static void load_build_folders(const char *folder, uint32_t kind)
+static void load_build_folders(const char *folder, struct wanted wanted)
 {
 	DIR *dir = opendir(folder);
 	struct dirent *entry;
@@ -173,17 +182,17 @@ static void load_build_folders(const char *folder, uint32_t kind)
 	while ((entry = readdir(dir))) {
 		char libs[PATH_MAX], file[NAME_MAX + 4], full[PATH_MAX];
 
-		if (entry->d_name[0] == '.')
+		if (entry->d_name[0] == '.' || (wanted.name && strcmp(entry->d_name, wanted.name) != 0))
 			continue;
 		snprintf(file, sizeof file, "%s.so", entry->d_name);
 		if (snprintf(libs, sizeof libs, "%s/%s/.libs", folder, entry->d_name) < (int)sizeof libs &&
 		    snprintf(full, sizeof full, "%s/%s", libs, file) < (int)sizeof full && access(full, R_OK) == 0)
-			try_file(libs, file, kind);
+			try_file(libs, file, wanted.kind);
 	}
 	closedir(dir);
 }
 
-static void load_below(const char *top, const struct ps_plugin_kind_row *kind)
+static void load_below(const char *top, const struct ps_plugin_kind_row *kind, const char *name)
 {
 	/* In a folder that holds plugins of any kind, a file's own word for its kind is taken. */
 	const struct place {
@@ -199,12 +208,12 @@ static void load_below(const char *top, const struct ps_plugin_kind_row *kind)
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(places); i++)
 		if (snprintf(path, sizeof path, "%s/%s%s", top, places[i].below, places[i].libs) < (int)sizeof path)
-			load_folder(path, places[i].kind);
+			load_folder(path, (struct wanted){places[i].kind, name});
 	if (snprintf(path, sizeof path, "%s/%s", top, kind->folder) < (int)sizeof path)
-		load_build_folders(path, kind->kind);
+		load_build_folders(path, (struct wanted){kind->kind, name});
 }
 
-int ps_plugins_load_all(const char *plugindir, enum ps_plugin_kind kind)
+static int load_from_all(const char *plugindir, enum ps_plugin_kind kind, const char *name)
 {
 	const struct ps_plugin_kind_row *row = ps_plugin_kind_find(kind);
 	size_t before = loaded_count;
@@ -218,9 +227,23 @@ int ps_plugins_load_all(const char *plugindir, enum ps_plugin_kind kind)
 	dirs = rest = ps_strdup(plugindir);
 	while ((dir = strsep(&rest, ":")))
 		if (*dir)
-			load_below(dir, row);
+			load_below(dir, row, name);
 	free(dirs);
 	return (int)(loaded_count - before);
+}
+
+int ps_plugins_load_all(const char *plugindir, enum ps_plugin_kind kind)
+{
+	return load_from_all(plugindir, kind, NULL);
+}
+
+int ps_plugins_load_named(const char *plugindir, enum ps_plugin_kind kind, const char *name)
+{
+	int r = load_from_all(plugindir, kind, name);
+
+	if (r < 0 || ps_plugin_find(kind, name))
+		return r < 0 ? r : 0;
+	return ps_fail(PS_E_NOTFOUND, "no %s \"%s\" is installed", ps_plugin_kind_word(kind), name);
 }
 
 /* ---- what is loaded -------------------------------------------------------------------------- */
@@ -243,6 +266,13 @@ const struct ps_backend *ps_backend_find(const char *name)
 const struct ps_protocol *ps_protocol_find(const char *name)
 {
 	const struct ps_plugin *plugin = ps_plugin_find(PS_PLUGIN_PROTOCOL, name);
+
+	return plugin ? plugin->ops : NULL;
+}
+
+const struct ps_userdb *ps_userdb_find(const char *name)
+{
+	const struct ps_plugin *plugin = ps_plugin_find(PS_PLUGIN_USERDB, name);
 
 	return plugin ? plugin->ops : NULL;
 }

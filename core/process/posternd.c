@@ -12,10 +12,12 @@
 #include "postern/log.h"
 #include "postern/pool.h"
 
-static const struct ps_role_ops *const roles[] = {&ps_role_front, &ps_role_auth, &ps_role_mail, &ps_role_relay};
+static const struct ps_role_ops *const roles[] = {&ps_role_front, &ps_role_auth, &ps_role_mail, &ps_role_relay,
+						  &ps_role_userdb};
 
 enum {
 	OPT_ROLE = 256,
+	OPT_DRIVER,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -23,7 +25,8 @@ enum {
 static const struct option options[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"foreground", no_argument, NULL, 'f'},
-	{"role", required_argument, NULL, OPT_ROLE}, /* master's own use */
+	{"driver", required_argument, NULL, OPT_DRIVER}, /* master's own use */
+	{"role", required_argument, NULL, OPT_ROLE},     /* the same; the last */
 	{"help", no_argument, NULL, OPT_HELP},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{NULL, 0, NULL, 0},
@@ -44,13 +47,16 @@ static void load_plugins(void)
 	ps_plugins_load_all(NULL, PS_PLUGIN_EXTENSION);
 }
 
-static int run_role(const char *name)
+/* The libraries of a database are nobody's but its own process's; master knows all drivers, for their settings. */
+static int run_role(const char *name, const char *driver)
 {
 	for (size_t i = 0; i < PS_ARRAY_LEN(roles); i++) {
 		if (strcmp(ps_role_name(roles[i]->role), name) != 0)
 			continue;
 		ps_log_setup(ps_role_name(roles[i]->role), PS_LOG_INFO);
 		load_plugins();
+		if (driver && ps_plugins_load_named(NULL, PS_PLUGIN_USERDB, driver) < 0)
+			ps_log(PS_LOG_ERROR, "plugin_missing", "msg", ps_last_error(), NULL);
 		ps_role_run(roles[i]);
 	}
 	fprintf(stderr, "posternd: no role \"%s\"\n", name);
@@ -60,6 +66,7 @@ static int run_role(const char *name)
 int main(int argc, char **argv)
 {
 	const char *config = PS_SYSCONFDIR "/postern/postern.conf";
+	const char *driver = NULL;
 	bool foreground = false;
 	int c;
 
@@ -67,7 +74,8 @@ int main(int argc, char **argv)
 		switch (c) {
 		case 'c': config = optarg; break;
 		case 'f': foreground = true; break;
-		case OPT_ROLE: return run_role(optarg);
+		case OPT_DRIVER: driver = optarg; break;
+		case OPT_ROLE: return run_role(optarg, driver);
 		case OPT_HELP: fputs(usage, stdout); return EXIT_SUCCESS;
 		case OPT_VERSION: puts("posternd " PACKAGE_VERSION); return EXIT_SUCCESS;
 		default: fputs("Try: posternd --help\n", stderr); return 2;
@@ -79,5 +87,6 @@ int main(int argc, char **argv)
 	}
 	ps_log_setup("master", PS_LOG_INFO);
 	load_plugins();
+	ps_plugins_load_all(NULL, PS_PLUGIN_USERDB);
 	return ps_master_run(config, foreground);
 }

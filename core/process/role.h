@@ -51,7 +51,7 @@ struct ps_role {
 };
 
 /* One per file role_NAME.c. */
-extern const struct ps_role_ops ps_role_front, ps_role_auth, ps_role_mail, ps_role_relay;
+extern const struct ps_role_ops ps_role_front, ps_role_auth, ps_role_mail, ps_role_relay, ps_role_userdb;
 
 /* Runs the role; does not return. Plugins are loaded already. */
 _Noreturn void ps_role_run(const struct ps_role_ops *ops);

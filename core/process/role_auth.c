@@ -144,34 +144,114 @@ static void on_auth_cancel(void *arg, struct ps_channel *from, union ps_message 
 
 /* ---- users that mail comes for ----------------------------------------------------------------------- */
 
-static enum ps_lookup_status look_up(struct auth *auth, const struct ps_msg_lookup *lookup,
-				     struct ps_msg_lookup_answer *answer, struct ps_buf *ticket)
-{
-	const struct ps_user_info *user;
-	struct ps_auth_answer sealed = {.sid = lookup->sid, .service = PS_SERVICE_DELIVERY};
-	int r = ps_auth_service_find(auth->service, lookup->name, &user);
+struct lookup {
+	struct auth *auth;
+	struct ps_pool *pool;
+	struct ps_looking looking;
+	uint64_t number;
+	const char *sid;
+	bool ticket;
+};
 
-	if (r < 0)
-		return r == PS_E_NOTFOUND ? PS_LOOKUP_UNKNOWN : PS_LOOKUP_TEMPFAIL;
+static enum ps_lookup_status describe(const struct lookup *lookup, const struct ps_user_info *user,
+				      struct ps_msg_lookup_answer *answer, struct ps_buf *ticket)
+{
+	struct ps_auth_answer sealed = {.sid = lookup->sid, .service = PS_SERVICE_DELIVERY, .user = user};
+
 	answer->user = user->name;
-	answer->mail = ps_place_of(user->name, auth->role->about.mails);
-	sealed.user = user;
-	if (lookup->ticket && seal(auth, &sealed, answer->mail, ticket) < 0)
+	answer->mail = ps_place_of(user->name, lookup->auth->role->about.mails);
+	if (lookup->ticket && seal(lookup->auth, &sealed, answer->mail, ticket) < 0)
 		return PS_LOOKUP_TEMPFAIL;
 	return !lookup->ticket && ps_extensions_concern(user, auth->role->conf) ? PS_LOOKUP_LIMITED : PS_LOOKUP_FOUND;
+}
+
+static void looked_up(void *arg, int r, const struct ps_user_entry *entry)
+{
+	struct lookup *lookup = arg;
+	struct ps_channel *relay = ps_role_peer(lookup->auth->role, PS_ROLE_RELAY, 0);
+	struct ps_msg_lookup_answer answer = {.number = lookup->number, .user = ""};
+	struct ps_buf ticket = {0};
+
+	if (r == 0)
+		answer.status = describe(lookup, &entry->info, &answer, &ticket);
+	else
+		answer.status = r == PS_E_NOTFOUND ? PS_LOOKUP_UNKNOWN : PS_LOOKUP_TEMPFAIL;
+	answer.ticket = ps_buf_view(&ticket);
+	if (relay && ps_channel_send(relay, PS_MSG_LOOKUP_ANSWER, &answer) < 0)
+		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
+	ps_buf_wipe(&ticket);
+	ps_pool_destroy(lookup->pool);
 }
 
 static void on_lookup(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	struct ps_role *role = arg;
-	struct ps_msg_lookup_answer answer = {.number = message->lookup.number, .user = ""};
-	struct ps_buf ticket = {0};
+	struct auth *auth = role->state;
+	struct ps_pool *pool = ps_pool_create("lookup");
+	struct lookup *lookup = PS_NEW(pool, struct lookup);
 
-	answer.status = look_up(role->state, &message->lookup, &answer, &ticket);
-	answer.ticket = ps_buf_view(&ticket);
-	if (ps_channel_send(from, PS_MSG_LOOKUP_ANSWER, &answer) < 0)
-		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
-	ps_buf_wipe(&ticket);
+	(void)from;
+	*lookup = (struct lookup){
+		.auth = auth,
+		.pool = pool,
+		.looking = {.done = looked_up, .arg = lookup},
+		.number = message->lookup.number,
+		.sid = ps_pool_strdup(pool, message->lookup.sid),
+		.ticket = message->lookup.ticket,
+	};
+	ps_auth_service_find(auth->service, message->lookup.name, pool, &lookup->looking);
+}
+
+/* ---- user databases ---------------------------------------------------------------------------------- */
+
+static int ask_database(void *arg, unsigned database, const struct ps_database_question *question)
+{
+	struct auth *auth = arg;
+	struct ps_channel *userdb = ps_role_peer(auth->role, PS_ROLE_USERDB, database);
+	const struct ps_userdb_login *login = &question->login;
+	struct ps_msg_userdb_ask message = {
+		.number = question->number,
+		.name = login->name,
+		.password = login->password,
+		.service = login->service ? login->service : "",
+		.remote = login->remote ? login->remote : "",
+	};
+
+	return userdb ? ps_channel_send(userdb, PS_MSG_USERDB_ASK, &message)
+		      : ps_fail(PS_E_CLOSED, "its process is not there");
+}
+
+static void on_userdb_answer(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct auth *auth = role->state;
+	const struct ps_msg_userdb_answer *said = &message->userdb_answer;
+	const struct ps_database_answer answer = {
+		.number = said->number,
+		.error = -(int)said->error,
+		.fields = said->fields,
+		.verifies = said->verifies,
+	};
+
+	ps_databases_answer(ps_auth_service_databases(auth->service), ps_channel_index(from), &answer);
+}
+
+static void on_user_forget(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct ps_role *role = arg;
+	struct auth *auth = role->state;
+
+	(void)from;
+	ps_auth_service_forget(auth->service, message->user_forget.name);
+}
+
+static void configure_databases(struct auth *auth)
+{
+	const struct ps_role *role = auth->role;
+	struct ps_user_defaults defaults;
+
+	ps_user_defaults_from(role->conf, role->about.mail_uid, role->about.mail_gid, &defaults);
+	ps_databases_configure(ps_auth_service_databases(auth->service), role->conf, &defaults, role->about.userdbs);
 }
 
 /* ---- secrets ---------------------------------------------------------------------------------------- */
@@ -227,10 +307,10 @@ static void try_certificate(struct auth *auth)
 
 static void load_users(struct auth *auth, const char *path, struct ps_buf *text)
 {
-	struct ps_passwd_defaults defaults;
+	struct ps_user_defaults defaults;
 	struct ps_passwd_file *users;
 
-	ps_passwd_defaults_from(auth->role->conf, auth->role->about.mail_uid, auth->role->about.mail_gid, &defaults);
+	ps_user_defaults_from(auth->role->conf, auth->role->about.mail_uid, auth->role->about.mail_gid, &defaults);
 	if (ps_passwd_file_parse(ps_buf_view(text), path, &defaults, &users) == 0) {
 		ps_log(PS_LOG_INFO, "users_loaded", "file", path, "users",
 		       ps_num((long long)ps_passwd_file_count(users)), NULL);
@@ -332,20 +412,32 @@ static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
 {
 	struct auth *auth = role->state;
 
-	(void)peer;
-	ps_auth_service_drop_front(auth->service, index);
+	if (peer == PS_ROLE_FRONT)
+		ps_auth_service_drop_front(auth->service, index);
+	else if (peer == PS_ROLE_USERDB)
+		ps_databases_lost(ps_auth_service_databases(auth->service), index);
 }
 
 static int start(struct ps_role *role)
 {
 	struct auth *auth = ps_zalloc(sizeof *auth);
 	struct ps_auth_service_args args = {
-		.loop = role->loop, .conf = role->conf, .answer = send_answer, .revoked = send_revoked, .arg = auth};
+		.loop = role->loop,
+		.conf = role->conf,
+		.answer = send_answer,
+		.revoked = send_revoked,
+		.arg = auth,
+		.databases = {ask_database, auth},
+	};
+	int r;
 
 	auth->role = role;
 	auth->signer = ps_signer_create();
 	role->state = auth;
-	return ps_auth_service_create(&args, &auth->service);
+	r = ps_auth_service_create(&args, &auth->service);
+	if (r == 0)
+		configure_databases(auth);
+	return r;
 }
 
 static int serve(struct ps_role *role)
@@ -360,6 +452,7 @@ static void reconfigure(struct ps_role *role)
 	struct auth *auth = role->state;
 
 	ps_auth_service_reconfigure(auth->service, role->conf);
+	configure_databases(auth);
 }
 
 static void stop(struct ps_role *role)
@@ -371,15 +464,14 @@ static const struct ps_handler from_master[] = {
 	{PS_MSG_TICKET_KEY, on_ticket_key},
 	{PS_MSG_PASS_KEY, on_pass_key},
 	{PS_MSG_SECRET, on_secret},
+	{PS_MSG_USER_FORGET, on_user_forget},
 	{0, NULL},
 };
 
 static const struct ps_handler from_peers[] = {
-	{PS_MSG_AUTH_START, on_auth_start},
-	{PS_MSG_LOOKUP, on_lookup},
-	{PS_MSG_AUTH_STEP, on_auth_step},
-	{PS_MSG_AUTH_CANCEL, on_auth_cancel},
-	{0, NULL},
+	{PS_MSG_AUTH_START, on_auth_start},       {PS_MSG_LOOKUP, on_lookup},
+	{PS_MSG_AUTH_STEP, on_auth_step},         {PS_MSG_AUTH_CANCEL, on_auth_cancel},
+	{PS_MSG_USERDB_ANSWER, on_userdb_answer}, {0, NULL},
 };
 
 const struct ps_role_ops ps_role_auth = {

@@ -9,7 +9,7 @@
 #include "core/config/config.h"
 #include "tests/unit.h"
 
-static const struct ps_passwd_defaults defaults = {
+static const struct ps_user_defaults defaults = {
 	.default_domain = "example.test",
 	.mail_root = "/srv/mail",
 	.mail_location = "%d/%n",
@@ -82,7 +82,7 @@ START_TEST(a_line_gives_a_user_or_is_passed_over)
 {
 	char text[512];
 	struct ps_passwd_file *file;
-	const struct ps_passwd_user *user;
+	const struct ps_user_entry *user;
 
 	/* Between others, which must not suffer. */
 	snprintf(text, sizeof text, "# comment\n\nbefore:{PLAIN}b\n%s\nafter:{PLAIN}a", lines[_i].line);
@@ -170,7 +170,7 @@ END_TEST
 START_TEST(nologin_and_networks_are_kept)
 {
 	struct ps_passwd_file *file = parse("a:{PLAIN}x::::::nologin allow_nets=192.0.2.1,2001:db8::/32\n");
-	const struct ps_passwd_user *user = ps_passwd_file_find(file, "a@example.test");
+	const struct ps_user_entry *user = ps_passwd_file_find(file, "a@example.test");
 
 	ck_assert(user->nologin);
 	ck_assert_str_eq(user->allow_nets, "192.0.2.1,2001:db8::/32");
@@ -197,13 +197,13 @@ START_TEST(a_user_counts_before_the_domain_and_the_domain_before_the_server)
 				   "domain \"b\xc3\xbc"
 				   "cher.test\" { backend = lmdb }\n"
 				   "domain \"BIG.test\" { backend = lmdb mail_location = \"big/%n\" }\n";
-	struct ps_passwd_defaults from_config;
+	struct ps_user_defaults from_config;
 	struct ps_passwd_file *file;
-	const struct ps_passwd_user *user;
+	const struct ps_user_entry *user;
 	struct ps_config *config;
 
 	ck_assert_ok(ps_config_read("t.conf", ps_bytes_str(text), NULL, &config));
-	ps_passwd_defaults_from(ps_config_root(config), 1000, 1001, &from_config);
+	ps_user_defaults_from(ps_config_root(config), 1000, 1001, &from_config);
 	ck_assert_ok(ps_passwd_file_parse(ps_bytes_str(in_domains[_i].line), "test", &from_config, &file));
 	user = ps_passwd_file_find(file, in_domains[_i].name);
 	ck_assert_ptr_nonnull(user);

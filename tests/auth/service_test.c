@@ -23,10 +23,10 @@ START_TEST(delays_begin_after_the_limit_and_grow_to_the_most)
 	struct ps_throttle *throttle = ps_throttle_create(3, 15000);
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(expected); i++) {
-		ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1000", 5000), expected[i]);
-		ps_throttle_failed(throttle, "192.0.2.1:2000", 5000); /* the port does not matter */
+		ck_assert_uint_eq(ps_throttle_delay(throttle, ps_throttle_client("192.0.2.1:1000"), 5000), expected[i]);
+		ps_throttle_failed(throttle, ps_throttle_client("192.0.2.1:2000"), 5000); /* the port does not matter */
 	}
-	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.2:1000", 5000), 0);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, ps_throttle_client("192.0.2.2:1000"), 5000), 0);
 	ps_throttle_destroy(throttle);
 }
 END_TEST
@@ -36,12 +36,12 @@ START_TEST(failures_are_forgotten_with_time)
 	struct ps_throttle *throttle = ps_throttle_create(4, 15000);
 
 	for (int i = 0; i < 8; i++)
-		ps_throttle_failed(throttle, "192.0.2.1:1", 1000);
-	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1", 1000 + 59999), 15000);
+		ps_throttle_failed(throttle, ps_throttle_client("192.0.2.1:1"), 1000);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, ps_throttle_client("192.0.2.1:1"), 1000 + 59999), 15000);
 	/* In the next minute the share of the former one fades. */
-	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1", 1000 + 60000), 15000);
-	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1", 1000 + 60000 + 31000), 0);
-	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1", 1000 + 500000), 0);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, ps_throttle_client("192.0.2.1:1"), 1000 + 60000), 15000);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, ps_throttle_client("192.0.2.1:1"), 1000 + 60000 + 31000), 0);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, ps_throttle_client("192.0.2.1:1"), 1000 + 500000), 0);
 	ps_throttle_destroy(throttle);
 }
 END_TEST
@@ -50,11 +50,11 @@ START_TEST(one_ipv6_network_is_one_client)
 {
 	struct ps_throttle *throttle = ps_throttle_create(1, 15000);
 
-	ps_throttle_failed(throttle, "[2001:db8:0:1::1]:1", 1000);
-	ck_assert_uint_gt(ps_throttle_delay(throttle, "[2001:db8:0:1:ffff::2]:1", 1000), 0);
-	ck_assert_uint_eq(ps_throttle_delay(throttle, "[2001:db8:0:2::1]:1", 1000), 0);
-	ps_throttle_failed(throttle, "nonsense", 1000);
-	ck_assert_uint_eq(ps_throttle_delay(throttle, "nonsense", 1000), 0);
+	ps_throttle_failed(throttle, ps_throttle_client("[2001:db8:0:1::1]:1"), 1000);
+	ck_assert_uint_gt(ps_throttle_delay(throttle, ps_throttle_client("[2001:db8:0:1:ffff::2]:1"), 1000), 0);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, ps_throttle_client("[2001:db8:0:2::1]:1"), 1000), 0);
+	ps_throttle_failed(throttle, ps_throttle_client("nonsense"), 1000);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, ps_throttle_client("nonsense"), 1000), 0);
 	ps_throttle_destroy(throttle);
 }
 END_TEST
@@ -64,8 +64,8 @@ START_TEST(a_limit_of_zero_is_none)
 	struct ps_throttle *throttle = ps_throttle_create(0, 15000);
 
 	for (int i = 0; i < 100; i++)
-		ps_throttle_failed(throttle, "192.0.2.1:1", 1000);
-	ck_assert_uint_eq(ps_throttle_delay(throttle, "192.0.2.1:1", 1000), 0);
+		ps_throttle_failed(throttle, ps_throttle_client("192.0.2.1:1"), 1000);
+	ck_assert_uint_eq(ps_throttle_delay(throttle, ps_throttle_client("192.0.2.1:1"), 1000), 0);
 	ps_throttle_destroy(throttle);
 }
 END_TEST
@@ -243,10 +243,10 @@ static const char users[] = "alice:{PLAIN}pass\n"
 
 static void load_users(struct scene *scene, struct ps_bytes text)
 {
-	struct ps_passwd_defaults defaults;
+	struct ps_user_defaults defaults;
 	struct ps_passwd_file *file;
 
-	ps_passwd_defaults_from(ps_config_root(scene->config), 1, 1, &defaults);
+	ps_user_defaults_from(ps_config_root(scene->config), 1, 1, &defaults);
 	ck_assert_ok(ps_passwd_file_parse(text, "users", &defaults, &file));
 	ps_auth_service_set_users(scene->service, file);
 }

@@ -2,7 +2,7 @@
 /*
  * postern/plugin.h - what a plugin exports.                                   [stable]
  *
- * A plugin is a shared object in $(libdir)/postern/{backends,protocols,extensions} that exports one
+ * A plugin is a shared object in $(libdir)/postern/{backends,protocols,extensions,auth} that exports one
  * constant struct through PS_PLUGIN_EXPORT. The loader checks it before it calls anything; a mismatch
  * is told in one line with the path and both numbers.
  *
@@ -28,6 +28,7 @@ enum ps_plugin_kind {
 	PS_PLUGIN_BACKEND = 1,   /* ops: struct ps_backend, postern/backend.h */
 	PS_PLUGIN_PROTOCOL = 2,  /* ops: struct ps_protocol, postern/protocol.h */
 	PS_PLUGIN_EXTENSION = 3, /* ops: struct ps_extension, postern/extension.h */
+	PS_PLUGIN_USERDB = 4,    /* ops: struct ps_userdb, postern/userdb.h */
 };
 
 struct ps_plugin {

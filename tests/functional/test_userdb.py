@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""Users in databases: a passwd-file, SQLite, PostgreSQL and the configuration itself, asked one after the other."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import unittest
+
+import postern
+from server_test import ServerTest
+
+CREATE = "CREATE TABLE users (name TEXT, domain TEXT, password TEXT, nologin TEXT, reason TEXT, protocols TEXT)"
+INSERT = "INSERT INTO users (name, domain, password, nologin, reason, protocols) VALUES "
+QUERY = "SELECT password, nologin, reason, protocols FROM users WHERE name = :local AND domain = :domain"
+
+
+def row(name, nologin="NULL", reason="NULL", protocols="NULL"):
+    return "('%s', '%s', '%s', %s, %s, %s)" % (name, postern.DOMAIN, postern.PASSWORD_HASH, nologin, reason, protocols)
+
+
+class PostgreSQL:
+    """A server of one's own in a folder, on a UNIX socket; as root it runs as postgres."""
+
+    def __init__(self):
+        self.folder = postern.scratch_folder()
+        versions = "/usr/lib/postgresql"
+        self._programs = os.path.join(versions, max(os.listdir(versions), key=int), "bin")
+        self._user = "postgres" if os.geteuid() == 0 else None
+        self._data = os.path.join(self.folder, "data")
+        if self._user:
+            subprocess.run(("chown", self._user, self.folder), check=True)
+        self._run("initdb", "-D", self._data, "-A", "trust", "-U", "postern", "--no-sync", "--no-locale", "-E", "UTF8")
+        self.start()
+
+    def _run(self, program, *args):
+        subprocess.run((os.path.join(self._programs, program),) + args, check=True, cwd=self.folder, user=self._user,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def start(self):
+        options = "-c listen_addresses='' -c fsync=off -c shared_buffers=1MB -k " + self.folder
+        self._run("pg_ctl", "-D", self._data, "-w", "-t", "60", "-o", options, "start")
+
+    def stop(self):
+        self._run("pg_ctl", "-D", self._data, "-w", "-t", "60", "-m", "immediate", "stop")
+
+    def sql(self, text):
+        self._run("psql", "-h", self.folder, "-U", "postern", "-v", "ON_ERROR_STOP=1", "-q", "-c", text, "postgres")
+
+
+class Chain(ServerTest):
+    users = ("alice", "both")
+    may_die = True
+
+    @classmethod
+    def setUpClass(cls):
+        cls.postgresql = PostgreSQL()
+        cls.addClassCleanup(cls.postgresql.stop)
+        cls.postgresql.sql(CREATE + ";" + INSERT + row("peggy") + "," + row("peter", "'t'", "'Please pay first'"))
+        cls.sqlite = os.path.join(postern.scratch_folder(), "users.sqlite")
+        cls.sql(CREATE)
+        cls.sql(INSERT + ",".join((row("lisa"), row("both", "1"), row("popeye", protocols="'pop3,smtp'"), row("twice"),
+                                   row("twice"), row("odd", protocols="'imap'"))))
+        cls.settings = ServerTest.settings.replace("limits {", "limits { userdb_cache_time = 0 auth_cache_time = 0") + """
+master_users = { "alice" }
+userdb "lite" { driver = "sqlite" path = "%s" query = "%s" }
+userdb "big" { driver = "postgresql" connection = "host=%s dbname=postgres user=postern" query = "%s" }
+userdb "some" { driver = "static" names = { "stan@%s" } fields = { "password=%s", "protocols=imap" } }
+""" % (cls.sqlite, QUERY, cls.postgresql.folder, QUERY, postern.DOMAIN, postern.PASSWORD_HASH.replace("$", "\\$"))
+        super().setUpClass()
+
+    @classmethod
+    def sql(cls, text):
+        db = sqlite3.connect(cls.sqlite)
+        with db:
+            db.execute(text)
+        db.close()
+
+    def login(self, name, password=postern.PASSWORD):
+        client = self.connect(tls=True)
+        client.greeting()
+        return client.command('LOGIN "%s" %s' % (name, password))[1].decode()
+
+    def test_each_database_knows_its_users(self):
+        for name in ("alice", "lisa", "peggy", "stan"):
+            with self.subTest(name):
+                self.assertRegex(self.login(name), "^OK")
+                self.assertRegex(self.login(name, "wrong"), r"^NO \[AUTHENTICATIONFAILED\]")
+
+    def test_unknown_everywhere(self):
+        self.assertEqual(self.login("nobody"), self.login("lisa", "wrong"))
+
+    def test_the_first_that_knows_the_name_counts(self):
+        self.assertRegex(self.login("both"), "^OK")
+
+    def test_nothing_of_a_name_is_sql(self):
+        for name in ("lisa'--", "' or 1=1 --", "lisa%", "$1", ":local"):
+            with self.subTest(name):
+                self.assertRegex(self.login('"%s"' % name), r"^(NO|BAD)")
+
+    def test_the_reason_is_shown(self):
+        self.assertRegex(self.login("peter"), r"^NO \[AUTHORIZATIONFAILED\] Please pay first")
+        self.assertRegex(self.login("peter", "wrong"), r"^NO \[AUTHENTICATIONFAILED\]")
+
+    def test_protocols(self):
+        self.assertRegex(self.login("popeye"), r"^NO \[AUTHORIZATIONFAILED\]")
+        client = self.connect(tls=True, protocol="pop3")
+        client.line()
+        client.send(b"USER popeye\r\n")
+        client.line()
+        client.send(b"PASS pass\r\n")
+        self.assertTrue(client.line().startswith(b"+OK"))
+
+    def test_one_name_with_two_rows_is_nobody_just_now(self):
+        self.assertRegex(self.login("twice"), r"^NO \[UNAVAILABLE\]")
+        self.assertRegex(self.login("lisa"), "^OK")
+
+    def test_mail_comes_for_them(self):
+        client = self.connect(protocol="lmtp")
+        client.line()
+        client.send(b"LHLO here\r\nMAIL FROM:<>\r\nRCPT TO:<peggy@example.test>\r\nRCPT TO:<nobody@example.test>\r\n")
+        while not client.line().startswith(b"250 "):
+            pass
+        answers = [client.line()[:3] for _ in range(3)]
+        self.assertEqual(answers, [b"250", b"250", b"550"])
+
+    def test_a_new_user_and_a_new_password_count_at_once(self):
+        self.assertRegex(self.login("newcomer"), "^NO")
+        self.sql(INSERT + row("newcomer"))
+        self.assertRegex(self.login("newcomer"), "^OK")
+        self.sql("UPDATE users SET password = '{PLAIN}other' WHERE name = 'newcomer'")
+        self.assertRegex(self.login("newcomer"), r"^NO \[AUTHENTICATIONFAILED\]")
+        self.assertRegex(self.login("newcomer", "other"), "^OK")
+
+    def test_a_master_user_logs_in_as_another(self):
+        for name in ("alice%lisa", "alice@example.test%peggy@example.test"):
+            with self.subTest(name):
+                self.assertRegex(self.login(name), "^OK")
+        self.assertRegex(self.login("alice%nobody"), r"^NO \[AUTHENTICATIONFAILED\]")
+        self.assertRegex(self.login("alice%lisa", "wrong"), r"^NO \[AUTHENTICATIONFAILED\]")
+        self.assertRegex(self.login("lisa%alice"), r"^NO \[AUTHENTICATIONFAILED\]")
+        self.assertRegex(self.server.log(), r"event=login .*user=lisa@example.test master=alice@example.test ")
+
+    def test_a_database_that_is_gone_hurts_only_who_is_behind_it(self):
+        self.postgresql.stop()
+        try:
+            self.assertRegex(self.login("alice"), "^OK")
+            self.assertRegex(self.login("lisa"), "^OK")
+            self.assertRegex(self.login("peggy"), r"^NO \[UNAVAILABLE\]")
+            self.assertRegex(self.login("stan"), r"^NO \[UNAVAILABLE\]")
+        finally:
+            self.postgresql.start()
+        self.assertRegex(self.login("peggy"), "^OK")
+
+    def test_a_process_that_dies_is_started_again(self):
+        before = {pid for pid, role in self.server.roles() if role == "userdb"}
+        self.assertEqual(len(before), 3)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        postern.wait_until(lambda: self.login("peggy").startswith("OK"), "PostgreSQL's users")
+        self.assertRegex(self.login("lisa"), "^OK")
+
+    def test_what_they_hold_is_nobody_elses(self):
+        """The text of the configuration as the roles have it."""
+        for pid, role in self.server.roles():
+            if role == "userdb":
+                continue
+            with open("/proc/%d/maps" % pid, encoding="ascii") as file:
+                maps = file.read()
+            self.assertNotRegex(maps, "libpq|libsqlite", role)
+
+
+if __name__ == "__main__":
+    unittest.main()
