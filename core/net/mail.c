@@ -83,6 +83,7 @@ _Static_assert(sizeof(struct mail_session) <= 640, "sessions are many");
 struct opening {
 	struct ps_user_info info;
 	char *home, *backend, *root, *fields;
+	bool crowded; /* the user has as many sessions as they may */
 };
 
 struct ps_mail {
@@ -301,14 +302,16 @@ static void opening_destroy(struct opening *opening)
 }
 
 /* The client waits for the answer to its log-in; what it may be told is that this did not go. */
-static void refuse(struct mail_session *m, const char *what)
+static void refuse(struct mail_session *m, const char *what, const char *text)
 {
 	struct ps_session *s = &m->s;
 
 	ps_log(PS_LOG_ERROR, "session_refused", "sid", s->sid, "user", m->user_name, "what", what, "why",
 	       ps_last_error(), NULL);
-	if (s->protocol->busy_text)
-		ps_buf_str(&s->out.tail, s->protocol->busy_text);
+	if (!text)
+		text = s->protocol->busy_text;
+	if (text)
+		ps_buf_str(&s->out.tail, text);
 	s->wait = (struct ps_wait){.what = PS_WAIT_CLOSE};
 	m->reason = "could not be opened";
 }
@@ -316,16 +319,18 @@ static void refuse(struct mail_session *m, const char *what)
 static void job_open(struct mail_session *m)
 {
 	struct ps_session *s = &m->s;
-	int r = ps_user_open(s->core_conf, &m->opening->info, &m->user);
+	bool crowded = m->opening->crowded;
+	int r = crowded ? ps_fail(PS_E_LIMIT, "the user has as many as they may")
+			: ps_user_open(s->core_conf, &m->opening->info, &m->user);
 
 	opening_destroy(m->opening);
 	m->opening = NULL;
 	if (r < 0) {
-		refuse(m, "open the store");
+		refuse(m, crowded ? "one more session" : "open the store", crowded ? s->protocol->crowded_text : NULL);
 		return;
 	}
 	if (s->half->open && s->half->open(s) != 0) {
-		refuse(m, "open the session");
+		refuse(m, "open the session", NULL);
 		return;
 	}
 	m->opened = true;
@@ -705,6 +710,17 @@ static struct mail_session *session_create(struct ps_mail *mail, const struct ps
 	return m;
 }
 
+/* A user's sessions are all in one process. */
+static unsigned count_like(const struct mail_session *m)
+{
+	unsigned count = 0;
+
+	for (const struct mail_session *other = m->mail->first; other; other = other->next)
+		count += other->state != ENDING && other->s.protocol == m->s.protocol &&
+			 strcmp(other->user_name, m->user_name) == 0;
+	return count;
+}
+
 int ps_mail_take(struct ps_mail *mail, const struct ps_handover *handover)
 {
 	struct mail_session *m;
@@ -715,6 +731,7 @@ int ps_mail_take(struct ps_mail *mail, const struct ps_handover *handover)
 		return ps_fail(PS_E_CLOSED, "this process takes no more sessions of %s", handover->protocol->service);
 	}
 	m = session_create(mail, handover);
+	m->opening->crowded = handover->sessions && count_like(m) > handover->sessions;
 	if ((r = ps_watch_open(mail->loop, handover->fd, on_socket, m, &m->watch)) < 0 ||
 	    (r = ps_timer_open(mail->loop, on_timer, m, &m->timer)) < 0) {
 		session_destroy(m);

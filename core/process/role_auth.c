@@ -42,6 +42,7 @@ static int seal(struct auth *auth, const struct ps_auth_answer *answer, uint32_t
 		.root = answer->user->root,
 		.fields = answer->user->fields,
 		.mail = mail,
+		.sessions = answer->sessions,
 		.credential = ps_credential_octets(&answer->credential),
 	};
 
@@ -162,7 +163,8 @@ static enum ps_lookup_status describe(const struct lookup *lookup, const struct 
 	answer->mail = ps_place_of(user->name, lookup->auth->role->about.mails);
 	if (lookup->ticket && seal(lookup->auth, &sealed, answer->mail, ticket) < 0)
 		return PS_LOOKUP_TEMPFAIL;
-	return !lookup->ticket && ps_extensions_concern(user, auth->role->conf) ? PS_LOOKUP_LIMITED : PS_LOOKUP_FOUND;
+	return !lookup->ticket && ps_extensions_concern(user, lookup->auth->role->conf) ? PS_LOOKUP_LIMITED
+											: PS_LOOKUP_FOUND;
 }
 
 static void looked_up(void *arg, int r, const struct ps_user_entry *entry)

@@ -76,6 +76,7 @@ static int take(struct ps_role *role, uint32_t from, struct ps_msg_hand_over *me
 			 .root = ticket.root,
 			 .fields = ticket.fields},
 		.credential = credential,
+		.sessions = ticket.sessions,
 		.unread = message->unread,
 		.blob = message->blob,
 	};

@@ -54,6 +54,7 @@ static const struct ps_protocol protocol = {
 	.busy_text = "* BYE [UNAVAILABLE] The server cannot serve you now; try again later\r\n",
 	.bye_text = "* BYE [UNAVAILABLE] The server is going down\r\n",
 	.ended_text = "* BYE This session was ended by the server; log in again\r\n",
+	.crowded_text = "* BYE [LIMIT] You have as many sessions as you may\r\n",
 	.alpn = "imap",
 	.gss_service = "imap",
 };

@@ -39,6 +39,7 @@ static const struct ps_protocol protocol = {
 	.front = &pop3_front_half,
 	.mail = &pop3_mail_half,
 	.busy_text = "-ERR [SYS/TEMP] The server cannot serve you now; try again later\r\n",
+	.crowded_text = "-ERR [SYS/TEMP] You have as many sessions as you may\r\n",
 	.alpn = "pop3",
 	.gss_service = "pop",
 };

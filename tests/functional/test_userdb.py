@@ -14,6 +14,8 @@ CREATE = "CREATE TABLE users (name TEXT, domain TEXT, password TEXT, nologin TEX
 INSERT = "INSERT INTO users (name, domain, password, nologin, reason, protocols) VALUES "
 QUERY = "SELECT password, nologin, reason, protocols FROM users WHERE name = :local AND domain = :domain"
 
+HASH = postern.PASSWORD_HASH.replace("$", "\\$")
+
 
 def row(name, nologin="NULL", reason="NULL", protocols="NULL"):
     return "('%s', '%s', '%s', %s, %s, %s)" % (name, postern.DOMAIN, postern.PASSWORD_HASH, nologin, reason, protocols)
@@ -66,7 +68,8 @@ master_users = { "alice" }
 userdb "lite" { driver = "sqlite" path = "%s" query = "%s" }
 userdb "big" { driver = "postgresql" connection = "host=%s dbname=postgres user=postern" query = "%s" }
 userdb "some" { driver = "static" names = { "stan@%s" } fields = { "password=%s", "protocols=imap" } }
-""" % (cls.sqlite, QUERY, cls.postgresql.folder, QUERY, postern.DOMAIN, postern.PASSWORD_HASH.replace("$", "\\$"))
+userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", "sessions=2" } }
+""" % (cls.sqlite, QUERY, cls.postgresql.folder, QUERY, postern.DOMAIN, HASH, postern.DOMAIN, HASH)
         super().setUpClass()
 
     @classmethod
@@ -141,6 +144,19 @@ userdb "some" { driver = "static" names = { "stan@%s" } fields = { "password=%s"
         self.assertRegex(self.login("lisa%alice"), r"^NO \[AUTHENTICATIONFAILED\]")
         self.assertRegex(self.server.log(), r"event=login .*user=lisa@example.test master=alice@example.test ")
 
+    def test_no_more_sessions_than_allowed(self):
+        first = [self.session("sam") for _ in range(2)]
+        third = self.connect(tls=True)
+        third.greeting()
+        third.send(b"a LOGIN sam pass\r\n")
+        self.assertTrue(third.line().startswith(b"* BYE [LIMIT]"))
+        pop3 = self.connect(tls=True, protocol="pop3")
+        pop3.line()
+        pop3.send(b"USER sam\r\nPASS pass\r\n")
+        self.assertTrue(pop3.line().startswith(b"+OK") and pop3.line().startswith(b"+OK"))
+        first[0].ok("LOGOUT")
+        postern.wait_until(lambda: self.login("sam").startswith("OK"), "room for a session")
+
     def test_a_database_that_is_gone_hurts_only_who_is_behind_it(self):
         self.postgresql.stop()
         try:
@@ -154,7 +170,7 @@ userdb "some" { driver = "static" names = { "stan@%s" } fields = { "password=%s"
 
     def test_a_process_that_dies_is_started_again(self):
         before = {pid for pid, role in self.server.roles() if role == "userdb"}
-        self.assertEqual(len(before), 3)
+        self.assertEqual(len(before), 4)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
         postern.wait_until(lambda: self.login("peggy").startswith("OK"), "PostgreSQL's users")

@@ -32,6 +32,8 @@ struct ps_protocol {
 	/* Sent, either half, before a session is closed because the administrator wants it, or because what its user logged in by does
 	 * not hold any more; NULL: it is closed without a word. */
 	const char *ended_text;
+	/* Sent, mail half, in place of all else when the user has as many sessions as they may; NULL: busy_text. */
+	const char *crowded_text;
 	/* ALPN name (RFC 7301), NULL for none: "imap". */
 	const char *alpn;
 	/* RFC 4422 section 4: the service name in GSSAPI and SCRAM. */
