@@ -144,6 +144,7 @@ int cli_user_passwd(struct cli *cli);
 int cli_user_remove(struct cli *cli);
 int cli_mailbox_list(struct cli *cli);
 int cli_mailbox_status(struct cli *cli);
+int cli_mailbox_expire(struct cli *cli);
 int cli_import(struct cli *cli);
 int cli_quota_show(struct cli *cli);
 int cli_quota_recount(struct cli *cli);

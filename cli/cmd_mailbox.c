@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* postern mailbox list|status */
+/* postern mailbox list|status|expire */
 #include <stdio.h>
 #include "cli/cli.h"
 
@@ -139,4 +139,41 @@ int cli_mailbox_status(struct cli *cli)
 	struct ps_user_info info;
 
 	return cli_find_user(cli, cli->args[0], &info) < 0 ? CLI_FAILED : cli_as_user(cli, &info, status_as_user);
+}
+
+/* ---- expire ---------------------------------------------------------------------------------- */
+
+static void put_expired(void *arg, const char *mailbox, uint32_t messages)
+{
+	json_t *json = arg;
+
+	if (json)
+		json_object_set_new(json, mailbox, json_integer((json_int_t)messages));
+	else
+		printf("%-*s %8u removed\n", cli_width(mailbox, 40), mailbox, messages);
+}
+
+static int expire_as_user(struct cli *cli, const struct ps_user_info *info)
+{
+	const struct ps_conf *conf = ps_config_root(cli->config);
+	json_t *json = cli_json(cli) ? json_object() : NULL;
+	struct ps_user *user;
+	int r = ps_user_open(conf, info, &user);
+
+	if (r == 0) {
+		r = ps_user_expire(user, conf, put_expired, json);
+		ps_user_close(user);
+	}
+	if (r < 0) {
+		json_decref(json);
+		return cli_failed();
+	}
+	return json ? cli_print_json(json) : CLI_OK;
+}
+
+int cli_mailbox_expire(struct cli *cli)
+{
+	struct ps_user_info info;
+
+	return cli_find_user(cli, cli->args[0], &info) < 0 ? CLI_FAILED : cli_as_user(cli, &info, expire_as_user);
 }

@@ -29,6 +29,8 @@ const struct cli_command cli_commands[] = {
 	{"mailbox", "list", "USER", "list a user's mailboxes", JSON, 1, 1, cli_mailbox_list, NULL},
 	{"mailbox", "status", "USER [MAILBOX...]", "show the figures of a user's mailboxes", JSON, 1, -1, cli_mailbox_status,
 	 "Without MAILBOX, those of all mailboxes. Names are as `postern mailbox list` prints them, with / between components."},
+	{"mailbox", "expire", "USER", "remove what the setting autoexpunge does not keep, now", JSON, 1, 1, cli_mailbox_expire,
+	 "The running server does it by itself, about once an hour for each user whose mail is open."},
 	{"quota", "show", "USER", "show what a user's mail takes, and may take", JSON, 1, 1, cli_quota_show, NULL},
 	{"quota", "recount", "USER", "count a user's messages one by one and compare", JSON, 1, 1, cli_quota_recount,
 	 "There is nothing to mend: what is counted against a quota are the mailboxes' own figures. Exit code 1 if they are not those of the\n"

@@ -161,6 +161,18 @@ static const struct ps_setting mailbox[] = {
 	 .choices = "none all archive drafts flagged junk sent trash",
 	 .help = "use of the mailbox, RFC 6154"},
 	{.name = "subscribe", .type = PS_SET_BOOL, .def = "yes", .help = "whether the new user is subscribed to it"},
+	{.name = "autoexpunge",
+	 .type = PS_SET_TIME,
+	 .def = "0",
+	 .min = 0,
+	 .max = INT64_C(100) * 366 * 86400,
+	 .help = "messages that are in it for longer are removed; 0: none are"},
+	{.name = "autoexpunge_messages",
+	 .type = PS_SET_INT,
+	 .def = "0",
+	 .min = 0,
+	 .max = UINT32_MAX,
+	 .help = "of more messages than these the oldest are removed; 0: none are"},
 	{.name = NULL},
 };
 

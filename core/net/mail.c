@@ -100,7 +100,8 @@ struct ps_mail {
 	bool stopped; /* the time to end by themselves is over */
 	struct ps_timer *stop_timer;
 	struct ps_timer *store_timer;
-	bool closing_stores; /* a worker does */
+	bool tending_stores;             /* a worker does, */
+	const struct ps_conf *tend_conf; /* by this configuration */
 	void (*empty)(void *arg);
 	void *empty_arg;
 	uint8_t scratch[READ_SIZE]; /* the loop's */
@@ -744,27 +745,30 @@ int ps_mail_take(struct ps_mail *mail, const struct ps_handover *handover)
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
-static void close_kept_stores(void *arg)
+static void tend_stores(void *arg)
 {
-	(void)arg;
+	const struct ps_mail *mail = arg;
+
+	ps_users_expire(mail->tend_conf);
 	ps_users_close_kept(false);
 }
 
-static void closed_kept_stores(void *arg)
+static void tended_stores(void *arg)
 {
 	struct ps_mail *mail = arg;
 
-	mail->closing_stores = false;
+	mail->tending_stores = false;
 }
 
 static void on_store_timer(void *arg)
 {
 	struct ps_mail *mail = arg;
 
-	if (mail->closing_stores)
+	if (mail->tending_stores)
 		return;
-	mail->closing_stores = true;
-	ps_workers_run(mail->workers, close_kept_stores, closed_kept_stores, mail);
+	mail->tending_stores = true;
+	mail->tend_conf = mail->conf;
+	ps_workers_run(mail->workers, tend_stores, tended_stores, mail);
 }
 
 struct errand {

@@ -32,13 +32,18 @@ static struct {
 	      .settled = PTHREAD_COND_INITIALIZER,
 	      .kept = TAILQ_HEAD_INITIALIZER(registry.kept)};
 
-static struct ps_user **slot_of(const char *key)
+static uint32_t hash_of(const char *key)
 {
 	uint32_t hash = 2166136261u; /* FNV-1a */
 
 	for (; *key; key++)
 		hash = (hash ^ (uint8_t)*key) * 16777619u;
-	return &registry.slots[hash % REGISTRY_SLOTS];
+	return hash;
+}
+
+static struct ps_user **slot_of(const char *key)
+{
+	return &registry.slots[hash_of(key) % REGISTRY_SLOTS];
 }
 
 /* Two names with one mail location are one store. */
@@ -170,6 +175,56 @@ static void remember_place(struct ps_user *user, const char *root)
 	user->root_ino = st.st_ino;
 }
 
+/* ---- what is to be done now and then ----------------------------------------------------------- */
+
+/* When stores that are closed are due again. Of a fixed size: one that comes to another's place is due sooner. */
+static struct {
+	uint32_t hash;
+	int64_t due_at;
+} remembered[4 * REGISTRY_SLOTS];
+
+/* With the registry's lock. */
+static void remember_due(const struct ps_user *user)
+{
+	uint32_t hash = hash_of(user->key);
+
+	remembered[hash % PS_ARRAY_LEN(remembered)].hash = hash;
+	remembered[hash % PS_ARRAY_LEN(remembered)].due_at = user->due_at;
+}
+
+static int64_t recall_due(const char *key)
+{
+	uint32_t hash = hash_of(key);
+	size_t at = hash % PS_ARRAY_LEN(remembered);
+
+	return remembered[at].hash == hash ? remembered[at].due_at : 0;
+}
+
+static struct ps_user *find_due(int64_t now)
+{
+	for (size_t i = 0; i < REGISTRY_SLOTS; i++)
+		for (struct ps_user *user = registry.slots[i]; user; user = user->next)
+			if (user->state == PS_USER_OPEN && !user->origin.mount && user->due_at <= now)
+				return user;
+	return NULL;
+}
+
+struct ps_user *ps_users_take_due(int64_t now, unsigned seconds)
+{
+	struct ps_user *user;
+
+	pthread_mutex_lock(&registry.lock);
+	user = find_due(now);
+	if (user) {
+		if (user->refs++ == 0)
+			unkeep(user);
+		user->due_at = now + seconds;
+		remember_due(user);
+	}
+	pthread_mutex_unlock(&registry.lock);
+	return user;
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static void user_close_store(struct ps_user *user);
@@ -205,6 +260,7 @@ static struct ps_user *acquire(const struct ps_backend *ops, const struct ps_use
 		free(key);
 	} else {
 		user = user_create(ops, info, key);
+		user->due_at = recall_due(key);
 		user->next = *slot_of(key);
 		*slot_of(key) = user;
 	}

@@ -44,6 +44,7 @@ struct ps_user {
 	enum ps_user_state state;
 	TAILQ_ENTRY(ps_user) kept; /* while refs is 0 */
 	int64_t left_at;           /* when it became so; CLOCK_MONOTONIC, seconds */
+	int64_t due_at;            /* when autoexpunge is to look at it next; CLOCK_MONOTONIC, seconds */
 	bool moving;               /* somebody is opening it where it is now */
 	bool moved;                /* it is not in the registry any more: who opens the store gets another */
 
@@ -78,6 +79,8 @@ int ps_user_open_mounted(const struct ps_backend *ops, const struct ps_conf *bac
 			 const struct ps_conf *core_conf, const struct ps_user_info *info, const char *mount,
 			 struct ps_user **ret_user);
 struct ps_user *ps_user_ref(struct ps_user *user);
+/* One that is open, no mount, and due, with a reference; it is due again in so many seconds, also if it is closed meanwhile. NULL: there is none. */
+struct ps_user *ps_users_take_due(int64_t now, unsigned seconds);
 
 /*
  * Stores that move. A session keeps the ps_user it was given; the functions that it calls work on ps_user_now(), which is

@@ -67,6 +67,14 @@ int ps_user_delete(struct ps_user *user, const char *name); /* INBOX: PS_E_INVAL
 int ps_user_rename(struct ps_user *user, const char *from, const char *to);
 int ps_user_subscribe(struct ps_user *user, const char *name, bool subscribed);
 
+/* ---- mail that goes by itself -------------------------------------------------------------- */
+
+/* Removes what `mailbox NAME { autoexpunge }` of the configuration does not keep. fn is told of each mailbox where something was removed; may be NULL. */
+typedef void (*ps_expired_fn)(void *arg, const char *mailbox, uint32_t messages);
+int ps_user_expire(struct ps_user *user, const struct ps_conf *core_conf, ps_expired_fn fn, void *arg);
+/* The same for open stores of which it was not done for an hour; gives up after some seconds, to go on the next time. Blocks on disk. */
+void ps_users_expire(const struct ps_conf *core_conf);
+
 /* ---- quota --------------------------------------------------------------------------------- */
 
 /* What mail takes: octets in CRLF form, which all backends count alike. */
