@@ -204,6 +204,45 @@ START_TEST(a_report_comes_with_the_result_or_not_at_all)
 }
 END_TEST
 
+static unsigned commits_before;
+
+static void on_finished(void *arg, int error)
+{
+	(void)arg;
+	ck_assert_int_eq(error, 0);
+	ck_assert_uint_gt(atomic_load(&queue->commits), commits_before);
+	was_done = true;
+}
+
+static void finish_first(void *arg, int error)
+{
+	static const struct ps_queue_result result = {PS_QUEUE_DELIVERED, 250, "2.0.0", "OK", "mx"};
+	const struct ps_queue_finish done = {.results = &result, .verdict = PS_QUEUE_REACHED};
+
+	(void)arg;
+	ck_assert_int_eq(error, 0);
+	commits_before = (unsigned)atomic_load(&queue->commits);
+	ps_queue_finish(queue, pick(0), &done, on_finished, NULL);
+}
+
+/* As with a report that goes through the routes: it is finished when what came of it is in the queue. */
+START_TEST(what_is_begun_when_another_is_done_is_durable_when_it_is_done)
+{
+	struct ps_queue_recipient to = {"joe@example.net", NULL, 0, "mx:example.net", NULL, 0};
+	struct ps_queue_message message = {
+		.id = "B", .reverse_path = "", .recipients = &to, .count = 1, .size = 6, .file = make_body("hello!")};
+
+	add("A", "ann@example.com", "route");
+	was_done = false;
+	ps_queue_add(queue, &message, finish_first, NULL);
+	run_until(is_done);
+	settle();
+	ck_assert_uint_eq(stats()->messages, 1);
+	ck_assert_uint_eq(stats()->active, 1);
+	close(message.file);
+}
+END_TEST
+
 START_TEST(bodies_that_no_envelope_names_go_and_others_stay)
 {
 	char path[160];
@@ -386,6 +425,7 @@ int main(void)
 	tcase_add_test(tc, what_is_no_envelope_is_refused_and_leaves_nothing);
 	tcase_add_test(tc, a_body_that_cannot_be_linked_is_copied);
 	tcase_add_test(tc, a_report_comes_with_the_result_or_not_at_all);
+	tcase_add_test(tc, what_is_begun_when_another_is_done_is_durable_when_it_is_done);
 	tcase_add_test(tc, bodies_that_no_envelope_names_go_and_others_stay);
 	tcase_add_loop_test(tc, a_damaged_record_is_set_aside, 0, PS_ARRAY_LEN(damages));
 	tcase_add_loop_test(tc, a_message_whose_body_is_gone_or_short_is_set_aside, 0, 2);

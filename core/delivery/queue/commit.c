@@ -230,11 +230,12 @@ static void commit_done(void *arg)
 	struct ps_queue *queue = arg;
 	struct op *op;
 
-	queue->committing = false;
+	/* What these begin is of the next batch. */
 	while ((op = TAILQ_FIRST(&queue->batch))) {
 		TAILQ_REMOVE(&queue->batch, op, link);
 		over(op);
 	}
+	queue->committing = false;
 	if (!TAILQ_EMPTY(&queue->pending) || (queue->tick_more && !atomic_load(&queue->closing)))
 		queue_commit(queue);
 	else
