@@ -115,8 +115,8 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-def _passwd_line(name, fields=""):
-    return "%s@%s:%s::::::%s\n" % (name, DOMAIN, PASSWORD_HASH, fields)
+def _passwd_line(name, domain, fields=""):
+    return "%s@%s:%s::::::%s\n" % (name, domain, PASSWORD_HASH, fields)
 
 
 def wait_until(condition, what, patience=None):
@@ -146,9 +146,12 @@ LISTENERS = (
 class Instance:
     """A server with its own folder, ports and users. `settings` is added to the configuration."""
 
-    def __init__(self, backend=BACKENDS[0], users=("alice", "bob"), settings="", listeners=True, installation=None):
+    def __init__(self, backend=BACKENDS[0], users=("alice", "bob"), settings="", listeners=True, installation=None, domain=DOMAIN,
+                 environment=None):
         self.installation = installation or Installation()
         self.backend = backend
+        self.domain = domain
+        self.environment = environment
         self.folder = scratch_folder()
         self.config = os.path.join(self.folder, "postern.conf")
         self.log_path = os.path.join(self.folder, "log")
@@ -170,7 +173,7 @@ class Instance:
         authority().issue(self.certificate, self.key)
         with open(self.passwd_file, "w", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o600)
-            file.writelines(_passwd_line(name) for name in users)
+            file.writelines(_passwd_line(name, domain) for name in users)
 
     # ---- configuration and life
 
@@ -178,8 +181,8 @@ class Instance:
         if settings is not None:
             self._settings = settings
         text = [
-            'hostname = "mail.example.test"',
-            'default_domain = "%s"' % DOMAIN,
+            'hostname = "mail.%s"' % self.domain,
+            'default_domain = "%s"' % self.domain,
             'mail_root = "%s"' % self.mail_root,
             'run_dir = "%s"' % self.run_dir,
             'spool_dir = "%s"' % self.spool_dir,
@@ -210,7 +213,7 @@ class Instance:
             begin = log.tell()
             self.process = subprocess.Popen(
                 (self.installation.path("sbin/posternd"), "--config", self.config, "--foreground"),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self.process.poll() is None:
             if self.all_ready(begin) and self.serves():
@@ -248,7 +251,8 @@ class Instance:
         return status
 
     def kill(self):
-        """Every process of the server at once, as a power cut would."""
+        """Every process of the server at once, as a power cut would. Nor is a role started meanwhile."""
+        self.process.send_signal(signal.SIGSTOP)
         pids = [pid for pid, _ in self.roles()] + [self.process.pid]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -318,13 +322,13 @@ class Instance:
             text = file.read()
         with open(self.passwd_file + ".new", "w", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o600)
-            file.write(text + "".join(_passwd_line(name, fields) for name in names))
+            file.write(text + "".join(_passwd_line(name, self.domain, fields) for name in names))
         os.rename(self.passwd_file + ".new", self.passwd_file)
 
     # ---- a Maildir in the hands of others
 
     def maildir(self, user, mailbox="INBOX"):
-        path = os.path.join(self.mail_root, DOMAIN, user)
+        path = os.path.join(self.mail_root, self.domain, user)
         if mailbox != "INBOX":
             path = os.path.join(path, "." + mailbox.replace("/", "."))
         return path

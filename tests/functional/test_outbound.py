@@ -1,86 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Mail for elsewhere: queued before the 250, sent, tried again, and given back to its sender."""
 
-import contextlib
 import email
 import email.utils
 import json
 import os
-import re
 import signal
-import socketserver
 import threading
 import time
 
 import postern
+from sink import Sink
 from test_delivery import JOE, DeliveryTest, address
-
-
-class Sink(socketserver.ThreadingTCPServer):
-    """The next host. What it says to a recipient is in `answers`: {local part: [replies, the last for ever]}; 250 without."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), SinkSession)
-        self.port = self.server_address[1]
-        self.answers = {}
-        self.received = []  # (sender, [recipients], octets)
-        self.lock = threading.Lock()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def answer(self, recipient):
-        with self.lock:
-            replies = self.answers.get(recipient.partition("@")[0], ["250 2.1.5 OK"])
-            return replies.pop(0) if len(replies) > 1 else replies[0]
-
-    def subjects(self):
-        with self.lock:
-            return [re.search(rb"^Subject: (.*?)\r\n", octets, re.M).group(1).decode() for _, _, octets in self.received]
-
-
-class SinkSession(socketserver.StreamRequestHandler):
-    def say(self, text):
-        self.wfile.write(text.encode() + b"\r\n")
-
-    def handle(self):
-        with contextlib.suppress(ConnectionError):
-            self.dialogue()
-
-    def dialogue(self):
-        sender, recipients = "", []
-        self.say("220 sink ESMTP")
-        for line in self.rfile:
-            verb = line[:4].upper()
-            path = re.search(rb"<([^>]*)>", line)
-            if verb == b"EHLO":
-                self.say("250-sink\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME")
-            elif verb == b"MAIL":
-                sender, recipients = path.group(1).decode(), []
-                self.say("250 2.1.0 OK")
-            elif verb == b"RCPT":
-                reply = self.server.answer(path.group(1).decode())
-                if reply.startswith("2"):
-                    recipients.append(path.group(1).decode())
-                self.say(reply)
-            elif verb == b"DATA":
-                self.say("354 go" if recipients else "554 5.5.1 nobody")
-                if recipients:
-                    self.message(sender, recipients)
-            elif verb == b"QUIT":
-                self.say("221 bye")
-                return
-            else:
-                self.say("250 OK")
-
-    def message(self, sender, recipients):
-        octets = b""
-        while (line := self.rfile.readline()) not in (b".\r\n", b""):
-            octets += line[1:] if line.startswith(b".") else line
-        with self.server.lock:
-            self.server.received.append((sender, recipients, octets))
-        self.say("250 2.0.0 taken")
 
 
 class OutboundTest(DeliveryTest):

@@ -6,8 +6,8 @@ import re
 
 import postern
 from server_test import ServerTest
+from sink import Sink
 from test_delivery import DeliveryTest, address
-from test_outbound import Sink
 
 
 class QueueTest(DeliveryTest):

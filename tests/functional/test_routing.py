@@ -8,8 +8,9 @@ import sys
 import unittest
 
 import postern
+from sink import Sink
 from test_delivery import JOE, DeliveryTest, address
-from test_outbound import OutboundTest, Sink
+from test_outbound import OutboundTest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "dns"))
 
