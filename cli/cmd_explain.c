@@ -230,7 +230,7 @@ static int read_aliases(struct explain *explain, const struct ps_conf *root)
 		return ps_fail_errno("%s", path);
 	while ((room = ps_buf_reserve(&text, 65536)) && (n = read(file, room, 65536)) > 0)
 		text.len += (size_t)n;
-	if (ps_route_set_aliases(explain->route, ps_buf_view(&text), path, false, &errors) < 0)
+	if (ps_route_set_aliases(explain->route, ps_buf_view(&text), path, &errors) < 0)
 		cli_error("%s", ps_buf_cstr(&errors));
 	return 0;
 }

@@ -76,7 +76,7 @@ static void check_alias_file(const struct ps_conf *root, struct conf_errors *err
 	if (!value->text || access(value->text, R_OK) < 0 || ps_route_create(root, &route) < 0)
 		return;
 	r = read_file(value->text, &text);
-	if (r < 0 || (r = ps_route_set_aliases(route, ps_buf_view(&text), value->text, false, &wrong)) == PS_E_LIMIT)
+	if (r < 0 || (r = ps_route_set_aliases(route, ps_buf_view(&text), value->text, &wrong)) == PS_E_LIMIT)
 		conf_error(errors, value->line, "\"alias_file\": %s", ps_last_error());
 	else
 		ps_route_check_aliases(route, value->text, &wrong);

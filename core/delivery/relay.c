@@ -204,7 +204,7 @@ static void read_aliases(void *arg)
 	struct making *making = arg;
 
 	if (making->path)
-		making->error = ps_route_set_aliases(making->route, making->text, making->path, false, &making->errors);
+		making->error = ps_route_set_aliases(making->route, making->text, making->path, &making->errors);
 	if (making->error < 0 && making->errors.len == 0)
 		ps_buf_str(&making->errors, ps_last_error());
 }

@@ -20,8 +20,8 @@ static void route_open(const char *conf, const char *aliases)
 	ck_assert_ok(ps_route_create(ps_config_root(test_config), &test_route));
 	test_pool = ps_pool_create("test");
 	if (aliases)
-		ck_assert_msg(ps_route_set_aliases(test_route, ps_bytes_str(aliases), "aliases", false, &errors) == 0,
-			      "%s", ps_buf_cstr(&errors));
+		ck_assert_msg(ps_route_set_aliases(test_route, ps_bytes_str(aliases), "aliases", &errors) == 0, "%s",
+			      ps_buf_cstr(&errors));
 	ps_buf_finish(&text);
 	ps_buf_finish(&errors);
 }

@@ -142,7 +142,7 @@ static inline void set_up_with(bool with_queue)
 	ck_assert_ok(ps_config_read("test", ps_bytes_str(text), NULL, &config));
 	local = ps_local_create(&local_hooks);
 	ck_assert_ok(ps_route_create(ps_config_root(config), &route));
-	ck_assert_ok(ps_route_set_aliases(route, ps_bytes_str(aliases), "aliases", false, NULL));
+	ck_assert_ok(ps_route_set_aliases(route, ps_bytes_str(aliases), "aliases", NULL));
 	transactions = ps_transactions_create(ps_config_root(config), local, &hooks);
 	ps_transactions_set_route(transactions, route);
 	auth_is_there = mail_is_there = true;

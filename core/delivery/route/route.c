@@ -29,8 +29,7 @@ static bool is_local(void *arg, const char *domain)
 	return route_domain_find(arg, domain) != NULL;
 }
 
-int ps_route_set_aliases(struct ps_route *route, struct ps_bytes text, const char *path, bool keep,
-			 struct ps_buf *errors)
+int ps_route_set_aliases(struct ps_route *route, struct ps_bytes text, const char *path, struct ps_buf *errors)
 {
 	struct ps_alias_rules rules = {
 		.path = path,
@@ -38,18 +37,12 @@ int ps_route_set_aliases(struct ps_route *route, struct ps_bytes text, const cha
 		.is_local = is_local,
 		.arg = route,
 	};
-	struct ps_aliases *aliases;
 	size_t wrong = 0;
 
 	if (text.len > PS_ALIAS_FILE_MAX)
 		return ps_fail(PS_E_LIMIT, "%s: larger than %u octets", path, PS_ALIAS_FILE_MAX);
-	aliases = ps_aliases_parse(text, &rules, errors, &wrong);
-	if (wrong && keep) {
-		ps_aliases_destroy(aliases);
-	} else {
-		ps_aliases_destroy(route->aliases);
-		route->aliases = aliases;
-	}
+	ps_aliases_destroy(route->aliases);
+	route->aliases = ps_aliases_parse(text, &rules, errors, &wrong);
 	return wrong ? ps_fail(PS_E_SYNTAX, "%s: %zu errors", path, wrong) : 0;
 }
 

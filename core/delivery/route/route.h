@@ -34,9 +34,8 @@ int ps_route_create(const struct ps_conf *root, struct ps_route **ret_route);
 void ps_route_destroy(struct ps_route *route); /* destroy(NULL) does nothing */
 
 /* The alias file, as it reads now; `path` is for messages. What is wrong is told in `errors` (may be NULL) with file and line. 0, or
- * PS_E_SYNTAX: some lines are wrong. They are then left out, unless `keep`: then the table stays that was there. */
-int ps_route_set_aliases(struct ps_route *route, struct ps_bytes text, const char *path, bool keep,
-			 struct ps_buf *errors);
+ * PS_E_SYNTAX: some lines are wrong, and left out. */
+int ps_route_set_aliases(struct ps_route *route, struct ps_bytes text, const char *path, struct ps_buf *errors);
 /* The file of the smarthost's password: its first line. */
 int ps_route_set_password(struct ps_route *route, struct ps_bytes text);
 /* Aliases that lead in circles, or to too many: for `postern config check`. One line each. */
