@@ -21,8 +21,6 @@ int conf_line(const struct ps_conf *conf, const char *name, enum ps_setting_type
 static void check_absolute(const struct ps_config *config, struct conf_errors *errors)
 {
 	static const char *const paths[] = {"mail_root", "run_dir", "passwd_file", "alias_file", "spool_dir"};
-	const struct ps_conf *tls = ps_conf_section(config->root, "tls", 0);
-	const char *certificate = ps_conf_str(tls, "certificate"), *key = ps_conf_str(tls, "key");
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(paths); i++) {
 		const char *path = ps_conf_str(config->root, paths[i]);
@@ -31,12 +29,6 @@ static void check_absolute(const struct ps_config *config, struct conf_errors *e
 			conf_error(errors, conf_line(config->root, paths[i], PS_SET_STRING),
 				   "\"%s\" must be an absolute path, not \"%s\"", paths[i], path);
 	}
-	if (certificate && certificate[0] != '/')
-		conf_error(errors, conf_line(tls, "certificate", PS_SET_STRING),
-			   "\"certificate\" in tls must be an absolute path, not \"%s\"", certificate);
-	if (key && key[0] != '/')
-		conf_error(errors, conf_line(tls, "key", PS_SET_STRING),
-			   "\"key\" in tls must be an absolute path, not \"%s\"", key);
 }
 
 static void check_mail_root(const struct ps_config *config, struct conf_errors *errors)
@@ -252,25 +244,6 @@ static void check_listeners(const struct ps_config *config, struct conf_errors *
 	}
 }
 
-static void check_tls(const struct ps_config *config, struct conf_errors *errors)
-{
-	const struct ps_conf *tls = ps_conf_section(config->root, "tls", 0);
-	bool certificate = ps_conf_str(tls, "certificate"), key = ps_conf_str(tls, "key");
-
-	if (certificate != key)
-		conf_error(errors, tls->line, "tls has a %s but no %s: both are needed, or neither",
-			   certificate ? "certificate" : "key", certificate ? "key" : "certificate");
-	for (size_t i = 0; !certificate && !key && i < ps_conf_section_count(config->root, "listener"); i++) {
-		const struct ps_conf *listener = ps_conf_section(config->root, "listener", i);
-
-		if (strcmp(ps_conf_str(listener, "tls"), "none") != 0)
-			conf_error(errors, conf_line(listener, "tls", PS_SET_CHOICE),
-				   "listener \"%s\" needs tls { certificate, key }; without TLS it "
-				   "must say: tls = none",
-				   ps_conf_title(listener));
-	}
-}
-
 static void check_mechanisms(const struct ps_config *config, struct conf_errors *errors)
 {
 	for (size_t i = 0; i < ps_conf_list_size(config->root, "sasl_mechanisms"); i++)
@@ -336,7 +309,7 @@ static void check_mailboxes(const struct ps_config *config, struct conf_errors *
 
 static const check_fn checks[] = {
 	check_hostname, check_mechanisms, check_absolute,    check_mail_root, check_mail_location,
-	check_backend,  check_listeners,  check_tls,         check_namespace, check_mailboxes,
+	check_backend,  check_listeners,  conf_check_tls,    check_namespace, check_mailboxes,
 	check_domains,  check_mounts,     conf_check_routes,
 };
 

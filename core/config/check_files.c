@@ -35,6 +35,13 @@ static void check_mail_root(const struct ps_conf *root, struct conf_errors *erro
 	}
 }
 
+static void check_certificate(const struct ps_conf *section, struct conf_errors *errors)
+{
+	check_readable(section, "certificate", errors);
+	check_readable(section, "key", errors);
+	check_readable(section, "ocsp_response", errors);
+}
+
 static void check_priority(const struct ps_conf *tls, struct conf_errors *errors)
 {
 	const struct conf_value *value = conf_value(tls, "priority", PS_SET_STRING);
@@ -96,8 +103,10 @@ int ps_config_check_files(const struct ps_config *config, struct ps_buf *errors)
 	check_readable(config->root, "alias_file", &found);
 	check_alias_file(config->root, &found);
 	check_readable(ps_conf_section(config->root, "smarthost", 0), "password_file", &found);
-	check_readable(tls, "certificate", &found);
-	check_readable(tls, "key", &found);
+	check_certificate(tls, &found);
+	check_readable(tls, "client_authorities", &found);
+	for (size_t i = 0; i < ps_conf_section_count(config->root, "domain"); i++)
+		check_certificate(ps_conf_section(config->root, "domain", i), &found);
 	check_mail_root(config->root, &found);
 	check_priority(tls, &found);
 	return conf_errors_tell(&found, errors);

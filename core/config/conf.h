@@ -93,6 +93,7 @@ void conf_number_format(const struct ps_setting *row, int64_t number, struct ps_
 void conf_check(const struct ps_config *config, struct conf_errors *errors);
 
 void conf_check_routes(const struct ps_config *config, struct conf_errors *errors); /* check_routes.c */
+void conf_check_tls(const struct ps_config *config, struct conf_errors *errors);    /* check_tls.c */
 /* Where the file sets it, or its section, or else ends. */
 int conf_line(const struct ps_conf *conf, const char *name, enum ps_setting_type type);
 

@@ -170,8 +170,15 @@ static void close_now(struct conn *conn)
 
 static void start_tls(struct conn *conn)
 {
+	const struct ps_front_listener *listener = &conn->listener->args;
 	struct ps_front *front = conn->front;
-	int r = tls_create(front->tls, conn->stream.fd, conn->listener->args.protocol->alpn, &conn->stream.tls);
+	const struct tls_server_args args = {
+		.alpn = listener->protocol->alpn,
+		.asks_client = listener->asks_client,
+		.needs_client = listener->needs_client,
+		.client_is_common_name = front->client_is_common_name,
+	};
+	int r = tls_create(front->tls, conn->stream.fd, &args, &conn->stream.tls);
 
 	if (r < 0) {
 		ps_logf(PS_LOG_ERROR, "tls_failed", conn->s.sid, "%s", ps_last_error());
@@ -757,6 +764,13 @@ bool ps_session_plaintext_ok(const struct ps_session *s)
 	if (s->is_tls || strcmp(s->local, "unix") == 0)
 		return true;
 	return s->core_conf && ps_conf_bool(s->core_conf, "plaintext_without_tls");
+}
+
+const char *ps_session_certificate_user(const struct ps_session *s)
+{
+	const struct conn *conn = (const struct conn *)s;
+
+	return s->driver == &front_driver && conn->stream.tls ? tls_client_user(conn->stream.tls) : NULL;
 }
 
 const char *ps_session_mechanisms(struct ps_session *s)

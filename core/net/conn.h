@@ -116,6 +116,8 @@ struct ps_front {
 	struct ps_front_hooks hooks;
 	struct front_limits limits;
 	struct tls_context *tls;
+	struct ps_buf client_authorities;
+	bool client_is_common_name;
 	struct listener *listeners;
 	struct conn *first;
 	unsigned count;

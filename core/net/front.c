@@ -64,14 +64,22 @@ static struct front_limits read_limits(const struct ps_conf *conf)
 
 static int make_tls(struct ps_front *front, const struct ps_conf *conf)
 {
-	const char *priority = ps_conf_str(ps_conf_section(conf, "tls", 0), "priority");
+	const struct ps_conf *tls = ps_conf_section(conf, "tls", 0);
+	const struct tls_settings settings = {
+		.priority = ps_conf_str(tls, "priority"),
+		.resumption_s = (unsigned)ps_conf_int(tls, "resumption_time"),
+		.clients = ps_buf_view(&front->client_authorities),
+		.sign = front->hooks.sign,
+		.sign_arg = front->hooks.arg,
+	};
 	struct tls_context *context;
-	int r = tls_context_create(priority, front->hooks.sign, front->hooks.arg, front->tls, &context);
+	int r = tls_context_create(&settings, front->tls, &context);
 
 	if (r < 0)
 		return r;
 	tls_context_unref(front->tls);
 	front->tls = context;
+	front->client_is_common_name = strcmp(ps_conf_str(tls, "client_user"), "common_name") == 0;
 	return 0;
 }
 
@@ -116,10 +124,32 @@ void ps_front_reconfigure(struct ps_front *front, const struct ps_conf *conf)
 		ps_logf(PS_LOG_ERROR, "tls_settings", NULL, "the former ones stay: %s", ps_last_error());
 }
 
-int ps_front_set_certificate(struct ps_front *front, uint32_t key, struct ps_bytes pem)
+int ps_front_set_client_authorities(struct ps_front *front, struct ps_bytes pem)
+{
+	struct ps_buf former = front->client_authorities;
+	int r;
+
+	front->client_authorities = (struct ps_buf){0};
+	ps_buf_bytes(&front->client_authorities, pem);
+	r = make_tls(front, front->conf);
+	if (r < 0) {
+		ps_buf_finish(&front->client_authorities);
+		front->client_authorities = former;
+		return r;
+	}
+	ps_buf_finish(&former);
+	return 0;
+}
+
+void ps_front_set_ticket_key(struct ps_front *front, struct ps_bytes key)
+{
+	tls_context_set_ticket_key(front->tls, key);
+}
+
+int ps_front_set_certificate(struct ps_front *front, const struct tls_certificate *certificate)
 {
 	struct tls_context *context;
-	int r = tls_context_with_certificate(front->tls, key, pem, &context);
+	int r = tls_context_with_certificate(front->tls, certificate, &context);
 
 	if (r < 0)
 		return r;
@@ -169,6 +199,7 @@ void ps_front_destroy(struct ps_front *front)
 	front_release_reserve(front);
 	counts_destroy(front->counts);
 	tls_context_unref(front->tls);
+	ps_buf_finish(&front->client_authorities);
 	free(front->slots);
 	free(front->slot_uses);
 	free(front);

@@ -11,6 +11,7 @@
 #include "auth/scram.h"
 #include "core/event/loop.h"
 #include "core/net/choice.h"
+#include "core/net/tls.h"
 #include "postern/envelope.h"
 #include "postern/protocol.h"
 #include "postern/session.h"
@@ -68,7 +69,8 @@ struct ps_front_listener {
 	const char *protocol_name;
 	const struct ps_conf *protocol_conf;
 	bool implicit_tls;
-	bool tls_available;  /* STARTTLS may be offered */
+	bool asks_client, needs_client; /* for a certificate, as in core/net/tls.h */
+	bool tls_available;             /* STARTTLS may be offered */
 	const char *proxies; /* networks whose connections begin with a PROXY header, as in auth/nets.h; "": none */
 };
 int ps_front_listen(struct ps_front *front, const struct ps_front_listener *listener);
@@ -76,9 +78,12 @@ int ps_front_listen(struct ps_front *front, const struct ps_front_listener *list
 void ps_front_unlisten(struct ps_front *front, const char *name);
 /* Appends what the session's TLS connection may be known by; nothing, where that is not to be had. */
 void ps_front_binding(const struct ps_session *s, enum ps_binding binding, struct ps_buf *out);
-/* A certificate chain (PEM) whose private key others call `key` (core/net/tls.h); replaces the former of its slot for new
- * handshakes. */
-int ps_front_set_certificate(struct ps_front *front, uint32_t key, struct ps_bytes pem);
+/* Replaces the former of its slot for new handshakes. */
+int ps_front_set_certificate(struct ps_front *front, const struct tls_certificate *certificate);
+/* PEM: the authorities of clients' certificates. Empty: there are none. */
+int ps_front_set_client_authorities(struct ps_front *front, struct ps_bytes pem);
+/* What session tickets are sealed with (core/net/tls.h). */
+void ps_front_set_ticket_key(struct ps_front *front, struct ps_bytes key);
 struct ps_front_auth {
 	enum ps_auth_status status;
 	struct ps_bytes data;

@@ -24,25 +24,53 @@ struct tls_context;
  */
 #define PS_KEY_NUMBER(slot, generation) ((uint32_t)(generation) << 8 | (slot))
 #define PS_KEY_SLOT(number)             ((number)&0xffu)
+#define PS_KEY_SLOTS                    256u
 
 /* As ps_front_hooks.sign. */
 typedef int (*tls_sign_fn)(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struct ps_bytes data,
 			   struct ps_buf *out);
 
-/* `priority`: GnuTLS priority string. `old` (may be NULL): its certificates and ticket key are taken along. */
-int tls_context_create(const char *priority, tls_sign_fn sign, void *sign_arg, const struct tls_context *old,
+struct tls_settings {
+	const char *priority;  /* GnuTLS priority string */
+	unsigned resumption_s; /* for how long a session may be resumed; 0: none is */
+	struct ps_bytes
+		clients; /* PEM: authorities that clients' certificates are believed from, with their CRLs; empty: none */
+	tls_sign_fn sign;
+	void *sign_arg;
+};
+/* `old` (may be NULL): its certificates and the key of its session tickets are taken along. */
+int tls_context_create(const struct tls_settings *settings, const struct tls_context *old,
 		       struct tls_context **ret_context);
-/* A new context that has the certificates, ticket key and priorities of `old`, with `pem` in the
- * place of what was there in the slot of `key`. Asks for one signature, to see that key and certificate belong
- * together. `old` stays as it is. */
-int tls_context_with_certificate(const struct tls_context *old, uint32_t key, struct ps_bytes pem,
+
+struct tls_certificate {
+	uint32_t key;
+	struct ps_bytes pem;  /* the chain; absent: the slot is emptied */
+	struct ps_bytes ocsp; /* a response in DER that is stapled; absent: none is */
+};
+/* A new context that has the certificates, ticket key and settings of `old`, with this certificate in the place of what was there in its
+ * slot. Asks for one signature, to see that key and certificate belong together. `old` stays as it is. Who asks for none of
+ * the names gets the certificate of the lowest slot. */
+int tls_context_with_certificate(const struct tls_context *old, const struct tls_certificate *certificate,
 				 struct tls_context **ret_context);
+/* What session tickets are sealed with from now on: TLS_TICKET_KEY_SIZE octets. Those of before are worth nothing any more. All
+ * who have the same key take each other's tickets. */
+#define TLS_TICKET_KEY_SIZE 64
+void tls_context_set_ticket_key(struct tls_context *context, struct ps_bytes key);
 bool tls_context_has_certificate(const struct tls_context *context);
 struct tls_context *tls_context_ref(struct tls_context *context);
 void tls_context_unref(struct tls_context *context); /* unref(NULL) does nothing */
 
-/* A session on a connected socket. `alpn` may be NULL: the client's wish is ignored. */
-int tls_create(struct tls_context *context, int fd, const char *alpn, struct tls **ret_tls);
+struct tls_server_args {
+	const char *
+		alpn; /* names, blank-separated, of which a client that wishes for any must wish for one; NULL: its wish is ignored */
+	bool asks_client;           /* for a certificate */
+	bool needs_client;          /* and without a good one there is no session */
+	bool client_is_common_name; /* its user is the subject's common name; else the first e-mail address */
+};
+/* A session on a connected socket. */
+int tls_create(struct tls_context *context, int fd, const struct tls_server_args *args, struct tls **ret_tls);
+/* The user whom the client's certificate names. NULL: it gave none that is believed, or that names one. Lives as long as the session. */
+const char *tls_client_user(const struct tls *tls);
 /* The client's side. A trust is whom it believes: `ca_file` has the certificates of authorities; NULL: those of the system. It
  * must outlive its sessions. */
 struct tls_trust;

@@ -106,3 +106,25 @@ int ps_certificate_check_files(const char *chain_path, const char *key_path)
 	ps_buf_wipe(&key);
 	return r;
 }
+
+const struct ps_conf *ps_certificate_section(const struct ps_conf *root, uint32_t slot)
+{
+	size_t n = ps_conf_section_count(root, "domain");
+
+	if (slot == 0)
+		return ps_conf_section(root, "tls", 0);
+	for (size_t i = 0; i < n; i++) {
+		const struct ps_conf *domain = ps_conf_section(root, "domain", i);
+
+		if (ps_conf_str(domain, "certificate") && --slot == 0)
+			return domain;
+	}
+	return NULL;
+}
+
+const char *ps_certificate_name(const struct ps_conf *root, uint32_t slot)
+{
+	const struct ps_conf *section = slot ? ps_certificate_section(root, slot) : NULL;
+
+	return section ? ps_conf_title(section) : NULL;
+}

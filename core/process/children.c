@@ -134,25 +134,29 @@ void children_send_listener(struct master *master, const struct listener *listen
 			send_listener(&master->children[i], listener, gone);
 }
 
-static void send_secret(struct child *child, enum ps_secret_kind kind)
+static void send_secret(struct child *child, struct secret *secret)
 {
-	struct master *master = child->master;
-	struct ps_msg_secret message = {.kind = kind, .path = master->secrets[kind].path};
+	struct ps_msg_secret message = {.kind = secret->kind, .slot = secret->slot, .path = secret->path};
 
-	if (!message.path)
-		return;
-	message.file = secret_open(master, kind);
+	message.file = secret_open(secret);
 	if (message.file < 0)
 		ps_log(PS_LOG_ERROR, "secret_unreadable", "msg", ps_last_error(), NULL);
 	else
 		send_to(child, PS_MSG_SECRET, &message);
 }
 
-void children_send_secret(struct master *master, enum ps_secret_kind kind)
+void children_send_secret(struct master *master, struct secret *secret)
 {
 	for (size_t i = 0; i < master->child_count; i++)
-		if (master->children[i].channel && master->children[i].role == secret_reader(kind))
-			send_secret(&master->children[i], kind);
+		if (master->children[i].channel && master->children[i].role == secret_reader(secret->kind))
+			send_secret(&master->children[i], secret);
+}
+
+void children_send_resumption_key(struct master *master)
+{
+	struct ps_msg_resumption_key message = {.key = ps_bytes(master->resumption_key, sizeof master->resumption_key)};
+
+	children_send(master, PS_ROLE_FRONT, PS_MSG_RESUMPTION_KEY, &message);
 }
 
 /* ---- counts of connections ------------------------------------------------------------------------- */
@@ -405,6 +409,8 @@ static int start(struct child *child)
 	struct master *master = child->master;
 	struct ps_msg_ticket_key key = {.key = ps_bytes(master->ticket_key.octets, sizeof master->ticket_key.octets)};
 	struct ps_msg_pass_key pass_key = {.key = ps_bytes(master->pass_key.octets, sizeof master->pass_key.octets)};
+	struct ps_msg_resumption_key resumption_key = {
+		.key = ps_bytes(master->resumption_key, sizeof master->resumption_key)};
 	struct ps_msg_start start_message = {};
 	bool again = child->started_ms > 0;
 	int r;
@@ -422,9 +428,11 @@ static int start(struct child *child)
 		send_to(child, PS_MSG_TICKET_KEY, &key);
 	if (child->role & (PS_ROLE_AUTH | PS_ROLE_RELAY))
 		send_to(child, PS_MSG_PASS_KEY, &pass_key);
-	for (int kind = 0; kind < PS_SECRETS; kind++)
-		if (child->role == secret_reader((enum ps_secret_kind)kind))
-			send_secret(child, (enum ps_secret_kind)kind);
+	if (child->role == PS_ROLE_FRONT)
+		send_to(child, PS_MSG_RESUMPTION_KEY, &resumption_key);
+	for (size_t i = 0; i < master->secret_count; i++)
+		if (child->role == secret_reader(master->secrets[i].kind))
+			send_secret(child, &master->secrets[i]);
 	for (size_t i = 0; child->role == PS_ROLE_FRONT && i < master->listener_count; i++)
 		send_listener(child, &master->listeners[i], false);
 	if (child->role == PS_ROLE_FRONT)

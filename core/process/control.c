@@ -123,7 +123,7 @@ static void do_stop(struct asker *asker, const json_t *request)
 static void do_users_changed(struct asker *asker, const json_t *request)
 {
 	(void)request;
-	children_send_secret(asker->control->master, PS_SECRET_USERS);
+	secrets_send(asker->control->master, PS_SECRET_USERS);
 	answer(asker, json_pack("{s:b}", "ok", 1));
 }
 

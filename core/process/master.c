@@ -23,6 +23,8 @@
 
 #define POLL_MS 500
 
+#define REKEY_MS (12u * 60 * 60 * 1000) /* where no session is resumed anyway */
+
 /* ---- configuration ---------------------------------------------------------------------------------- */
 
 static int read_text(const char *path, struct ps_buf *out)
@@ -82,6 +84,32 @@ static int check_certificate(const struct master *master)
 	return certificate && key ? ps_certificate_check_files(certificate, key) : 0;
 }
 
+static long long resumption_time(const struct ps_conf *root)
+{
+	return ps_conf_int(ps_conf_section(root, "tls", 0), "resumption_time");
+}
+
+/* What session tickets were sealed with before nobody can open afterwards. */
+static int renew_resumption_key(struct master *master)
+{
+	long long seconds = resumption_time(master->conf);
+
+	if (gnutls_rnd(GNUTLS_RND_KEY, master->resumption_key, sizeof master->resumption_key) < 0)
+		return ps_fail(PS_E_INTERNAL, "no random octets");
+	ps_timer_set(master->rekey, seconds ? (uint64_t)seconds * 1000 : REKEY_MS, 0);
+	return 0;
+}
+
+static void on_rekey(void *arg)
+{
+	struct master *master = arg;
+
+	if (renew_resumption_key(master) < 0)
+		ps_log(PS_LOG_ERROR, "rekey", "msg", ps_last_error(), NULL);
+	else
+		children_send_resumption_key(master);
+}
+
 static bool same_text(const char *a, const char *b)
 {
 	return a && b ? strcmp(a, b) == 0 : a == b;
@@ -120,6 +148,7 @@ static void warn_of_restart(const struct master *master, const struct ps_conf *o
 int master_reload(struct master *master)
 {
 	struct ps_config *old = master->config;
+	bool rekey;
 	int r;
 
 	if (master->stopping)
@@ -133,13 +162,16 @@ int master_reload(struct master *master)
 	}
 	notify("RELOADING=1");
 	warn_of_restart(master, ps_config_root(old), master->conf);
+	rekey = resumption_time(ps_config_root(old)) != resumption_time(master->conf);
 	ps_config_destroy(old);
 	if (check_certificate(master) < 0)
 		ps_log(PS_LOG_WARNING, "certificate_not_used", "msg", ps_last_error(), NULL);
 	secrets_configure(master);
 	children_send_config(master);
-	for (int kind = 0; kind < PS_SECRETS; kind++)
-		children_send_secret(master, (enum ps_secret_kind)kind);
+	for (size_t i = 0; i < master->secret_count; i++)
+		children_send_secret(master, &master->secrets[i]);
+	if (rekey)
+		on_rekey(master);
 	listeners_apply(master);
 	ps_log(PS_LOG_INFO, "reloaded", "config", master->config_path, NULL);
 	notify("READY=1");
@@ -231,7 +263,9 @@ static int start(struct master *master)
 	    (r = check_certificate(master)) < 0 || (r = ps_loop_create(&master->loop)) < 0 ||
 	    (r = watch_signals(master)) < 0 ||
 	    (r = ps_timer_open(master->loop, poll_secrets, master, &master->poll)) < 0 ||
-	    (r = ps_timer_open(master->loop, stop_now, master, &master->kill)) < 0)
+	    (r = ps_timer_open(master->loop, stop_now, master, &master->kill)) < 0 ||
+	    (r = ps_timer_open(master->loop, on_rekey, master, &master->rekey)) < 0 ||
+	    (r = renew_resumption_key(master)) < 0)
 		return r;
 	if (gnutls_rnd(GNUTLS_RND_KEY, master->ticket_key.octets, sizeof master->ticket_key.octets) < 0 ||
 	    gnutls_rnd(GNUTLS_RND_KEY, master->pass_key.octets, sizeof master->pass_key.octets) < 0 ||
@@ -253,9 +287,9 @@ static void finish(struct master *master)
 	listeners_destroy(master);
 	ps_timer_close(master->poll);
 	ps_timer_close(master->kill);
+	ps_timer_close(master->rekey);
 	ps_loop_destroy(master->loop);
-	for (int kind = 0; kind < PS_SECRETS; kind++)
-		free(master->secrets[kind].path);
+	secrets_destroy(master);
 	if (master->run_dir)
 		pid_file_drop(master);
 	ps_config_destroy(master->config);
@@ -263,6 +297,7 @@ static void finish(struct master *master)
 	free(master->run_dir);
 	explicit_bzero(&master->ticket_key, sizeof master->ticket_key);
 	explicit_bzero(&master->pass_key, sizeof master->pass_key);
+	explicit_bzero(master->resumption_key, sizeof master->resumption_key);
 }
 
 /* Goes on in a child. The starter waits until the server serves, so that its exit status tells. */

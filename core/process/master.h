@@ -12,6 +12,7 @@
 #include <sys/types.h>
 #include "core/config/config.h"
 #include "core/event/loop.h"
+#include "core/net/tls.h"
 #include "core/process/channel.h"
 #include "core/process/ticket.h"
 
@@ -44,7 +45,9 @@ struct listener {
 };
 
 struct secret {
-	char *path; /* NULL: none is configured */
+	enum ps_secret_kind kind;
+	uint32_t slot; /* of the certificate it belongs to (certificate.h); else 0 */
+	char *path;
 	struct stat seen;
 };
 
@@ -64,8 +67,10 @@ struct master {
 	size_t child_count;
 	struct listener *listeners;
 	size_t listener_count;
-	struct secret secrets[PS_SECRETS];
-	struct ps_timer *poll, *kill;
+	struct secret *secrets; /* that are configured */
+	size_t secret_count;
+	uint8_t resumption_key[TLS_TICKET_KEY_SIZE];
+	struct ps_timer *poll, *kill, *rekey;
 	struct control *control;
 	int pid_file, ready_pipe; /* -1: none */
 	char *run_dir;
@@ -86,7 +91,8 @@ int children_start(struct master *master);
 void children_send(struct master *master, uint32_t roles, uint32_t type, const void *message);
 void children_send_config(struct master *master);
 void children_send_listener(struct master *master, const struct listener *listener, bool gone);
-void children_send_secret(struct master *master, enum ps_secret_kind kind);
+void children_send_secret(struct master *master, struct secret *secret);
+void children_send_resumption_key(struct master *master);
 void children_send_listeners(struct master *master, struct child *child);
 bool children_all_serving(const struct master *master);
 void children_stop(struct master *master);
@@ -103,10 +109,13 @@ void listeners_destroy(struct master *master);
 
 /* ---- secrets.c */
 void secrets_configure(struct master *master);
+void secrets_destroy(struct master *master);
 /* The role that reads it. */
 uint32_t secret_reader(enum ps_secret_kind kind);
 /* A new descriptor, or negative. */
-int secret_open(struct master *master, enum ps_secret_kind kind);
+int secret_open(struct secret *secret);
+/* Sends their reader all of a kind. */
+void secrets_send(struct master *master, enum ps_secret_kind kind);
 /* Sends its reader what has changed since it was last sent. */
 void secrets_poll(struct master *master);
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include "auth/service.h"
 #include "core/net/tls.h"
-#include "core/process/certificate.h"
+#include "core/process/certificates.h"
 #include "core/process/place.h"
 #include "core/process/role.h"
 #include "core/process/signer.h"
@@ -22,9 +22,7 @@ struct auth {
 	struct ps_signer *signer;
 	struct ps_ticket_key key, pass_key;
 	bool has_key, has_pass_key;
-	struct ps_buf files[PS_SECRETS]; /* as last read; of the users' file nothing is kept */
-	struct ps_buf in_use;            /* the certificate chain that the fronts have; empty: none */
-	unsigned generation;             /* of its key */
+	struct certificates *certificates;
 };
 
 /* ---- log-ins ---------------------------------------------------------------------------------------- */
@@ -258,16 +256,6 @@ static void configure_databases(struct auth *auth)
 
 /* ---- secrets ---------------------------------------------------------------------------------------- */
 
-static void publish_certificate(struct auth *auth, struct ps_channel *front)
-{
-	struct ps_msg_certificate message = {.key = PS_KEY_NUMBER(0, auth->generation)};
-
-	if (auth->in_use.len)
-		message.pem = ps_buf_view(&auth->in_use);
-	if (ps_channel_send(front, PS_MSG_CERTIFICATE, &message) < 0)
-		ps_log(PS_LOG_ERROR, "certificate", "msg", ps_last_error(), NULL);
-}
-
 static void publish_serves(struct auth *auth, struct ps_channel *front)
 {
 	struct ps_msg_serves message = {.kinds = ps_auth_service_serves(auth->service)};
@@ -276,35 +264,12 @@ static void publish_serves(struct auth *auth, struct ps_channel *front)
 		ps_log(PS_LOG_ERROR, "serves", "msg", ps_last_error(), NULL);
 }
 
-/* To the fronts, which talk TLS and offer mechanisms; relay does not. */
+/* To the fronts, which offer mechanisms; relay does not. */
 static void publish(struct auth *auth, void (*tell)(struct auth *auth, struct ps_channel *front))
 {
 	for (size_t i = 0; i < PS_PEERS_MAX; i++)
 		if (auth->role->peers[i] && ps_channel_peer(auth->role->peers[i]) == PS_ROLE_FRONT)
 			tell(auth, auth->role->peers[i]);
-}
-
-/* Certificate and key come one after the other, so for a moment they may not fit; the former pair serves until they do. */
-static void try_certificate(struct auth *auth)
-{
-	const struct ps_buf *chain = &auth->files[PS_SECRET_CERTIFICATE], *key = &auth->files[PS_SECRET_KEY];
-
-	if (!chain->len || !key->len)
-		return;
-	if (ps_certificate_check(ps_buf_view(chain), ps_buf_view(key)) < 0) {
-		ps_log(PS_LOG_WARNING, "certificate_not_used", "msg", ps_last_error(), NULL);
-		return;
-	}
-	/* A chain tells its key, so the same chain is the same pair. */
-	if (ps_bytes_eq(ps_buf_view(chain), ps_buf_view(&auth->in_use)))
-		return;
-	auth->generation++;
-	ps_signer_set_key(auth->signer, PS_KEY_NUMBER(0, auth->generation), ps_buf_view(key));
-	ps_buf_reset(&auth->in_use);
-	ps_buf_bytes(&auth->in_use, ps_buf_view(chain));
-	ps_log(PS_LOG_INFO, "certificate_in_use", NULL);
-	publish(auth, publish_certificate);
-	ps_auth_service_set_salt_key(auth->service, ps_buf_view(key));
 }
 
 static void load_users(struct auth *auth, const char *path, struct ps_buf *text)
@@ -330,20 +295,18 @@ static void on_secret(void *arg, struct ps_channel *from, union ps_message *mess
 	struct ps_buf text = {0};
 
 	(void)from;
-	if (secret->kind >= PS_SECRETS)
+	if (secret->kind >= PS_SECRETS || secret->slot >= PS_KEY_SLOTS)
 		return;
 	if (ps_passwd_read_fd(secret->file, secret->path, &text) < 0) {
 		ps_log(PS_LOG_ERROR, "secret_unreadable", "msg", ps_last_error(), NULL);
 		ps_buf_wipe(&text);
 		return;
 	}
-	if (secret->kind == PS_SECRET_USERS) {
+	if (secret->kind == PS_SECRET_USERS)
 		load_users(auth, secret->path, &text);
-		return;
-	}
-	ps_buf_wipe(&auth->files[secret->kind]);
-	auth->files[secret->kind] = text;
-	try_certificate(auth);
+	else if (certificates_take(auth->certificates, (enum ps_secret_kind)secret->kind, secret->slot, &text) &&
+		 secret->slot == 0)
+		ps_auth_service_set_salt_key(auth->service, certificates_key(auth->certificates, 0));
 }
 
 /* Of both keys, as only auth has both: a front must not find out by trying what a mark stands for, nor must anyone else. */
@@ -404,10 +367,12 @@ static bool take_peer(struct ps_role *role, struct ps_msg_peer *peer)
 
 static void peer_came(struct ps_role *role, struct ps_channel *channel)
 {
+	struct auth *auth = role->state;
+
 	if (ps_channel_peer(channel) != PS_ROLE_FRONT)
 		return;
-	publish_serves(role->state, channel); /* first: with the certificate a front begins */
-	publish_certificate(role->state, channel);
+	publish_serves(auth, channel); /* first: with the certificate a front begins */
+	certificates_publish(auth->certificates, channel);
 }
 
 static void peer_went(struct ps_role *role, uint32_t peer, unsigned index)
@@ -435,6 +400,7 @@ static int start(struct ps_role *role)
 
 	auth->role = role;
 	auth->signer = ps_signer_create();
+	auth->certificates = certificates_create(role, auth->signer);
 	role->state = auth;
 	r = ps_auth_service_create(&args, &auth->service);
 	if (r == 0)
@@ -455,6 +421,7 @@ static void reconfigure(struct ps_role *role)
 
 	ps_auth_service_reconfigure(auth->service, role->conf);
 	configure_databases(auth);
+	certificates_reconfigure(auth->certificates);
 }
 
 static void stop(struct ps_role *role)

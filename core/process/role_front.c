@@ -30,7 +30,7 @@ struct front {
 	struct ps_role *role; /* first: front_mail.h */
 	struct ps_front *front;
 	struct listener *listeners;
-	bool certificate_known, ready;
+	bool has_certificate, certificates_known, ready;
 	unsigned serves;          /* PS_SERVES_*: what auth's users have; 0: not known yet */
 	struct ps_buf mechanisms; /* as last asked for */
 	int sign_fd;
@@ -315,6 +315,7 @@ static void open_listener(struct front *front, struct listener *listener)
 	const struct ps_conf *root = front->role->conf, *conf = conf_of(root, listener->name);
 	struct ps_buf proxies = {0};
 	const char *protocol = conf ? ps_conf_str(conf, "protocol") : "", *tls = conf ? ps_conf_str(conf, "tls") : "";
+	const char *client = conf ? ps_conf_str(conf, "client_certificate") : "none";
 	struct ps_front_listener args = {
 		.fd = listener->fd,
 		.name = listener->name,
@@ -323,6 +324,8 @@ static void open_listener(struct front *front, struct listener *listener)
 		.protocol_conf = ps_conf_plugin(root, "protocol", protocol),
 		.implicit_tls = strcmp(tls, "implicit") == 0,
 		.tls_available = strcmp(tls, "none") != 0,
+		.asks_client = strcmp(client, "none") != 0,
+		.needs_client = strcmp(client, "required") == 0,
 	};
 
 	if (!args.protocol || !args.protocol->front) {
@@ -400,7 +403,7 @@ static void try_ready(struct front *front)
 	struct ps_role *role = front->role;
 
 	if (front->ready || role->phase != PS_PHASE_SERVING || !front->serves ||
-	    (needs_certificate(role->conf) && !front->certificate_known))
+	    (needs_certificate(role->conf) && !front->certificates_known))
 		return;
 	front->ready = true;
 	for (struct listener *listener = front->listeners; listener; listener = listener->next)
@@ -412,13 +415,15 @@ static void on_certificate(void *arg, struct ps_channel *from, union ps_message 
 {
 	struct ps_role *role = arg;
 	struct front *front = role->state;
-	const struct ps_msg_certificate *certificate = &message->certificate;
+	const struct ps_msg_certificate *msg = &message->certificate;
+	const struct tls_certificate certificate = {.key = msg->key, .pem = msg->pem, .ocsp = msg->ocsp};
 
 	(void)from;
-	if (certificate->pem.ptr && ps_front_set_certificate(front->front, certificate->key, certificate->pem) < 0)
+	if (ps_front_set_certificate(front->front, &certificate) < 0)
 		ps_log(PS_LOG_ERROR, "certificate", "msg", ps_last_error(), NULL);
-	if (certificate->pem.ptr)
-		front->certificate_known = true;
+	front->has_certificate |= msg->pem.ptr != NULL;
+	/* That of slot 0 comes last. */
+	front->certificates_known |= front->has_certificate && PS_KEY_SLOT(msg->key) == 0;
 	try_ready(front);
 }
 
@@ -429,6 +434,23 @@ static void on_serves(void *arg, struct ps_channel *from, union ps_message *mess
 	(void)from;
 	front->serves = message->serves.kinds;
 	try_ready(front);
+}
+
+static void on_authorities(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct front *front = ((struct ps_role *)arg)->state;
+
+	(void)from;
+	if (ps_front_set_client_authorities(front->front, message->authorities.pem) < 0)
+		ps_log(PS_LOG_ERROR, "client_authorities", "msg", ps_last_error(), NULL);
+}
+
+static void on_resumption_key(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct front *front = ((struct ps_role *)arg)->state;
+
+	(void)from;
+	ps_front_set_ticket_key(front->front, message->resumption_key.key);
 }
 
 /* ---- mail that is taken ------------------------------------------------------------------------------ */
@@ -557,18 +579,16 @@ static void stop(struct ps_role *role)
 }
 
 static const struct ps_handler from_master[] = {
-	{PS_MSG_LISTENER, on_listener},
-	{PS_MSG_LISTENER_GONE, on_listener_gone},
-	{PS_MSG_COUNTS, on_counts},
-	{PS_MSG_WHO, on_who},
-	{PS_MSG_KICK, on_kick},
-	{PS_MSG_REVOKED, on_revoked},
-	{0, NULL},
+	{PS_MSG_LISTENER, on_listener}, {PS_MSG_LISTENER_GONE, on_listener_gone},
+	{PS_MSG_COUNTS, on_counts},     {PS_MSG_RESUMPTION_KEY, on_resumption_key},
+	{PS_MSG_WHO, on_who},           {PS_MSG_KICK, on_kick},
+	{PS_MSG_REVOKED, on_revoked},   {0, NULL},
 };
 
 static const struct ps_handler from_peers[] = {
 	{PS_MSG_AUTH_ANSWER, on_auth_answer},
 	{PS_MSG_CERTIFICATE, on_certificate},
+	{PS_MSG_AUTHORITIES, on_authorities},
 	{PS_MSG_SERVES, on_serves},
 	{PS_MSG_HAND_BACK, on_hand_back},
 	{PS_MSG_SESSION_OVER, on_session_over},

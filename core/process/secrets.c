@@ -1,49 +1,59 @@
 /* SPDX-License-Identifier: MIT */
-/* Files that master opens and others read: users, certificate, private key; aliases, a password for the smarthost. */
+/* Files that master opens and others read: users, certificates, private keys; aliases, a password for the smarthost. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "core/process/certificate.h"
 #include "core/process/master.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
-
-static const char *path_of(const struct ps_conf *conf, enum ps_secret_kind kind)
-{
-	const struct ps_conf *tls = ps_conf_section(conf, "tls", 0);
-
-	switch (kind) {
-	case PS_SECRET_USERS: return ps_conf_str(conf, "passwd_file");
-	case PS_SECRET_CERTIFICATE: return ps_conf_str(tls, "certificate");
-	case PS_SECRET_KEY: return ps_conf_str(tls, "key");
-	case PS_SECRET_ALIASES: return ps_conf_str(conf, "alias_file");
-	case PS_SECRET_SMARTHOST: return ps_conf_str(ps_conf_section(conf, "smarthost", 0), "password_file");
-	case PS_SECRETS: break;
-	}
-	return NULL;
-}
 
 uint32_t secret_reader(enum ps_secret_kind kind)
 {
 	return kind == PS_SECRET_ALIASES || kind == PS_SECRET_SMARTHOST ? PS_ROLE_RELAY : PS_ROLE_AUTH;
 }
 
+static void add(struct master *master, enum ps_secret_kind kind, uint32_t slot, const char *path)
+{
+	if (!path)
+		return;
+	master->secrets = ps_realloc(master->secrets, (master->secret_count + 1) * sizeof *master->secrets);
+	master->secrets[master->secret_count++] = (struct secret){.kind = kind, .slot = slot, .path = ps_strdup(path)};
+}
+
+void secrets_destroy(struct master *master)
+{
+	for (size_t i = 0; i < master->secret_count; i++)
+		free(master->secrets[i].path);
+	free(master->secrets);
+	master->secrets = NULL;
+	master->secret_count = 0;
+}
+
 void secrets_configure(struct master *master)
 {
-	for (int kind = 0; kind < PS_SECRETS; kind++) {
-		const char *path = path_of(master->conf, (enum ps_secret_kind)kind);
+	const struct ps_conf *conf = master->conf, *section;
 
-		free(master->secrets[kind].path);
-		master->secrets[kind].path = path ? ps_strdup(path) : NULL;
+	secrets_destroy(master);
+	add(master, PS_SECRET_USERS, 0, ps_conf_str(conf, "passwd_file"));
+	add(master, PS_SECRET_ALIASES, 0, ps_conf_str(conf, "alias_file"));
+	add(master, PS_SECRET_SMARTHOST, 0, ps_conf_str(ps_conf_section(conf, "smarthost", 0), "password_file"));
+	add(master, PS_SECRET_AUTHORITIES, 0, ps_conf_str(ps_conf_section(conf, "tls", 0), "client_authorities"));
+	for (uint32_t slot = 0; slot < PS_KEY_SLOTS && (section = ps_certificate_section(conf, slot)); slot++) {
+		add(master, PS_SECRET_OCSP, slot, ps_conf_str(section, "ocsp_response"));
+		add(master, PS_SECRET_CERTIFICATE, slot, ps_conf_str(section, "certificate"));
+		add(master, PS_SECRET_KEY, slot, ps_conf_str(section, "key"));
 	}
 }
 
 /* The administrator's business, so it is only told. */
 static void tell_if_exposed(const char *path, enum ps_secret_kind kind, mode_t mode)
 {
-	bool is_public = kind == PS_SECRET_CERTIFICATE || kind == PS_SECRET_ALIASES;
+	bool is_public = kind == PS_SECRET_CERTIFICATE || kind == PS_SECRET_ALIASES || kind == PS_SECRET_OCSP ||
+			 kind == PS_SECRET_AUTHORITIES;
 
 	if (!is_public && (mode & (S_IRWXO | S_IWGRP)))
 		ps_logf(PS_LOG_WARNING, "secret_exposed", NULL, "%s has mode %04o: others may read or change it", path,
@@ -53,9 +63,8 @@ static void tell_if_exposed(const char *path, enum ps_secret_kind kind, mode_t m
 			(unsigned)mode & 07777);
 }
 
-int secret_open(struct master *master, enum ps_secret_kind kind)
+int secret_open(struct secret *secret)
 {
-	struct secret *secret = &master->secrets[kind];
 	int fd = open(secret->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0) {
@@ -70,8 +79,15 @@ int secret_open(struct master *master, enum ps_secret_kind kind)
 		close(fd);
 		return ps_fail_errno("stat %s", secret->path);
 	}
-	tell_if_exposed(secret->path, kind, secret->seen.st_mode);
+	tell_if_exposed(secret->path, secret->kind, secret->seen.st_mode);
 	return fd;
+}
+
+void secrets_send(struct master *master, enum ps_secret_kind kind)
+{
+	for (size_t i = 0; i < master->secret_count; i++)
+		if (master->secrets[i].kind == kind)
+			children_send_secret(master, &master->secrets[i]);
 }
 
 static bool changed(const struct stat *a, const struct stat *b)
@@ -83,12 +99,12 @@ static bool changed(const struct stat *a, const struct stat *b)
 
 void secrets_poll(struct master *master)
 {
-	for (int kind = 0; kind < PS_SECRETS; kind++) {
-		const struct secret *secret = &master->secrets[kind];
+	for (size_t i = 0; i < master->secret_count; i++) {
+		struct secret *secret = &master->secrets[i];
 		struct stat now;
 
 		/* One that is missing just now is being replaced, or else auth keeps what it has. */
-		if (secret->path && stat(secret->path, &now) == 0 && changed(&now, &secret->seen))
-			children_send_secret(master, (enum ps_secret_kind)kind);
+		if (stat(secret->path, &now) == 0 && changed(&now, &secret->seen))
+			children_send_secret(master, secret);
 	}
 }

@@ -6,15 +6,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "core/net/tls.h"
 #include "core/process/channel.h"
 #include "core/process/signer.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/pool.h"
 
-enum {
-	KEYS = 2 /* the one in use, and the one before it */
-};
+/* Of each slot the one in use, and behind it the one before. */
+#define KEYS (2 * PS_KEY_SLOTS)
 
 /* Octets of a DigestInfo (RFC 8017, 9.2) with SHA-256 up to SHA-512. */
 enum {
@@ -25,7 +25,7 @@ enum {
 struct ps_signer {
 	pthread_mutex_t lock; /* guards the rest */
 	struct {
-		uint32_t number;
+		uint32_t number;   /* 0: none */
 		struct ps_buf pem; /* empty: none */
 	} keys[KEYS];
 	unsigned changes;
@@ -54,12 +54,14 @@ struct ps_signer *ps_signer_create(void)
 
 void ps_signer_set_key(struct ps_signer *signer, uint32_t number, struct ps_bytes pem)
 {
+	unsigned now = 2 * PS_KEY_SLOT(number), before = now + 1;
+
 	pthread_mutex_lock(&signer->lock);
-	ps_buf_wipe(&signer->keys[1].pem);
-	signer->keys[1] = signer->keys[0];
-	signer->keys[0].number = number;
-	signer->keys[0].pem = (struct ps_buf){0};
-	ps_buf_bytes(&signer->keys[0].pem, pem);
+	ps_buf_wipe(&signer->keys[before].pem);
+	signer->keys[before] = signer->keys[now];
+	signer->keys[now].number = number;
+	signer->keys[now].pem = (struct ps_buf){0};
+	ps_buf_bytes(&signer->keys[now].pem, pem);
 	signer->changes++;
 	pthread_mutex_unlock(&signer->lock);
 }
@@ -78,11 +80,11 @@ static gnutls_privkey_t import_key(const struct ps_buf *pem)
 	return key;
 }
 
-static void drop_keys(struct served *served)
+static void drop_key(struct served *served, unsigned i)
 {
-	for (int i = 0; i < KEYS; i++)
-		if (served->keys[i].key)
-			gnutls_privkey_deinit(served->keys[i].key);
+	if (served->keys[i].key)
+		gnutls_privkey_deinit(served->keys[i].key);
+	served->keys[i].key = NULL;
 }
 
 static void refresh_keys(struct served *served)
@@ -91,8 +93,10 @@ static void refresh_keys(struct served *served)
 
 	pthread_mutex_lock(&signer->lock);
 	if (served->changes != signer->changes) {
-		drop_keys(served);
-		for (int i = 0; i < KEYS; i++) {
+		for (unsigned i = 0; i < KEYS; i++) {
+			if (served->keys[i].number == signer->keys[i].number)
+				continue; /* a number is not given twice */
+			drop_key(served, i);
 			served->keys[i].number = signer->keys[i].number;
 			served->keys[i].key = import_key(&signer->keys[i].pem);
 		}
@@ -103,7 +107,7 @@ static void refresh_keys(struct served *served)
 
 static gnutls_privkey_t find_key(const struct served *served, uint32_t number)
 {
-	for (int i = 0; i < KEYS; i++)
+	for (unsigned i = 0; i < KEYS; i++)
 		if (served->keys[i].key && served->keys[i].number == number)
 			return served->keys[i].key;
 	return NULL;
@@ -196,7 +200,8 @@ static void *serve(void *arg)
 	if (r != PS_E_CLOSED)
 		ps_log(PS_LOG_ERROR, "message_offence", "peer", "front", "index", ps_num(served->front), "msg",
 		       ps_last_error(), NULL);
-	drop_keys(served);
+	for (unsigned i = 0; i < KEYS; i++)
+		drop_key(served, i);
 	close(served->fd);
 	free(served);
 	return NULL;

@@ -15,6 +15,7 @@ static const struct ps_protocol protocol = {
 	.front = &smtp_submission_half,
 	.busy_text = "421 4.3.2 The server cannot serve you now; try again later\r\n",
 	.ended_text = "421 4.7.0 This session was ended by the server\r\n",
+	.alpn = "smtp esmtp",
 	.gss_service = "smtp",
 };
 

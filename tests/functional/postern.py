@@ -74,10 +74,10 @@ class Authority:
     def __init__(self):
         self.folder = scratch_folder()
         self.ca = os.path.join(self.folder, "ca.pem")
-        self._key = os.path.join(self.folder, "ca-key.pem")
+        self.key = os.path.join(self.folder, "ca-key.pem")
         template = self._template("ca", "cn = test CA", "ca", "cert_signing_key", "expiration_days = 30")
-        _certtool("--generate-privkey", "--key-type=ecdsa", "--curve=secp256r1", "--outfile", self._key)
-        _certtool("--generate-self-signed", "--load-privkey", self._key, "--template", template, "--outfile", self.ca)
+        _certtool("--generate-privkey", "--key-type=ecdsa", "--curve=secp256r1", "--outfile", self.key)
+        _certtool("--generate-self-signed", "--load-privkey", self.key, "--template", template, "--outfile", self.ca)
 
     def _template(self, name, *lines):
         path = os.path.join(self.folder, name + ".tmpl")
@@ -87,11 +87,17 @@ class Authority:
 
     def issue(self, certificate, key, name="localhost", kind=("--key-type=ecdsa", "--curve=secp256r1")):
         """Writes a certificate and its key, each by a rename, as certificate renewal does."""
-        template = self._template("server", "cn = " + name, "dns_name = " + name, "ip_address = 127.0.0.1",
-                                  "signing_key", "tls_www_server", "expiration_days = 30")
+        self._issue(certificate, key, kind, "cn = " + name, "dns_name = " + name, "ip_address = 127.0.0.1", "tls_www_server")
+
+    def issue_client(self, certificate, key, email):
+        self._issue(certificate, key, ("--key-type=ecdsa", "--curve=secp256r1"), "cn = " + email, "email = " + email,
+                    "tls_www_client")
+
+    def _issue(self, certificate, key, kind, *lines):
+        template = self._template("other", *lines, "signing_key", "expiration_days = 30")
         _certtool("--generate-privkey", *kind, "--outfile", key + ".new")
         _certtool("--generate-certificate", "--load-privkey", key + ".new", "--load-ca-certificate", self.ca,
-                  "--load-ca-privkey", self._key, "--template", template, "--outfile", certificate + ".new")
+                  "--load-ca-privkey", self.key, "--template", template, "--outfile", certificate + ".new")
         os.rename(key + ".new", key)
         os.rename(certificate + ".new", certificate)
 
@@ -144,9 +150,9 @@ LISTENERS = (
 
 
 class Instance:
-    """A server with its own folder, ports and users. `settings` is added to the configuration."""
+    """A server with its own folder, ports and users. `settings` is added to the configuration, `tls` to its section tls."""
 
-    def __init__(self, backend=BACKENDS[0], users=("alice", "bob"), settings="", listeners=True, installation=None, domain=DOMAIN,
+    def __init__(self, backend=BACKENDS[0], users=("alice", "bob"), settings="", tls="", listeners=True, installation=None, domain=DOMAIN,
                  environment=None):
         self.installation = installation or Installation()
         self.backend = backend
@@ -164,6 +170,7 @@ class Instance:
         self.ports = {}
         self.process = None
         self._settings = settings
+        self._tls = tls
         self._listeners = listeners
         os.mkdir(self.mail_root, 0o700)
         os.mkdir(self.run_dir, 0o755)
@@ -188,7 +195,7 @@ class Instance:
             'spool_dir = "%s"' % self.spool_dir,
             'passwd_file = "%s"' % self.passwd_file,
             'backend = "%s"' % self.backend,
-            'tls { certificate = "%s" key = "%s" }' % (self.certificate, self.key),
+            'tls { certificate = "%s" key = "%s" %s }' % (self.certificate, self.key, self._tls),
         ]
         if self._listeners:
             for title, protocol, tls in LISTENERS:

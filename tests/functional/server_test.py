@@ -14,12 +14,13 @@ class ServerTest(unittest.TestCase):
     backend = postern.BACKENDS[0]
     users = ("alice", "bob")
     settings = "limits { connections_per_address = 0 auth_failures_per_minute = 10000 }"
+    tls = ""
     users_with = {}  # {fields of the passwd-file: more users}; {mail_root} stands for its path
     may_die = False  # the test kills roles
 
     @classmethod
     def setUpClass(cls):
-        cls.server = postern.Instance(backend=cls.backend, users=cls.users, settings=cls.settings)
+        cls.server = postern.Instance(backend=cls.backend, users=cls.users, settings=cls.settings, tls=cls.tls)
         for fields, names in cls.users_with.items():
             cls.server.add_users(*names, fields=fields.replace("{mail_root}", cls.server.mail_root))
         cls.server.start()

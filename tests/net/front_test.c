@@ -281,7 +281,7 @@ END_TEST
 static void swap_certificate(void *arg)
 {
 	(void)arg;
-	ck_assert_ok(ps_front_set_certificate(front, 0, ps_buf_view(&keys[1].pem)));
+	ck_assert_ok(ps_front_set_certificate(front, &(struct tls_certificate){.pem = ps_buf_view(&keys[1].pem)}));
 }
 
 START_TEST(a_new_certificate_is_for_new_handshakes)

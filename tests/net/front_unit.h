@@ -318,7 +318,7 @@ static inline void setup_with(const char *settings)
 	ck_assert_ok(ps_loop_create(&fake.loop));
 	config = fake_config(settings);
 	ck_assert_ok(ps_front_create(fake.loop, ps_config_root(config), &hooks, &front));
-	ck_assert_ok(ps_front_set_certificate(front, 0, ps_buf_view(&keys[0].pem)));
+	ck_assert_ok(ps_front_set_certificate(front, &(struct tls_certificate){.pem = ps_buf_view(&keys[0].pem)}));
 	plain_port = listen_on("plain", false, true);
 	tls_port = listen_on("tls", true, true);
 	bare_port = listen_on("bare", false, false);

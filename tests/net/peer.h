@@ -23,7 +23,9 @@ struct peer_key {
 	unsigned signatures; /* made with it */
 };
 
-static inline void peer_key_make(struct peer_key *key, gnutls_pk_algorithm_t algorithm, unsigned bits, const char *name)
+/* `email` may be NULL. */
+static inline void peer_key_make_for(struct peer_key *key, gnutls_pk_algorithm_t algorithm, unsigned bits,
+				     const char *name, const char *email)
 {
 	gnutls_x509_privkey_t x509;
 	gnutls_x509_crt_t crt;
@@ -39,6 +41,9 @@ static inline void peer_key_make(struct peer_key *key, gnutls_pk_algorithm_t alg
 	ck_tls(gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, name, (unsigned)strlen(name)));
 	ck_tls(gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, name, (unsigned)strlen(name),
 						    GNUTLS_FSAN_SET));
+	if (email)
+		ck_tls(gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_RFC822NAME, email, (unsigned)strlen(email),
+							    GNUTLS_FSAN_APPEND));
 	ck_tls(gnutls_x509_crt_set_key(crt, x509));
 	ck_tls(gnutls_x509_crt_sign2(crt, crt, x509,
 				     algorithm == GNUTLS_PK_EDDSA_ED25519 ? GNUTLS_DIG_SHA512 : GNUTLS_DIG_SHA256, 0));
@@ -48,6 +53,11 @@ static inline void peer_key_make(struct peer_key *key, gnutls_pk_algorithm_t alg
 	gnutls_x509_crt_deinit(crt);
 	ck_tls(gnutls_privkey_init(&key->privkey));
 	ck_tls(gnutls_privkey_import_x509(key->privkey, x509, GNUTLS_PRIVKEY_IMPORT_AUTO_RELEASE));
+}
+
+static inline void peer_key_make(struct peer_key *key, gnutls_pk_algorithm_t algorithm, unsigned bits, const char *name)
+{
+	peer_key_make_for(key, algorithm, bits, name, NULL);
 }
 
 static inline void peer_key_finish(struct peer_key *key)
@@ -101,6 +111,22 @@ static inline void peer_client_finish(struct peer_client *client)
 {
 	gnutls_deinit(client->session);
 	gnutls_certificate_free_credentials(client->credentials);
+}
+
+/* The client's own certificate, shown if the server asks for one. The key stays the caller's. */
+static inline void peer_client_use(struct peer_client *client, const struct peer_key *key)
+{
+	gnutls_datum_t pem = {key->pem.ptr, (unsigned)key->pem.len};
+	gnutls_privkey_t copy;
+	gnutls_x509_privkey_t x509;
+	gnutls_pcert_st *certificate = gnutls_malloc(sizeof *certificate);
+
+	ck_tls(gnutls_pcert_import_x509_raw(certificate, &pem, GNUTLS_X509_FMT_PEM, 0));
+	ck_tls(gnutls_privkey_export_x509(key->privkey, &x509));
+	ck_tls(gnutls_privkey_init(&copy));
+	ck_tls(gnutls_privkey_import_x509(copy, x509, GNUTLS_PRIVKEY_IMPORT_AUTO_RELEASE));
+	ck_tls(gnutls_certificate_set_key(client->credentials, NULL, 0, certificate, 1, copy));
+	gnutls_free(certificate); /* what is in it belongs to the credentials */
 }
 
 /* The name in the certificate that the server has shown. */

@@ -15,6 +15,10 @@ enum {
 	RSA,
 	ECDSA,
 	ED25519,
+	WILD,
+	ANN,      /* a client's */
+	TRICK,    /* one whose address has a NUL in it */
+	STRANGER, /* a client's that is not believed */
 	KEYS
 };
 
@@ -22,6 +26,8 @@ static struct peer_key keys[KEYS];
 static struct tls_context *context;
 static struct peer_client client;
 static struct tls *server;
+static struct tls_server_args server_args;
+static struct tls_settings settings = {.priority = PRIORITY, .resumption_s = 3600, .sign_arg = keys};
 static int fds[2];       /* client, server */
 static int server_state; /* of the handshake */
 static struct ps_buf received;
@@ -33,16 +39,42 @@ static int sign(void *arg, uint32_t key, unsigned algorithm, bool is_hash, struc
 	return peer_sign(&keys[key], algorithm, is_hash, data, out);
 }
 
+/* In place of the first octet of `text`: a certificate that no authority should sign, and some have. */
+static void put_nul(struct ps_buf *pem, const char *text)
+{
+	gnutls_datum_t in = {pem->ptr, (unsigned)pem->len}, der, out;
+	uint8_t *at;
+
+	ck_tls(gnutls_pem_base64_decode2(NULL, &in, &der));
+	at = memmem(der.data, der.size, text, strlen(text));
+	ck_assert_ptr_nonnull(at);
+	*at = '\0';
+	ck_tls(gnutls_pem_base64_encode2("CERTIFICATE", &der, &out));
+	ps_buf_reset(pem);
+	ps_buf_append(pem, out.data, out.size);
+	gnutls_free(der.data);
+	gnutls_free(out.data);
+}
+
 static void setup_keys(void)
 {
+	const unsigned curve = GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1);
+
 	peer_key_make(&keys[RSA], GNUTLS_PK_RSA, 2048, "rsa.test");
-	peer_key_make(&keys[ECDSA], GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), "ecdsa.test");
+	peer_key_make(&keys[ECDSA], GNUTLS_PK_ECDSA, curve, "ecdsa.test");
 	peer_key_make(&keys[ED25519], GNUTLS_PK_EDDSA_ED25519, 256, "ed25519.test");
+	peer_key_make(&keys[WILD], GNUTLS_PK_EDDSA_ED25519, 256, "*.wild.test");
+	peer_key_make_for(&keys[ANN], GNUTLS_PK_ECDSA, curve, "ann", "ann@example.test");
+	peer_key_make_for(&keys[TRICK], GNUTLS_PK_ECDSA, curve, "trick", "ann@example.test|.evil.test");
+	put_nul(&keys[TRICK].pem, "|.evil");
+	peer_key_make_for(&keys[STRANGER], GNUTLS_PK_ECDSA, curve, "ann", "ann@example.test");
 }
 
 static void setup(void)
 {
-	ck_assert_ok(tls_context_create(PRIORITY, sign, keys, NULL, &context));
+	settings.sign = sign;
+	server_args = (struct tls_server_args){.alpn = NULL};
+	ck_assert_ok(tls_context_create(&settings, NULL, &context));
 	ck_assert(!tls_context_has_certificate(context));
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
 	server_state = PS_E_AGAIN;
@@ -74,9 +106,10 @@ static void disconnect(void)
 
 static void use_key(int key)
 {
+	const struct tls_certificate certificate = {.key = (uint32_t)key, .pem = ps_buf_view(&keys[key].pem)};
 	struct tls_context *with;
 
-	ck_assert_ok(tls_context_with_certificate(context, (uint32_t)key, ps_buf_view(&keys[key].pem), &with));
+	ck_assert_ok(tls_context_with_certificate(context, &certificate, &with));
 	tls_context_unref(context);
 	context = with;
 }
@@ -134,7 +167,8 @@ static void connect_to(const char *priority, const char *alpn, const char *wante
 	peer_client_init(&client, priority, alpn, name, GNUTLS_NONBLOCK);
 	gnutls_transport_set_push_function(client.session, push_octets);
 	gnutls_transport_set_pull_function(client.session, pull_octet);
-	ck_assert_ok(tls_create(context, fds[1], wanted_alpn, &server));
+	server_args.alpn = wanted_alpn;
+	ck_assert_ok(tls_create(context, fds[1], &server_args, &server));
 }
 
 /* The client's result. */
@@ -233,10 +267,9 @@ static const struct {
 	const char *clients, *servers;
 	bool ok;
 } alpns[] = {
-	{"imap", "imap", true},
-	{NULL, "imap", true},
-	{"http/1.1", "imap", false},
-	{"http/1.1", NULL, true}, /* the protocol has no name: the wish is ignored */
+	{"imap", "imap", true},        {NULL, "imap", true},         {"http/1.1", "imap", false},
+	{"esmtp", "smtp esmtp", true}, {"smtp", "smtp esmtp", true}, {"smtp esmtp", "smtp esmtp", false},
+	{"imap", "smtp esmtp", false}, {"http/1.1", NULL, true}, /* the protocol has no name: the wish is ignored */
 };
 
 START_TEST(a_client_that_wants_another_protocol_is_refused)
@@ -260,15 +293,16 @@ END_TEST
 static const struct {
 	const char *asked, *shown;
 } server_names[] = {
-	{"rsa.test", "rsa.test"},
-	{"ecdsa.test", "ecdsa.test"},
-	{"other.test", NULL}, /* any: the client decides what it makes of it */
+	{"rsa.test", "rsa.test"},       {"ecdsa.test", "ecdsa.test"}, {"a.wild.test", "a.wild.test"},
+	{"A.Wild.Test", "a.wild.test"}, {"other.test", "rsa.test"}, /* that of the lowest slot: the client decides what it makes of it */
+	{"a.b.wild.test", "rsa.test"},  {"wild.test", "rsa.test"},
 };
 
 START_TEST(the_name_that_is_asked_for_chooses_the_certificate)
 {
-	use_key(RSA);
+	use_key(WILD);
 	use_key(ECDSA);
+	use_key(RSA);
 	connect_to("NORMAL", NULL, NULL, server_names[_i].asked);
 	ck_tls(handshake());
 	if (server_names[_i].shown)
@@ -276,13 +310,41 @@ START_TEST(the_name_that_is_asked_for_chooses_the_certificate)
 }
 END_TEST
 
+START_TEST(a_slot_can_be_emptied)
+{
+	struct tls_context *with;
+
+	use_key(RSA);
+	use_key(ECDSA);
+	ck_assert_ok(tls_context_with_certificate(context, &(struct tls_certificate){.key = RSA}, &with));
+	tls_context_unref(context);
+	context = with;
+	connect_to("NORMAL", NULL, NULL, "rsa.test");
+	ck_tls(handshake());
+	ck_assert(peer_client_sees(&client, "ecdsa.test"));
+}
+END_TEST
+
+START_TEST(a_certificate_that_stays_is_not_signed_by_again)
+{
+	unsigned before;
+
+	use_key(RSA);
+	before = keys[RSA].signatures;
+	use_key(ECDSA);
+	ck_assert_uint_eq(keys[RSA].signatures, before);
+}
+END_TEST
+
 START_TEST(a_certificate_of_another_key_is_not_taken)
 {
 	struct tls_context *with = NULL;
 
-	ck_assert_int_eq(tls_context_with_certificate(context, RSA, ps_buf_view(&keys[ECDSA].pem), &with),
-			 PS_E_INVALID);
-	ck_assert_int_eq(tls_context_with_certificate(context, RSA, ps_bytes_str("no PEM"), &with), PS_E_INVALID);
+	const struct tls_certificate others = {.key = RSA, .pem = ps_buf_view(&keys[ECDSA].pem)},
+				     none = {.key = RSA, .pem = ps_bytes_str("no PEM")};
+
+	ck_assert_int_eq(tls_context_with_certificate(context, &others, &with), PS_E_INVALID);
+	ck_assert_int_eq(tls_context_with_certificate(context, &none, &with), PS_E_INVALID);
 	ck_assert_ptr_null(with);
 	ck_assert(!tls_context_has_certificate(context));
 }
@@ -290,16 +352,19 @@ END_TEST
 
 START_TEST(new_priorities_keep_the_certificates)
 {
+	struct tls_settings new = settings;
 	struct tls_context *with;
 
 	use_key(RSA);
-	ck_assert_ok(tls_context_create("NORMAL:-VERS-ALL:+VERS-TLS1.3", sign, keys, context, &with));
+	new.priority = "NORMAL:-VERS-ALL:+VERS-TLS1.3";
+	ck_assert_ok(tls_context_create(&new, context, &with));
 	tls_context_unref(context);
 	context = with;
 	connect_to("NORMAL:-VERS-ALL:+VERS-TLS1.2", NULL, NULL, NULL);
 	ck_assert_int_lt(handshake(), 0);
 	ck_assert(tls_context_has_certificate(context));
-	ck_assert_int_eq(tls_context_create("NORMAL:+NONSENSE", sign, keys, context, &with), PS_E_INVALID);
+	new.priority = "NORMAL:+NONSENSE";
+	ck_assert_int_eq(tls_context_create(&new, context, &with), PS_E_INVALID);
 }
 END_TEST
 
@@ -376,7 +441,7 @@ START_TEST(a_hello_of_megabytes_is_not_gathered)
 	int i = 0;
 
 	use_key(RSA);
-	ck_assert_ok(tls_create(context, fds[1], NULL, &server));
+	ck_assert_ok(tls_create(context, fds[1], &(struct tls_server_args){.alpn = NULL}, &server));
 	while (i < 10 && server_state == PS_E_AGAIN) {
 		ck_assert_int_eq(send(fds[0], record, sizeof record, MSG_NOSIGNAL), (ssize_t)sizeof record);
 		server_step();
@@ -412,6 +477,146 @@ START_TEST(a_session_is_resumed_without_a_signature)
 END_TEST
 
 /* More than the socket takes: the sealed record waits, and nothing is lost or sent twice. */
+/* The tickets of the first session, in a second one. */
+static void come_again(const char *priority)
+{
+	gnutls_datum_t data;
+
+	tell("x");
+	hear("x"); /* the ticket of TLS 1.3 comes before */
+	ck_tls(gnutls_session_get_data2(client.session, &data));
+	disconnect();
+	connect_to(priority, NULL, NULL, NULL);
+	ck_tls(gnutls_session_set_data(client.session, data.data, data.size));
+	gnutls_free(data.data);
+}
+
+static void set_ticket_key(struct tls_context *of, uint8_t octet)
+{
+	uint8_t key[TLS_TICKET_KEY_SIZE];
+
+	memset(key, octet, sizeof key);
+	tls_context_set_ticket_key(of, ps_bytes(key, sizeof key));
+}
+
+static const struct {
+	uint8_t first, second; /* the key is changed in between */
+	unsigned resumption_s;
+	bool elsewhere; /* the second session is with another process */
+	bool resumed;
+} tickets[] = {
+	{1, 1, 3600, false, true},
+	{1, 1, 3600, true, true},
+	{1, 2, 3600, false, false},
+	{1, 1, 0, false, false},
+};
+
+START_TEST(tickets_are_good_for_all_who_have_the_key)
+{
+	const char *priority = _i & 1 ? "NORMAL:-VERS-ALL:+VERS-TLS1.2" : "NORMAL:-VERS-ALL:+VERS-TLS1.3";
+	struct tls_settings own = settings;
+	struct tls_context *first, *second;
+	int n = _i / 2;
+
+	tls_context_unref(context);
+	own.resumption_s = tickets[n].resumption_s;
+	ck_assert_ok(tls_context_create(&own, NULL, &first));
+	ck_assert_ok(tls_context_create(&own, NULL, &second));
+	context = first;
+	use_key(ECDSA);
+	set_ticket_key(context, tickets[n].first);
+	connect_to(priority, NULL, NULL, NULL);
+	ck_tls(handshake());
+	if (tickets[n].elsewhere) {
+		first = context;
+		context = second;
+		second = first;
+		use_key(ECDSA);
+	}
+	set_ticket_key(context, tickets[n].second);
+	come_again(priority);
+	ck_tls(handshake());
+	ck_assert_int_eq(gnutls_session_is_resumed(client.session) != 0, tickets[n].resumed);
+	tls_context_unref(second);
+}
+END_TEST
+
+static const struct {
+	int key; /* -1: the client has none */
+	bool needed, common_name;
+	const char *user; /* NULL: nobody */
+	bool refused;
+} clients[] = {
+	{ANN, false, false, "ann@example.test", false},
+	{ANN, true, false, "ann@example.test", false},
+	{ANN, true, true, "ann", false},
+	{TRICK, true, false, NULL, false},
+	{TRICK, true, true, "trick", false},
+	{STRANGER, false, false, NULL, false},
+	{STRANGER, true, false, NULL, true},
+	{-1, false, false, NULL, false},
+	{-1, true, false, NULL, true},
+};
+
+static void believe_clients(void)
+{
+	struct tls_settings own = settings;
+	struct ps_buf pem = {0};
+	struct tls_context *with;
+
+	ps_buf_bytes(&pem, ps_buf_view(&keys[ANN].pem));
+	ps_buf_bytes(&pem, ps_buf_view(&keys[TRICK].pem));
+	own.clients = ps_buf_view(&pem);
+	ck_assert_ok(tls_context_create(&own, context, &with));
+	tls_context_unref(context);
+	context = with;
+	ps_buf_finish(&pem);
+}
+
+START_TEST(a_client_shows_its_certificate)
+{
+	const char *priority = _i & 1 ? "NORMAL:-VERS-ALL:+VERS-TLS1.2" : "NORMAL:-VERS-ALL:+VERS-TLS1.3";
+	int n = _i / 2;
+
+	use_key(ECDSA);
+	believe_clients();
+	server_args.asks_client = true;
+	server_args.needs_client = clients[n].needed;
+	server_args.client_is_common_name = clients[n].common_name;
+	connect_to(priority, NULL, NULL, NULL);
+	if (clients[n].key >= 0)
+		peer_client_use(&client, &keys[clients[n].key]);
+	handshake();
+	ck_assert_int_eq(server_state, clients[n].refused ? PS_E_CLOSED : 0);
+	if (clients[n].user)
+		ck_assert_str_eq(tls_client_user(server), clients[n].user);
+	else
+		ck_assert_ptr_null(tls_client_user(server));
+	if (clients[n].key != ANN)
+		return;
+	come_again(priority); /* what was shown before counts, as far as it still may */
+	ck_tls(handshake());
+	ck_assert(gnutls_session_is_resumed(client.session));
+	ck_assert_str_eq(tls_client_user(server), clients[n].user);
+}
+END_TEST
+
+/* STEKs that all listeners share must not make one of them do with less than it asks for. */
+START_TEST(a_ticket_of_another_listener_has_no_certificate)
+{
+	const char *priority = _i & 1 ? "NORMAL:-VERS-ALL:+VERS-TLS1.2" : "NORMAL:-VERS-ALL:+VERS-TLS1.3";
+
+	use_key(ECDSA);
+	believe_clients();
+	connect_to(priority, NULL, NULL, NULL);
+	ck_tls(handshake());
+	server_args.asks_client = server_args.needs_client = true;
+	come_again(priority);
+	handshake();
+	ck_assert_int_eq(server_state, PS_E_CLOSED);
+}
+END_TEST
+
 START_TEST(a_reader_slower_than_the_sender_gets_all)
 {
 	enum {
@@ -490,6 +695,8 @@ int main(void)
 	tcase_add_loop_test(tcase, old_versions_and_weak_key_exchange_are_refused, 0, PS_ARRAY_LEN(refused));
 	tcase_add_loop_test(tcase, a_client_that_wants_another_protocol_is_refused, 0, PS_ARRAY_LEN(alpns));
 	tcase_add_loop_test(tcase, the_name_that_is_asked_for_chooses_the_certificate, 0, PS_ARRAY_LEN(server_names));
+	tcase_add_test(tcase, a_slot_can_be_emptied);
+	tcase_add_test(tcase, a_certificate_that_stays_is_not_signed_by_again);
 	tcase_add_test(tcase, a_certificate_of_another_key_is_not_taken);
 	tcase_add_test(tcase, new_priorities_keep_the_certificates);
 	tcase_add_test(tcase, a_former_context_serves_until_its_sessions_end);
@@ -498,6 +705,9 @@ int main(void)
 	tcase_add_test(tcase, octets_that_mean_nothing_are_no_use_after_the_handshake_either);
 	tcase_add_test(tcase, a_hello_of_megabytes_is_not_gathered);
 	tcase_add_loop_test(tcase, a_session_is_resumed_without_a_signature, 0, 2);
+	tcase_add_loop_test(tcase, tickets_are_good_for_all_who_have_the_key, 0, 2 * PS_ARRAY_LEN(tickets));
+	tcase_add_loop_test(tcase, a_client_shows_its_certificate, 0, 2 * PS_ARRAY_LEN(clients));
+	tcase_add_loop_test(tcase, a_ticket_of_another_listener_has_no_certificate, 0, 2);
 	tcase_add_test(tcase, a_reader_slower_than_the_sender_gets_all);
 	tcase_add_test(tcase, what_is_said_after_the_clients_end_still_goes_out);
 	tcase_add_test(tcase, an_end_without_the_closing_message_is_an_end);

@@ -34,7 +34,7 @@ struct ps_protocol {
 	const char *ended_text;
 	/* Sent, mail half, in place of all else when the user has as many sessions as they may; NULL: busy_text. */
 	const char *crowded_text;
-	/* ALPN name (RFC 7301), NULL for none: "imap". */
+	/* ALPN names (RFC 7301), blank-separated: "imap". A client that wishes for others only is refused. NULL: any wish is passed over. */
 	const char *alpn;
 	/* RFC 4422 section 4: the service name in GSSAPI and SCRAM. */
 	const char *gss_service;

@@ -96,6 +96,9 @@ void ps_session_starttls(struct ps_session *s);
 /* Whether a password may travel on this connection: TLS, or the setting allows it. */
 bool ps_session_plaintext_ok(const struct ps_session *s);
 
+/* The user whom the client's certificate names, as it stands there; NULL: it showed none that is believed. */
+const char *ps_session_certificate_user(const struct ps_session *s);
+
 /* Whether the client's address is in one of the networks that a list of the protocol's section names: "192.0.2.0/24". */
 bool ps_session_is_from(const struct ps_session *s, const char *setting);
 /* A proxy that is trusted says who the client is: ps_session_remote() from now on, in the log and to other processes. What was counted
