@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a front in a stranger's hand may send: messages, and in them SASL responses and user names. */
+#include <limits.h>
 #include <stdlib.h>
 #include "auth/names.h"
 #include "auth/sasl.h"
@@ -29,21 +30,34 @@ static void read_message(struct ps_bytes octets)
 	ps_buf_finish(&packed.octets);
 }
 
+static const struct ps_scram_secret *secret_of(const struct ps_scram_hash *hash)
+{
+	static struct ps_scram_secret secret;
+
+	if (secret.hash != hash)
+		must(ps_scram_secret_derive(hash, ps_bytes_str("pass"), ps_bytes_str("salt"), 1, &secret) == 0);
+	return &secret;
+}
+
 /* Responses are separated by 0xff. */
 static void read_sasl(const char *mechanism, struct ps_bytes octets)
 {
+	struct ps_sasl_terms terms = {.plaintext_ok = true, .is_tls = true, .serves = UINT_MAX};
 	enum ps_sasl_result r = PS_SASL_CHALLENGE;
 	struct ps_sasl sasl;
 
-	must(ps_sasl_start(&sasl, mechanism, true) == 0);
+	must(ps_sasl_start(&sasl, mechanism, &terms, NULL) == 0);
 	for (int i = 0; i < 8 && r == PS_SASL_CHALLENGE; i++) {
 		ptrdiff_t at = ps_bytes_find(octets, 0xff);
 		struct ps_bytes response = ps_bytes(octets.ptr, at < 0 ? octets.len : (size_t)at);
 
-		r = ps_sasl_step(&sasl, response);
+		if ((r = ps_sasl_step(&sasl, response)) == PS_SASL_SECRET) {
+			ps_sasl_set_secret(&sasl, secret_of(ps_sasl_hash(&sasl)), false);
+			r = PS_SASL_CHALLENGE;
+		}
 		octets = ps_bytes_skip(octets, response.len + (at >= 0));
 	}
-	must(r != PS_SASL_CHALLENGE);
+	must(r != PS_SASL_CHALLENGE && r != PS_SASL_VERIFIED); /* who does not know our nonce proves nothing */
 	if (r == PS_SASL_PASSWORD)
 		must(sasl.authcid.len > 0 && sasl.password.len > 0 && sasl.password.len <= 1024);
 	ps_sasl_finish(&sasl);
@@ -70,11 +84,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	rest = ps_bytes(data + 1, size - 1);
-	switch (data[0] % 4) {
+	switch (data[0] % 6) {
 	case 0: read_message(rest); break;
 	case 1: read_sasl("PLAIN", rest); break;
 	case 2: read_sasl("LOGIN", rest); break;
 	case 3: read_name(rest); break;
+	case 4: read_sasl("SCRAM-SHA-256", rest); break;
+	case 5: read_sasl("SCRAM-SHA-1", rest); break;
 	}
 	return 0;
 }
