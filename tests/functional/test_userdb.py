@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Users in databases: a passwd-file, SQLite, PostgreSQL and the configuration itself, asked one after the other."""
+"""Users in databases: a passwd-file, SQLite, PostgreSQL, LDAP, PAM and the configuration itself, asked one after the other."""
 
 import os
+import pathlib
 import signal
 import sqlite3
 import subprocess
 import unittest
+import urllib.parse
 
 import postern
 from server_test import ServerTest
@@ -50,6 +52,72 @@ class PostgreSQL:
         self._run("psql", "-h", self.folder, "-U", "postern", "-v", "ON_ERROR_STOP=1", "-q", "-c", text, "postgres")
 
 
+SLAPD = """
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+database mdb
+suffix "dc=example,dc=test"
+rootdn "cn=admin,dc=example,dc=test"
+rootpw secret
+directory {folder}/data
+maxsize 1048576
+access to attrs=userPassword by anonymous auth by * none
+access to * by * read
+"""
+LDIF = """
+dn: dc=example,dc=test
+objectClass: dcObject
+objectClass: organization
+dc: example
+o: example
+"""
+PERSON = """
+dn: cn={name},dc=example,dc=test
+objectClass: inetOrgPerson
+cn: {name}
+sn: {name}
+mail: {name}@example.test
+userPassword: {password}
+employeeType: {protocols}
+"""
+
+
+class Directory:
+    """A slapd of one's own in a folder, on a UNIX socket."""
+
+    def __init__(self, *people):
+        self.folder = postern.scratch_folder()
+        self.uri = "ldapi://" + urllib.parse.quote(self.folder + "/socket", safe="")
+        self._config = os.path.join(self.folder, "slapd.conf")
+        os.mkdir(self.folder + "/data")
+        pathlib.Path(self._config).write_text(SLAPD.format(folder=self.folder), encoding="ascii")
+        ldif = LDIF + "".join(PERSON.format(name=name, password=password, protocols=protocols)
+                              for name, password, protocols in people)
+        subprocess.run(("/usr/sbin/slapadd", "-q", "-f", self._config), input=ldif, text=True, check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(("/usr/sbin/slapd", "-f", self._config, "-h", self.uri, "-d", "0"),
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        postern.wait_until(lambda: os.path.exists(self.folder + "/socket"), "slapd", 60)
+        os.chmod(self.folder + "/socket", 0o777)
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait()
+
+
+def pam_folder():
+    """A PAM configuration, and the module that it names."""
+    folder = postern.scratch_folder()
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pam_module.c")
+    subprocess.run(("gcc", "-shared", "-fPIC", "-o", folder + "/module.so", source, "-lpam"), check=True)
+    pathlib.Path(folder, "postern").write_text("auth required {0}/module.so\naccount required {0}/module.so\n".format(folder),
+                                               encoding="ascii")
+    return folder
+
+
 class Chain(ServerTest):
     users = ("alice", "both")
     may_die = True
@@ -59,6 +127,8 @@ class Chain(ServerTest):
         cls.postgresql = PostgreSQL()
         cls.addClassCleanup(cls.postgresql.stop)
         cls.postgresql.sql(CREATE + ";" + INSERT + row("peggy") + "," + row("peter", "'t'", "'Please pay first'"))
+        cls.directory = Directory(("dora", "pass", "imap,pop3"), ("dick", "{SSHA}bad", "imap"), ("dave", "pass", "pop3"))
+        cls.addClassCleanup(cls.directory.stop)
         cls.sqlite = os.path.join(postern.scratch_folder(), "users.sqlite")
         cls.sql(CREATE)
         cls.sql(INSERT + ",".join((row("lisa"), row("both", "1"), row("popeye", protocols="'pop3,smtp'"), row("twice"),
@@ -68,8 +138,11 @@ master_users = { "alice" }
 userdb "lite" { driver = "sqlite" path = "%s" query = "%s" }
 userdb "big" { driver = "postgresql" connection = "host=%s dbname=postgres user=postern" query = "%s" }
 userdb "some" { driver = "static" names = { "stan@%s" } fields = { "password=%s", "protocols=imap" } }
+userdb "dir" { driver = "ldap" uri = "%s" base = "dc=example,dc=test" attributes = { "protocols=employeeType" } }
+userdb "pam" { driver = "pam" folder = "%s" }
 userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", "sessions=2" } }
-""" % (cls.sqlite, QUERY, cls.postgresql.folder, QUERY, postern.DOMAIN, HASH, postern.DOMAIN, HASH)
+""" % (cls.sqlite, QUERY, cls.postgresql.folder, QUERY, postern.DOMAIN, HASH, cls.directory.uri, pam_folder(), postern.DOMAIN,
+       HASH)
         super().setUpClass()
 
     @classmethod
@@ -85,19 +158,24 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
         return client.command('LOGIN "%s" %s' % (name, password))[1].decode()
 
     def test_each_database_knows_its_users(self):
-        for name in ("alice", "lisa", "peggy", "stan"):
+        for name in ("alice", "lisa", "peggy", "stan", "dora", "daemon", "sam"):
             with self.subTest(name):
                 self.assertRegex(self.login(name), "^OK")
                 self.assertRegex(self.login(name, "wrong"), r"^NO \[AUTHENTICATIONFAILED\]")
 
     def test_unknown_everywhere(self):
-        self.assertEqual(self.login("nobody"), self.login("lisa", "wrong"))
+        self.assertEqual(self.login("no-such-user"), self.login("lisa", "wrong"))
 
     def test_the_first_that_knows_the_name_counts(self):
         self.assertRegex(self.login("both"), "^OK")
 
+    def test_a_directory_and_pam_say_more_than_a_password(self):
+        self.assertRegex(self.login("dave"), r"^NO \[AUTHORIZATIONFAILED\]")
+        self.assertRegex(self.login("dick"), r"^NO \[AUTHENTICATIONFAILED\]")
+        self.assertRegex(self.login("games"), r"^NO \[AUTHENTICATIONFAILED\]")  # the account has expired
+
     def test_nothing_of_a_name_is_sql(self):
-        for name in ("lisa'--", "' or 1=1 --", "lisa%", "$1", ":local"):
+        for name in ("lisa'--", "' or 1=1 --", "lisa%", "$1", ":local", "*", "d*", "dora)(cn=*"):
             with self.subTest(name):
                 self.assertRegex(self.login('"%s"' % name), r"^(NO|BAD)")
 
@@ -121,7 +199,7 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
     def test_mail_comes_for_them(self):
         client = self.connect(protocol="lmtp")
         client.line()
-        client.send(b"LHLO here\r\nMAIL FROM:<>\r\nRCPT TO:<peggy@example.test>\r\nRCPT TO:<nobody@example.test>\r\n")
+        client.send(b"LHLO here\r\nMAIL FROM:<>\r\nRCPT TO:<peggy@example.test>\r\nRCPT TO:<no-such-user@example.test>\r\n")
         while not client.line().startswith(b"250 "):
             pass
         answers = [client.line()[:3] for _ in range(3)]
@@ -139,7 +217,7 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
         for name in ("alice%lisa", "alice@example.test%peggy@example.test"):
             with self.subTest(name):
                 self.assertRegex(self.login(name), "^OK")
-        self.assertRegex(self.login("alice%nobody"), r"^NO \[AUTHENTICATIONFAILED\]")
+        self.assertRegex(self.login("alice%no-such-user"), r"^NO \[AUTHENTICATIONFAILED\]")
         self.assertRegex(self.login("alice%lisa", "wrong"), r"^NO \[AUTHENTICATIONFAILED\]")
         self.assertRegex(self.login("lisa%alice"), r"^NO \[AUTHENTICATIONFAILED\]")
         self.assertRegex(self.server.log(), r"event=login .*user=lisa@example.test master=alice@example.test ")
@@ -170,20 +248,17 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
 
     def test_a_process_that_dies_is_started_again(self):
         before = {pid for pid, role in self.server.roles() if role == "userdb"}
-        self.assertEqual(len(before), 4)
+        self.assertEqual(len(before), 6)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
         postern.wait_until(lambda: self.login("peggy").startswith("OK"), "PostgreSQL's users")
         self.assertRegex(self.login("lisa"), "^OK")
 
-    def test_what_they_hold_is_nobody_elses(self):
-        """The text of the configuration as the roles have it."""
+    def test_their_drivers_are_in_no_other_process(self):
         for pid, role in self.server.roles():
-            if role == "userdb":
-                continue
             with open("/proc/%d/maps" % pid, encoding="ascii") as file:
-                maps = file.read()
-            self.assertNotRegex(maps, "libpq|libsqlite", role)
+                drivers = {line.split("/")[-1] for line in file.read().split("\n") if "/postern/auth/" in line}
+            self.assertEqual(len(drivers), 1 if role == "userdb" else 0, (role, drivers))
 
 
 if __name__ == "__main__":
