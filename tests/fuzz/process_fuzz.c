@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include "auth/names.h"
+#include "auth/passwords.h"
 #include "auth/sasl.h"
 #include "core/process/messages.h"
 #include "postern/error.h"
@@ -44,7 +45,8 @@ static void read_sasl(const char *mechanism, struct ps_bytes octets)
 {
 	struct ps_sasl_terms terms = {.plaintext_ok = true, .is_tls = true, .serves = UINT_MAX};
 	enum ps_sasl_result r = PS_SASL_CHALLENGE;
-	struct ps_sasl sasl;
+	const struct ps_sasl_terms terms = {.plaintext_ok = true, .serves = PS_SERVES_PASSWORD};
+	struct ps_sasl sasl = {0};
 
 	must(ps_sasl_start(&sasl, mechanism, &terms, NULL) == 0);
 	for (int i = 0; i < 8 && r == PS_SASL_CHALLENGE; i++) {
