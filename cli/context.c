@@ -48,7 +48,8 @@ bool cli_has_config(const struct cli *cli)
 
 int cli_load_plugins(void)
 {
-	static const enum ps_plugin_kind kinds[] = {PS_PLUGIN_BACKEND, PS_PLUGIN_PROTOCOL, PS_PLUGIN_EXTENSION, PS_PLUGIN_USERDB};
+	static const enum ps_plugin_kind kinds[] = {PS_PLUGIN_BACKEND, PS_PLUGIN_PROTOCOL, PS_PLUGIN_EXTENSION,
+						    PS_PLUGIN_USERDB};
 	int r = 0;
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(kinds) && r >= 0; i++)
