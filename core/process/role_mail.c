@@ -160,7 +160,8 @@ static void answer_delivery(struct ps_role *role, uint64_t number, int result)
 
 static void log_failure(const char *id, int result, const char *why)
 {
-	ps_log(PS_LOG_ERROR, "delivery_failed", "id", id, "error", ps_err_name(result), "msg", why, NULL);
+	ps_log(result == PS_E_QUOTA ? PS_LOG_WARNING : PS_LOG_ERROR, "delivery_failed", "id", id, "error",
+	       ps_err_name(result), "msg", why, NULL);
 }
 
 /* Of a probe what nobody can act on is for the delivery to meet. */

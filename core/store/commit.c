@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/store/commit.h"
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "core/store/pending.h"
 #include "postern/log.h"
@@ -219,6 +220,8 @@ int ps_commit_ask(struct ps_user *user, struct ps_batch *batch)
 	struct ps_tally tally = {0};
 	int r;
 
+	if (!atomic_load(&user->is_asked))
+		return 0;
 	take_turn(&user->commits, false, NULL);
 	r = ps_pending_ask(user, batch, true, &tally);
 	if (r < 0) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "core/config/config.h"
 #include "core/process/plugins.h"
@@ -34,6 +35,7 @@ int ps_extension_attach(struct ps_user *user, const struct ps_extension *ops, co
 	attached = ps_zalloc(sizeof *attached);
 	*attached = (struct ps_attached){.ops = ops, .state = state};
 	*end = attached;
+	atomic_store(&user->is_asked, true);
 	return 0;
 }
 
@@ -89,6 +91,7 @@ void ps_extensions_detach(struct ps_user *user)
 {
 	struct ps_attached *attached;
 
+	atomic_store(&user->is_asked, false);
 	while ((attached = user->attached)) {
 		user->attached = attached->next;
 		attached->ops->close(attached->state);
@@ -212,34 +215,46 @@ int ps_pending_usage(struct ps_pending *pending, struct ps_usage *ret_used)
 	return 0;
 }
 
-static struct ps_mbox *target_of(const struct ps_op *op)
+/* NULL: there is more than one, or none. */
+static struct ps_mbox *only_target(const struct ps_batch *batch)
 {
-	return op->kind == PS_OP_COPY ? op->target : op->mbox;
+	struct ps_mbox *only = NULL;
+
+	for (size_t i = 0; i < batch->count; i++) {
+		const struct ps_op *op = &batch->ops[i];
+		struct ps_mbox *target = op->kind == PS_OP_COPY ? op->target : op->mbox;
+
+		if (!adds(op))
+			continue;
+		if (only && only != target)
+			return NULL;
+		only = target;
+	}
+	return only;
+}
+
+static int read_name(struct ps_pending *pending, struct ps_mbox *mbox)
+{
+	const struct ps_backend *ops = pending->user->ops;
+	struct ps_mailbox_info info;
+	struct ps_read *read;
+	int r = ops->read_begin(pending->user->store, &read);
+
+	if (r < 0)
+		return r;
+	if ((r = ops->info(read, mbox, &info)) == 0)
+		pending->target = ps_strdup(info.name);
+	ops->read_end(read);
+	return r;
 }
 
 int ps_pending_target(struct ps_pending *pending, const char **ret_name)
 {
-	const struct ps_backend *ops = pending->user->ops;
-	struct ps_mailbox_info info;
-	struct ps_mbox *mbox = NULL;
-	struct ps_read *read;
-	int r;
+	struct ps_mbox *mbox = only_target(pending->batch);
+	int r = mbox && !pending->target ? read_name(pending, mbox) : 0;
 
-	*ret_name = NULL;
-	for (size_t i = 0; i < pending->batch->count; i++) {
-		const struct ps_op *op = &pending->batch->ops[i];
-
-		if (adds(op) && mbox && mbox != target_of(op))
-			return 0;
-		if (adds(op))
-			mbox = target_of(op);
-	}
-	if (!mbox || (r = ops->read_begin(pending->user->store, &read)) < 0)
-		return mbox ? r : 0;
-	if ((r = ops->info(read, mbox, &info)) == 0 && !pending->target)
-		pending->target = ps_strdup(info.name);
-	ops->read_end(read);
-	*ret_name = pending->target;
+	if (r == 0)
+		*ret_name = pending->target;
 	return r;
 }
 

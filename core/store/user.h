@@ -61,10 +61,12 @@ struct ps_user {
 	char *root;             /* NULL: nowhere on disk */
 	dev_t root_dev;
 	ino_t root_ino;
-	struct ps_mount *mounts;      /* other stores in this one (core/store/mount.h) */
-	struct ps_attached *attached; /* extensions that look at its changes (core/store/pending.h) */
+	struct ps_mount *mounts; /* other stores in this one (core/store/mount.h) */
 
 	struct ps_commit_queue commits;
+	struct ps_attached
+		*attached; /* extensions that are asked about its batches (core/store/pending.h); of who leads there */
+	_Atomic(bool) is_asked; /* there are any */
 
 	pthread_mutex_t lock;
 	char *fields;                 /* what extensions were told (struct ps_user_info) */

@@ -8,6 +8,7 @@ enum {
 	PIECE = 32 << 10,    /* octets taken from the client at a time */
 	TAIL_MAX = 8192,     /* what may stand behind a message: its line end, or flags and date of the next */
 	MESSAGES_MAX = 1000, /* each has a file and an operation of the batch */
+	LARGE = 64 << 10,    /* worth to be refused before it is sent */
 };
 
 struct append {
@@ -281,8 +282,9 @@ static int begin(struct imap_cmd *cmd, const char *mailbox, uint32_t replaces, c
 	cmd->finish = finish;
 	if (replaces)
 		ps_append_replaces(append->append, cmd->imap->view, replaces);
-	/* What is known to be too much need not be sent first. What makes room for itself is seen in the end. */
-	else if ((r = ps_append_ask(append->append, cmd->literal->octets)) < 0)
+	/* One that makes room for itself is judged in the end. */
+	else if (cmd->literal->synchronising && cmd->literal->octets >= LARGE &&
+		 (r = ps_append_ask(append->append, cmd->literal->octets)) < 0)
 		return r;
 	r = begin_message(cmd, request, cmd->literal);
 	cmd->literal_taken = r == 0;

@@ -78,13 +78,13 @@ extension quota {
     def test_imap_is_refused(self):
         client = self.refill("few", 3)
         client.ok("SELECT INBOX")
-        self.assertTrue(client.command("APPEND Sent {5}")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertTrue(client.command("APPEND Sent {70000}")[1].startswith(b"NO [OVERQUOTA]"))
         self.assertTrue(client.command("APPEND Sent {5+}\r\nx: y\n")[1].startswith(b"NO [OVERQUOTA]"))
         self.assertTrue(client.command("COPY 1:2 Sent")[1].startswith(b"NO [OVERQUOTA]"))
         client.ok("REPLACE 3 INBOX {6+}\r\nx: y\r\n")
         self.assertTrue(client.command("REPLACE 3 INBOX {9001+}\r\n" + "x" * 9001)[1].startswith((b"NO", b"BAD")))
         client.ok("MOVE 1 Sent")
-        self.assertTrue(client.command("APPEND INBOX {5}")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertTrue(client.command("APPEND INBOX {70000}")[1].startswith(b"NO [OVERQUOTA]"))
         client.ok("STORE 1:* FLAGS (\\Deleted)")
         client.ok("EXPUNGE")
         client.append(b"x: y\r\n\r\n")
@@ -94,7 +94,7 @@ extension quota {
         client = self.refill("few", 3)
         client.ok("COPY 1:2 Archive")
         self.assertTrue(client.command("COPY 3 Archive")[1].startswith(b"NO [OVERQUOTA]"))
-        self.assertTrue(client.command("APPEND Archive {5}")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertTrue(client.command("APPEND Archive {70000}")[1].startswith(b"NO [OVERQUOTA]"))
         self.assertEqual({root: messages for root, (_, messages) in self.recount("few").items()}, {"": 3, "Archive": 2})
         client.ok("SELECT Archive")
         client.ok("STORE 1:* FLAGS.SILENT (\\Deleted)")
@@ -103,7 +103,7 @@ extension quota {
     def test_trash_takes_a_little_more(self):
         client = self.refill("alice", 6)
         client.ok("COPY 1:2 Trash")
-        self.assertTrue(client.command("APPEND INBOX {1000}")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertTrue(client.command("APPEND INBOX {1000+}\r\n" + "x" * 1000)[1].startswith(b"NO [OVERQUOTA]"))
         self.assertTrue(client.command("COPY 1:6 Trash")[1].startswith(b"NO [OVERQUOTA]"))
         client.ok("SELECT Trash")
         client.ok("STORE 1:* FLAGS.SILENT (\\Deleted)")
@@ -132,7 +132,7 @@ extension quota {
     def test_the_rule_of_dovecot(self):
         client = self.refill("dove", 1)
         self.assertEqual(client.ok('GETQUOTA ""')[0], b'* QUOTA "" (STORAGE 2 4 MESSAGE 1 9)\r\n')
-        self.assertTrue(client.command("APPEND INBOX {4000}")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertTrue(client.command("APPEND INBOX {4000+}\r\n" + "x" * 4000)[1].startswith(b"NO [OVERQUOTA]"))
 
     def test_many_at_once_do_not_overshoot(self):
         """50 sessions, each with one message, where 20 fit."""
@@ -183,7 +183,7 @@ class Foreign(ServerTest):
         for _ in range(3):
             self.server.deliver("few", postern.message())
         self.assertEqual(client.ok('GETQUOTA ""')[0], b'* QUOTA "" (MESSAGE 3 3)\r\n')
-        self.assertTrue(client.command("APPEND Sent {5}")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertTrue(client.command("APPEND Sent {70000}")[1].startswith(b"NO [OVERQUOTA]"))
         folder = self.server.maildir("few")
         for below in ("new", "cur"):
             for name in os.listdir(os.path.join(folder, below))[:1]:

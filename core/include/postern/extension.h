@@ -5,7 +5,7 @@
  * An extension is a plugin of the kind PS_PLUGIN_EXTENSION. Each that is installed is asked about each store that is opened by
  * the mailbox layer, in the order in which they were loaded.
  *
- * THREADS. Core calls before_commit() of one store one at a time; limit() at any time, from any thread.
+ * THREADS. Core calls the functions of one state one at a time, from any thread.
  */
 #ifndef POSTERN_EXTENSION_H
 #define POSTERN_EXTENSION_H
