@@ -467,6 +467,7 @@ void ps_relay_reconfigure(struct ps_relay *relay, const struct ps_conf *conf)
 	ps_attempts_set_conf(relay->attempts, conf);
 	ps_limits_configure(relay->limits, conf);
 	ps_queue_reconfigure(relay->queue, &settings);
+	ps_sender_set_hostname(relay->sender, ps_conf_str(conf, "hostname"));
 	ps_sender_forget(relay->sender);
 	if (make_route(relay) < 0)
 		ps_log(PS_LOG_ERROR, "route", "msg", ps_last_error(), NULL);

@@ -115,32 +115,66 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+static bool same_list(const struct ps_conf *old, const struct ps_conf *new, const char *name)
+{
+	size_t count = ps_conf_list_size(old, name);
+	bool same = count == ps_conf_list_size(new, name);
+
+	for (size_t i = 0; same && i < count; i++)
+		same = same_text(ps_conf_list_nth(old, name, i), ps_conf_list_nth(new, name, i));
+	return same;
+}
+
 static void tell_restart(const char *setting)
 {
 	ps_log(PS_LOG_WARNING, "reload_incomplete", "setting", setting, "msg", "takes effect at the next start", NULL);
 }
 
 /* Settings that a running server cannot take. */
+static const struct fixed {
+	const char *section; /* NULL: none */
+	const char *name;
+	enum ps_setting_type type;
+} fixed[] = {
+	{NULL, "mail_root", PS_SET_STRING},
+	{NULL, "run_dir", PS_SET_STRING},
+	{NULL, "user_net", PS_SET_STRING},
+	{NULL, "user_auth", PS_SET_STRING},
+	{NULL, "user_mail", PS_SET_STRING},
+	{NULL, "user_relay", PS_SET_STRING},
+	{NULL, "spool_dir", PS_SET_STRING},
+	{NULL, "front_processes", PS_SET_INT},
+	{NULL, "mail_processes", PS_SET_INT},
+	{NULL, "worker_threads", PS_SET_INT},
+	{NULL, "auth_workers", PS_SET_INT},
+	{"relay", "resolvers", PS_SET_LIST},
+	{"relay", "resolvers_validate", PS_SET_BOOL},
+	{"relay", "ca_file", PS_SET_STRING},
+	{"relay", "mta_sts", PS_SET_BOOL},
+	{"relay", "mx_port", PS_SET_INT},
+	{"relay", "allow_loopback", PS_SET_BOOL},
+};
+
+static bool is_same(const struct fixed *row, const struct ps_conf *old, const struct ps_conf *new)
+{
+	if (row->section) {
+		old = ps_conf_section(old, row->section, 0);
+		new = ps_conf_section(new, row->section, 0);
+	}
+	if (row->type == PS_SET_LIST)
+		return same_list(old, new, row->name);
+	if (row->type == PS_SET_BOOL)
+		return ps_conf_bool(old, row->name) == ps_conf_bool(new, row->name);
+	if (row->type == PS_SET_INT)
+		return ps_conf_int(old, row->name) == ps_conf_int(new, row->name);
+	return same_text(ps_conf_str(old, row->name), ps_conf_str(new, row->name));
+}
+
 static void warn_of_restart(const struct master *master, const struct ps_conf *old, const struct ps_conf *new)
 {
-	static const struct {
-		const char *name;
-		bool is_text;
-	} fixed[] = {
-		{"mail_root", true},       {"run_dir", true},          {"user_net", true},
-		{"user_auth", true},       {"user_mail", true},        {"user_relay", true},
-		{"spool_dir", true},       {"front_processes", false}, {"mail_processes", false},
-		{"worker_threads", false}, {"auth_workers", false},
-	};
-
-	for (size_t i = 0; i < PS_ARRAY_LEN(fixed); i++) {
-		const char *name = fixed[i].name;
-		bool same = fixed[i].is_text ? same_text(ps_conf_str(old, name), ps_conf_str(new, name))
-					     : ps_conf_int(old, name) == ps_conf_int(new, name);
-
-		if (!same)
-			tell_restart(name);
-	}
+	for (size_t i = 0; i < PS_ARRAY_LEN(fixed); i++)
+		if (!is_same(&fixed[i], old, new))
+			tell_restart(fixed[i].name);
 	if (!children_fit(master))
 		tell_restart("userdb");
 }

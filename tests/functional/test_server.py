@@ -35,6 +35,13 @@ class Reload(ServerTest):
                 return b"LOGINDISABLED" not in client.greeting()
         postern.wait_until(allowed, "log-in without TLS")
 
+    def test_what_needs_a_restart_is_told(self):
+        self.server.write_config('relay { resolvers = { "127.0.0.1:5" } mta_sts = no expiry = 1d }')
+        self.server.reload()
+        for setting in ("resolvers", "mta_sts"):
+            postern.wait_until(lambda: "event=reload_incomplete setting=%s " % setting in self.server.log(), setting)
+        self.assertNotIn("setting=expiry", self.server.log())
+
     def test_a_mistake_changes_nothing_and_is_told(self):
         client = self.session()
         self.server.write_config("plaintext_without_tsl = yes")

@@ -54,6 +54,7 @@ int ps_sender_create(struct ps_loop *loop, const struct ps_sender_options *optio
 void ps_sender_destroy(struct ps_sender *sender);
 /* Connections that wait for the next message are closed: after a change of the configuration, as keys of hops may mean others. */
 void ps_sender_forget(struct ps_sender *sender);
+void ps_sender_set_hostname(struct ps_sender *sender, const char *hostname);
 
 struct ps_send_recipient {
 	const char *address;

@@ -115,6 +115,12 @@ void ps_sender_forget(struct ps_sender *sender)
 	}
 }
 
+void ps_sender_set_hostname(struct ps_sender *sender, const char *hostname)
+{
+	free(sender->hostname);
+	sender->options.hostname = sender->hostname = ps_strdup(hostname);
+}
+
 int ps_sender_tls_report(struct ps_sender *sender, const char *day, const char *after, size_t most, json_t **ret_page)
 {
 	return sender->report ? tlsrpt_page(sender->report, day, after, most, ret_page)

@@ -41,8 +41,12 @@ void smtp_session_open(struct smtp_transfer *transfer, const struct sockaddr_sto
 	struct smtp_session *session = session_create(transfer, to, host);
 	int r = wire_create(transfer->sender->loop, to, on_wire, session, &session->wire);
 
-	smtp_transfer_seen(transfer, PS_SEND_HOST_DEAD);
-	if (r < 0)
+	/* That we are out of descriptors says nothing of the host. */
+	if (r != PS_E_LIMIT)
+		smtp_transfer_seen(transfer, PS_SEND_HOST_DEAD);
+	if (r == PS_E_LIMIT)
+		smtp_session_failed(session, PS_SEND_DEFERRED, 0, "4.3.0", "%s", ps_last_error());
+	else if (r < 0)
 		smtp_session_failed(session, PS_SEND_DEFERRED, 0, "4.4.1", "%s", ps_last_error());
 	else
 		wire_set_limit(session->wire, transfer->sender->options.times.connect);

@@ -598,6 +598,12 @@ class Client(unittest.TestCase):
         report, = run_send(*self.common(1), "loopback=0", "host=127.0.0.2", "hostport=%d" % mx.port, "bob@absent.test")
         self.assertEqual(report["results"][0]["outcome"], "delivered")
 
+    def test_no_descriptors(self):
+        """What we lack says nothing of the host."""
+        report, = run_send(*self.common(1), "nofile=1", "host=127.0.0.2", "hostport=1", "bob@absent.test")
+        self.assertEqual(summary(report["results"][0], ""), "deferred 0 4.3.0")
+        self.assertEqual(report["verdict"], "unknown")
+
     def test_reuse(self):
         """One connection for one message after the other."""
         mx = FakeMX({}, HOSTS[0])

@@ -5,13 +5,14 @@
  * Usage: send [NAME=VALUE...] RECIPIENT...
  *   file=PATH dns=SERVERS port=N ca=FILE tls=none|opportunistic|required|verify|dane host=HOST hostport=N user= password= from= envid= orcpt= helo=
  *   options=8bitmime,binarymime,smtputf8,requiretls,full,hdrs notify=N ms=TIME (all time limits) idle=TIME repeat=N (one after the other)
- *   sts=FOLDER reports=FOLDER stsport=N at-once=N lmtp=1 loopback=0 validating=1 pause=MS (between repeats)
+ *   nofile=1 (no descriptor is left for it) sts=FOLDER reports=FOLDER stsport=N at-once=N lmtp=1 loopback=0 validating=1 pause=MS (between repeats)
  */
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "core/delivery/client/client.h"
@@ -111,11 +112,23 @@ static void open_file(const char *path)
 	message.size = (uint64_t)st.st_size;
 }
 
+static void take_descriptors(void)
+{
+	struct rlimit limit;
+	int next = dup(STDOUT_FILENO);
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = (rlim_t)next;
+	close(next);
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
 	struct ps_resolver_options dns = {.servers = "127.0.0.1:5", .timeout_ms = 1500, .tries = 2};
 	struct ps_sender_options options = {.hostname = "home.test", .allow_loopback = true};
 	unsigned ms = 2000, at_once = 1, idle = 0;
+	bool no_descriptors = false;
 	uint32_t notify = 0;
 	const char *orcpt = NULL;
 	struct ps_resolver *resolver;
@@ -159,6 +172,7 @@ int main(int argc, char **argv)
 		TAKE("idle", idle = (unsigned)atoi(value))
 		TAKE("repeat", repeat = (unsigned)atoi(value))
 		TAKE("pause", pause_ms = (unsigned)atoi(value))
+		TAKE("nofile", no_descriptors = atoi(value))
 		TAKE("at-once", at_once = (unsigned)atoi(value))
 		fprintf(stderr, "unknown: %s\n", name);
 		return 2;
@@ -179,6 +193,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", ps_last_error());
 		return 1;
 	}
+	if (no_descriptors)
+		take_descriptors();
 	for (; at_once > 0; at_once--)
 		again(NULL);
 	ps_loop_run(loop);
