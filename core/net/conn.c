@@ -761,7 +761,7 @@ bool ps_session_is_back(const struct ps_session *s)
 
 bool ps_session_plaintext_ok(const struct ps_session *s)
 {
-	if (s->is_tls || strcmp(s->local, "unix") == 0)
+	if (s->client ? s->client_secured : s->is_tls || strcmp(s->local, "unix") == 0)
 		return true;
 	return s->core_conf && ps_conf_bool(s->core_conf, "plaintext_without_tls");
 }
@@ -771,6 +771,15 @@ const char *ps_session_certificate_user(const struct ps_session *s)
 	const struct conn *conn = (const struct conn *)s;
 
 	return s->driver == &front_driver && conn->stream.tls ? tls_client_user(conn->stream.tls) : NULL;
+}
+
+void ps_session_speak_for(struct ps_session *s, const char *remote, bool is_secured)
+{
+	char *client = ps_strdup(remote);
+
+	free(s->client);
+	s->client = client;
+	s->client_secured = is_secured;
 }
 
 const char *ps_session_mechanisms(struct ps_session *s)
@@ -824,7 +833,7 @@ struct ps_auth_reply ps_session_auth_reply(struct ps_session *s)
 
 	if (!auth)
 		return (struct ps_auth_reply){.status = PS_AUTH_NONE};
-	return (struct ps_auth_reply){.status = auth->status, .data = ps_buf_view(&auth->data)};
+	return (struct ps_auth_reply){.status = auth->status, .data = ps_buf_view(&auth->data), .user = auth->user};
 }
 
 void ps_session_hand_over(struct ps_session *s, struct ps_bytes blob)

@@ -57,6 +57,7 @@ void session_finish(struct ps_session *s)
 	free(s->sid);
 	free(s->remote);
 	free(s->local);
+	free(s->client);
 }
 
 /* ---- input ------------------------------------------------------------------------------------

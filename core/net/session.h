@@ -37,6 +37,8 @@ struct ps_session {
 	char *sid;
 	char *remote;
 	char *local;
+	char *client; /* of who has connected, for whom the exchange is; NULL: the session's own */
+	bool client_secured;
 
 	struct ps_buf in; /* of which `taken` octets are consumed */
 	size_t taken;

@@ -73,7 +73,8 @@ static void send_answer(void *arg, const struct ps_auth_answer *answer)
 		return;
 	if (answer->status == PS_AUTH_OK) {
 		message.mail = ps_place_of(answer->user->name, auth->role->about.mails);
-		if (seal_log_in(auth, answer, message.mail, &ticket) < 0) {
+		if (strcmp(answer->service, PS_SERVICE_AUTH) != 0 &&
+		    seal_log_in(auth, answer, message.mail, &ticket) < 0) {
 			ps_log(PS_LOG_ERROR, "ticket", "sid", answer->sid, "msg", ps_last_error(), NULL);
 			message.status = PS_AUTH_TEMPFAIL;
 		}

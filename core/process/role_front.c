@@ -115,6 +115,12 @@ static struct ps_bytes present(const struct ps_buf *buf)
 	return buf->len > 0 ? ps_buf_view(buf) : ps_bytes(NULL, 0);
 }
 
+/* Another server's client has a TLS connection with that. */
+static bool is_bindable(const struct ps_session *s)
+{
+	return ps_session_is_tls(s) && !s->client;
+}
+
 static void auth_start(void *arg, uint64_t number, struct ps_session *s, const char *mechanism, struct ps_bytes initial)
 {
 	struct ps_buf bindings[PS_BINDINGS] = {0};
@@ -123,14 +129,14 @@ static void auth_start(void *arg, uint64_t number, struct ps_session *s, const c
 		.sid = ps_session_sid(s),
 		.service = s->protocol->service,
 		.mechanism = mechanism,
-		.remote = ps_session_remote(s),
+		.remote = s->client ? s->client : ps_session_remote(s),
 		.local = ps_session_local(s),
-		.is_tls = ps_session_is_tls(s),
+		.is_tls = is_bindable(s),
 		.plaintext_ok = ps_session_plaintext_ok(s),
 		.initial = initial,
 	};
 
-	for (unsigned i = 0; i < PS_BINDINGS; i++)
+	for (unsigned i = 0; i < PS_BINDINGS && is_bindable(s); i++)
 		ps_front_binding(s, (enum ps_binding)i, &bindings[i]);
 	message.exporter = present(&bindings[PS_BINDING_EXPORTER]);
 	message.unique = present(&bindings[PS_BINDING_UNIQUE]);
@@ -164,7 +170,7 @@ static const char *mechanisms(void *arg, struct ps_session *s)
 	struct ps_sasl_terms terms = {
 		.conf = front->role->conf,
 		.plaintext_ok = ps_session_plaintext_ok(s),
-		.is_tls = ps_session_is_tls(s),
+		.is_tls = is_bindable(s),
 		.serves = front->serves,
 	};
 

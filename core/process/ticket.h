@@ -16,6 +16,8 @@
 
 /* The service of a ticket that lets one message into a user's mail, and nobody log in. */
 #define PS_SERVICE_DELIVERY "delivery"
+/* That of who logs in at another server: there is no ticket for it. */
+#define PS_SERVICE_AUTH "auth"
 
 struct ps_ticket_key {
 	uint8_t octets[PS_TICKET_KEY_SIZE];

@@ -74,6 +74,9 @@ class Dialogue:
         raise Mistake("%s:%d: no line %s ends this text" % (self.path, number, end))
 
 
+LINE_ENDS = {"auth": "\n"}
+
+
 class Run:
     """A dialogue against one server, as one fresh user."""
 
@@ -115,7 +118,7 @@ class Run:
 
     def _step(self, kind, label, text):
         if kind == "C":
-            self._send(label, self.expand(text) + "\r\n")
+            self._send(label, self.expand(text) + self._line_end())
         elif kind == "Cx":
             octets = self.expand(text).encode("utf-8", "surrogateescape")
             self._send(label, octets.decode("unicode_escape"), "latin-1")
@@ -205,9 +208,13 @@ class Run:
     def _line(self, label):
         line = self.client(label).line().decode("utf-8", "surrogateescape")
         self._note("S" + label, line.encode("utf-8", "replace").decode())
-        if not line.endswith("\r\n"):
+        end = self._line_end()
+        if not line.endswith(end):
             raise Mismatch("the line ends without CR: %r" % line)
-        return line[:-2]
+        return line[:-len(end)]
+
+    def _line_end(self):
+        return LINE_ENDS.get(self.protocol, "\r\n")
 
     def _expect(self, label, pattern):
         if pattern == "<close>":

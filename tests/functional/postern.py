@@ -146,6 +146,7 @@ LISTENERS = (
     ("submission", "submission", "starttls"),
     ("submissions", "submission", "implicit"),
     ("lmtp", "lmtp", "starttls"),
+    ("auth", "auth", "none"),
 )
 
 

@@ -105,6 +105,10 @@ bool ps_session_is_from(const struct ps_session *s, const char *setting);
  * for its address stays counted for the proxy's. Not for a protocol with a mail half. */
 void ps_session_set_remote(struct ps_session *s, const char *remote);
 
+/* The exchange that starts next is for a client of the one who has connected, another server: where that client is, and whether its
+ * connection there is safe for a password. In place of what the session says of itself. */
+void ps_session_speak_for(struct ps_session *s, const char *remote, bool is_secured);
+
 /* SASL, RFC 4422. Mechanism names offered on this connection now, blank-separated. */
 const char *ps_session_mechanisms(struct ps_session *s);
 /* Starts or continues an exchange; data is decoded (not base64). `initial` {NULL,0}: the client sent
@@ -116,7 +120,7 @@ void ps_session_auth_cancel(struct ps_session *s);
 enum ps_auth_status {
 	PS_AUTH_NONE,     /* nothing has come */
 	PS_AUTH_CONTINUE, /* send data as a challenge */
-	PS_AUTH_OK,       /* call ps_session_hand_over() */
+	PS_AUTH_OK,       /* call ps_session_hand_over(); or, if nobody is to be logged in, ps_session_auth_cancel() */
 	PS_AUTH_FAILED,   /* wrong credentials: [AUTHENTICATIONFAILED] */
 	PS_AUTH_TEMPFAIL, /* cannot tell now: [UNAVAILABLE] */
 	PS_AUTH_REFUSED,  /* right, but may not log in: [AUTHORIZATIONFAILED]; data is text for the user */
@@ -132,6 +136,7 @@ enum ps_auth_status {
 struct ps_auth_reply {
 	enum ps_auth_status status;
 	struct ps_bytes data; /* valid until the next call of run() returns */
+	const char *user;     /* the same; with OK: the name, in its one spelling */
 };
 struct ps_auth_reply ps_session_auth_reply(struct ps_session *s);
 
