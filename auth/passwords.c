@@ -267,7 +267,7 @@ unsigned ps_password_serves(const char *stored)
 	if (parse(stored, &scheme, &hash) < 0)
 		return 0;
 	if (scheme->check == check_plain)
-		return PS_SERVES_PASSWORD | PS_SERVES_SCRAM_SHA_1 | PS_SERVES_SCRAM_SHA_256;
+		return PS_SERVES_ALL;
 	if (scheme->check != check_scram)
 		return PS_SERVES_PASSWORD;
 	return PS_SERVES_PASSWORD |

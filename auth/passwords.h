@@ -22,6 +22,7 @@ enum {
 	PS_SERVES_PASSWORD = 1, /* checking a password that was sent */
 	PS_SERVES_SCRAM_SHA_1 = 2,
 	PS_SERVES_SCRAM_SHA_256 = 4,
+	PS_SERVES_ALL = 7,
 };
 unsigned ps_password_serves(const char *stored);
 

@@ -8,6 +8,7 @@ enum {
 	PLAINTEXT = 1,    /* shows the password to whoever listens */
 	BOUND = 2,        /* to the TLS connection */
 	CLIENT_FIRST = 4, /* without an initial response an empty challenge is due */
+	CERTIFIED = 8,    /* the client has shown a certificate; only where the configuration names it */
 };
 
 /* States of SCRAM. */
@@ -84,6 +85,15 @@ static enum ps_sasl_result login_step(struct ps_sasl *sasl, struct ps_bytes data
 	return check_password(sasl);
 }
 
+/* RFC 4422, appendix A */
+static enum ps_sasl_result external_step(struct ps_sasl *sasl, struct ps_bytes data)
+{
+	ps_buf_bytes(&sasl->authzid, data);
+	if (sasl->authzid.failed || sasl->authcid.failed)
+		return bad("a name that is too long");
+	return PS_SASL_TRUSTED;
+}
+
 /* RFC 5802 section 5 */
 static enum ps_sasl_result scram_step(struct ps_sasl *sasl, struct ps_bytes data)
 {
@@ -104,6 +114,7 @@ static enum ps_sasl_result scram_step(struct ps_sasl *sasl, struct ps_bytes data
 }
 
 static const struct ps_sasl_mechanism mechanisms[] = {
+	{"EXTERNAL", 0, CLIENT_FIRST | CERTIFIED, external_step},
 	{"SCRAM-SHA-256-PLUS", PS_SERVES_SCRAM_SHA_256, CLIENT_FIRST | BOUND, scram_step},
 	{"SCRAM-SHA-256", PS_SERVES_SCRAM_SHA_256, CLIENT_FIRST, scram_step},
 	{"SCRAM-SHA-1-PLUS", PS_SERVES_SCRAM_SHA_1, CLIENT_FIRST | BOUND, scram_step},
@@ -119,13 +130,16 @@ static bool is_wanted(const struct ps_sasl_mechanism *mechanism, const struct ps
 	for (size_t i = 0; i < n; i++)
 		if (ps_strcasecmp(ps_conf_list_nth(conf, "sasl_mechanisms", i), mechanism->name) == 0)
 			return true;
-	return n == 0;
+	return n == 0 && !(mechanism->flags & CERTIFIED);
 }
 
 static bool is_possible(const struct ps_sasl_mechanism *mechanism, const struct ps_sasl_terms *terms)
 {
-	return (mechanism->needs & terms->serves) && (!(mechanism->flags & BOUND) || terms->is_tls) &&
-	       is_wanted(mechanism, terms->conf);
+	if (mechanism->needs && !(mechanism->needs & terms->serves))
+		return false;
+	if ((mechanism->flags & BOUND) && !terms->is_tls)
+		return false;
+	return (terms->certificate_user || !(mechanism->flags & CERTIFIED)) && is_wanted(mechanism, terms->conf);
 }
 
 static bool is_private(const struct ps_sasl_mechanism *mechanism, const struct ps_sasl_terms *terms)
@@ -171,6 +185,8 @@ int ps_sasl_start(struct ps_sasl *sasl, const char *mechanism, const struct ps_s
 		.password.limit = PS_PASSWORD_MAX,
 		.channel = {.is_tls = terms->is_tls, .plus = found->flags & BOUND},
 	};
+	if (found->flags & CERTIFIED)
+		ps_buf_str(&sasl->authcid, terms->certificate_user);
 	for (size_t i = 0; bindings && i < PS_BINDINGS; i++)
 		sasl->channel.bindings[i] = bindings[i];
 	return 0;

@@ -26,6 +26,7 @@ enum ps_sasl_result {
 	PS_SASL_CHALLENGE, /* send `challenge`, then call again with the answer */
 	PS_SASL_PASSWORD,  /* authzid, authcid and password are there, to be checked */
 	PS_SASL_SECRET,    /* authzid and authcid are there: find the user's secret, give it to ps_sasl_set_secret() */
+	PS_SASL_TRUSTED,   /* authzid and authcid are there, and authcid is whom the client has proved to be */
 	PS_SASL_VERIFIED,  /* the client has proved to have the secret */
 	PS_SASL_WRONG,     /* it has not */
 	PS_SASL_BAD,       /* not of the mechanism's grammar; ps_last_error() */
@@ -36,7 +37,8 @@ struct ps_sasl_terms {
 	const struct ps_conf *conf; /* the root: sasl_mechanisms; NULL: no mechanism is left out */
 	bool plaintext_ok;          /* a password may travel on it */
 	bool is_tls;
-	unsigned serves; /* PS_SERVES_* (auth/passwords.h): what some user has */
+	const char *certificate_user; /* whom the client's certificate names; NULL: nobody */
+	unsigned serves;              /* PS_SERVES_* (auth/passwords.h): what some user has */
 };
 bool ps_sasl_is_known(const char *mechanism);
 /* Appends the names of the mechanisms that may be used, blank-separated, the best first. */

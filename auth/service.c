@@ -543,12 +543,18 @@ static void prove(struct exchange *x, int r)
 	conclude(x);
 }
 
+static void accept_known(struct exchange *x, const struct ps_user_entry *entry)
+{
+	prove(x, entry ? 0 : PS_E_AUTH);
+}
+
 static void take_response(struct exchange *x, struct ps_bytes data)
 {
 	switch (ps_sasl_step(&x->sasl, data)) {
 	case PS_SASL_CHALLENGE: answer(x, PS_AUTH_CONTINUE, ps_buf_view(&x->sasl.challenge)); break;
 	case PS_SASL_PASSWORD: look_up(x, check); break;
 	case PS_SASL_SECRET: look_up(x, make_secret); break;
+	case PS_SASL_TRUSTED: look_up(x, accept_known); break;
 	case PS_SASL_VERIFIED: prove(x, 0); break;
 	case PS_SASL_WRONG: prove(x, PS_E_AUTH); break;
 	case PS_SASL_BAD: finish(x, PS_AUTH_FAILED, "bad_response"); break;
@@ -570,6 +576,7 @@ static int start_sasl(struct exchange *x, const struct ps_auth_request *request)
 		.conf = x->service->args.conf,
 		.plaintext_ok = request->plaintext_ok,
 		.is_tls = request->is_tls,
+		.certificate_user = request->certificate_user,
 		.serves = ps_auth_service_serves(x->service),
 	};
 	struct ps_bytes bindings[PS_BINDINGS];
@@ -694,7 +701,11 @@ int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_au
 unsigned ps_auth_service_serves(const struct ps_auth_service *service)
 {
 	const struct ps_passwd_file *file = ps_databases_file(service->databases);
+	const struct ps_conf *conf = service->args.conf;
 
+	/* What other databases have is not known: the administrator knows, and names the mechanisms. */
+	if (ps_conf_section_count(conf, "userdb") > 0 && ps_conf_list_size(conf, "sasl_mechanisms") > 0)
+		return PS_SERVES_ALL;
 	return PS_SERVES_PASSWORD | (file ? ps_passwd_file_serves(file) : 0);
 }
 

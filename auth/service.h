@@ -26,6 +26,7 @@ struct ps_auth_request {
 	struct ps_auth_from from;
 	const char *sid, *service, *mechanism, *remote;
 	bool is_tls, plaintext_ok;
+	const char *certificate_user;          /* whom the client's certificate names; NULL: nobody */
 	struct ps_bytes bindings[PS_BINDINGS]; /* what the TLS connection has that "-PLUS" may be bound to */
 	struct ps_bytes initial;
 };

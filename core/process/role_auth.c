@@ -117,6 +117,7 @@ static void on_auth_start(void *arg, struct ps_channel *from, union ps_message *
 		.remote = start->remote,
 		.is_tls = start->is_tls,
 		.plaintext_ok = start->plaintext_ok,
+		.certificate_user = start->certificate_user,
 		.bindings = {[PS_BINDING_EXPORTER] = start->exporter,
 			     [PS_BINDING_UNIQUE] = start->unique,
 			     [PS_BINDING_END_POINT] = start->end_point},
@@ -423,6 +424,7 @@ static void reconfigure(struct ps_role *role)
 	ps_auth_service_reconfigure(auth->service, role->conf);
 	configure_databases(auth);
 	certificates_reconfigure(auth->certificates);
+	publish(auth, publish_serves);
 }
 
 static void stop(struct ps_role *role)

@@ -121,6 +121,14 @@ static bool is_bindable(const struct ps_session *s)
 	return ps_session_is_tls(s) && !s->client;
 }
 
+/* One longer than a name can be is nobody's. */
+static const char *certificate_user(const struct ps_session *s)
+{
+	const char *user = is_bindable(s) ? ps_session_certificate_user(s) : NULL;
+
+	return user && strlen(user) < 256 ? user : NULL;
+}
+
 static void auth_start(void *arg, uint64_t number, struct ps_session *s, const char *mechanism, struct ps_bytes initial)
 {
 	struct ps_buf bindings[PS_BINDINGS] = {0};
@@ -132,6 +140,7 @@ static void auth_start(void *arg, uint64_t number, struct ps_session *s, const c
 		.remote = s->client ? s->client : ps_session_remote(s),
 		.local = ps_session_local(s),
 		.is_tls = is_bindable(s),
+		.certificate_user = certificate_user(s),
 		.plaintext_ok = ps_session_plaintext_ok(s),
 		.initial = initial,
 	};
@@ -171,6 +180,7 @@ static const char *mechanisms(void *arg, struct ps_session *s)
 		.conf = front->role->conf,
 		.plaintext_ok = ps_session_plaintext_ok(s),
 		.is_tls = is_bindable(s),
+		.certificate_user = certificate_user(s),
 		.serves = front->serves,
 	};
 

@@ -30,6 +30,7 @@ class Tls(ServerTest):
         cls.settings = "\n".join([
             ServerTest.settings,
             "front_processes = 2",
+            'sasl_mechanisms = { "EXTERNAL", "PLAIN" }',
             'domain one.test { certificate = "%s" key = "%s" ocsp_response = "%s" }'
             % (*cls.files("one.test"), cls.path("ocsp.der")),
             'domain two.test { certificate = "%s" key = "%s" }' % cls.files("*.two.test"),
@@ -142,6 +143,22 @@ class Tls(ServerTest):
                     continue
                 with self.assertRaises((ssl.SSLError, postern.Closed, ConnectionError)):
                     self.greet(self.ports[listener], context=context)
+
+    def test_who_has_shown_a_certificate_logs_in_by_it(self):
+        """EXTERNAL: as whom the certificate names, and nobody else."""
+        for pair, identity, good in ((self.client, "=", True), (self.client, "YWxpY2U=", True),
+                                     (self.client, "Ym9i", False), (self.stranger, "=", False), (None, "=", False)):
+            with self.subTest(pair=pair, identity=identity):
+                client = self.greet(self.ports["optional"], context=self.with_certificate(pair))
+                offered = b"AUTH=EXTERNAL" in b"".join(client.ok("CAPABILITY"))
+                self.assertEqual(offered, pair is self.client)
+                status = client.command("AUTHENTICATE EXTERNAL " + identity)[1]
+                self.assertEqual(status.startswith(b"OK"), good, status)
+        client = self.greet(self.ports["optional"], context=self.with_certificate(self.client))
+        client.send(b"a1 AUTHENTICATE EXTERNAL\r\n")
+        self.assertEqual(client.line(), b"+ \r\n")
+        client.send(b"\r\n")
+        self.assertTrue(client.finish(b"a1")[1].startswith(b"OK"))
 
     def test_a_configuration_that_names_less(self):
         """A certificate and a listener that the configuration names no more are not used any more."""
