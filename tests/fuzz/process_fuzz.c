@@ -45,7 +45,6 @@ static void read_sasl(const char *mechanism, struct ps_bytes octets)
 {
 	struct ps_sasl_terms terms = {.plaintext_ok = true, .is_tls = true, .serves = UINT_MAX};
 	enum ps_sasl_result r = PS_SASL_CHALLENGE;
-	const struct ps_sasl_terms terms = {.plaintext_ok = true, .serves = PS_SERVES_PASSWORD};
 	struct ps_sasl sasl = {0};
 
 	must(ps_sasl_start(&sasl, mechanism, &terms, NULL) == 0);
