@@ -43,7 +43,7 @@ static const struct ps_scram_secret *secret_of(const struct ps_scram_hash *hash)
 /* Responses are separated by 0xff. */
 static void read_sasl(const char *mechanism, struct ps_bytes octets)
 {
-	struct ps_sasl_terms terms = {.plaintext_ok = true, .is_tls = true, .serves = UINT_MAX};
+	const struct ps_sasl_terms terms = {.plaintext_ok = true, .is_tls = true, .serves = UINT_MAX};
 	enum ps_sasl_result r = PS_SASL_CHALLENGE;
 	struct ps_sasl sasl = {0};
 
