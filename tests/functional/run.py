@@ -77,7 +77,7 @@ def run_dialogues(paths, backends, pool, report):
     report.add(not wrong, "the servers of the dialogues ended well", "\n".join(wrong))
 
 
-LONGEST = ("test_switch.py", "test_outbound.py", "test_sync.py", "test_histories.py", "test_realmail.py", "test_delivery.py")
+LONGEST = ("test_switch.py", "test_outbound.py", "test_sync.py", "test_histories.py", "test_realmail.py", "test_delivery.py", "test_crash.py")
 
 
 def run_module(path):

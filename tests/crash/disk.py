@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""A file system in a file, whose power can be cut: what was not synced is gone, as FS_IOC_SHUTDOWN without a flush of the log has it."""
+
+import fcntl
+import os
+import struct
+import subprocess
+
+import postern
+
+FS_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
+NO_LOG_FLUSH = 2
+MEGABYTES = 512
+
+
+def run(*args):
+    done = subprocess.run(args, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError("%s: %s" % (" ".join(args), done.stderr.strip()))
+
+
+class Disk:
+    def __init__(self):
+        self.folder = postern.scratch_folder()
+        self.path = os.path.join(self.folder, "disk")
+        self._image = os.path.join(self.folder, "image")
+        os.mkdir(self.path)
+        with open(self._image, "wb") as file:
+            file.truncate(MEGABYTES << 20)
+        run("mkfs.ext4", "-q", "-F", self._image)
+        self.mount()
+
+    def mount(self):
+        run("mount", "-o", "loop", self._image, self.path)
+
+    def cut(self):
+        """From now on nothing gets to the disk, nor from it."""
+        fd = os.open(self.path, os.O_RDONLY)
+        fcntl.ioctl(fd, FS_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+        os.close(fd)
+
+    def unmount(self):
+        run("umount", self.path)
+
+
+def why_not():
+    """The reason why there can be none here, or None."""
+    if os.geteuid() != 0:
+        return "only root can mount"
+    try:
+        disk = Disk()
+        try:
+            disk.cut()
+        finally:
+            disk.unmount()
+    except OSError as error:
+        return str(error)
+    return None
