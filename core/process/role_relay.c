@@ -212,9 +212,9 @@ static void open_trace(struct ps_role *role)
 
 static int load(const struct ps_conf *conf)
 {
-	return ps_conf_bool(ps_conf_section(conf, "relay", 0), "mta_sts") && ps_conf_str(conf, "spool_dir")
-		       ? https_load()
-		       : 0;
+	int r = ps_conf_bool(ps_conf_section(conf, "relay", 0), "mta_sts") ? https_load() : 0;
+
+	return r < 0 ? ps_fail(r, "%s (relay { mta_sts = no } does without)", ps_last_error()) : r;
 }
 
 static int start(struct ps_role *role)
