@@ -131,21 +131,29 @@ void https_cancel(struct https_get *get)
 	free(get);
 }
 
+static int error_of(const struct https_get *get, CURLcode code)
+{
+	if (get->too_long)
+		return ps_fail(PS_E_LIMIT, "%s: too long", get->host);
+	if (code == CURLE_OK)
+		return 0;
+	return ps_fail(code == CURLE_PEER_FAILED_VERIFICATION ? PS_E_ACCESS : PS_E_CLOSED, "%s: %s", get->host,
+		       get->why[0] ? get->why : lib.curl_easy_strerror(code));
+}
+
 static void end(struct https_get *get, CURLcode code)
 {
 	struct https_answer answer = {.body = ps_buf_view(&get->body)};
 	char *type = NULL;
 	long status = 0;
+	int error;
 
 	lib.curl_easy_getinfo(get->easy, CURLINFO_RESPONSE_CODE, &status);
 	lib.curl_easy_getinfo(get->easy, CURLINFO_CONTENT_TYPE, &type);
 	answer.status = (unsigned)status;
 	answer.type = type;
-	if (get->too_long)
-		ps_fail(PS_E_LIMIT, "%s: too long", get->host);
-	else if (code != CURLE_OK)
-		ps_fail(PS_E_CLOSED, "%s: %s", get->host, get->why[0] ? get->why : lib.curl_easy_strerror(code));
-	get->fn(get->arg, !get->too_long && code == CURLE_OK ? &answer : NULL);
+	error = error_of(get, code);
+	get->fn(get->arg, error, error == 0 ? &answer : NULL);
 	https_cancel(get);
 }
 

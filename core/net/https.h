@@ -38,8 +38,9 @@ int https_create(struct ps_loop *loop, const char *ca_file, struct https **ret_h
 /* Ends what is under way, without a call of its function. destroy(NULL) does nothing. */
 void https_destroy(struct https *https);
 
-/* Called once, later; the get is gone when it returns. `answer` NULL: it failed, for the reason in ps_last_error(). */
-typedef void (*https_fn)(void *arg, const struct https_answer *answer);
+/* Called once, later; the get is gone when it returns. `error` negative: there is no answer, for the reason in ps_last_error(). PS_E_ACCESS: the
+ * certificate is not right; PS_E_LIMIT: too long. */
+typedef void (*https_fn)(void *arg, int error, const struct https_answer *answer);
 int https_get(struct https *https, const struct https_request *request, https_fn fn, void *arg,
 	      struct https_get **ret_get);
 void https_cancel(struct https_get *get); /* cancel(NULL) does nothing */

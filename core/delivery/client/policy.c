@@ -147,14 +147,14 @@ void policy_for_host(struct smtp_transfer *transfer)
 		no_records(transfer);
 }
 
-static void on_policy(void *arg, const struct sts_policy *policy, const char *why)
+static void on_policy(void *arg, const struct sts_policy *policy, const struct sts_problem *problem)
 {
 	struct smtp_transfer *transfer = arg;
 
 	transfer->wait = NULL;
-	explain_sts(transfer, policy, why);
-	if (why)
-		policy_count(transfer, "sts-policy-fetch-error");
+	explain_sts(transfer, policy, problem ? problem->text : NULL);
+	if (problem)
+		policy_count(transfer, problem->kind);
 	if (policy)
 		transfer->sts = ps_pool_memdup(transfer->pool, policy, sizeof *policy);
 	hosts_next(transfer);

@@ -39,11 +39,11 @@ struct entry {
 	struct sts *sts;
 	char domain[DNS_NAME_SIZE];
 	char id[STS_ID_SIZE], new_id[STS_ID_SIZE];
-	int64_t fetched;           /* wall clock */
-	struct sts_policy *policy; /* NULL: none */
-	struct ps_buf text;        /* of it, for the disk */
-	uint64_t checked;          /* the loop's clock; 0: never */
-	char why[256];
+	int64_t fetched;            /* wall clock */
+	struct sts_policy *policy;  /* NULL: none */
+	struct ps_buf text;         /* of it, for the disk */
+	uint64_t checked;           /* the loop's clock; 0: never */
+	struct sts_problem problem; /* kind NULL: none */
 	struct ps_lookup *lookup;
 	struct sts_fetch *fetch;
 	struct sts_wait *waits;
@@ -194,6 +194,11 @@ static const struct sts_policy *answer_of(const struct entry *entry)
 	return is_valid(entry) && entry->policy->mode != STS_NONE ? entry->policy : NULL;
 }
 
+static const struct sts_problem *problem_of(const struct entry *entry)
+{
+	return entry->problem.kind ? &entry->problem : NULL;
+}
+
 static void answer(struct entry *entry)
 {
 	entry->checked = ps_loop_now(entry->sts->options.loop) + 1;
@@ -203,23 +208,33 @@ static void answer(struct entry *entry)
 		entry->waits = wait->next;
 		if (entry->waits)
 			entry->waits->at = &entry->waits;
-		wait->fn(wait->arg, answer_of(entry), entry->why[0] ? entry->why : NULL);
+		wait->fn(wait->arg, answer_of(entry), problem_of(entry));
 		free(wait);
 	}
 }
 
-static void on_fetched(void *arg, struct ps_bytes text)
+static void note_problem(struct entry *entry, int error)
+{
+	entry->problem.kind = error == PS_E_ACCESS   ? "sts-webpki-invalid"
+			      : error == PS_E_SYNTAX ? "sts-policy-invalid"
+						     : "sts-policy-fetch-error";
+	snprintf(entry->problem.text, sizeof entry->problem.text, "%s", ps_last_error());
+	ps_log(PS_LOG_INFO, "mta_sts_fetch", "domain", entry->domain, "msg", entry->problem.text, NULL);
+}
+
+static void on_fetched(void *arg, int error, struct ps_bytes text)
 {
 	struct entry *entry = arg;
 	struct sts_policy *policy = ps_malloc(sizeof *policy);
 
 	entry->fetch = NULL;
-	if (text.ptr && sts_policy_read(text, policy) == 0) {
+	if (error == 0)
+		error = sts_policy_read(text, policy);
+	if (error == 0) {
 		set_policy(entry, policy, entry->new_id, time(NULL), text);
 		save(entry);
 	} else {
-		snprintf(entry->why, sizeof entry->why, "%s", ps_last_error());
-		ps_log(PS_LOG_INFO, "mta_sts_fetch", "domain", entry->domain, "msg", entry->why, NULL);
+		note_problem(entry, error);
 	}
 	free(policy);
 	answer(entry);
@@ -246,7 +261,8 @@ static void on_record(void *arg, const struct dns_answer *found)
 	bool known;
 
 	entry->lookup = NULL;
-	entry->why[0] = entry->new_id[0] = '\0';
+	entry->new_id[0] = '\0';
+	entry->problem.kind = NULL;
 	/* No record, or no answer: a policy of before goes on (section 5.1). */
 	if (!find_id(found, entry->new_id)) {
 		answer(entry);
@@ -305,7 +321,7 @@ struct sts_wait *sts_ask(struct sts *sts, const char *domain, sts_fn fn, void *a
 	entry = find_entry(sts, name);
 	if (entry->checked && ps_loop_now(sts->options.loop) < entry->checked + CHECK_MS &&
 	    !(entry->fetch && !is_valid(entry))) {
-		fn(arg, answer_of(entry), entry->why[0] ? entry->why : NULL);
+		fn(arg, answer_of(entry), problem_of(entry));
 		return NULL;
 	}
 	wait = ps_malloc(sizeof *wait);

@@ -51,8 +51,14 @@ struct sts_options {
 
 int sts_create(const struct sts_options *options, struct sts **ret_sts);
 void sts_destroy(struct sts *sts); /* destroy(NULL) does nothing */
-/* `policy`: NULL when the domain has none; valid until the function returns. `why`: what went wrong on the way, or NULL. */
-typedef void (*sts_fn)(void *arg, const struct sts_policy *policy, const char *why);
+/* What went wrong on the way: its kind, in the words of RFC 8460 section 4.3.2, and a sentence. */
+struct sts_problem {
+	const char *kind;
+	char text[256];
+};
+
+/* `policy`: NULL when the domain has none. `problem`: NULL when there is none. Both are valid until the function returns. */
+typedef void (*sts_fn)(void *arg, const struct sts_policy *policy, const struct sts_problem *problem);
 /* NULL: fn was called already. */
 struct sts_wait *sts_ask(struct sts *sts, const char *domain, sts_fn fn, void *arg);
 void sts_cancel(struct sts_wait *wait); /* cancel(NULL) does nothing */

@@ -31,9 +31,9 @@ void sts_fetch_cancel(struct sts_fetch *fetch)
 	free(fetch);
 }
 
-static void end(struct sts_fetch *fetch, struct ps_bytes text)
+static void end(struct sts_fetch *fetch, int error, struct ps_bytes text)
 {
-	fetch->fn(fetch->arg, text);
+	fetch->fn(fetch->arg, error, text);
 	sts_fetch_cancel(fetch);
 }
 
@@ -45,21 +45,23 @@ static bool is_text(const char *type)
 	return ps_bytes_caseeq_str(word, "text/plain");
 }
 
-static void on_answer(void *arg, const struct https_answer *answer)
+static int check(const struct sts_fetch *fetch, const struct https_answer *answer)
+{
+	if (answer->status != 200)
+		return ps_fail(PS_E_NOTFOUND, "%s: HTTP status %u", fetch->host, answer->status);
+	if (!is_text(answer->type))
+		return ps_fail(PS_E_UNSUPPORTED, "%s: not text/plain", fetch->host);
+	return 0;
+}
+
+static void on_answer(void *arg, int error, const struct https_answer *answer)
 {
 	struct sts_fetch *fetch = arg;
-	struct ps_bytes text = ps_bytes(NULL, 0);
 
 	fetch->get = NULL;
-	if (answer && answer->status != 200)
-		ps_fail(PS_E_NOTFOUND, "%s: HTTP status %u", fetch->host, answer->status);
-	else if (answer && !is_text(answer->type))
-		ps_fail(PS_E_SYNTAX, "%s: not text/plain", fetch->host);
-	else if (answer && answer->body.len == 0)
-		ps_fail(PS_E_SYNTAX, "%s: nothing", fetch->host);
-	else if (answer)
-		text = answer->body;
-	end(fetch, text);
+	if (error == 0)
+		error = check(fetch, answer);
+	end(fetch, error, error == 0 ? answer->body : ps_bytes(NULL, 0));
 }
 
 static void on_addresses(void *arg, const struct ps_addresses *addresses)
@@ -74,13 +76,14 @@ static void on_addresses(void *arg, const struct ps_addresses *addresses)
 		.limit = STS_TEXT_MAX,
 		.timeout_ms = fetch->timeout_ms,
 	};
+	int r;
 
 	fetch->lookup = NULL;
-	if (addresses->status != DNS_OK)
-		ps_fail(PS_E_NOTFOUND, "%s: %s", fetch->host, dns_status_text(addresses->status));
-	else if (https_get(fetch->https, &request, on_answer, fetch, &fetch->get) == 0)
-		return;
-	end(fetch, ps_bytes(NULL, 0));
+	r = addresses->status == DNS_OK
+		    ? https_get(fetch->https, &request, on_answer, fetch, &fetch->get)
+		    : ps_fail(PS_E_NOTFOUND, "%s: %s", fetch->host, dns_status_text(addresses->status));
+	if (r < 0)
+		end(fetch, r, ps_bytes(NULL, 0));
 }
 
 struct sts_fetch *sts_fetch_begin(struct https *https, const struct sts_options *options, const char *domain,

@@ -8,8 +8,9 @@
 
 struct sts_fetch;
 
-/* Called once, later; the fetch is gone then. `text` absent: it failed, for the reason in ps_last_error(). */
-typedef void (*sts_fetch_fn)(void *arg, struct ps_bytes text);
+/* Called once, later; the fetch is gone then. `error` negative: there is no text, for the reason in ps_last_error(). PS_E_ACCESS: the web server's
+ * certificate is not right. */
+typedef void (*sts_fetch_fn)(void *arg, int error, struct ps_bytes text);
 struct sts_fetch *sts_fetch_begin(struct https *https, const struct sts_options *options, const char *domain,
 				  sts_fetch_fn fn, void *arg);
 void sts_fetch_cancel(struct sts_fetch *fetch); /* cancel(NULL) does nothing */

@@ -272,7 +272,9 @@ class Sts(unittest.TestCase):
             "good": ("sts", 2, {}), "badcert": ("sts", 0, {"certificate-not-trusted": 1}), "othername": ("sts", 0, {"certificate-host-mismatch": 1}),
             "othermx": ("sts", 0, {"validation-failure": 1}), "notls": ("sts", 0, {"starttls-not-supported": 1}),
             "testing": ("sts", 0, {"certificate-not-trusted": 1}), "notxt": ("no-policy-found", 1, {}),
-            "absent": ("no-policy-found", 1, {"sts-policy-fetch-error": 1}),
+            "absent": ("no-policy-found", 1, {"sts-policy-fetch-error": 1}), "wrongcert": ("no-policy-found", 1, {"sts-webpki-invalid": 1}),
+            "selfcert": ("no-policy-found", 1, {"sts-webpki-invalid": 1}), "nomode": ("no-policy-found", 1, {"sts-policy-invalid": 1}),
+            "html": ("no-policy-found", 1, {"sts-policy-fetch-error": 1}), "huge": ("no-policy-found", 1, {"sts-policy-fetch-error": 1}),
         }
         self.rows["plain"] = dict(cert=None, txt=[])
         expected["plain"] = ("no-policy-found", 0, {"starttls-not-supported": 1})
