@@ -6,6 +6,8 @@
 #include "postern/error.h"
 #include "postern/pool.h"
 
+#define PRUNE_MS 3000u
+
 /* A certificate as the files have it, and as the fronts do. */
 struct slot {
 	struct ps_buf chain, key, ocsp;
@@ -19,16 +21,8 @@ struct certificates {
 	struct slot slots[PS_KEY_SLOTS];
 	uint32_t count; /* slots from here on are empty */
 	struct ps_buf authorities;
+	struct ps_timer *prune;
 };
-
-struct certificates *certificates_create(struct ps_role *role, struct ps_signer *signer)
-{
-	struct certificates *certificates = ps_zalloc(sizeof *certificates);
-
-	certificates->role = role;
-	certificates->signer = signer;
-	return certificates;
-}
 
 /* ---- telling the fronts ----------------------------------------------------------------------------- */
 
@@ -189,8 +183,10 @@ static void empty(struct certificates *certificates, uint32_t n)
 		tell_all(certificates, n);
 }
 
-void certificates_reconfigure(struct certificates *certificates)
+/* What the configuration does not name any more goes. */
+static void prune(void *arg)
 {
+	struct certificates *certificates = arg;
 	const struct ps_conf *conf = certificates->role->conf;
 
 	for (uint32_t n = 0; n < certificates->count; n++) {
@@ -207,4 +203,22 @@ void certificates_reconfigure(struct certificates *certificates)
 		ps_buf_finish(&certificates->authorities);
 		tell_all_authorities(certificates);
 	}
+}
+
+/* A domain's certificate may have got another slot, and that one's files come later than the configuration. Until then the former
+ * slot serves. */
+void certificates_reconfigure(struct certificates *certificates)
+{
+	ps_timer_set(certificates->prune, PRUNE_MS, 0);
+}
+
+struct certificates *certificates_create(struct ps_role *role, struct ps_signer *signer)
+{
+	struct certificates *certificates = ps_zalloc(sizeof *certificates);
+
+	certificates->role = role;
+	certificates->signer = signer;
+	if (ps_timer_open(role->loop, prune, certificates, &certificates->prune) < 0)
+		abort(); /* memory: as ps_malloc() */
+	return certificates;
 }

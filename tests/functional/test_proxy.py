@@ -15,6 +15,7 @@ V2 = (b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack(">H", 12) + socket.inet_aton
 
 class Proxy(ServerTest):
     settings = ("limits { connections_per_address = 3 auth_failures_per_minute = 10000 tls_handshake_timeout = 10s }\n"
+                "front_processes = 1\n"
                 'listener proxied { port = %d proxy = { "127.0.0.2", "10.0.0.0/8" } }\n'
                 'listener proxieds { port = %d tls = "implicit" proxy = { "127.0.0.2/32" } }')
 
@@ -111,3 +112,27 @@ class Proxy(ServerTest):
         client = self.client()
         client.send(header % 100)
         self.assertTrue(client.is_closed())
+
+    def test_a_reload_changes_who_is_believed(self):
+        former = self.server._settings
+        self.addCleanup(self.believe, former)
+        session = self.client(source="127.0.0.1")
+        session.greeting()
+        self.server.write_config(former.replace('{ "127.0.0.2", "10.0.0.0/8" }', '{ "127.0.0.3" }'))
+        self.server.tool("reload")
+        postern.wait_until(lambda: b"BAD" in self.answer_to_header("127.0.0.2"), "the end of the belief", 60)
+        self.assertEqual(self.answer_to_header("127.0.0.3"), b"")
+        session.ok("NOOP")  # who is there stays
+
+    def believe(self, settings):
+        self.server.write_config(settings)
+        self.server.tool("reload")
+        postern.wait_until(lambda: self.answer_to_header("127.0.0.2") == b"", "the belief", 60)
+
+    def answer_to_header(self, source):
+        """What is said to a header behind the greeting; nothing to one that is believed."""
+        client = self.client(source=source)
+        client.send(V1 + b"a NOOP\r\n")
+        client.greeting()
+        line = client.line()
+        return b"" if line.startswith(b"a ") else line
