@@ -4,7 +4,7 @@
 #include "auth/revoked.h"
 #include "postern/pool.h"
 
-#define BUCKETS 256u /* by user */
+#define BUCKETS 256u /* by credential; by user, where it is all of theirs */
 
 struct entry {
 	struct entry *next;
@@ -69,9 +69,11 @@ void ps_revoked_destroy(struct ps_revoked *revoked)
 	free(revoked);
 }
 
-static size_t bucket_of(const struct ps_revoked *revoked, const char *user)
+static struct entry **bucket_of(struct ps_revoked *revoked, const char *user, const struct ps_hash *credential)
 {
-	return ps_hash(&revoked->key, ps_bytes_str(user)).h[0] % BUCKETS;
+	uint64_t hash = credential ? credential->h[0] : ps_hash(&revoked->key, ps_bytes_str(user)).h[0];
+
+	return &revoked->buckets[hash % BUCKETS];
 }
 
 /* What such entries revoke has expired by itself. */
@@ -93,7 +95,7 @@ void ps_revoked_add(struct ps_revoked *revoked, const struct ps_revocation *revo
 {
 	size_t size = strlen(revocation->user) + 1;
 	struct entry *entry = ps_zalloc(sizeof *entry + size);
-	struct entry **bucket = &revoked->buckets[bucket_of(revoked, revocation->user)];
+	struct entry **bucket = bucket_of(revoked, revocation->user, revocation->credential);
 
 	forget_old(revoked, bucket, revocation->at_ms);
 	entry->at_ms = revocation->at_ms;
@@ -105,12 +107,13 @@ void ps_revoked_add(struct ps_revoked *revoked, const struct ps_revocation *revo
 	*bucket = entry;
 }
 
-bool ps_revoked_has(const struct ps_revoked *revoked, const char *user, const struct ps_hash *credential,
-		    uint64_t made_ms)
+bool ps_revoked_has(struct ps_revoked *revoked, const char *user, const struct ps_hash *credential, uint64_t made_ms)
 {
-	for (const struct entry *entry = revoked->buckets[bucket_of(revoked, user)]; entry; entry = entry->next)
-		if (made_ms <= entry->at_ms && strcmp(entry->user, user) == 0 &&
-		    (entry->all || ps_hash_eq(&entry->credential, credential)))
+	for (struct entry *entry = *bucket_of(revoked, NULL, credential); entry; entry = entry->next)
+		if (made_ms <= entry->at_ms && !entry->all && ps_hash_eq(&entry->credential, credential))
+			return true;
+	for (struct entry *entry = *bucket_of(revoked, user, NULL); entry; entry = entry->next)
+		if (made_ms <= entry->at_ms && entry->all && strcmp(entry->user, user) == 0)
 			return true;
 	return false;
 }

@@ -20,8 +20,9 @@ struct ps_hash ps_credential_mark(const struct ps_hash_key *key, const char *use
 struct ps_bytes ps_credential_octets(const struct ps_hash *mark);
 struct ps_hash ps_credential_from(struct ps_bytes octets);
 
+/* Of one credential, whosever sessions it opened (a master user's opens those of others); or of all that a user has. */
 struct ps_revocation {
-	const char *user;
+	const char *user;                 /* of no matter where there is a credential */
 	const struct ps_hash *credential; /* NULL: all that the user has */
 	uint64_t at_ms;                   /* CLOCK_MONOTONIC */
 };
@@ -32,8 +33,7 @@ struct ps_revoked; /* the book */
 struct ps_revoked *ps_revoked_create(uint64_t lifetime_ms);
 void ps_revoked_destroy(struct ps_revoked *revoked); /* destroy(NULL) does nothing */
 void ps_revoked_add(struct ps_revoked *revoked, const struct ps_revocation *revocation);
-/* Whether what the user's credential gave at `made_ms` does not hold any more. */
-bool ps_revoked_has(const struct ps_revoked *revoked, const char *user, const struct ps_hash *credential,
-		    uint64_t made_ms);
+/* Whether what a credential gave at `made_ms`, for the sessions of this user, does not hold any more. */
+bool ps_revoked_has(struct ps_revoked *revoked, const char *user, const struct ps_hash *credential, uint64_t made_ms);
 
 #endif

@@ -147,6 +147,8 @@ static void answer(struct exchange *x, enum ps_auth_status status, struct ps_byt
 		a.sessions = x->user.sessions;
 		a.sid = x->sid;
 		a.service = x->service_name;
+		a.owner = x->known;
+		a.database = x->user.database;
 		a.credential = x->credential;
 	}
 	x->service->args.answer(x->service->args.arg, &a);
@@ -370,8 +372,7 @@ static void check_password(struct exchange *x, bool elsewhere)
 static void take_user(struct exchange *x, const struct ps_user_entry *entry)
 {
 	ps_entry_copy(x->pool, entry, &x->user);
-	x->credential =
-		ps_credential_mark(&x->service->mark_key, entry->info.name, entry->password ? entry->password : "");
+	x->credential = ps_auth_service_mark(x->service, entry);
 	x->looked_up = ps_loop_now(x->service->args.loop);
 	if (entry->nologin) {
 		x->refused = "nologin";
@@ -744,31 +745,35 @@ void ps_auth_service_set_mark_key(struct ps_auth_service *service, const struct 
 	service->mark_key = *key;
 }
 
-void ps_auth_service_revoke(struct ps_auth_service *service, const char *user, const char *stored)
+/* Of one whose password only the database knows, it is that of the user being there. */
+struct ps_hash ps_auth_service_mark(const struct ps_auth_service *service, const struct ps_user_entry *entry)
 {
-	struct ps_revocation revocation = {.user = user, .at_ms = ps_loop_now(service->args.loop)};
-	struct ps_hash mark;
-
-	if (stored) {
-		mark = ps_credential_mark(&service->mark_key, user, stored);
-		revocation.credential = &mark;
-	}
-	ps_revoked_add(service->revoked, &revocation);
-	if (service->args.revoked)
-		service->args.revoked(service->args.arg, user, revocation.credential);
+	return ps_credential_mark(&service->mark_key, entry->info.name, entry->password ? entry->password : "");
 }
 
+void ps_auth_service_revoke(struct ps_auth_service *service, const char *user, const struct ps_hash *credential)
+{
+	struct ps_revocation revocation = {user, credential, ps_loop_now(service->args.loop)};
+
+	ps_revoked_add(service->revoked, &revocation);
+	if (service->args.revoked)
+		service->args.revoked(service->args.arg, user, credential);
+}
+
+/* Of who is not there any more, the own sessions, and those that a master user has opened with the password. */
 static void revoke_changes(struct ps_auth_service *service, const struct ps_passwd_file *before,
 			   const struct ps_passwd_file *after)
 {
 	for (size_t i = 0; before && after && i < ps_passwd_file_count(before); i++) {
 		const struct ps_user_entry *old = ps_passwd_file_nth(before, i);
 		const struct ps_user_entry *new = ps_passwd_file_find(after, old->info.name);
+		struct ps_hash mark = ps_auth_service_mark(service, old);
+		bool gone = !new || (new->nologin && !old->nologin);
 
-		if (!new || (new->nologin && !old->nologin))
+		if (gone)
 			ps_auth_service_revoke(service, old->info.name, NULL);
-		else if (strcmp(new->password, old->password) != 0)
-			ps_auth_service_revoke(service, old->info.name, old->password);
+		if (gone || strcmp(new->password, old->password) != 0)
+			ps_auth_service_revoke(service, old->info.name, &mark);
 	}
 }
 

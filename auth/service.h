@@ -38,7 +38,9 @@ struct ps_auth_answer {
 	/* With PS_AUTH_OK. */
 	const struct ps_user_info *user;
 	const char *sid, *service;
-	struct ps_hash credential; /* the mark of what the user logged in by */
+	const char *owner;         /* of the credential: the user, or a master user */
+	unsigned database;         /* that the user is in */
+	struct ps_hash credential; /* its mark */
 	uint32_t sessions;         /* that the user may have at a time; 0: any number */
 };
 
@@ -57,8 +59,9 @@ void ps_auth_service_destroy(struct ps_auth_service *service);
 void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct ps_conf *conf);
 /* What marks of credentials are made with, before the first log-in: always the same while sessions of before go on. */
 void ps_auth_service_set_mark_key(struct ps_auth_service *service, const struct ps_hash_key *key);
-/* The user's credential that is stored so (NULL: each one) is changed or removed. What is being checked by it fails. */
-void ps_auth_service_revoke(struct ps_auth_service *service, const char *user, const char *stored);
+struct ps_hash ps_auth_service_mark(const struct ps_auth_service *service, const struct ps_user_entry *entry);
+/* The user's credential with this mark (NULL: each one) is changed or removed. What is being checked by it fails. */
+void ps_auth_service_revoke(struct ps_auth_service *service, const char *user, const struct ps_hash *credential);
 /* Takes the file over; the former is destroyed, and what it has more or other than the new one is revoked. NULL: until there is one,
  * answers are PS_AUTH_TEMPFAIL. */
 void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd_file *users);

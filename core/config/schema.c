@@ -160,6 +160,12 @@ static const struct ps_setting limits[] = {
 	 .min = 0,
 	 .max = 86400,
 	 .help = "what a user database said is believed for so long; 0: it is always asked"},
+	{.name = "userdb_check_time",
+	 .type = PS_SET_TIME,
+	 .def = "1s",
+	 .min = 0,
+	 .max = 86400,
+	 .help = "how often databases are asked whether what their users' sessions logged in by still holds; 0: never"},
 	{.name = NULL},
 };
 

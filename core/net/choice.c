@@ -10,7 +10,7 @@ static bool fits(const char *wanted, const char *is)
 
 bool ps_session_is_chosen(const struct ps_session_info *info, const struct ps_session_choice *choice)
 {
-	if (!choice->user && !choice->nets && !choice->protocol && !choice->sid)
+	if (!choice->user && !choice->nets && !choice->protocol && !choice->sid && !choice->credential)
 		return false;
 	return fits(choice->user, info->user) && fits(choice->protocol, info->protocol) &&
 	       fits(choice->sid, info->sid) && (!choice->nets || ps_nets_contain(choice->nets, info->remote)) &&

@@ -46,6 +46,17 @@ void children_send(struct master *master, uint32_t roles, uint32_t type, const v
 			send_to(&master->children[i], type, message);
 }
 
+unsigned children_ask_sessions(struct master *master, uint32_t type, const void *message)
+{
+	const uint32_t roles = PS_ROLE_FRONT | PS_ROLE_MAIL;
+	unsigned count = 0;
+
+	for (size_t i = 0; i < master->child_count; i++)
+		count += master->children[i].channel && (master->children[i].role & roles);
+	children_send(master, roles, type, message);
+	return count;
+}
+
 static unsigned count_of(const struct master *master, uint32_t role)
 {
 	unsigned n = 0;
@@ -291,7 +302,8 @@ static void on_who_row(void *arg, struct ps_channel *from, union ps_message *mes
 	struct child *child = arg;
 
 	(void)from;
-	control_who_row(child->master, child, &message->who_row);
+	if (!roll_row(child->master, &message->who_row))
+		control_who_row(child->master, child, &message->who_row);
 }
 
 static void on_who_end(void *arg, struct ps_channel *from, union ps_message *message)
@@ -299,7 +311,8 @@ static void on_who_end(void *arg, struct ps_channel *from, union ps_message *mes
 	struct child *child = arg;
 
 	(void)from;
-	control_who_end(child->master, &message->who_end);
+	if (!roll_end(child->master, &message->who_end))
+		control_who_end(child->master, &message->who_end);
 }
 
 static void on_kicked(void *arg, struct ps_channel *from, union ps_message *message)
@@ -308,6 +321,14 @@ static void on_kicked(void *arg, struct ps_channel *from, union ps_message *mess
 
 	(void)from;
 	control_kicked(child->master, &message->kicked);
+}
+
+static void on_roll_call(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct child *child = arg;
+
+	(void)from;
+	roll_call(child->master, message->roll_call.round);
 }
 
 /* Auth has no channel to mail, so it goes this way to all. */
@@ -328,10 +349,9 @@ static void on_ask_answer(void *arg, struct ps_channel *from, union ps_message *
 }
 
 static const struct ps_handler handlers[] = {
-	{PS_MSG_READY, on_ready},           {PS_MSG_OFFENCE, on_offence},
-	{PS_MSG_WHO_ROW, on_who_row},       {PS_MSG_WHO_END, on_who_end},
-	{PS_MSG_ASK_ANSWER, on_ask_answer}, {PS_MSG_KICKED, on_kicked},
-	{PS_MSG_REVOKED, on_revoked},       {0, NULL},
+	{PS_MSG_READY, on_ready},     {PS_MSG_OFFENCE, on_offence},       {PS_MSG_WHO_ROW, on_who_row},
+	{PS_MSG_WHO_END, on_who_end}, {PS_MSG_ASK_ANSWER, on_ask_answer}, {PS_MSG_KICKED, on_kicked},
+	{PS_MSG_REVOKED, on_revoked}, {PS_MSG_ROLL_CALL, on_roll_call},   {0, NULL},
 };
 
 static void drop_channel(struct child *child)

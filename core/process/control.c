@@ -164,13 +164,7 @@ static void who_over(struct asker *asker)
 /* To all who have sessions; `asker` waits for each of them. */
 static void ask_session_roles(struct asker *asker, uint32_t type, const void *message)
 {
-	const uint32_t roles = PS_ROLE_FRONT | PS_ROLE_MAIL;
-	struct master *master = asker->control->master;
-
-	asker->missing = 0;
-	for (size_t i = 0; i < master->child_count; i++)
-		asker->missing += master->children[i].channel && (master->children[i].role & roles);
-	children_send(master, roles, type, message);
+	asker->missing = children_ask_sessions(asker->control->master, type, message);
 	ps_timer_set(asker->timer, asker->missing ? WHO_WAIT_MS : 1, 0);
 }
 

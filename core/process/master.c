@@ -21,7 +21,7 @@
 /* Clean stop, in all: what has not ended by then is ended. */
 #define STOP_MS 10000
 
-#define POLL_MS 500
+#define POLL_MS 250
 
 #define REKEY_MS (12u * 60 * 60 * 1000) /* where no session is resumed anyway */
 

@@ -72,6 +72,10 @@ struct master {
 	uint8_t resumption_key[TLS_TICKET_KEY_SIZE];
 	struct ps_timer *poll, *kill, *rekey;
 	struct control *control;
+	struct {
+		uint64_t round;
+		unsigned missing; /* processes that have not told all */
+	} roll;
 	int pid_file, ready_pipe; /* -1: none */
 	char *run_dir;
 };
@@ -89,6 +93,8 @@ int children_create(struct master *master);
 int children_start(struct master *master);
 /* Sends to all that run of the roles in the mask. Not for messages with descriptors. */
 void children_send(struct master *master, uint32_t roles, uint32_t type, const void *message);
+/* Asks all who have sessions; how many these are. */
+unsigned children_ask_sessions(struct master *master, uint32_t type, const void *message);
 void children_send_config(struct master *master);
 void children_send_listener(struct master *master, const struct listener *listener, bool gone);
 void children_send_secret(struct master *master, struct secret *secret);
@@ -125,6 +131,12 @@ int pid_file_take(struct master *master);
 void pid_file_drop(struct master *master);
 /* sd_notify(3), in a few lines: where systemd does not wait for us it does nothing. */
 void notify(const char *state);
+
+/* ---- roll.c */
+void roll_call(struct master *master, uint64_t round);
+/* False: it is of another request. */
+bool roll_row(struct master *master, const struct ps_msg_who_row *row);
+bool roll_end(struct master *master, const struct ps_msg_who_end *end);
 
 /* ---- control.c */
 int control_open(struct master *master);

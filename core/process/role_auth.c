@@ -4,6 +4,7 @@
  * worker threads (auth/service.c), signatures made by others (signer.c); all else runs on the loop.
  */
 #include <stdlib.h>
+#include "auth/live.h"
 #include "auth/service.h"
 #include "core/net/tls.h"
 #include "core/process/certificates.h"
@@ -23,6 +24,7 @@ struct auth {
 	struct ps_ticket_key key, pass_key;
 	bool has_key, has_pass_key;
 	struct certificates *certificates;
+	struct ps_live *live;
 };
 
 /* ---- log-ins ---------------------------------------------------------------------------------------- */
@@ -81,10 +83,36 @@ static void send_answer(void *arg, const struct ps_auth_answer *answer)
 		message.ticket = ps_buf_view(&ticket);
 		message.user = answer->user->name;
 		message.credential = ps_credential_octets(&answer->credential);
+		ps_live_add(auth->live, answer->owner, answer->database, &answer->credential);
 	}
 	if (ps_channel_send(front, PS_MSG_AUTH_ANSWER, &message) < 0)
 		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
 	ps_buf_wipe(&ticket);
+}
+
+static void call_up(void *arg, uint64_t round)
+{
+	struct auth *auth = arg;
+	struct ps_msg_roll_call message = {.round = round};
+
+	ps_channel_send(auth->role->master, PS_MSG_ROLL_CALL, &message); /* else the next one */
+}
+
+static void on_live(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct auth *auth = ((struct ps_role *)arg)->state;
+	struct ps_hash credential = ps_credential_from(message->live.credential);
+
+	(void)from;
+	ps_live_seen(auth->live, &credential);
+}
+
+static void on_roll_called(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct auth *auth = ((struct ps_role *)arg)->state;
+
+	(void)from;
+	ps_live_called(auth->live, message->roll_called.round);
 }
 
 static void send_revoked(void *arg, const char *user, const struct ps_hash *credential)
@@ -254,6 +282,7 @@ static void configure_databases(struct auth *auth)
 
 	ps_user_defaults_from(role->conf, role->about.mail_uid, role->about.mail_gid, &defaults);
 	ps_databases_configure(ps_auth_service_databases(auth->service), role->conf, &defaults, role->about.userdbs);
+	ps_live_reconfigure(auth->live, role->conf);
 }
 
 /* ---- secrets ---------------------------------------------------------------------------------------- */
@@ -406,6 +435,8 @@ static int start(struct ps_role *role)
 	role->state = auth;
 	r = ps_auth_service_create(&args, &auth->service);
 	if (r == 0)
+		r = ps_live_create(&(struct ps_live_args){role->loop, auth->service, call_up, auth}, &auth->live);
+	if (r == 0)
 		configure_databases(auth);
 	return r;
 }
@@ -437,6 +468,8 @@ static const struct ps_handler from_master[] = {
 	{PS_MSG_PASS_KEY, on_pass_key},
 	{PS_MSG_SECRET, on_secret},
 	{PS_MSG_USER_FORGET, on_user_forget},
+	{PS_MSG_LIVE, on_live},
+	{PS_MSG_ROLL_CALLED, on_roll_called},
 	{0, NULL},
 };
 

@@ -322,7 +322,7 @@ static void on_revoked(void *arg, struct ps_channel *from, union ps_message *mes
 	struct mail *mail = ((struct ps_role *)arg)->state;
 	struct ps_hash credential;
 	struct ps_session_choice choice = sessions_revoked(&message->revoked, &credential);
-	struct ps_revocation revocation = {choice.user, choice.credential, message->revoked.at};
+	struct ps_revocation revocation = {message->revoked.user, choice.credential, message->revoked.at};
 
 	(void)from;
 	ps_revoked_add(mail->revoked, &revocation);

@@ -161,7 +161,7 @@ static void on_revoked(void *arg, struct ps_channel *from, union ps_message *mes
 {
 	struct ps_hash credential;
 	struct ps_session_choice choice = sessions_revoked(&message->revoked, &credential);
-	struct ps_revocation revocation = {choice.user, choice.credential, message->revoked.at};
+	struct ps_revocation revocation = {message->revoked.user, choice.credential, message->revoked.at};
 
 	(void)from;
 	ps_transactions_revoke(transactions_of(arg), &revocation);

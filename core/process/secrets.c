@@ -70,7 +70,7 @@ int secret_open(struct secret *secret)
 	if (fd < 0) {
 		int r = ps_fail_errno("open %s", secret->path);
 
-		/* It is tried again when it has changed, not each second. */
+		/* It is tried again when it has changed, not each time. */
 		if (stat(secret->path, &secret->seen) < 0)
 			memset(&secret->seen, 0, sizeof secret->seen);
 		return r;

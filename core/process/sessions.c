@@ -14,6 +14,7 @@ void sessions_tell(void *arg, const struct ps_session_info *info)
 		.protocol = info->protocol,
 		.remote = info->remote,
 		.is_tls = info->is_tls,
+		.credential = ps_credential_octets(&info->credential),
 		.age_ms = info->age_ms,
 		.idle_ms = info->idle_ms,
 	};
@@ -50,7 +51,7 @@ struct ps_session_choice sessions_revoked(const struct ps_msg_revoked *revoked, 
 {
 	*credential = ps_credential_from(revoked->credential);
 	return (struct ps_session_choice){
-		.user = revoked->user,
+		.user = revoked->credential.ptr ? NULL : revoked->user,
 		.credential = revoked->credential.ptr ? credential : NULL,
 		.reason = "credential revoked",
 	};

@@ -37,7 +37,7 @@ static const struct {
 } cases[] = {
 	{"ann", true, 1000, "ann", true, true},   {"ann", true, 999, "ann", true, true},
 	{"ann", true, 1001, "ann", true, false}, /* it was made after the change, so it knew */
-	{"ann", true, 1000, "ann", false, false}, {"ann", true, 1000, "bob", true, false},
+	{"ann", true, 1000, "ann", false, false}, {"ann", true, 1000, "bob", true, true}, /* ann may log in as bob */
 	{"ann", false, 1000, "ann", true, true},  {"ann", false, 1000, "ann", false, true},
 	{"ann", false, 1001, "ann", true, false}, {"ann", false, 1000, "bob", true, false},
 };
@@ -63,12 +63,12 @@ START_TEST(what_has_expired_by_itself_is_forgotten)
 	const struct ps_hash mark = ps_credential_mark(&key, "ann", "1");
 
 	ps_revoked_add(revoked, &(struct ps_revocation){"ann", &mark, 1000});
-	ps_revoked_add(revoked, &(struct ps_revocation){"ann", NULL, 61000});
+	ps_revoked_add(revoked, &(struct ps_revocation){"ann", &mark, 61000});
 	ck_assert(ps_revoked_has(revoked, "ann", &mark, 1000));
 	ps_revoked_destroy(revoked);
 	revoked = ps_revoked_create(60000);
 	ps_revoked_add(revoked, &(struct ps_revocation){"ann", &mark, 1000});
-	ps_revoked_add(revoked, &(struct ps_revocation){"ann", &(struct ps_hash){{7, 7}}, 61001});
+	ps_revoked_add(revoked, &(struct ps_revocation){"ann", &(struct ps_hash){{mark.h[0], 7}}, 61001});
 	ck_assert(!ps_revoked_has(revoked, "ann", &mark, 1000));
 	ps_revoked_destroy(revoked);
 }
@@ -93,6 +93,8 @@ static const struct {
 	{{.user = "ann@example.test", .protocol = "pop3"}, false},
 	{{.user = "ann@example.test", .credential = &one}, true},
 	{{.user = "ann@example.test", .credential = &two}, false},
+	{{.credential = &one}, true},
+	{{.credential = &two}, false},
 	{{.reason = "nothing is asked for"}, false},
 };
 

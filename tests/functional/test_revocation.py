@@ -100,8 +100,8 @@ class Revocation(ServerTest):
         clients, other = self.every_kind(user), self.imap("bob")
         end = change()
         self.assert_ended(clients)
-        postern.wait_until(lambda: not self.sessions(user), "the end of all sessions", PATIENCE)
         print("# %s: the sessions had ended after %.2f s" % (what, time.monotonic() - end), file=sys.stderr)
+        postern.wait_until(lambda: not self.sessions(user), "the end of all sessions", PATIENCE)
         other.ok("NOOP")
 
     def test_another_password(self):

@@ -6,6 +6,8 @@ import pathlib
 import signal
 import sqlite3
 import subprocess
+import sys
+import time
 import unittest
 import urllib.parse
 
@@ -253,6 +255,34 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
             os.kill(pid, signal.SIGKILL)
         postern.wait_until(lambda: self.login("peggy").startswith("OK"), "PostgreSQL's users")
         self.assertRegex(self.login("lisa"), "^OK")
+
+    def ended(self, client):
+        """The last that is said."""
+        said = b""
+        try:
+            while True:
+                said = client.line()
+        except (postern.Closed, OSError):
+            return said
+
+    def test_what_changes_in_a_database_ends_sessions(self):
+        names = ["moved", "gone", "barred", "stays"]
+        self.sql(INSERT + ",".join(row(name) for name in names))
+        self.postgresql.sql(INSERT + row("away"))
+        clients = {name: self.session(name) for name in names + ["away"]}
+        begin = time.monotonic()
+        self.sql("UPDATE users SET password = '{PLAIN}other' WHERE name = 'moved'")
+        self.sql("DELETE FROM users WHERE name = 'gone'")
+        self.sql("UPDATE users SET nologin = '1' WHERE name = 'barred'")
+        self.postgresql.sql("DELETE FROM users WHERE name = 'away'")
+        for name in ("moved", "gone", "barred", "away"):
+            self.assertRegex(self.ended(clients[name]), rb"^\* BYE ", name)
+        print("# databases: the sessions had ended after %.2f s" % (time.monotonic() - begin), file=sys.stderr)
+        clients["stays"].ok("NOOP")
+        log = self.server.log()
+        for name in ("moved", "gone", "barred", "away"):
+            self.assertEqual(log.count("event=credential_revoked user=%s@%s which=one" % (name, postern.DOMAIN)), 1)
+        self.assertNotIn("event=credential_revoked user=stays@", log)
 
     def test_their_drivers_are_in_no_other_process(self):
         for pid, role in self.server.roles():

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+#include "auth/live.h"
+#include "postern/error.h"
+#include "postern/log.h"
+#include "postern/pool.h"
+
+enum {
+	BUCKETS = 4096,
+	TICK_MS = 100,
+	TICK_MAX = 20,              /* questions that begin in a tick: 200 a second */
+	ASKING_MAX = 16,            /* questions without an answer */
+	PAUSE_MS = 10 * 1000,       /* of a database that could not tell */
+	CALL_MS = 60 * 1000,        /* between two calls */
+	ON_THE_WAY_MS = 120 * 1000, /* a session may be so young that no process tells of it yet */
+};
+
+struct credential {
+	struct credential *next; /* in its bucket */
+	struct ps_hash mark;
+	uint64_t added, asked; /* when */
+	uint64_t seen;         /* in which round, at last */
+	unsigned database;     /* that told of the owner at last, or could not */
+	bool asking;
+	char owner[];
+};
+
+struct ps_live {
+	struct ps_live_args args;
+	struct ps_timer *tick;
+	struct credential *buckets[BUCKETS]; /* by mark */
+	size_t count, at;                    /* the bucket to go on with */
+	unsigned asking;
+	uint64_t interval;                 /* 0: nobody is asked */
+	uint64_t paused[PS_DATABASES_MAX]; /* until when they are not asked, as they could not tell */
+	uint64_t round, called;
+};
+
+struct question {
+	struct ps_looking looking;
+	struct ps_live *live;
+	struct ps_hash mark;
+	char owner[];
+};
+
+static struct credential **find(struct ps_live *live, const struct ps_hash *mark)
+{
+	struct credential **at = &live->buckets[mark->h[0] % BUCKETS];
+
+	while (*at && !ps_hash_eq(&(*at)->mark, mark))
+		at = &(*at)->next;
+	return at;
+}
+
+static void drop(struct ps_live *live, struct credential **at)
+{
+	struct credential *credential = *at;
+
+	*at = credential->next;
+	free(credential);
+	live->count--;
+}
+
+/* ---- questions -------------------------------------------------------------------------------------- */
+
+/* `entry` NULL: there is no such user any more. */
+static void judge(struct ps_live *live, const struct question *question, const struct ps_user_entry *entry)
+{
+	struct ps_auth_service *service = live->args.service;
+	bool gone = !entry || entry->nologin;
+	struct ps_hash now = {{0, 0}};
+
+	if (gone)
+		ps_auth_service_revoke(service, question->owner, NULL);
+	else
+		now = ps_auth_service_mark(service, entry);
+	if (!gone && ps_hash_eq(&now, &question->mark))
+		return;
+	ps_auth_service_revoke(service, question->owner, &question->mark);
+	if (*find(live, &question->mark))
+		drop(live, find(live, &question->mark));
+}
+
+/* Who cannot be asked for has not changed: sessions go on. */
+static void told(void *arg, int r, const struct ps_user_entry *entry)
+{
+	struct question *question = arg;
+	struct ps_live *live = question->live;
+	struct credential *credential = *find(live, &question->mark);
+	unsigned database = (entry ? entry->database : question->looking.database) % PS_DATABASES_MAX;
+
+	live->asking--;
+	if (credential) {
+		credential->asking = false;
+		credential->database = database;
+	}
+	if (r == 0 || r == PS_E_NOTFOUND)
+		judge(live, question, r == 0 ? entry : NULL);
+	else
+		live->paused[database] = ps_loop_now(live->args.loop) + PAUSE_MS;
+	free(question);
+}
+
+static void ask(struct ps_live *live, struct credential *credential, uint64_t now)
+{
+	struct ps_databases *databases = ps_auth_service_databases(live->args.service);
+	size_t size = strlen(credential->owner) + 1;
+	struct question *question = ps_zalloc(sizeof *question + size);
+
+	question->live = live;
+	question->mark = credential->mark;
+	memcpy(question->owner, credential->owner, size);
+	question->looking.done = told;
+	question->looking.arg = question;
+	credential->asking = true;
+	credential->asked = now;
+	live->asking++;
+	ps_databases_forget(databases, question->owner);
+	ps_databases_find(databases, question->owner, &question->looking);
+}
+
+/* A question may be answered at once, and the list be another then; so one of a bucket at a time. */
+static bool ask_one_of(struct ps_live *live, struct credential *first, uint64_t now)
+{
+	for (struct credential *credential = first; credential; credential = credential->next) {
+		if (credential->asking || credential->asked + live->interval > now ||
+		    live->paused[credential->database] > now)
+			continue;
+		ask(live, credential, now);
+		return true;
+	}
+	return false;
+}
+
+static void ask_some(struct ps_live *live, uint64_t now)
+{
+	unsigned begun = 0;
+
+	for (size_t i = 0; i < BUCKETS; i++) {
+		while (begun < TICK_MAX && live->asking < ASKING_MAX && ask_one_of(live, live->buckets[live->at], now))
+			begun++;
+		if (begun == TICK_MAX || live->asking == ASKING_MAX)
+			return;
+		live->at = (live->at + 1) % BUCKETS;
+	}
+}
+
+/* ---- the call --------------------------------------------------------------------------------------- */
+
+static void on_tick(void *arg)
+{
+	struct ps_live *live = arg;
+	uint64_t now = ps_loop_now(live->args.loop);
+
+	if (!live->count)
+		return;
+	if (now >= live->called + CALL_MS) {
+		live->called = now;
+		live->args.call_up(live->args.arg, ++live->round);
+	}
+	if (live->interval)
+		ask_some(live, now);
+}
+
+void ps_live_seen(struct ps_live *live, const struct ps_hash *mark)
+{
+	struct credential *credential = *find(live, mark);
+
+	if (credential)
+		credential->seen = live->round;
+}
+
+void ps_live_called(struct ps_live *live, uint64_t round)
+{
+	uint64_t now = ps_loop_now(live->args.loop);
+
+	if (round != live->round)
+		return;
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct credential **at = &live->buckets[i];
+
+		while (*at) {
+			if ((*at)->seen != round && (*at)->added + ON_THE_WAY_MS < now)
+				drop(live, at);
+			else
+				at = &(*at)->next;
+		}
+	}
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------- */
+
+void ps_live_add(struct ps_live *live, const char *owner, unsigned database, const struct ps_hash *mark)
+{
+	const struct ps_passwd_file *file = ps_databases_file(ps_auth_service_databases(live->args.service));
+	struct credential **at = find(live, mark), *credential = *at;
+	size_t size = strlen(owner) + 1;
+
+	if (file && ps_passwd_file_find(file, owner))
+		return;
+	if (!credential) {
+		credential = ps_zalloc(sizeof *credential + size);
+		credential->mark = *mark;
+		memcpy(credential->owner, owner, size);
+		*at = credential;
+		live->count++;
+	}
+	credential->added = credential->asked = ps_loop_now(live->args.loop);
+	credential->database = database % PS_DATABASES_MAX;
+	live->paused[credential->database] = 0; /* it could tell */
+}
+
+void ps_live_reconfigure(struct ps_live *live, const struct ps_conf *conf)
+{
+	live->interval = (uint64_t)ps_conf_int(ps_conf_section(conf, "limits", 0), "userdb_check_time") * 1000;
+	live->interval -= live->interval / 4; /* so that the answer is there in time */
+}
+
+int ps_live_create(const struct ps_live_args *args, struct ps_live **ret_live)
+{
+	struct ps_live *live = ps_zalloc(sizeof *live);
+	int r;
+
+	live->args = *args;
+	r = ps_timer_open(args->loop, on_tick, live, &live->tick);
+	if (r < 0) {
+		free(live);
+		return r;
+	}
+	live->called = ps_loop_now(args->loop);
+	ps_timer_set(live->tick, TICK_MS, TICK_MS);
+	*ret_live = live;
+	return 0;
+}
