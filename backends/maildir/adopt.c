@@ -236,7 +236,7 @@ static int read_sources(struct adoption *adoption, const char **ret_source)
 	return r;
 }
 
-static int take_over(struct write *w, struct adoption *adoption, struct mailbox_state *state)
+static int take_over(struct ps_catalogue_txn *w, struct adoption *adoption, struct mailbox_state *state)
 {
 	int r;
 
@@ -244,7 +244,7 @@ static int take_over(struct write *w, struct adoption *adoption, struct mailbox_
 		return PS_E_LIMIT;
 	if ((r = keywords_write(adoption->dirfd, &adoption->keywords)) < 0 ||
 	    (r = uidlist_replace(adoption->dirfd, ps_buf_view(&adoption->lines))) < 0 ||
-	    (r = write_uid_validity(w, adoption->uid_validity, &state->uid_validity)) < 0)
+	    (r = ps_catalogue_uid_validity(w, adoption->uid_validity, &state->uid_validity)) < 0)
 		return r;
 	state->uid_reserved = adoption->uid_next;
 	state->flags |= MAILBOX_ADOPTED;
@@ -262,7 +262,7 @@ static void log_adoption(const struct adoption *adoption, const char *source)
 	       "uidnext", next, "messages", messages, NULL);
 }
 
-int adopt_mailbox(struct write *w, int dirfd, const char *mailbox, struct mailbox_state *state)
+int adopt_mailbox(struct ps_catalogue_txn *w, int dirfd, const char *mailbox, struct mailbox_state *state)
 {
 	struct adoption adoption = {.mailbox = mailbox, .dirfd = dirfd};
 	const char *source = "";

@@ -31,7 +31,7 @@ int adopt_courier(struct adoption *adoption);
  * the state, which the caller writes last. A crash before that leaves a mailbox without state: all is done again.
  * 1: done; 0: there is nothing to adopt.
  */
-int adopt_mailbox(struct write *w, int dirfd, const char *mailbox, struct mailbox_state *state);
+int adopt_mailbox(struct ps_catalogue_txn *w, int dirfd, const char *mailbox, struct mailbox_state *state);
 /* Makes `subscriptions` of Courier's file, if there is none. Before INBOX gets its state. */
 int adopt_subscriptions(struct ps_store *store);
 

@@ -219,15 +219,15 @@ int adopt_folder(struct ps_store *store, const char *dir)
 
 	for (const char *c = dir; *c; c++)
 		odd |= *c == '&' || (unsigned char)*c >= 0x80;
-	if (!odd || store->tree || dir[0] != '.' || !in_our_writing(dir, ours) || !is_couriers(store->root_fd, dir))
+	if (!odd || store->tree || dir[0] != '.' || !in_our_writing(dir, ours) || !is_couriers(store->cat.root_fd, dir))
 		return 0;
-	if (ps_io.rename(store->root_fd, dir, store->root_fd, ours, RENAME_NOREPLACE) < 0) {
+	if (ps_io.rename(store->cat.root_fd, dir, store->cat.root_fd, ours, RENAME_NOREPLACE) < 0) {
 		if (errno == EEXIST)
 			return 0;
 		return ps_fail_errno("rename %s", dir);
 	}
-	ps_logf(PS_LOG_INFO, "maildir_folder_renamed", NULL, "%s: %s is %s now", store->root, dir, ours);
-	return ps_io_sync_dir(store->root_fd, dir) < 0 ? PS_E_STORAGE : 1;
+	ps_logf(PS_LOG_INFO, "maildir_folder_renamed", NULL, "%s: %s is %s now", store->cat.root, dir, ours);
+	return ps_io_sync_dir(store->cat.root_fd, dir) < 0 ? PS_E_STORAGE : 1;
 }
 
 /* ---- subscriptions --------------------------------------------------------------------------- */
@@ -253,15 +253,15 @@ static bool put_subscription(struct ps_bytes line, struct ps_buf *out)
 
 int adopt_subscriptions(struct ps_store *store)
 {
-	struct adoption adoption = {.mailbox = "INBOX", .dirfd = store->root_fd};
+	struct adoption adoption = {.mailbox = "INBOX", .dirfd = store->cat.root_fd};
 	struct ps_buf octets = {0}, out = {0};
 	struct ps_bytes text, line;
 	struct stat st;
 	int r = 0;
 
 	/* Courier has no trees. */
-	if (!store->tree && fstatat(store->root_fd, "subscriptions", &st, AT_SYMLINK_NOFOLLOW) < 0)
-		r = adopt_read(&adoption, store->root_fd, SUBSCRIBED, &octets);
+	if (!store->tree && fstatat(store->cat.root_fd, "subscriptions", &st, AT_SYMLINK_NOFOLLOW) < 0)
+		r = adopt_read(&adoption, store->cat.root_fd, SUBSCRIBED, &octets);
 	text = ps_buf_view(&octets);
 	/* Courier shows INBOX as subscribed, whether or not its file has it. */
 	ps_buf_str(&out, "INBOX\n");
@@ -270,7 +270,7 @@ int adopt_subscriptions(struct ps_store *store)
 			adopt_pass_over(&adoption, "no mailbox of this user");
 	adopt_account(&adoption);
 	if (r == 1)
-		r = out.failed ? PS_E_LIMIT : ps_io_replace(store->root_fd, "subscriptions", ps_buf_view(&out));
+		r = out.failed ? PS_E_LIMIT : ps_io_replace(store->cat.root_fd, "subscriptions", ps_buf_view(&out));
 	ps_buf_finish(&octets);
 	ps_buf_finish(&out);
 	return r;

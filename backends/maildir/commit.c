@@ -24,9 +24,9 @@ static void plan_finish(struct plan *plan)
 	ps_buf_finish(&plan->subscriptions);
 	ps_buf_finish(&plan->brought);
 	/* A batch that recovery is to complete still needs them. */
-	for (size_t i = 0; i < plan->removal_count && !store->intent_pending; i++)
-		if (ps_io.unlink(store->aside_fd, plan->removals[i], 0) < 0)
-			remove_tree(store->aside_fd, plan->removals[i]);
+	for (size_t i = 0; i < plan->removal_count && !store->cat.pending; i++)
+		if (ps_io.unlink(store->cat.aside_fd, plan->removals[i], 0) < 0)
+			remove_tree(store->cat.aside_fd, plan->removals[i]);
 	ps_pool_destroy(plan->pool);
 }
 
@@ -56,7 +56,7 @@ static int begin_token(struct plan *plan, const struct ps_batch *batch)
 
 static int end_token(struct plan *plan)
 {
-	int64_t now = time_now();
+	int64_t now = ps_catalogue_now();
 	struct ps_buf line = {0}, refused = {0};
 	struct step *step;
 	uint32_t dir;
@@ -114,7 +114,7 @@ struct group {
 
 static int grow(struct ps_store *store)
 {
-	struct ps_index *index = store_index(store);
+	struct ps_index *index = ps_catalogue_index(store);
 	int r = ps_index_grow(index);
 
 	ps_index_close(index);
@@ -141,11 +141,11 @@ static void index_failed(struct group *group, struct plan *plan)
 {
 	struct ps_store *store = group->store;
 
-	ps_log(PS_LOG_WARNING, "index_commit_failed", "user", store->user, "error", ps_last_error(), NULL);
-	ps_buf_bytes(&store->brought, ps_buf_view(&plan->brought));
+	ps_log(PS_LOG_WARNING, "index_commit_failed", "user", store->cat.user, "error", ps_last_error(), NULL);
+	ps_buf_bytes(&store->cat.brought, ps_buf_view(&plan->brought));
 	if (tokens_load(store) < 0 || look_again(group) < 0)
-		store_renew_index(store);
-	ps_buf_finish(&store->brought);
+		ps_catalogue_renew_index(store);
+	ps_buf_finish(&store->cat.brought);
 }
 
 static void settle_watches(struct plan *plan)
@@ -171,15 +171,15 @@ static int run(struct group *group, struct plan *plan, bool atomic)
 	if (r == 0)
 		r = steps_run(&plan->steps, atomic || is_atomic(group));
 	if (r < 0) {
-		write_abort(&plan->w);
-		if (!group->store->intent_pending)
-			store_settled(group->store);
+		ps_catalogue_end(&plan->w);
+		if (!group->store->cat.pending)
+			ps_catalogue_settled(group->store);
 		return r;
 	}
 	settle_watches(plan);
-	if (write_commit(&plan->w) < 0)
+	if (ps_catalogue_commit(&plan->w) < 0)
 		index_failed(group, plan);
-	store_settled(group->store);
+	ps_catalogue_settled(group->store);
 	return 0;
 }
 
@@ -219,7 +219,7 @@ static int attempt(struct group *group)
 {
 	struct plan plan = {.pool = ps_pool_create("commit")};
 	bool atomic = false;
-	int r = write_begin(group->store, &plan.w);
+	int r = ps_catalogue_begin(group->store, &plan.w);
 
 	group->failed = group->count;
 	steps_init(&plan.steps, group->store, plan.pool);
@@ -240,7 +240,7 @@ static int attempt(struct group *group)
 	if (r == 0)
 		r = run(group, &plan, record_brought(&plan) || atomic);
 	else
-		write_abort(&plan.w);
+		ps_catalogue_end(&plan.w);
 	plan_finish(&plan);
 	return r;
 }
@@ -265,13 +265,13 @@ static int commit_group(struct group *group)
 			if ((r = grow(group->store)) < 0)
 				break;
 		} else if (r == PS_E_CORRUPT) {
-			store_drop_index(group->store);
+			ps_catalogue_drop_index(group->store);
 			break;
 		} else if (group->failed < group->count) {
 			group->batches[group->failed]->err = r;
 			i--; /* one batch fewer: this comes to an end */
 		} else if (r == PS_E_NOTFOUND || r == PS_E_EXISTS) {
-			if (group->store->intent_pending || (r = look_again(group)) < 0)
+			if (group->store->cat.pending || (r = look_again(group)) < 0)
 				break;
 			r = PS_E_BUSY;
 		} else {
@@ -293,11 +293,11 @@ static void commit_locked(struct group *group)
 {
 	int r = commit_group(group);
 
-	if (r < 0 && group->count > 1 && !group->store->intent_pending && r != PS_E_CORRUPT) {
+	if (r < 0 && group->count > 1 && !group->store->cat.pending && r != PS_E_CORRUPT) {
 		for (size_t i = 0; i < group->count; i++) {
 			struct group one = {.store = group->store, .batches = group->batches + i, .count = 1};
 
-			if (group->batches[i]->err != PENDING || group->store->intent_pending)
+			if (group->batches[i]->err != PENDING || group->store->cat.pending)
 				continue;
 			r = commit_group(&one);
 			end_pending(&one, r);
@@ -317,14 +317,14 @@ static void drop_staged(struct ps_batch *batch)
 int maildir_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count)
 {
 	struct group group = {.store = store, .batches = batches, .count = count};
-	int r = store_lock(store), first = 0;
+	int r = ps_catalogue_lock(store), first = 0;
 	bool any = false;
 
 	for (size_t i = 0; i < count; i++)
 		batches[i]->err = r < 0 ? r : PENDING;
 	if (r == 0) {
 		commit_locked(&group);
-		store_unlock(store);
+		ps_catalogue_unlock(store);
 	}
 	for (size_t i = 0; i < count; i++) {
 		any = any || batches[i]->err == 0;

@@ -30,7 +30,7 @@ int open_folder_dirs(struct ps_store *store, const char *dir, int ret_fds[3])
 	int fds[3] = {-1, -1, -1}, r = 0;
 
 	for (int i = 0; i < 3 && r == 0; i++)
-		r = ps_io_open_dir(i ? fds[0] : store->root_fd, i ? parts[i] : dir, &fds[i]);
+		r = ps_io_open_dir(i ? fds[0] : store->cat.root_fd, i ? parts[i] : dir, &fds[i]);
 	if (r < 0) {
 		close_all(fds);
 		return r;
@@ -39,9 +39,9 @@ int open_folder_dirs(struct ps_store *store, const char *dir, int ret_fds[3])
 	return 0;
 }
 
-static struct folder *find(struct ps_store *store, uint64_t key)
+static struct ps_folder *find(struct ps_store *store, uint64_t key)
 {
-	struct folder *folder = store->folders;
+	struct ps_folder *folder = store->folders;
 
 	while (folder && folder->key != key)
 		folder = folder->next;
@@ -50,44 +50,44 @@ static struct folder *find(struct ps_store *store, uint64_t key)
 
 /* It has another name. With layout = fs its parts may have been moved into another directory, so that ours is not its own
  * any more; others may be using the descriptor, which therefore stays. */
-static void follow_rename(struct folder *folder, const char *dir)
+static void follow_rename(struct ps_folder *folder, const char *dir)
 {
 	PS_CLEANUP(ps_closep) int fd = -1;
 	struct stat a, b;
 
-	if (ps_io_open_dir(folder->store->root_fd, dir, &fd) == 0 && fstat(fd, &a) == 0 &&
+	if (ps_io_open_dir(folder->store->cat.root_fd, dir, &fd) == 0 && fstat(fd, &a) == 0 &&
 	    fstat(folder->dir_fd, &b) == 0 && (a.st_ino != b.st_ino || a.st_dev != b.st_dev))
 		dup3(fd, folder->dir_fd, O_CLOEXEC);
 	memcpy(folder->dir, dir, strlen(dir) + 1);
 }
 
 /* `lies`: where the directory lies now; NULL: where its name says. */
-static int get(struct ps_store *store, const struct ps_index_box *box, const char *lies, struct folder **ret_folder)
+static int get(struct ps_store *store, const struct ps_index_box *box, const char *lies, struct ps_folder **ret_folder)
 {
 	char dir[NAME_SIZE];
-	struct folder *folder;
+	struct ps_folder *folder;
 	int fds[3], r;
 
 	if ((r = dir_of_name(store->tree, box->name, dir)) < 0)
 		return r;
-	pthread_mutex_lock(&store->mutex);
+	pthread_mutex_lock(&store->cat.mutex);
 	if ((folder = find(store, box->key)) != NULL) {
 		folder->refs++;
 		if (strcmp(folder->dir, dir) != 0)
 			follow_rename(folder, dir);
 	} else if ((r = open_folder_dirs(store, lies ? lies : dir, fds)) == 0) {
 		folder = ps_zalloc(sizeof *folder);
-		*folder = (struct folder){.next = store->folders,
-					  .store = store,
-					  .refs = 1,
-					  .key = box->key,
-					  .dir_fd = fds[0],
-					  .cur_fd = fds[1],
-					  .new_fd = fds[2]};
+		*folder = (struct ps_folder){.next = store->folders,
+					     .store = store,
+					     .refs = 1,
+					     .key = box->key,
+					     .dir_fd = fds[0],
+					     .cur_fd = fds[1],
+					     .new_fd = fds[2]};
 		memcpy(folder->dir, dir, sizeof dir);
 		store->folders = folder;
 	}
-	pthread_mutex_unlock(&store->mutex);
+	pthread_mutex_unlock(&store->cat.mutex);
 	if (r == PS_E_NOTFOUND)
 		return ps_fail(PS_E_GONE, "the directory %s is not there", dir);
 	if (r == 0)
@@ -95,45 +95,45 @@ static int get(struct ps_store *store, const struct ps_index_box *box, const cha
 	return r;
 }
 
-int folder_get(struct ps_store *store, const struct ps_index_box *box, struct folder **ret_folder)
+int folder_get(struct ps_store *store, const struct ps_index_box *box, struct ps_folder **ret_folder)
 {
 	return get(store, box, NULL, ret_folder);
 }
 
 int folder_get_aside(struct ps_store *store, const struct ps_index_box *box, const char *lies,
-		     struct folder **ret_folder)
+		     struct ps_folder **ret_folder)
 {
 	return get(store, box, lies, ret_folder);
 }
 
-void folder_put(struct folder *folder)
+void folder_put(struct ps_folder *folder)
 {
 	struct ps_store *store;
-	struct folder **link;
+	struct ps_folder **link;
 
 	if (!folder)
 		return;
 	store = folder->store;
-	pthread_mutex_lock(&store->mutex);
+	pthread_mutex_lock(&store->cat.mutex);
 	if (--folder->refs > 0) {
-		pthread_mutex_unlock(&store->mutex);
+		pthread_mutex_unlock(&store->cat.mutex);
 		return;
 	}
 	for (link = &store->folders; *link != folder;)
 		link = &(*link)->next;
 	*link = folder->next;
-	pthread_mutex_unlock(&store->mutex);
+	pthread_mutex_unlock(&store->cat.mutex);
 	watch_detach(folder);
 	close_all((int[3]){folder->dir_fd, folder->cur_fd, folder->new_fd});
 	free(folder);
 }
 
-int folder_fd(const struct folder *folder, enum place place)
+int folder_fd(const struct ps_folder *folder, enum place place)
 {
 	return place == PLACE_CUR ? folder->cur_fd : folder->new_fd;
 }
 
-int folder_times(const struct folder *folder, uint64_t ret_times[2])
+int folder_times(const struct ps_folder *folder, uint64_t ret_times[2])
 {
 	int fds[2] = {folder->cur_fd, folder->new_fd};
 	struct timespec now;
@@ -197,10 +197,10 @@ int folder_make(struct ps_store *store, const char *aside_name, const struct mai
 	PS_CLEANUP(ps_closep) int fd = -1;
 	int r;
 
-	if ((r = make_dir(store->aside_fd, aside_name, &fd)) == 0)
+	if ((r = make_dir(store->cat.aside_fd, aside_name, &fd)) == 0)
 		r = make_parts(fd, state);
 	if (r < 0)
-		remove_tree(store->aside_fd, aside_name);
+		remove_tree(store->cat.aside_fd, aside_name);
 	return r;
 }
 

@@ -76,7 +76,7 @@ static int walk_below(struct walk *walk, size_t len, unsigned depth)
 	PS_CLEANUP(ps_closep) int fd = -1;
 	struct dirent *entry;
 	DIR *dir;
-	int r = ps_io_open_dir(walk->store->root_fd, len > 0 ? walk->path : ".", &fd);
+	int r = ps_io_open_dir(walk->store->cat.root_fd, len > 0 ? walk->path : ".", &fd);
 
 	if (r == PS_E_ACCESS || r == PS_E_NOTFOUND)
 		return 0;
@@ -86,7 +86,7 @@ static int walk_below(struct walk *walk, size_t len, unsigned depth)
 		if (may_be_mailbox(walk, dir, entry))
 			r = visit(walk, len, depth, entry->d_name);
 	if (r == 0 && errno != 0)
-		r = ps_fail_errno("list the store of %s", walk->store->user);
+		r = ps_fail_errno("list the store of %s", walk->store->cat.user);
 	closedir(dir);
 	return r;
 }
@@ -123,7 +123,7 @@ static int add_time(void *arg, const char *dir)
 
 uint64_t layout_time(struct ps_store *store, bool settled)
 {
-	struct times times = {.root_fd = store->root_fd};
+	struct times times = {.root_fd = store->cat.root_fd};
 	struct timespec now;
 	int r = store->tree ? layout_walk(store, add_time, &times) : add_time(&times, ".");
 
@@ -154,10 +154,10 @@ static int make_parents(struct plan *plan, const char *path)
 		const char *parent = ps_pool_strndup(plan->pool, path, (size_t)(slash - path));
 		int r;
 
-		if (ps_io.mkdir(store->root_fd, parent, 0700) < 0) {
+		if (ps_io.mkdir(store->cat.root_fd, parent, 0700) < 0) {
 			if (errno != EEXIST)
 				return ps_fail_errno("create directory %s", parent);
-		} else if ((r = ps_io_sync_dir(store->root_fd, parent)) < 0) {
+		} else if ((r = ps_io_sync_dir(store->cat.root_fd, parent)) < 0) {
 			return r;
 		}
 	}
@@ -202,7 +202,7 @@ static bool is_there(struct plan *plan, const char *path)
 	struct stat st;
 
 	path = lies_at(plan, path);
-	return path && fstatat(plan->w.store->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	return path && fstatat(plan->w.store->cat.root_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static const char *aside_path(struct plan *plan, const char *aside)
@@ -269,7 +269,7 @@ static int open_planned(struct plan *plan, const char *path, DIR **ret_dir)
 {
 	PS_CLEANUP(ps_closep) int fd = -1;
 	const char *lies = lies_at(plan, path);
-	int r = lies ? ps_io_open_dir(plan->w.store->root_fd, lies, &fd) : ps_fail(PS_E_NOTFOUND, "no %s", path);
+	int r = lies ? ps_io_open_dir(plan->w.store->cat.root_fd, lies, &fd) : ps_fail(PS_E_NOTFOUND, "no %s", path);
 
 	return r < 0 ? r : open_listing(fd, ret_dir);
 }
@@ -315,7 +315,7 @@ int layout_rename(struct plan *plan, const char *from, const char *to)
 
 static int delete_parts(struct plan *plan, DIR *dir, const char *path, const char *aside)
 {
-	if (ps_io.mkdir(plan->w.store->aside_fd, aside, 0700) < 0)
+	if (ps_io.mkdir(plan->w.store->cat.aside_fd, aside, 0700) < 0)
 		return ps_fail_errno("create directory %s", aside);
 	return move_parts(plan, dir, path, aside_path(plan, aside));
 }

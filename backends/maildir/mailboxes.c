@@ -50,19 +50,19 @@ static uint64_t settled_time(int dirfd, const char *name)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec < then + 50000000 ? 0 : then;
 }
 
-int mailboxes_stale(struct ps_store *store)
+bool mailboxes_differ(struct ps_store *store)
 {
-	struct ps_index *index = store_index(store);
+	struct ps_index *index = ps_catalogue_index(store);
 	struct ps_index_txn *txn;
-	int stale = 1;
+	bool differ = true;
 
 	if (index && ps_index_read(index, &txn) == 0) {
-		stale = ps_index_number(txn, "root_time") != layout_time(store, false) ||
-			ps_index_number(txn, "subscriptions_time") != time_of(store->root_fd, "subscriptions");
+		differ = ps_index_number(txn, "root_time") != layout_time(store, false) ||
+			 ps_index_number(txn, "subscriptions_time") != time_of(store->cat.root_fd, "subscriptions");
 		ps_index_end(txn);
 	}
 	ps_index_close(index);
-	return stale;
+	return differ;
 }
 
 /* ---- the directories ------------------------------------------------------------------------- */
@@ -75,7 +75,7 @@ static bool is_folder(struct ps_store *store, const char *dir)
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(parts); i++) {
 		snprintf(path, sizeof path, "%s/%s", dir, parts[i]);
-		if (fstatat(store->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
+		if (fstatat(store->cat.root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
 			return false;
 	}
 	return true;
@@ -184,7 +184,7 @@ static struct dir_entry *entry_of(struct listing *list, const struct ps_index_bo
 	return other;
 }
 
-static int match_box(struct write *w, struct listing *list, struct ps_index_box *box)
+static int match_box(struct ps_catalogue_txn *w, struct listing *list, struct ps_index_box *box)
 {
 	struct dir_entry *entry = entry_of(list, box);
 	uint32_t uses;
@@ -214,42 +214,42 @@ static bool id_is_used(const struct listing *list, const struct dir_entry *entry
 }
 
 /* A directory without identity, or with that of another, gets one of its own. */
-static int give_identity(struct write *w, struct dir_entry *entry)
+static int give_identity(struct ps_catalogue_txn *w, struct dir_entry *entry)
 {
 	PS_CLEANUP(ps_closep) int fd = -1;
-	int r = ps_io_open_dir(w->store->root_fd, entry->dir, &fd);
+	int r = ps_io_open_dir(w->store->cat.root_fd, entry->dir, &fd);
 
 	if (r < 0)
 		return r;
-	entry->state =
-		(struct mailbox_state){.id = new_id(), .uid_reserved = 1, .special_uses = entry->state.special_uses};
+	entry->state = (struct mailbox_state){
+		.id = ps_catalogue_new_id(), .uid_reserved = 1, .special_uses = entry->state.special_uses};
 	if (entry->never_had_state) {
 		if (strcmp(entry->dir, ".") == 0 && (r = adopt_subscriptions(w->store)) < 0)
 			return r;
 		r = adopt_mailbox(w, fd, entry->name, &entry->state);
 	}
 	if (r == 0)
-		r = write_uid_validity(w, 0, &entry->state.uid_validity);
+		r = ps_catalogue_uid_validity(w, 0, &entry->state.uid_validity);
 	if (r < 0)
 		return r;
 	entry->has_state = true;
 	return ps_state_write(fd, MAILBOX_STATE, &entry->state, sizeof entry->state);
 }
 
-static int new_box(struct write *w, const struct listing *list, struct dir_entry *entry)
+static int new_box(struct ps_catalogue_txn *w, const struct listing *list, struct dir_entry *entry)
 {
 	struct ps_index_box box = {.attributes = PS_MBOX_EXISTS};
 	uint32_t seen = 0;
 	int r;
 
 	if (entry->has_state && entry->state.uid_validity > 0 && !id_is_used(list, entry))
-		r = write_uid_validity(w, entry->state.uid_validity, &seen);
+		r = ps_catalogue_uid_validity(w, entry->state.uid_validity, &seen);
 	else
 		r = give_identity(w, entry);
 	if (r < 0)
 		return r;
 	box.id = entry->state.id;
-	box.key = key_of_id(&box.id);
+	box.key = ps_catalogue_key(&box.id);
 	box.uid_validity = entry->state.uid_validity;
 	box.uid_next = entry->state.uid_reserved > 0 ? entry->state.uid_reserved : 1;
 	box.attributes |= entry->state.special_uses & PS_MBOX_SPECIAL_USES;
@@ -261,7 +261,7 @@ static int new_box(struct write *w, const struct listing *list, struct dir_entry
 	return r;
 }
 
-static int update_boxes(struct write *w, struct listing *list)
+static int update_boxes(struct ps_catalogue_txn *w, struct listing *list)
 {
 	struct box_list known = {.pool = list->pool};
 	int r = ps_index_boxes(w->txn, add_box, &known);
@@ -322,7 +322,7 @@ static bool take_version(struct ps_bytes *text)
 
 static int read_file(struct ps_store *store, struct ps_buf *out)
 {
-	int r = ps_io_read_file(store->root_fd, "subscriptions", 8 << 20, out);
+	int r = ps_io_read_file(store->cat.root_fd, "subscriptions", 8 << 20, out);
 
 	return r == PS_E_NOTFOUND ? 0 : r;
 }
@@ -392,7 +392,7 @@ int subscriptions_format(struct ps_store *store, struct ps_bytes names, struct p
 	return r < 0 ? r : out->failed ? PS_E_LIMIT : 0;
 }
 
-static int update_subscriptions(struct write *w)
+static int update_subscriptions(struct ps_catalogue_txn *w)
 {
 	struct ps_buf names = {0};
 	int r = subscriptions_read(w->store, &names);
@@ -405,10 +405,10 @@ static int update_subscriptions(struct write *w)
 
 /* ---- both ------------------------------------------------------------------------------------ */
 
-static int sync_list(struct write *w, struct listing *list)
+static int sync_list(struct ps_catalogue_txn *w, struct listing *list)
 {
 	uint64_t root_time = layout_time(w->store, true);
-	uint64_t subscriptions_time = settled_time(w->store->root_fd, "subscriptions");
+	uint64_t subscriptions_time = settled_time(w->store->cat.root_fd, "subscriptions");
 	int r = list_dirs(w->store, list);
 
 	if (r == 0)
@@ -427,26 +427,24 @@ static int sync_list(struct write *w, struct listing *list)
 int mailboxes_sync(struct ps_store *store, bool rebuild)
 {
 	struct listing list;
-	struct write w;
+	struct ps_catalogue_txn w;
 	int r;
 
 	do {
 		list = (struct listing){.pool = ps_pool_create("mailboxes")};
-		r = write_begin(store, &w);
+		r = ps_catalogue_begin(store, &w);
 		if (r == 0) {
 			r = sync_list(&w, &list);
 			if (r == 0)
-				r = write_commit(&w);
+				r = ps_catalogue_commit(&w);
 			else
-				write_abort(&w);
+				ps_catalogue_end(&w);
 		}
 		if (r == PS_E_AGAIN) {
-			struct ps_index *index = store_index(store);
-
 			ps_pool_destroy(list.pool);
-			if ((r = ps_index_grow(index)) == 0)
+			list = (struct listing){0};
+			if ((r = ps_catalogue_grow_index(store)) == 0)
 				r = PS_E_AGAIN;
-			ps_index_close(index);
 		}
 	} while (r == PS_E_AGAIN);
 	for (size_t i = 0; r == 0 && i < list.count; i++)

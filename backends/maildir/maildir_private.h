@@ -3,7 +3,7 @@
  * What the files of the maildir backend share. Included by nobody else.
  *
  * Truth lies in the mail store: in the names of the message files and in four small files per mailbox and store.
- * The index repeats it for quick reading. All writing happens under the store's lock (store_lock()), in this order:
+ * The index repeats it for quick reading. All writing happens under the store's lock (ps_catalogue_lock()), in this order:
  * reserve (UIDs, modseqs, keyword letters; synced), change files, sync their directories, commit the index.
  */
 #ifndef BACKENDS_MAILDIR_PRIVATE_H
@@ -98,13 +98,6 @@ struct ps_bytes where_encode(const struct msg_where *where, uint8_t buf[NAME_SIZ
 
 /* ---- the small files that outlive the index ----------------------------------------- */
 
-/* Of a store: postern-control/state. Nothing at or above these was ever told. */
-struct store_state {
-	uint64_t modseq_reserved;
-	uint32_t uid_validity_high; /* the highest ever given to any mailbox */
-	uint32_t spare;
-	uint64_t generation; /* 0, as in files from before it: 1 */
-};
 /* Of a mailbox: postern-mailbox in its directory. */
 struct mailbox_state {
 	struct ps_id id;
@@ -116,7 +109,6 @@ struct mailbox_state {
 enum {
 	MAILBOX_ADOPTED = 1 /* its UIDs began with those of another server; an index that is new to it reads the list */
 };
-#define STORE_STATE   "state"
 #define MAILBOX_STATE "postern-mailbox"
 
 /* ---- keywords.c ------------------------------------------------------------------------------ */
@@ -168,10 +160,10 @@ int uidlist_replace(int dirfd, struct ps_bytes lines);
 /* ---- store.c, folder.c ------------------------------------------------------------------------ */
 
 /* A mailbox's directories, shared by all that have it open. */
-struct folder {
-	struct folder *next;
+struct ps_folder {
+	struct ps_folder *next;
 	struct ps_store *store;
-	unsigned refs; /* under store->mutex */
+	unsigned refs; /* under store->cat.mutex */
 	uint64_t key;  /* in the index */
 	char dir[NAME_SIZE];
 	int dir_fd, cur_fd, new_fd;
@@ -179,61 +171,26 @@ struct folder {
 };
 
 struct ps_store {
-	char *user, *root, *index_path;
+	struct ps_catalogue cat;
 	char host[40];
 	bool crlf, tree;
-	int root_fd, control_fd, aside_fd, tmp_fd, lock_fd;
-	pthread_mutex_t writer;   /* taken with the file lock */
-	struct store_state state; /* as on disk, with the lock held */
-	uint64_t generation;      /* that this handle was opened under; with the lock held */
-	bool intent_pending;      /* a batch stopped half-way: recover before anything else */
-	struct ps_buf
-		brought; /* modseqs that the index was not told of; for scans, while files and index are made to agree */
-	off_t tokens_size; /* of the file of tokens, when it was last made shorter */
-
-	pthread_mutex_t mutex; /* guards what follows */
-	struct ps_index *index;
-	struct folder *folders;
-	uint64_t own_txn;     /* the index's last transaction that this handle knows of */
-	uint64_t foreign_gen; /* counts when it meets transactions of others */
-	uint64_t list_gen;    /* foreign_gen at the last look at the list of mailboxes */
+	int tmp_fd;
+	off_t tokens_size;         /* of the file of tokens, when it was last made shorter */
+	struct ps_folder *folders; /* under cat.mutex */
 };
 
-struct ps_mbox {
-	uint64_t key; /* first: postern/indexed.h */
-	struct ps_store *store;
-	struct folder *folder;
-	uint64_t seen_gen; /* of store->foreign_gen, at the last sync; under store->mutex */
-};
-
-/* Takes the lock between processes and makes everything fit to be written: recovers what a process that died left,
- * and makes the index again if it is gone. PS_E_BUSY, PS_E_MOVED. */
-int store_lock(struct ps_store *store);
-void store_unlock(struct ps_store *store);
-/* From here on a death leaves files and index at odds (until store_settled()). */
-int store_unsettled(struct ps_store *store);
-void store_settled(struct ps_store *store);
-struct ps_index *store_index(struct ps_store *store); /* a reference; close it */
-/* The index cannot be trusted or written: remove it. The next store_lock() makes it again. */
-void store_drop_index(struct ps_store *store);
-/* The same, and makes it again at once, so that a read sees what was done; with the lock. Where that fails, for want of
- * room, the next store_lock() does it. */
-void store_renew_index(struct ps_store *store);
 int store_open(const struct ps_store_args *args, struct ps_store **ret_store);
-int maildir_generation(struct ps_store *store, uint64_t *ret_generation);
-int maildir_set_generation(struct ps_store *store, uint64_t generation);
 void store_close(struct ps_store *store);
-int64_t time_now(void);
 
 /* The folder of a mailbox, opened if nobody has it open. PS_E_GONE when its directory is not there. */
-int folder_get(struct ps_store *store, const struct ps_index_box *box, struct folder **ret_folder);
+int folder_get(struct ps_store *store, const struct ps_index_box *box, struct ps_folder **ret_folder);
 /* Of one that has not got its name yet, and lies elsewhere below the root. */
 int folder_get_aside(struct ps_store *store, const struct ps_index_box *box, const char *lies,
-		     struct folder **ret_folder);
-void folder_put(struct folder *folder);
-int folder_fd(const struct folder *folder, enum place place);
+		     struct ps_folder **ret_folder);
+void folder_put(struct ps_folder *folder);
+int folder_fd(const struct ps_folder *folder, enum place place);
 /* Directory times in ns, 0 for one too fresh to tell a later change apart. */
-int folder_times(const struct folder *folder, uint64_t ret_times[2]);
+int folder_times(const struct ps_folder *folder, uint64_t ret_times[2]);
 enum {
 	BOX_TIME_CUR,
 	BOX_TIME_NEW,
@@ -252,41 +209,21 @@ void clean_tmp(int dirfd);
 
 /* A mailbox that is being changed. */
 struct edit {
-	struct edit *next;
-	struct folder *folder;
-	struct ps_index_box box;
+	struct ps_edit e;
+	struct ps_folder *folder;
 	struct mailbox_state state;
-	struct ps_keyword_table keywords;
 	struct ps_buf uid_lines;
-	bool removed, state_changed;
+	bool state_changed;
 	bool copied; /* it is a copy of another's, which gives the UIDs: none of its own are reserved */
 };
-struct write {
-	struct ps_store *store;
-	struct ps_index *index;
-	struct ps_index_txn *txn;
-	struct ps_pool *pool;
-	struct edit *edits;
-	uint64_t modseq; /* the last one given */
-};
-int write_begin(struct ps_store *store, struct write *ret_write);
 /* The edit of a mailbox, begun at its first use. PS_E_GONE. */
-int write_edit(struct write *w, uint64_t key, struct edit **ret_edit);
-int write_edit_box(struct write *w, const struct ps_index_box *box, struct edit **ret_edit);
+int write_edit(struct ps_catalogue_txn *w, uint64_t key, struct edit **ret_edit);
+int write_edit_box(struct ps_catalogue_txn *w, const struct ps_index_box *box, struct edit **ret_edit);
 /* Of a mailbox that is being made: its directory lies aside, and is had by its name only when the steps were run. */
-int write_edit_made(struct write *w, const struct ps_index_box *box, const char *lies);
+int write_edit_made(struct ps_catalogue_txn *w, const struct ps_index_box *box, const char *lies);
+void write_edit_finish(struct ps_edit *edit);
 /* Makes durable what UIDs, modseqs and keywords rest on. Before any file gets its name. */
-int write_reserve(struct write *w);
-/* Ends it either way. */
-int write_commit(struct write *w);
-void write_abort(struct write *w);
-/* Notes a transaction of this handle; `began`: at its begin, else at its commit. */
-void note_txn(struct ps_store *store, uint64_t id, bool began);
-/* A UIDVALIDITY above all there ever were, durable. */
-int write_uid_validity(struct write *w, uint32_t wanted, uint32_t *ret_uid_validity);
-struct ps_id new_id(void);
-/* The index's key for a mailbox: part of its id, so that handles outlive an index. */
-uint64_t key_of_id(const struct ps_id *id);
+int write_reserve(struct ps_catalogue_txn *w);
 
 /* ---- tokens.c: deliveries that are not made twice ------------------------------------------------- */
 
@@ -294,18 +231,18 @@ uint64_t key_of_id(const struct ps_id *id);
 struct token_id token_id(struct ps_bytes token);
 bool token_parse(struct ps_bytes hex, struct token_id *ret_id);
 void token_line(struct ps_buf *out, const struct token_id *id, int64_t time, bool refused);
-int token_find(struct write *w, const struct token_id *id); /* 1: it has come before */
+int token_find(struct ps_catalogue_txn *w, const struct token_id *id); /* 1: it has come before */
 /* `named`: it is in the name of a message, else in the file. One that is there already stays. */
-int token_put(struct write *w, const struct token_id *id, int64_t time, bool named);
+int token_put(struct ps_catalogue_txn *w, const struct token_id *id, int64_t time, bool named);
 /* Before messages are removed: what is in names only is copied to the file. */
-int tokens_to_file(struct write *w);
+int tokens_to_file(struct ps_catalogue_txn *w);
 /* Makes a file that has become long as short as it may be. Not after the plan has put tokens that are not true yet. */
-int tokens_shorten(struct write *w);
+int tokens_shorten(struct ps_catalogue_txn *w);
 int tokens_load(struct ps_store *store); /* what the file says and the index does not */
 
 /* ---- mailboxes.c: the list of mailboxes and subscriptions ------------------------------------- */
 
-int mailboxes_stale(struct ps_store *store); /* by directory times */
+bool mailboxes_differ(struct ps_store *store); /* by directory times */
 /* With the lock: takes in what others did to directories and subscriptions; scans what is new. `rebuild`: all is. */
 int mailboxes_sync(struct ps_store *store, bool rebuild);
 /* Subscribed names, each with its NUL, in the form the index keeps them; from and to the file's form. */
@@ -365,7 +302,7 @@ struct step_dir {
 	const char *path; /* below the root */
 	int fd;           /* -1: not opened yet */
 	bool changed;
-	struct folder *folder; /* borrowed; NULL: none of its directories */
+	struct ps_folder *folder; /* borrowed; NULL: none of its directories */
 	enum place place;
 };
 struct steps {
@@ -380,7 +317,7 @@ struct steps {
 };
 void steps_init(struct steps *steps, struct ps_store *store, struct ps_pool *pool);
 void steps_finish(struct steps *steps); /* closes its directories */
-uint32_t steps_dir(struct steps *steps, const char *path, struct folder *folder, enum place place);
+uint32_t steps_dir(struct steps *steps, const char *path, struct ps_folder *folder, enum place place);
 struct step *steps_add(struct steps *steps, enum step_kind kind, uint32_t from_dir, const char *from, uint32_t to_dir,
 		       const char *to);
 /* Does all of them or none, durably. `atomic`: a crash must not tear them apart either. On failure: undone, or (the pending mark set) to be completed by steps_recover(). */
@@ -393,7 +330,7 @@ int steps_recovered(struct ps_store *store);
 /* ---- plan.c, plan_mailbox.c, commit.c --------------------------------------------------------- */
 
 struct plan {
-	struct write w;
+	struct ps_catalogue_txn w;
 	struct steps steps;
 	struct ps_pool *pool; /* of this attempt */
 	struct ps_batch *batch;
@@ -415,32 +352,30 @@ int maildir_commit(struct ps_store *store, struct ps_batch *const *batches, size
 
 /* ---- mailbox.c, read.c ----------------------------------------------------------------------------------- */
 
-int maildir_mailbox_open(struct ps_store *store, const char *name, struct ps_mbox **ret_mbox);
-void maildir_mailbox_close(struct ps_mbox *mbox);
-int maildir_stale(struct ps_store *store, struct ps_mbox *mbox);
-int maildir_sync(struct ps_store *store, struct ps_mbox *mbox);
-int maildir_read_begin(struct ps_store *store, struct ps_read **ret_read);
-int maildir_cache_put(struct ps_mbox *mbox, uint32_t uid, struct ps_bytes cache);
+int mailbox_folder_open(struct ps_store *store, const struct ps_index_box *box, struct ps_folder **ret_folder);
+void mailbox_folder_close(struct ps_mbox *mbox);
+int mailbox_differs(struct ps_store *store, struct ps_mbox *mbox);
+int mailbox_sync(struct ps_mbox *mbox);
 int maildir_body(struct ps_mbox *mbox, uint32_t uid, struct ps_body *ret_body);
 void maildir_body_close(struct ps_body *body);
 
 /* ---- watch.c: what others do, noticed ---------------------------------------------------------- */
 
 /* Begins and ends watching a folder's directories. Without inotify everything falls back to directory times. */
-void watch_attach(struct folder *folder);
-void watch_detach(struct folder *folder);
+void watch_attach(struct ps_folder *folder);
+void watch_detach(struct ps_folder *folder);
 /* What we are about to do ourselves, so that it is not taken for somebody else's. */
-void watch_expect(struct folder *folder, enum place place, uint32_t event, const char *name);
+void watch_expect(struct ps_folder *folder, enum place place, uint32_t event, const char *name);
 /* Takes in what has happened; whether somebody else changed the folder since watch_clean(). 1 yes, 0 no, -1 nobody
  * is watching. */
-int watch_changed(struct folder *folder);
+int watch_changed(struct ps_folder *folder);
 /* All that was expected has been done: what did not come makes the folder dirty. */
-void watch_settle(struct folder *folder);
+void watch_settle(struct ps_folder *folder);
 /* The directories are as the index says; from now on changes count. */
-void watch_known(struct folder *folder);
-void watch_dirty(struct folder *folder);
+void watch_known(struct ps_folder *folder);
+void watch_dirty(struct ps_folder *folder);
 /* Before a scan begins: what happened before it will see. */
-void watch_clean(struct folder *folder);
+void watch_clean(struct ps_folder *folder);
 int maildir_watch(struct ps_mbox *mbox, void (*changed)(void *arg), void *arg, void **ret_watch);
 void maildir_unwatch(void *watch);
 

@@ -29,7 +29,7 @@ static uint32_t dir_for(struct plan *plan, const struct edit *edit, enum place p
 	char dir[NAME_SIZE] = ".";
 	const char *path;
 
-	dir_of_name(plan->w.store->tree, edit->box.name, dir);
+	dir_of_name(plan->w.store->tree, edit->e.box.name, dir);
 	if (!*part)
 		path = ps_pool_strdup(plan->pool, dir);
 	else if (strcmp(dir, ".") == 0)
@@ -57,10 +57,10 @@ static int collect_keywords(void *arg, const struct ps_row *row, struct ps_bytes
 static int reclaim(struct plan *plan, struct edit *edit)
 {
 	uint64_t used = 0;
-	int r = ps_index_rows(plan->w.txn, edit->box.key, (struct ps_range){1, UINT32_MAX}, collect_keywords, &used);
+	int r = ps_index_rows(plan->w.txn, edit->e.box.key, (struct ps_range){1, UINT32_MAX}, collect_keywords, &used);
 
 	for (int bit = 0; bit < PS_KEYWORDS_MAX && r == 0; bit++) {
-		char **name = &edit->keywords.names[bit];
+		char **name = &edit->e.keywords.names[bit];
 
 		if (*name && !(used & UINT64_C(1) << bit))
 			ps_freep(name), *name = NULL;
@@ -70,17 +70,17 @@ static int reclaim(struct plan *plan, struct edit *edit)
 
 static int keyword_bit(struct plan *plan, struct edit *edit, const char *name)
 {
-	uint64_t taken = edit->box.priv[BOX_LETTERS] & LETTERS_MASK;
-	int bit = ps_keyword_table_find(&edit->keywords, name), r;
+	uint64_t taken = edit->e.box.priv[BOX_LETTERS] & LETTERS_MASK;
+	int bit = ps_keyword_table_find(&edit->e.keywords, name), r;
 
 	if (bit >= 0)
 		return bit;
-	bit = ps_keyword_table_add(&edit->keywords, name, taken);
+	bit = ps_keyword_table_add(&edit->e.keywords, name, taken);
 	if (bit != PS_E_LIMIT)
 		return bit;
 	if ((r = reclaim(plan, edit)) < 0)
 		return r;
-	return ps_keyword_table_add(&edit->keywords, name, taken);
+	return ps_keyword_table_add(&edit->e.keywords, name, taken);
 }
 
 static int keyword_mask(struct plan *plan, struct edit *edit, const char *const *names, bool add, uint64_t *ret_mask)
@@ -88,7 +88,7 @@ static int keyword_mask(struct plan *plan, struct edit *edit, const char *const 
 	uint64_t mask = 0;
 
 	for (; names && *names; names++) {
-		int bit = add ? keyword_bit(plan, edit, *names) : ps_keyword_table_find(&edit->keywords, *names);
+		int bit = add ? keyword_bit(plan, edit, *names) : ps_keyword_table_find(&edit->e.keywords, *names);
 
 		if (bit < 0 && add)
 			return bit;
@@ -170,8 +170,9 @@ static int pick_rows(struct plan *plan, uint64_t key, const struct ps_op *op, st
 
 static void note_modseq(struct plan *plan, const struct edit *edit, uint32_t uid, uint64_t modseq)
 {
-	ps_brought_put(&plan->brought, plan->batch,
-		       &(struct ps_brought){.key = edit->box.key, .batch = plan->modseq, .modseq = modseq, .uid = uid});
+	ps_brought_put(
+		&plan->brought, plan->batch,
+		&(struct ps_brought){.key = edit->e.box.key, .batch = plan->modseq, .modseq = modseq, .uid = uid});
 }
 
 static int put_row(struct plan *plan, struct edit *edit, const struct ps_row *row, const struct msg_where *where)
@@ -179,7 +180,7 @@ static int put_row(struct plan *plan, struct edit *edit, const struct ps_row *ro
 	uint8_t locator[NAME_SIZE + 1];
 
 	note_modseq(plan, edit, row->uid, row->modseq);
-	return ps_index_row_put(plan->w.txn, &edit->box, row, where_encode(where, locator));
+	return ps_index_row_put(plan->w.txn, &edit->e.box, row, where_encode(where, locator));
 }
 
 /* ---- append ---------------------------------------------------------------------------------- */
@@ -192,8 +193,8 @@ static int row_modseq(struct plan *plan, struct edit *edit, uint64_t own, uint64
 	plan_modseq(plan, &modseq);
 	if (own > modseq)
 		return ps_fail(PS_E_INVALID, "a modseq above the batch's");
-	if (modseq > edit->box.highest_modseq)
-		edit->box.highest_modseq = modseq;
+	if (modseq > edit->e.box.highest_modseq)
+		edit->e.box.highest_modseq = modseq;
 	*ret_modseq = own ? own : modseq;
 	return 0;
 }
@@ -214,22 +215,22 @@ static int new_message(struct plan *plan, struct edit *edit, struct msg_facts *f
 			     .internal_date = facts->internal_date};
 	int r;
 
-	if (wish.uid != 0 && wish.uid < edit->box.uid_next)
+	if (wish.uid != 0 && wish.uid < edit->e.box.uid_next)
 		return ps_fail(PS_E_INVALID, "UID %u is below UIDNEXT", wish.uid);
-	row.uid = wish.uid ? wish.uid : edit->box.uid_next;
+	row.uid = wish.uid ? wish.uid : edit->e.box.uid_next;
 	edit->copied = wish.uid != 0;
 	if (row.uid >= UINT32_MAX)
-		return ps_fail(PS_E_LIMIT, "no UIDs are left in %s", edit->box.name);
-	row.save_date = facts->save_date != 0 ? facts->save_date : time_now();
+		return ps_fail(PS_E_LIMIT, "no UIDs are left in %s", edit->e.box.name);
+	row.save_date = facts->save_date != 0 ? facts->save_date : ps_catalogue_now();
 	facts->save_date = row.save_date;
-	facts->uid_validity = edit->box.uid_validity;
+	facts->uid_validity = edit->e.box.uid_validity;
 	facts->uid = row.uid;
 	facts->letters = (uint32_t)(keywords & LETTERS_MASK);
 	ret_where->place = PLACE_CUR;
 	if ((r = msg_name_build(plan->w.store->host, facts, ret_where->name, &row.email_id)) < 0 ||
 	    (r = row_modseq(plan, edit, wish.modseq, &row.modseq)) < 0)
 		return r;
-	edit->box.uid_next = row.uid + 1;
+	edit->e.box.uid_next = row.uid + 1;
 	if (keywords & ~LETTERS_MASK)
 		note_keywords(plan, edit, ret_where->name, keywords, 0);
 	*ret_row = row;
@@ -269,9 +270,9 @@ static int plan_append(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	set_time(plan->w.store->tmp_fd, staged->name, op->internal_date);
 	steps_add(&plan->steps, STEP_RENAME, tmp_dir(plan), staged->name, dir_for(plan, edit, PLACE_CUR), where.name);
 	add_uid(plan->batch->pool, &result->new_uids, &result->new_count, row.uid);
-	result->uid_validity = edit->box.uid_validity;
+	result->uid_validity = edit->e.box.uid_validity;
 	result->modseq = plan->modseq;
-	return op->cache.len ? ps_index_cache_put(plan->w.txn, edit->box.key, row.uid, op->cache) : 0;
+	return op->cache.len ? ps_index_cache_put(plan->w.txn, edit->e.box.key, row.uid, op->cache) : 0;
 }
 
 /* ---- flags ----------------------------------------------------------------------------------- */
@@ -283,7 +284,7 @@ static uint64_t combine(enum ps_flag_mode mode, uint64_t old, uint64_t change)
 
 static int change_one(struct plan *plan, struct edit *edit, const struct picked *old, struct ps_row *row)
 {
-	uint64_t unknown_letters = ~ps_keyword_table_known(&edit->keywords) & LETTERS_MASK;
+	uint64_t unknown_letters = ~ps_keyword_table_known(&edit->e.keywords) & LETTERS_MASK;
 	uint32_t from = dir_for(plan, edit, old->where.place), to = dir_for(plan, edit, PLACE_CUR), letters;
 	struct msg_where where = {.place = PLACE_CUR};
 	struct msg_name name;
@@ -355,7 +356,7 @@ static int plan_expunge(struct plan *plan, const struct ps_op *op, struct ps_op_
 		steps_add(&plan->steps, STEP_UNLINK, dir, old->where.name, dir, NULL);
 		plan_modseq(plan, &result->modseq);
 		note_modseq(plan, edit, old->row.uid, result->modseq);
-		r = ps_index_row_vanish(plan->w.txn, &edit->box, old->row.uid, result->modseq);
+		r = ps_index_row_vanish(plan->w.txn, &edit->e.box, old->row.uid, result->modseq);
 	}
 	return r;
 }
@@ -370,9 +371,9 @@ static int target_keywords(struct plan *plan, const struct edit *from, struct ed
 	for (int bit = 0; bit < PS_KEYWORDS_MAX; bit++) {
 		int there;
 
-		if (!(mask & UINT64_C(1) << bit) || !from->keywords.names[bit])
+		if (!(mask & UINT64_C(1) << bit) || !from->e.keywords.names[bit])
 			continue;
-		if ((there = keyword_bit(plan, to, from->keywords.names[bit])) < 0)
+		if ((there = keyword_bit(plan, to, from->e.keywords.names[bit])) < 0)
 			return there;
 		keywords |= UINT64_C(1) << there;
 	}
@@ -411,10 +412,10 @@ static int copy_one(struct plan *plan, struct edit *from, struct edit *to, const
 	steps_add(&plan->steps, move ? STEP_RENAME : STEP_LINK, dir_for(plan, from, old->where.place), old->where.name,
 		  dir_for(plan, to, PLACE_CUR), where.name);
 	*ret_uid = row.uid;
-	if ((r = copy_cache(plan, from->box.key, old->row.uid, to->box.key, row.uid)) < 0 || !move)
+	if ((r = copy_cache(plan, from->e.box.key, old->row.uid, to->e.box.key, row.uid)) < 0 || !move)
 		return r;
 	note_modseq(plan, from, old->row.uid, row.modseq);
-	return ps_index_row_vanish(plan->w.txn, &from->box, old->row.uid, row.modseq);
+	return ps_index_row_vanish(plan->w.txn, &from->e.box, old->row.uid, row.modseq);
 }
 
 static int plan_copy(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
@@ -436,7 +437,7 @@ static int plan_copy(struct plan *plan, const struct ps_op *op, struct ps_op_res
 		add_uid(pool, &result->new_uids, &result->new_count, uid);
 		result->modseq = plan->modseq;
 	}
-	result->uid_validity = to->box.uid_validity;
+	result->uid_validity = to->e.box.uid_validity;
 	return r;
 }
 

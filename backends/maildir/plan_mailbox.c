@@ -27,7 +27,7 @@ static const char *aside_name(struct plan *plan)
 {
 	char name[NAME_SIZE];
 
-	unique_name(plan->w.store->host, time_now(), name);
+	unique_name(plan->w.store->host, ps_catalogue_now(), name);
 	plan->removals =
 		ps_pool_grow(plan->pool, plan->removals, plan->removal_count, &plan->removal_cap, sizeof(char *));
 	return plan->removals[plan->removal_count++] = ps_pool_strdup(plan->pool, name);
@@ -54,7 +54,7 @@ static int find_box(struct plan *plan, const char *name, struct ps_index_box *re
 {
 	int r;
 
-	for (struct edit *edit = plan->w.edits; edit; edit = edit->next)
+	for (struct ps_edit *edit = plan->w.edits; edit; edit = edit->next)
 		if (!edit->removed && strcmp(edit->box.name, name) == 0) {
 			*ret_box = edit->box;
 			return 0;
@@ -78,23 +78,16 @@ static int free_name(struct plan *plan, const char *name, char ret_dir[NAME_SIZE
 	return r == PS_E_NOTFOUND ? 0 : r;
 }
 
-static bool is_none(const struct ps_id *id)
-{
-	static const struct ps_id none;
-
-	return memcmp(id, &none, sizeof none) == 0;
-}
-
 /* No mailbox but `mine` (0: none) has it. */
 static int free_id(struct plan *plan, const struct ps_id *id, uint64_t mine)
 {
-	uint64_t key = key_of_id(id);
+	uint64_t key = ps_catalogue_key(id);
 	struct ps_index_box box;
 	int r;
 
-	if (is_none(id) || key == mine)
+	if (ps_catalogue_is_none(id) || key == mine)
 		return 0;
-	for (struct edit *edit = plan->w.edits; edit; edit = edit->next)
+	for (struct ps_edit *edit = plan->w.edits; edit; edit = edit->next)
 		if (!edit->removed && edit->box.key == key)
 			return ps_fail(PS_E_EXISTS, "another mailbox has that id");
 	r = ps_index_box(plan->w.txn, key, &box);
@@ -105,7 +98,8 @@ static int free_id(struct plan *plan, const struct ps_id *id, uint64_t mine)
 
 static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
 {
-	struct mailbox_state state = {.id = is_none(&op->mailbox_id) ? new_id() : op->mailbox_id,
+	struct mailbox_state state = {.id = ps_catalogue_is_none(&op->mailbox_id) ? ps_catalogue_new_id()
+										  : op->mailbox_id,
 				      .uid_reserved = 1,
 				      .special_uses = op->attributes & PS_MBOX_SPECIAL_USES};
 	struct ps_index_box box = {.attributes = PS_MBOX_EXISTS | state.special_uses, .uid_next = 1};
@@ -114,13 +108,13 @@ static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	int r = free_name(plan, op->name, dir);
 
 	if (r < 0 || (r = free_id(plan, &op->mailbox_id, 0)) < 0 ||
-	    (r = write_uid_validity(&plan->w, op->uid_validity, &state.uid_validity)) < 0)
+	    (r = ps_catalogue_uid_validity(&plan->w, op->uid_validity, &state.uid_validity)) < 0)
 		return r;
 	aside = aside_name(plan);
 	if ((r = folder_make(plan->w.store, aside, &state)) < 0)
 		return r;
 	box.id = state.id;
-	box.key = key_of_id(&box.id);
+	box.key = ps_catalogue_key(&box.id);
 	box.uid_validity = state.uid_validity;
 	plan_modseq(plan, &box.highest_modseq);
 	box.vanished_since = box.highest_modseq;
@@ -151,10 +145,10 @@ static int plan_rename(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	redirect_unlinks(plan, from, to);
 	if ((r = layout_rename(plan, from, to)) < 0)
 		return r;
-	memcpy(edit->box.name, op->new_name, strlen(op->new_name) + 1);
+	memcpy(edit->e.box.name, op->new_name, strlen(op->new_name) + 1);
 	plan_modseq(plan, &result->modseq);
-	edit->box.highest_modseq = result->modseq;
-	return ps_index_box_put(plan->w.txn, &edit->box); /* the next operation may want the old name */
+	edit->e.box.highest_modseq = result->modseq;
+	return ps_index_box_put(plan->w.txn, &edit->e.box); /* the next operation may want the old name */
 }
 
 static int plan_delete(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
@@ -168,7 +162,7 @@ static int plan_delete(struct plan *plan, const struct ps_op *op, struct ps_op_r
 		return ps_fail(PS_E_INVALID, "INBOX is not deleted");
 	if ((r = find_box(plan, op->name, &box)) < 0 || (r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0)
 		return r;
-	for (struct edit *edit = plan->w.edits; edit; edit = edit->next)
+	for (struct ps_edit *edit = plan->w.edits; edit; edit = edit->next)
 		if (edit->box.key == box.key)
 			edit->removed = true;
 	aside = aside_name(plan);
@@ -197,9 +191,9 @@ static int plan_attributes(struct plan *plan, const struct ps_op *op, struct ps_
 	step = steps_add(&plan->steps, STEP_STATE, n, NULL, n, NULL);
 	step->data = ps_bytes(ps_pool_memdup(plan->pool, &uses, sizeof uses), sizeof uses);
 	step->old = ps_bytes(ps_pool_memdup(plan->pool, &old, sizeof old), sizeof old);
-	edit->box.attributes = PS_MBOX_EXISTS | uses;
+	edit->e.box.attributes = PS_MBOX_EXISTS | uses;
 	plan_modseq(plan, &result->modseq);
-	edit->box.highest_modseq = result->modseq;
+	edit->e.box.highest_modseq = result->modseq;
 	return 0;
 }
 
@@ -215,7 +209,7 @@ static struct identity *add_identity(struct plan *plan, const struct mailbox_sta
 /* The mailbox is empty. The index knows it under another key then, and nothing of what was kept under the old one. */
 static int change_key(struct plan *plan, struct edit *edit, const struct identity *identity)
 {
-	uint64_t key = key_of_id(&identity->id);
+	uint64_t key = ps_catalogue_key(&identity->id);
 	struct stat st;
 	int r;
 
@@ -223,12 +217,12 @@ static int change_key(struct plan *plan, struct edit *edit, const struct identit
 	if (fstatat(edit->folder->dir_fd, UIDLIST_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    (r = uidlist_replace(edit->folder->dir_fd, ps_bytes("", 0))) < 0)
 		return r;
-	if (key != edit->box.key && (r = ps_index_box_remove(plan->w.txn, edit->box.key)) < 0)
+	if (key != edit->e.box.key && (r = ps_index_box_remove(plan->w.txn, edit->e.box.key)) < 0)
 		return r;
-	edit->keywords.changed = edit->keywords.changed || key != edit->box.key;
-	edit->box.key = key;
-	edit->box.id = identity->id;
-	edit->box.uid_validity = identity->uid_validity;
+	edit->e.keywords.changed = edit->e.keywords.changed || key != edit->e.box.key;
+	edit->e.box.key = key;
+	edit->e.box.id = identity->id;
+	edit->e.box.uid_validity = identity->uid_validity;
 	return 0;
 }
 
@@ -248,29 +242,29 @@ static int plan_identity(struct plan *plan, const struct ps_op *op, struct ps_op
 		return r;
 	old = add_identity(plan, &edit->state);
 	now = add_identity(plan, &edit->state);
-	if (!is_none(&op->mailbox_id))
+	if (!ps_catalogue_is_none(&op->mailbox_id))
 		now->id = op->mailbox_id;
 	if (op->uid_validity)
 		now->uid_validity = op->uid_validity;
 	same = memcmp(now, old, sizeof *now) == 0;
-	if (!same && edit->box.messages > 0)
+	if (!same && edit->e.box.messages > 0)
 		return ps_fail(PS_E_INVALID, "mailbox %s is not empty", op->name);
-	if ((r = write_uid_validity(&plan->w, now->uid_validity, &seen)) < 0 ||
+	if ((r = ps_catalogue_uid_validity(&plan->w, now->uid_validity, &seen)) < 0 ||
 	    (!same && (r = change_key(plan, edit, now)) < 0))
 		return r;
-	if (op->uid_next > edit->box.uid_next)
-		edit->box.uid_next = op->uid_next;
-	now->uid_reserved = edit->box.uid_next;
+	if (op->uid_next > edit->e.box.uid_next)
+		edit->e.box.uid_next = op->uid_next;
+	now->uid_reserved = edit->e.box.uid_next;
 	edit->copied = true;
 	n = steps_dir(&plan->steps, dir, NULL, PLACE_CUR);
 	step = steps_add(&plan->steps, STEP_STATE, n, NULL, n, NULL);
 	step->data = ps_bytes(now, sizeof *now);
 	step->old = ps_bytes(old, sizeof *old);
 	plan_modseq(plan, &result->modseq);
-	result->uid_validity = edit->box.uid_validity;
-	if ((r = ps_index_vanished_forget(plan->w.txn, &edit->box, result->modseq)) < 0)
+	result->uid_validity = edit->e.box.uid_validity;
+	if ((r = ps_index_vanished_forget(plan->w.txn, &edit->e.box, result->modseq)) < 0)
 		return r;
-	return ps_index_box_put(plan->w.txn, &edit->box); /* the next operation may look for the id */
+	return ps_index_box_put(plan->w.txn, &edit->e.box); /* the next operation may look for the id */
 }
 
 /* ---- subscriptions --------------------------------------------------------------------------- */
@@ -326,7 +320,7 @@ int plan_subscriptions(struct plan *plan)
 	plan->removals[plan->removal_count++] = ps_pool_printf(plan->pool, "%s.old", aside);
 	r = subscriptions_format(plan->w.store, ps_buf_view(&plan->subscriptions), &text);
 	if (r == 0)
-		r = ps_io_replace(plan->w.store->aside_fd, aside, ps_buf_view(&text));
+		r = ps_io_replace(plan->w.store->cat.aside_fd, aside, ps_buf_view(&text));
 	ps_buf_finish(&text);
 	if (r < 0)
 		return r;

@@ -11,43 +11,11 @@
 #include <unistd.h>
 #include "backends/maildir/maildir_private.h"
 
-int maildir_read_begin(struct ps_store *store, struct ps_read **ret_read)
-{
-	struct ps_index *index = store_index(store);
-
-	return index ? ps_indexed_begin(index, ret_read) : ps_fail(PS_E_STORAGE, "the index is not there");
-}
-
-/* Reading must not wait for a writer's sync: if one is at work, the cache is made again another time. */
-int maildir_cache_put(struct ps_mbox *mbox, uint32_t uid, struct ps_bytes cache)
-{
-	struct ps_store *store = mbox->store;
-	struct ps_index *index = store_index(store);
-	struct ps_index_txn *txn;
-	uint64_t id;
-	int r;
-
-	if (!index)
-		return ps_fail(PS_E_STORAGE, "the index is not there");
-	r = ps_index_write_try(index, &txn);
-	if (r == 0) {
-		id = ps_index_txn_id(txn);
-		note_txn(store, id, true);
-		r = ps_indexed_cache_keep(txn, mbox, uid, cache);
-		if (r < 0)
-			ps_index_end(txn);
-		else if ((r = ps_index_commit(txn)) == 0)
-			note_txn(store, id, false);
-	}
-	ps_index_close(index);
-	return r == PS_E_BUSY || r == PS_E_AGAIN || ps_no_room(r) ? 0 : r;
-}
-
 /* ---- bodies ---------------------------------------------------------------------------------- */
 
 static int locate(struct ps_mbox *mbox, uint32_t uid, struct ps_row *ret_row, struct msg_where *ret_where)
 {
-	struct ps_index *index = store_index(mbox->store);
+	struct ps_index *index = ps_catalogue_index(mbox->store);
 	struct ps_index_txn *txn;
 	struct ps_bytes locator;
 	int r;
@@ -65,7 +33,7 @@ static int locate(struct ps_mbox *mbox, uint32_t uid, struct ps_row *ret_row, st
 }
 
 /* Somebody renamed it and the index does not know yet, perhaps because a commit is under way: look for its base. */
-static bool find_file(struct folder *folder, struct msg_where *where)
+static bool find_file(struct ps_folder *folder, struct msg_where *where)
 {
 	static const enum place places[] = {PLACE_NEW, PLACE_CUR};
 	struct msg_name want, name;

@@ -45,7 +45,7 @@ struct missing {
 
 struct scan {
 	struct ps_store *store;
-	struct write w;
+	struct ps_catalogue_txn w;
 	struct edit *edit;
 	struct table table;
 	struct uid_list uids; /* read when first needed */
@@ -138,7 +138,7 @@ static void table_add(struct table *table, enum place place, const char *name)
 	table_link(table, found);
 }
 
-static int read_place(struct table *table, const struct folder *folder, enum place place)
+static int read_place(struct table *table, const struct ps_folder *folder, enum place place)
 {
 	struct dirent *entry;
 	DIR *dir;
@@ -155,7 +155,7 @@ static int read_place(struct table *table, const struct folder *folder, enum pla
 	return r;
 }
 
-static int read_both(struct table *table, const struct folder *folder)
+static int read_both(struct table *table, const struct ps_folder *folder)
 {
 	int r = read_place(table, folder, PLACE_NEW);
 
@@ -181,7 +181,7 @@ static uint64_t modseq_of(struct scan *scan, uint32_t uid)
 
 static uint64_t letters_to_keywords(const struct scan *scan, uint32_t letters)
 {
-	return letters & ps_keyword_table_known(&scan->edit->keywords);
+	return letters & ps_keyword_table_known(&scan->edit->e.keywords);
 }
 
 static void note_change(struct scan *scan, const struct ps_row *row, const struct msg_where *where)
@@ -251,7 +251,7 @@ static bool find_missing(struct scan *scan, const struct table *again)
 	return all;
 }
 
-static void dir_times(const struct folder *folder, struct timespec times[2])
+static void dir_times(const struct ps_folder *folder, struct timespec times[2])
 {
 	struct stat st;
 
@@ -264,7 +264,7 @@ static void dir_times(const struct folder *folder, struct timespec times[2])
 
 static int confirm_missing(struct scan *scan)
 {
-	const struct folder *folder = scan->edit->folder;
+	const struct ps_folder *folder = scan->edit->folder;
 
 	for (int pass = 1; pass < PASSES && scan->missing_count > 0; pass++) {
 		struct timespec before[2], after[2];
@@ -355,7 +355,7 @@ static struct missing *known_as_other(struct scan *scan, const struct msg_name *
 
 	if (scan->missing_count == 0)
 		return NULL;
-	if (name->has_uid && name->uid_validity == scan->edit->box.uid_validity)
+	if (name->has_uid && name->uid_validity == scan->edit->e.box.uid_validity)
 		missing = missing_by_uid(scan, name->uid);
 	if (!missing)
 		missing = missing_by_unique(scan, name->unique);
@@ -379,7 +379,7 @@ static bool uid_is_free(struct scan *scan, uint32_t uid)
 	struct ps_row row;
 
 	return uid > 0 && uid < UINT32_MAX &&
-	       ps_index_row(scan->w.txn, scan->edit->box.key, uid, &row, &locator) == PS_E_NOTFOUND;
+	       ps_index_row(scan->w.txn, scan->edit->e.box.key, uid, &row, &locator) == PS_E_NOTFOUND;
 }
 
 /*
@@ -389,7 +389,7 @@ static bool uid_is_free(struct scan *scan, uint32_t uid)
  */
 static bool believes_name(struct scan *scan, const struct msg_name *name)
 {
-	return name->has_uid && name->has_wire && name->uid_validity == scan->edit->box.uid_validity &&
+	return name->has_uid && name->has_wire && name->uid_validity == scan->edit->e.box.uid_validity &&
 	       name->uid < scan->edit->state.uid_reserved && (scan->rebuild || name->uid >= scan->uid_floor) &&
 	       uid_is_free(scan, name->uid);
 }
@@ -404,7 +404,7 @@ static int copy_octets(struct scan *scan, int from, const struct msg_where *wher
 	off_t at = 0;
 	ssize_t n;
 
-	unique_name(scan->store->host, time_now(), tmp);
+	unique_name(scan->store->host, ps_catalogue_now(), tmp);
 	to = ps_io.open(scan->store->tmp_fd, tmp, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	if (to < 0)
 		return ps_fail_errno("create %s", tmp);
@@ -459,11 +459,11 @@ static int put_new(struct scan *scan, struct ps_row *row, const struct msg_where
 	row->keywords |= letters_to_keywords(scan, letters);
 	row->email_id = msg_name_email_id(&name);
 	row->modseq = modseq_of(scan, row->uid);
-	if ((r = ps_index_row_put(scan->w.txn, &edit->box, row, where_encode(where, locator))) < 0)
+	if ((r = ps_index_row_put(scan->w.txn, &edit->e.box, row, where_encode(where, locator))) < 0)
 		return r;
-	if (row->uid >= edit->box.uid_next)
-		edit->box.uid_next = row->uid + 1;
-	return cache.len > 0 ? ps_index_cache_put(scan->w.txn, edit->box.key, row->uid, cache) : 0;
+	if (row->uid >= edit->e.box.uid_next)
+		edit->e.box.uid_next = row->uid + 1;
+	return cache.len > 0 ? ps_index_cache_put(scan->w.txn, edit->e.box.key, row->uid, cache) : 0;
 }
 
 /* Ours: the name says it all; the file is not opened. */
@@ -477,8 +477,8 @@ static int add_by_name(struct scan *scan, const struct msg_where *where, const s
 		return r;
 	row.internal_date = name->has_date ? name->date : name->time;
 	rec = uidlist_find(&scan->uids, name->base);
-	row.keywords = rec && rec->has_keywords ? rec->keywords & ps_keyword_table_known(&scan->edit->keywords) : 0;
-	if (name->has_token && name->time > time_now() - PS_TOKEN_SECONDS &&
+	row.keywords = rec && rec->has_keywords ? rec->keywords & ps_keyword_table_known(&scan->edit->e.keywords) : 0;
+	if (name->has_token && name->time > ps_catalogue_now() - PS_TOKEN_SECONDS &&
 	    (r = token_put(&scan->w, &name->token, name->time, true)) < 0)
 		return r;
 	return put_new(scan, &row, where, ps_bytes(NULL, 0));
@@ -491,7 +491,7 @@ static int add_by_record(struct scan *scan, const struct msg_where *where, const
 	struct stat st;
 
 	if (rec->has_keywords)
-		row.keywords = rec->keywords & ps_keyword_table_known(&scan->edit->keywords);
+		row.keywords = rec->keywords & ps_keyword_table_known(&scan->edit->e.keywords);
 	if (fstatat(folder_fd(scan->edit->folder, where->place), where->name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		scan->incomplete = true;
 		return 0;
@@ -508,20 +508,20 @@ static int add_arrived(struct scan *scan, const struct msg_where *where, const s
 	struct edit *edit = scan->edit;
 	struct ps_derive *derive;
 	struct ps_bytes cache;
-	struct ps_row row = {.uid = rec && rec->has_uid ? rec->uid : edit->box.uid_next};
+	struct ps_row row = {.uid = rec && rec->has_uid ? rec->uid : edit->e.box.uid_next};
 	struct stat st;
 	int r = open_found(scan, where, &fd, &st);
 
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (row.uid == UINT32_MAX)
-		return ps_fail(PS_E_LIMIT, "no UIDs are left in %s", edit->box.name);
+		return ps_fail(PS_E_LIMIT, "no UIDs are left in %s", edit->e.box.name);
 	if ((r = ps_derive_fd(fd, &derive, &row.size, &cache)) < 0)
 		return r;
 	row.internal_date = st.st_mtim.tv_sec;
 	row.save_date = name->time > 0 ? name->time : st.st_mtim.tv_sec;
 	if (rec && rec->has_keywords)
-		row.keywords = rec->keywords & ps_keyword_table_known(&edit->keywords);
+		row.keywords = rec->keywords & ps_keyword_table_known(&edit->e.keywords);
 	uidlist_line_uid(&edit->uid_lines, name->base, row.uid, row.size, row.save_date);
 	r = put_new(scan, &row, where, cache);
 	ps_derive_destroy(derive);
@@ -602,7 +602,7 @@ static int add_new(struct scan *scan)
 static int apply(struct scan *scan)
 {
 	struct ps_index_txn *txn = scan->w.txn;
-	struct ps_index_box *box = &scan->edit->box;
+	struct ps_index_box *box = &scan->edit->e.box;
 	uint8_t locator[NAME_SIZE + 1];
 	bool gone = false;
 	int r = 0;
@@ -631,13 +631,13 @@ static bool same_keywords(const struct ps_keyword_table *a, const struct ps_keyw
 /* What the file says counts: somebody may have died between it and the index. What it lost the index still knows. */
 static int scan_keywords(struct scan *scan)
 {
-	struct ps_keyword_table *known = &scan->edit->keywords, table;
+	struct ps_keyword_table *known = &scan->edit->e.keywords, table;
 	int r = keywords_read(scan->edit->folder->dir_fd, &table);
 
 	if (r == PS_E_NOTFOUND || r == PS_E_CORRUPT) {
 		known->changed = ps_keyword_table_known(known) != 0;
 		if (known->changed || r == PS_E_CORRUPT)
-			ps_log(PS_LOG_WARNING, "maildir_keywords_lost", "mailbox", scan->edit->box.name, NULL);
+			ps_log(PS_LOG_WARNING, "maildir_keywords_lost", "mailbox", scan->edit->e.box.name, NULL);
 		return 0;
 	}
 	if (r < 0)
@@ -648,24 +648,24 @@ static int scan_keywords(struct scan *scan)
 	}
 	ps_keyword_table_finish(known);
 	*known = table;
-	return ps_keyword_table_save(scan->w.txn, scan->edit->box.key, known);
+	return ps_keyword_table_save(scan->w.txn, scan->edit->e.box.key, known);
 }
 
 static int scan_steps(struct scan *scan, uint64_t times[2])
 {
 	struct ps_range all = {1, UINT32_MAX};
-	struct folder *folder = scan->edit->folder;
+	struct ps_folder *folder = scan->edit->folder;
 	int r;
 
-	scan->uid_floor = scan->edit->box.uid_next;
-	ps_brought_find(ps_buf_view(&scan->store->brought), &scan->edit->box, scan->table.pool, &scan->w.modseq,
+	scan->uid_floor = scan->edit->e.box.uid_next;
+	ps_brought_find(ps_buf_view(&scan->store->cat.brought), &scan->edit->e.box, scan->table.pool, &scan->w.modseq,
 			&scan->brought);
 	watch_attach(folder);
 	watch_clean(folder);
 	if ((r = folder_times(folder, times)) < 0 || (r = scan_keywords(scan)) < 0 ||
 	    (r = read_both(&scan->table, folder)) < 0)
 		return r;
-	if ((r = ps_index_rows(scan->w.txn, scan->edit->box.key, all, compare_row, scan)) < 0 ||
+	if ((r = ps_index_rows(scan->w.txn, scan->edit->e.box.key, all, compare_row, scan)) < 0 ||
 	    (r = confirm_missing(scan)) < 0 || (r = add_new(scan)) < 0)
 		return r;
 	return apply(scan);
@@ -709,7 +709,7 @@ static int scan_once(struct scan *scan, uint64_t key)
 	int r = write_edit(&scan->w, key, &scan->edit);
 
 	if (r == 0) {
-		scan->rebuild = scan->rebuild || scan->edit->box.priv[BOX_ADOPTED];
+		scan->rebuild = scan->rebuild || scan->edit->e.box.priv[BOX_ADOPTED];
 		r = scan_steps(scan, times);
 	}
 	if (r == 0)
@@ -718,12 +718,12 @@ static int scan_once(struct scan *scan, uint64_t key)
 		r = write_reserve(&scan->w);
 	if (r < 0)
 		return r;
-	scan->edit->box.priv[BOX_TIME_CUR] = scan->incomplete ? 0 : times[0];
-	scan->edit->box.priv[BOX_TIME_NEW] = scan->incomplete ? 0 : times[1];
-	scan->edit->box.priv[BOX_LETTERS] |= scan->letters & ~ps_keyword_table_known(&scan->edit->keywords);
-	scan->edit->box.priv[BOX_ADOPTED] = scan->edit->box.priv[BOX_ADOPTED] && scan->incomplete;
+	scan->edit->e.box.priv[BOX_TIME_CUR] = scan->incomplete ? 0 : times[0];
+	scan->edit->e.box.priv[BOX_TIME_NEW] = scan->incomplete ? 0 : times[1];
+	scan->edit->e.box.priv[BOX_LETTERS] |= scan->letters & ~ps_keyword_table_known(&scan->edit->e.keywords);
+	scan->edit->e.box.priv[BOX_ADOPTED] = scan->edit->e.box.priv[BOX_ADOPTED] && scan->incomplete;
 	if (scan->rebuild)
-		scan->edit->box.vanished_since = scan->edit->box.highest_modseq;
+		scan->edit->e.box.vanished_since = scan->edit->e.box.highest_modseq;
 	if (scan->incomplete)
 		watch_dirty(scan->edit->folder);
 	return 0;
@@ -737,7 +737,7 @@ int scan_mailbox(struct ps_store *store, uint64_t key, bool rebuild)
 	do {
 		struct scan scan = {.store = store, .rebuild = rebuild};
 
-		if ((r = write_begin(store, &scan.w)) < 0)
+		if ((r = ps_catalogue_begin(store, &scan.w)) < 0)
 			return r;
 		index = ps_index_ref(scan.w.index);
 		table_init(&scan.table);
@@ -746,9 +746,9 @@ int scan_mailbox(struct ps_store *store, uint64_t key, bool rebuild)
 			watch_dirty(scan.edit->folder);
 		scan_finish(&scan);
 		if (r == 0)
-			r = write_commit(&scan.w);
+			r = ps_catalogue_commit(&scan.w);
 		else
-			write_abort(&scan.w);
+			ps_catalogue_end(&scan.w);
 		if (r == PS_E_AGAIN && ps_index_grow(index) < 0)
 			r = PS_E_STORAGE;
 		ps_index_close(index);
@@ -774,7 +774,7 @@ static int add_key(void *arg, const struct ps_index_box *box)
 int scan_all(struct ps_store *store)
 {
 	struct keys keys = {.pool = ps_pool_create("scan")};
-	struct ps_index *index = store_index(store);
+	struct ps_index *index = ps_catalogue_index(store);
 	struct ps_index_txn *txn;
 	int r = ps_index_read(index, &txn);
 

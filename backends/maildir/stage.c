@@ -18,7 +18,7 @@ enum {
 
 static int create_file(struct ps_staged *staged)
 {
-	unique_name(staged->store->host, time_now(), staged->name);
+	unique_name(staged->store->host, ps_catalogue_now(), staged->name);
 	staged->fd = ps_io.open(staged->store->tmp_fd, staged->name, O_RDWR | O_CREAT | O_EXCL, 0600);
 	return staged->fd < 0 ? ps_fail_errno("create tmp/%s", staged->name) : 0;
 }

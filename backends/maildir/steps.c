@@ -52,7 +52,7 @@ void steps_finish(struct steps *steps)
 	steps->dir_count = steps->count = 0;
 }
 
-uint32_t steps_dir(struct steps *steps, const char *path, struct folder *folder, enum place place)
+uint32_t steps_dir(struct steps *steps, const char *path, struct ps_folder *folder, enum place place)
 {
 	for (uint32_t i = 0; i < steps->dir_count; i++)
 		if (strcmp(steps->dirs[i].path, path) == 0)
@@ -81,7 +81,7 @@ struct step *steps_add(struct steps *steps, enum step_kind kind, uint32_t from_d
 static int open_dir(struct steps *steps, uint32_t n, int *ret_fd)
 {
 	struct step_dir *dir = &steps->dirs[n];
-	int r = dir->fd < 0 ? ps_io_open_dir(steps->store->root_fd, dir->path, &dir->fd) : 0;
+	int r = dir->fd < 0 ? ps_io_open_dir(steps->store->cat.root_fd, dir->path, &dir->fd) : 0;
 
 	if (r == 0)
 		*ret_fd = dir->fd;
@@ -397,7 +397,7 @@ static bool take_step(struct ps_bytes *in, struct steps *steps)
 
 static int open_intent(struct ps_store *store, int flags)
 {
-	return ps_io.open(store->control_fd, "intent", O_RDWR | flags, 0600);
+	return ps_io.open(store->cat.control_fd, "intent", O_RDWR | flags, 0600);
 }
 
 static int set_state(int fd, uint32_t state, bool durable)
@@ -442,7 +442,7 @@ static int sync_sources(const struct steps *steps)
 		if (strcmp(steps->dirs[i].path, "tmp") == 0)
 			r = ps_io_sync_dir(store->tmp_fd, "tmp");
 		else if (strcmp(steps->dirs[i].path, ASIDE_PATH) == 0)
-			r = ps_io_sync_dir(store->aside_fd, "aside");
+			r = ps_io_sync_dir(store->cat.aside_fd, "aside");
 	}
 	return r;
 }
@@ -472,7 +472,7 @@ static int arm(struct steps *steps, bool atomic, int *ret_fd)
 	r = sync_sources(steps);
 	if (r == 0)
 		r = write_intent(steps, fd);
-	if (r == 0 && (r = ps_io_sync_dir(steps->store->control_fd, "the intent record")) == 0) {
+	if (r == 0 && (r = ps_io_sync_dir(steps->store->cat.control_fd, "the intent record")) == 0) {
 		*ret_fd = fd;
 		fd = -1;
 		return 0;
@@ -548,7 +548,7 @@ int steps_run(struct steps *steps, bool atomic)
 	if (steps->count == 0)
 		return 0;
 	/* In this order: a record that says ARMED is for the next one who takes the lock, not for some later one. */
-	if ((r = store_unsettled(steps->store)) < 0 || (r = arm(steps, atomic, &intent)) < 0)
+	if ((r = ps_catalogue_unsettled(steps->store)) < 0 || (r = arm(steps, atomic, &intent)) < 0)
 		return r;
 	if ((r = run_round(steps, false, done)) == 0)
 		r = run_round(steps, true, done);
@@ -563,7 +563,7 @@ int steps_run(struct steps *steps, bool atomic)
 		if (intent < 0 || set_state(intent, EMPTY, true) == 0)
 			return r;
 	}
-	steps->store->intent_pending = true;
+	steps->store->cat.pending = true;
 	return r == PS_E_NOTFOUND ? PS_E_STORAGE : r;
 }
 
@@ -607,7 +607,7 @@ static uint32_t parse_intent(struct ps_bytes text, struct steps *steps)
 /* For scans: the modseqs of a batch that is done on disk, but of which the index may not know. */
 static void take_brought(const struct steps *steps)
 {
-	struct ps_buf *brought = &steps->store->brought;
+	struct ps_buf *brought = &steps->store->cat.brought;
 
 	ps_buf_finish(brought);
 	for (size_t i = 0; i < steps->count; i++)
@@ -621,7 +621,7 @@ int steps_recover(struct ps_store *store)
 	struct ps_buf text = {0};
 	struct steps steps;
 	uint32_t state = EMPTY;
-	int r = ps_io_read_file(store->control_fd, "intent", INTENT_MAX + sizeof(struct intent_head), &text);
+	int r = ps_io_read_file(store->cat.control_fd, "intent", INTENT_MAX + sizeof(struct intent_head), &text);
 
 	steps_init(&steps, store, pool);
 	if (r == 0) {
@@ -629,7 +629,7 @@ int steps_recover(struct ps_store *store)
 		take_brought(&steps);
 	}
 	if (state == ARMED) {
-		ps_log(PS_LOG_INFO, "maildir_batch_completed", "user", store->user, "steps",
+		ps_log(PS_LOG_INFO, "maildir_batch_completed", "user", store->cat.user, "steps",
 		       ps_num((long long)steps.count), NULL);
 		r = redo_all(&steps);
 	}
@@ -646,7 +646,7 @@ int steps_recovered(struct ps_store *store)
 	PS_CLEANUP(ps_closep) int fd = open_intent(store, 0);
 	uint32_t state = EMPTY;
 
-	ps_buf_finish(&store->brought);
+	ps_buf_finish(&store->cat.brought);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : ps_fail_errno("open the intent record");
 	if (ps_io.pread(fd, &state, sizeof state, 0) < 0)

@@ -48,7 +48,7 @@ static struct ps_bytes id_bytes(const struct token_id *id)
 	return ps_bytes(id->octets, sizeof id->octets);
 }
 
-int token_find(struct write *w, const struct token_id *id)
+int token_find(struct ps_catalogue_txn *w, const struct token_id *id)
 {
 	struct ps_index_token found;
 	int r = ps_index_token(w->txn, id_bytes(id), &found);
@@ -56,7 +56,7 @@ int token_find(struct write *w, const struct token_id *id)
 	return r == 0 ? 1 : r == PS_E_NOTFOUND ? 0 : r;
 }
 
-int token_put(struct write *w, const struct token_id *id, int64_t time, bool named)
+int token_put(struct ps_catalogue_txn *w, const struct token_id *id, int64_t time, bool named)
 {
 	struct ps_index_token token = {.octets = id_bytes(id), .time = time, .note = named ? NOTE_NAME : NOTE_FILE};
 	int r = token_find(w, id);
@@ -129,7 +129,7 @@ static void put_lines(const struct gathering *g, struct ps_buf *out)
 	}
 }
 
-static int note_in_file(struct write *w, const struct gathering *g)
+static int note_in_file(struct ps_catalogue_txn *w, const struct gathering *g)
 {
 	int r = ps_index_number_put(w->txn, NAMED, 0);
 
@@ -140,22 +140,24 @@ static int note_in_file(struct write *w, const struct gathering *g)
 	return r;
 }
 
-int tokens_shorten(struct write *w)
+int tokens_shorten(struct ps_catalogue_txn *w)
 {
 	struct ps_store *store = w->store;
-	struct gathering g = {
-		.pool = w->pool, .want = UINT64_MAX, .note = NOTE_FILE, .oldest = time_now() - PS_TOKEN_SECONDS};
+	struct gathering g = {.pool = w->pool,
+			      .want = UINT64_MAX,
+			      .note = NOTE_FILE,
+			      .oldest = ps_catalogue_now() - PS_TOKEN_SECONDS};
 	struct ps_buf lines = {0};
 	struct stat st;
 	int r;
 
-	if (fstatat(store->control_fd, TOKENS_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_size <= SHORT_FILE ||
+	if (fstatat(store->cat.control_fd, TOKENS_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_size <= SHORT_FILE ||
 	    st.st_size <= 2 * store->tokens_size)
 		return 0;
 	if ((r = ps_index_tokens(w->txn, gather, &g)) < 0)
 		return r;
 	put_lines(&g, &lines);
-	r = lines.failed ? PS_E_LIMIT : ps_io_replace(store->control_fd, TOKENS_FILE, ps_buf_view(&lines));
+	r = lines.failed ? PS_E_LIMIT : ps_io_replace(store->cat.control_fd, TOKENS_FILE, ps_buf_view(&lines));
 	if (r == 0) {
 		store->tokens_size = (off_t)lines.len;
 		r = note_in_file(w, &g);
@@ -164,7 +166,7 @@ int tokens_shorten(struct write *w)
 	return r;
 }
 
-int tokens_to_file(struct write *w)
+int tokens_to_file(struct ps_catalogue_txn *w)
 {
 	struct gathering g = {.pool = w->pool, .want = ps_index_number(w->txn, NAMED), .note = NOTE_NAME};
 	struct ps_buf lines = {0};
@@ -176,14 +178,14 @@ int tokens_to_file(struct write *w)
 	if ((r = ps_index_tokens(w->txn, gather, &g)) < 0)
 		return r;
 	put_lines(&g, &lines);
-	r = lines.failed ? PS_E_LIMIT : lines_append(w->store->control_fd, TOKENS_FILE, ps_buf_view(&lines), &left);
+	r = lines.failed ? PS_E_LIMIT : lines_append(w->store->cat.control_fd, TOKENS_FILE, ps_buf_view(&lines), &left);
 	ps_buf_finish(&lines);
 	return r == 0 ? note_in_file(w, &g) : r;
 }
 
 /* ---- from the file to the index -------------------------------------------------------------- */
 
-static int load_line(struct write *w, struct ps_bytes line)
+static int load_line(struct ps_catalogue_txn *w, struct ps_bytes line)
 {
 	struct ps_bytes kind = lines_word(&line), when = lines_word(&line);
 	struct ps_index_token old;
@@ -192,7 +194,7 @@ static int load_line(struct write *w, struct ps_bytes line)
 	int r;
 
 	if (ps_bytes_u64(when, &seconds) < 0 || seconds > INT64_MAX || !token_parse(line, &id) ||
-	    (int64_t)seconds < time_now() - PS_TOKEN_SECONDS)
+	    (int64_t)seconds < ps_catalogue_now() - PS_TOKEN_SECONDS)
 		return 0;
 	if (ps_bytes_eq_str(kind, "T"))
 		return token_put(w, &id, (int64_t)seconds, false);
@@ -206,9 +208,9 @@ static int load_line(struct write *w, struct ps_bytes line)
 static int load(struct ps_store *store, struct ps_bytes text)
 {
 	struct ps_bytes line;
-	struct write w;
+	struct ps_catalogue_txn w;
 	bool whole;
-	int r = write_begin(store, &w);
+	int r = ps_catalogue_begin(store, &w);
 
 	if (r < 0)
 		return r;
@@ -216,19 +218,19 @@ static int load(struct ps_store *store, struct ps_bytes text)
 		if (whole)
 			r = load_line(&w, line);
 	if (r == 0)
-		return write_commit(&w);
-	write_abort(&w);
+		return ps_catalogue_commit(&w);
+	ps_catalogue_end(&w);
 	return r;
 }
 
 int tokens_load(struct ps_store *store)
 {
 	struct ps_buf text = {0};
-	int r = ps_io_read_file(store->control_fd, TOKENS_FILE, FILE_MAX, &text);
+	int r = ps_io_read_file(store->cat.control_fd, TOKENS_FILE, FILE_MAX, &text);
 
 	if (r == 0)
 		while ((r = load(store, ps_buf_view(&text))) == PS_E_AGAIN) {
-			struct ps_index *index = store_index(store);
+			struct ps_index *index = ps_catalogue_index(store);
 
 			r = ps_index_grow(index);
 			ps_index_close(index);

@@ -162,7 +162,7 @@ static bool hub_ready(void)
 }
 
 /* By the descriptor, which cannot be swapped for another directory; by the path where there is no /proc. */
-static int add_watch(const struct folder *folder, int part)
+static int add_watch(const struct ps_folder *folder, int part)
 {
 	char path[4096];
 	int wd;
@@ -171,7 +171,7 @@ static int add_watch(const struct folder *folder, int part)
 	wd = inotify_add_watch(hub.fd, path, EVENTS);
 	if (wd >= 0 || errno != ENOENT)
 		return wd;
-	snprintf(path, sizeof path, "%s/%s/%s", folder->store->root, folder->dir, part ? "new" : "cur");
+	snprintf(path, sizeof path, "%s/%s/%s", folder->store->cat.root, folder->dir, part ? "new" : "cur");
 	return inotify_add_watch(hub.fd, path, EVENTS | IN_DONT_FOLLOW);
 }
 
@@ -207,7 +207,7 @@ static void unlink_watch(struct folder_watch *watch)
 	}
 }
 
-void watch_attach(struct folder *folder)
+void watch_attach(struct ps_folder *folder)
 {
 	int wd[2];
 
@@ -227,7 +227,7 @@ void watch_attach(struct folder *folder)
 	pthread_mutex_unlock(&lock);
 }
 
-void watch_expect(struct folder *folder, enum place place, uint32_t event, const char *name)
+void watch_expect(struct ps_folder *folder, enum place place, uint32_t event, const char *name)
 {
 	struct folder_watch *watch;
 
@@ -244,7 +244,7 @@ void watch_expect(struct folder *folder, enum place place, uint32_t event, const
 	pthread_mutex_unlock(&lock);
 }
 
-int watch_changed(struct folder *folder)
+int watch_changed(struct ps_folder *folder)
 {
 	int changed = -1;
 
@@ -258,7 +258,7 @@ int watch_changed(struct folder *folder)
 	return changed;
 }
 
-void watch_settle(struct folder *folder)
+void watch_settle(struct ps_folder *folder)
 {
 	pthread_mutex_lock(&lock);
 	if (folder->watch) {
@@ -270,7 +270,7 @@ void watch_settle(struct folder *folder)
 	pthread_mutex_unlock(&lock);
 }
 
-static void set_known(struct folder *folder, bool dirty)
+static void set_known(struct ps_folder *folder, bool dirty)
 {
 	pthread_mutex_lock(&lock);
 	if (folder->watch) {
@@ -282,17 +282,17 @@ static void set_known(struct folder *folder, bool dirty)
 	pthread_mutex_unlock(&lock);
 }
 
-void watch_clean(struct folder *folder)
+void watch_clean(struct ps_folder *folder)
 {
 	set_known(folder, false);
 }
 
-void watch_known(struct folder *folder)
+void watch_known(struct ps_folder *folder)
 {
 	set_known(folder, true);
 }
 
-void watch_dirty(struct folder *folder)
+void watch_dirty(struct ps_folder *folder)
 {
 	pthread_mutex_lock(&lock);
 	if (folder->watch)
@@ -390,7 +390,7 @@ static bool end_thread(void)
 	return true;
 }
 
-void watch_detach(struct folder *folder)
+void watch_detach(struct ps_folder *folder)
 {
 	struct folder_watch *watch = folder->watch;
 	bool ends = false;

@@ -25,20 +25,6 @@ struct group {
 
 /* ---- before: locks, and what others did ------------------------------------------------------- */
 
-static int find_box(struct ps_store *store, uint64_t key, const char *name, struct ps_index_box *ret_box)
-{
-	struct ps_index *index = store_index(store);
-	struct ps_index_txn *txn;
-	int r = index ? ps_index_read(index, &txn) : ps_fail(PS_E_STORAGE, "the index is not there");
-
-	if (r == 0) {
-		r = name ? ps_index_box_find(txn, name, ret_box) : ps_index_box(txn, key, ret_box);
-		ps_index_end(txn);
-	}
-	ps_index_close(index);
-	return r;
-}
-
 /* What is not there is planning's to tell. */
 static int ready_mailbox(struct ps_store *store, uint64_t key, const char *name)
 {
@@ -46,7 +32,7 @@ static int ready_mailbox(struct ps_store *store, uint64_t key, const char *name)
 	struct file_lock *lock;
 	char path[PATH_SIZE];
 	struct stat st;
-	int r = find_box(store, key, name, &box);
+	int r = ps_catalogue_box(store, key, name, &box);
 
 	if (r == PS_E_NOTFOUND)
 		return 0;
@@ -182,10 +168,10 @@ static int commit_group(struct group *group)
 		if (r == 0)
 			break;
 		if (r == PS_E_AGAIN) {
-			if ((r = store_grow_index(group->store)) < 0)
+			if ((r = ps_catalogue_grow_index(group->store)) < 0)
 				break;
 		} else if (r == PS_E_CORRUPT) {
-			store_drop_index(group->store);
+			ps_catalogue_drop_index(group->store);
 			break;
 		} else if (ps_no_room(r) && !group->mark_dead) {
 			group->mark_dead = true;
@@ -193,7 +179,7 @@ static int commit_group(struct group *group)
 			group->batches[group->failed]->err = r;
 			i--; /* one batch fewer: this comes to an end */
 		} else if (r == PS_E_NOTFOUND || r == PS_E_EXISTS) {
-			if (group->store->journal_pending || (r = mailboxes_sync(group->store, false)) < 0)
+			if (group->store->cat.pending || (r = mailboxes_sync(group->store, false)) < 0)
 				break;
 			r = PS_E_BUSY;
 		} else {
@@ -215,11 +201,11 @@ static void commit_locked(struct group *group)
 {
 	int r = commit_group(group);
 
-	if (r < 0 && group->count > 1 && !group->store->journal_pending && r != PS_E_CORRUPT) {
+	if (r < 0 && group->count > 1 && !group->store->cat.pending && r != PS_E_CORRUPT) {
 		for (size_t i = 0; i < group->count; i++) {
 			struct group one = {.store = group->store, .batches = group->batches + i, .count = 1};
 
-			if (group->batches[i]->err != PENDING || group->store->journal_pending)
+			if (group->batches[i]->err != PENDING || group->store->cat.pending)
 				continue;
 			r = commit_group(&one);
 			end_pending(&one, r);
@@ -239,7 +225,7 @@ static void drop_staged(struct ps_batch *batch)
 int mbox_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count)
 {
 	struct group group = {.store = store, .batches = batches, .count = count};
-	int r = store_lock(store), first = 0;
+	int r = ps_catalogue_lock(store), first = 0;
 	bool any = false;
 
 	for (size_t i = 0; i < count; i++)
@@ -247,7 +233,7 @@ int mbox_commit(struct ps_store *store, struct ps_batch *const *batches, size_t 
 	if (r == 0) {
 		ready(&group);
 		commit_locked(&group);
-		store_unlock(store);
+		ps_catalogue_unlock(store);
 	}
 	for (size_t i = 0; i < count; i++) {
 		any = any || batches[i]->err == 0;

@@ -25,7 +25,7 @@ static int note_dead(void *arg, const struct ps_index_box *box)
 
 static int find_dead(struct ps_store *store, struct dead *dead)
 {
-	struct ps_index *index = store_index(store);
+	struct ps_index *index = ps_catalogue_index(store);
 	struct ps_index_txn *txn;
 	int r = index ? ps_index_read(index, &txn) : ps_fail(PS_E_STORAGE, "the index is not there");
 
@@ -50,7 +50,7 @@ static int rewrite_once(struct ps_store *store, uint64_t key, uint64_t *octets)
 		write_abort(&w);
 		return r;
 	}
-	dead = edit->box.priv[BOX_DEAD];
+	dead = edit->e.box.priv[BOX_DEAD];
 	edit->touched = edit->rewrite = true;
 	if ((r = write_run(&w)) == 0)
 		*octets += dead;
@@ -64,7 +64,7 @@ static int rewrite(struct ps_store *store, uint64_t key, uint64_t *octets)
 	if (r < 0)
 		return r;
 	while ((r = rewrite_once(store, key, octets)) == PS_E_AGAIN)
-		if ((r = store_grow_index(store)) < 0)
+		if ((r = ps_catalogue_grow_index(store)) < 0)
 			break;
 	return r;
 }
@@ -73,14 +73,14 @@ int mbox_compact(struct ps_store *store, uint64_t *ret_octets)
 {
 	struct dead dead = {.pool = ps_pool_create("compact")};
 	uint64_t octets = 0;
-	int r = store_lock(store);
+	int r = ps_catalogue_lock(store);
 
 	if (r == 0) {
 		r = find_dead(store, &dead);
 		for (size_t i = 0; i < dead.count && r == 0; i++)
 			if ((r = rewrite(store, dead.keys[i], &octets)) == PS_E_GONE)
 				r = 0;
-		store_unlock(store);
+		ps_catalogue_unlock(store);
 	}
 	if (r == 0)
 		*ret_octets = octets;

@@ -25,19 +25,19 @@ void box_note(struct ps_index_box *box, const struct stat *st)
 	box->priv[BOX_MTIME] = mtime_ns(st);
 }
 
-static struct folder *find(struct ps_store *store, uint64_t key)
+static struct ps_folder *find(struct ps_store *store, uint64_t key)
 {
-	struct folder *folder = store->folders;
+	struct ps_folder *folder = store->folders;
 
 	while (folder && folder->key != key)
 		folder = folder->next;
 	return folder;
 }
 
-static int open_folder(struct ps_store *store, uint64_t key, const char *path, struct folder **ret_folder)
+static int open_folder(struct ps_store *store, uint64_t key, const char *path, struct ps_folder **ret_folder)
 {
-	int fd = ps_io.open(store->root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
-	struct folder *folder;
+	int fd = ps_io.open(store->cat.root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	struct ps_folder *folder;
 
 	if (fd < 0)
 		return ps_fail_errno("open %s", path);
@@ -52,15 +52,15 @@ static int open_folder(struct ps_store *store, uint64_t key, const char *path, s
 	return 0;
 }
 
-int folder_get(struct ps_store *store, const struct ps_index_box *box, struct folder **ret_folder)
+int folder_get(struct ps_store *store, const struct ps_index_box *box, struct ps_folder **ret_folder)
 {
 	char path[PATH_SIZE];
-	struct folder *folder;
+	struct ps_folder *folder;
 	int r;
 
 	if ((r = path_of_name(store, box->name, path)) < 0)
 		return r;
-	pthread_mutex_lock(&store->mutex);
+	pthread_mutex_lock(&store->cat.mutex);
 	if ((folder = find(store, box->key)) != NULL) {
 		folder->refs++;
 		if (strcmp(folder->path, path) != 0) /* renamed since */
@@ -68,7 +68,7 @@ int folder_get(struct ps_store *store, const struct ps_index_box *box, struct fo
 	} else {
 		r = open_folder(store, box->key, path, &folder);
 	}
-	pthread_mutex_unlock(&store->mutex);
+	pthread_mutex_unlock(&store->cat.mutex);
 	if (r == PS_E_NOTFOUND)
 		return ps_fail(PS_E_GONE, "the file %s is not there", path);
 	if (r == 0)
@@ -76,41 +76,41 @@ int folder_get(struct ps_store *store, const struct ps_index_box *box, struct fo
 	return r;
 }
 
-void folder_put(struct folder *folder)
+void folder_put(struct ps_folder *folder)
 {
 	struct ps_store *store;
-	struct folder **link;
+	struct ps_folder **link;
 
 	if (!folder)
 		return;
 	store = folder->store;
-	pthread_mutex_lock(&store->mutex);
+	pthread_mutex_lock(&store->cat.mutex);
 	if (--folder->refs > 0) {
-		pthread_mutex_unlock(&store->mutex);
+		pthread_mutex_unlock(&store->cat.mutex);
 		return;
 	}
 	for (link = &store->folders; *link != folder;)
 		link = &(*link)->next;
 	*link = folder->next;
-	pthread_mutex_unlock(&store->mutex);
+	pthread_mutex_unlock(&store->cat.mutex);
 	close(folder->fd);
 	free(folder);
 }
 
-void folder_replaced(struct folder *folder, int fd)
+void folder_replaced(struct ps_folder *folder, int fd)
 {
 	int old;
 
-	pthread_mutex_lock(&folder->store->mutex);
+	pthread_mutex_lock(&folder->store->cat.mutex);
 	old = folder->fd;
 	folder->fd = fd;
-	pthread_mutex_unlock(&folder->store->mutex);
+	pthread_mutex_unlock(&folder->store->cat.mutex);
 	close(old);
 }
 
-void folder_moved(struct folder *folder, const char *path)
+void folder_moved(struct ps_folder *folder, const char *path)
 {
-	pthread_mutex_lock(&folder->store->mutex);
+	pthread_mutex_lock(&folder->store->cat.mutex);
 	snprintf(folder->path, sizeof folder->path, "%s", path);
-	pthread_mutex_unlock(&folder->store->mutex);
+	pthread_mutex_unlock(&folder->store->cat.mutex);
 }

@@ -36,7 +36,7 @@ int journal_open(struct ps_store *store)
 	PS_CLEANUP(ps_freep) uint8_t *room = NULL;
 	struct stat st;
 
-	store->journal_fd = ps_io.open(store->control_fd, "journal", O_RDWR | O_CREAT, 0600);
+	store->journal_fd = ps_io.open(store->cat.control_fd, "journal", O_RDWR | O_CREAT, 0600);
 	if (store->journal_fd < 0)
 		return ps_fail_errno("open the journal");
 	if (fstat(store->journal_fd, &st) < 0)
@@ -52,10 +52,10 @@ struct step *steps_add(struct write *w, enum step_kind kind, const char *path, c
 {
 	struct step *step;
 
-	w->steps = ps_pool_grow(w->pool, w->steps, w->step_count, &w->step_cap, sizeof *step);
+	w->steps = ps_pool_grow(w->t.pool, w->steps, w->step_count, &w->step_cap, sizeof *step);
 	step = &w->steps[w->step_count++];
 	*step = (struct step){
-		.kind = kind, .path = ps_pool_strdup(w->pool, path), .to = ps_pool_strdup(w->pool, to), .fd = -1};
+		.kind = kind, .path = ps_pool_strdup(w->t.pool, path), .to = ps_pool_strdup(w->t.pool, to), .fd = -1};
 	return step;
 }
 
@@ -141,16 +141,16 @@ static int say_done(struct ps_store *store)
 
 	if (set_state(store, DONE) == 0)
 		return 0;
-	fd = ps_io.open(store->control_fd, "journal", O_RDWR, 0);
+	fd = ps_io.open(store->cat.control_fd, "journal", O_RDWR, 0);
 	return fd < 0 ? ps_fail_errno("open the journal") : put_state(fd, DONE);
 }
 
 static int arm(struct write *w)
 {
 	struct step index = {
-		.kind = STEP_INDEX, .path = "", .offset = ps_index_txn_id(w->txn), .old = ps_buf_view(&w->brought)};
+		.kind = STEP_INDEX, .path = "", .offset = ps_index_txn_id(w->t.txn), .old = ps_buf_view(&w->brought)};
 	struct journal_head head = {.state = ARMED};
-	struct ps_store *store = w->store;
+	struct ps_store *store = w->t.store;
 	struct ps_buf text = {0};
 	int r;
 
@@ -170,9 +170,9 @@ static int arm(struct write *w)
 		r = ps_fail_errno("sync the journal");
 	/* Half a record is none, by its checksum; a whole one would undo what comes after. */
 	if (r < 0 && set_state(store, EMPTY) < 0)
-		store->journal_pending = true;
+		store->cat.pending = true;
 	if (r == 0 && text.len > JOURNAL_ROOM)
-		store->journal_pending = false;
+		store->cat.pending = false;
 	ps_buf_finish(&text);
 	return r;
 }
@@ -191,18 +191,18 @@ static int do_write(struct write *w, const struct step *step)
 
 static int do_replace(struct write *w, const struct step *step)
 {
-	struct ps_store *store = w->store;
+	struct ps_store *store = w->t.store;
 
-	if (ps_io.link(store->root_fd, step->to, store->aside_fd, step->kept) < 0 && errno != ENOENT)
+	if (ps_io.link(store->cat.root_fd, step->to, store->cat.aside_fd, step->kept) < 0 && errno != ENOENT)
 		return ps_fail_errno("keep %s", step->to);
-	return ps_io.rename(store->root_fd, step->path, store->root_fd, step->to, 0) < 0
+	return ps_io.rename(store->cat.root_fd, step->path, store->cat.root_fd, step->to, 0) < 0
 		       ? ps_fail_errno("replace %s", step->to)
 		       : 0;
 }
 
 static int do_rename(struct write *w, const struct step *step)
 {
-	if (ps_io.rename(w->store->root_fd, step->path, w->store->root_fd, step->to, RENAME_NOREPLACE) < 0)
+	if (ps_io.rename(w->t.store->cat.root_fd, step->path, w->t.store->cat.root_fd, step->to, RENAME_NOREPLACE) < 0)
 		return ps_fail_errno("rename %s", step->path);
 	return 0;
 }
@@ -285,7 +285,7 @@ static int undo_write(struct ps_store *store, const struct step *step)
 
 	if (step->fd >= 0)
 		return undo_write_in(step, step->fd);
-	fd = ps_io.open(store->root_fd, step->path, O_RDWR | O_NONBLOCK, 0);
+	fd = ps_io.open(store->cat.root_fd, step->path, O_RDWR | O_NONBLOCK, 0);
 	if (fd < 0)
 		return errno == ENOENT || errno == ELOOP ? 0 : ps_fail_errno("open %s", step->path);
 	r = undo_write_in(step, fd);
@@ -296,14 +296,14 @@ static int undo_write(struct ps_store *store, const struct step *step)
 
 static int undo_replace(struct ps_store *store, const struct step *step)
 {
-	if (ps_io.rename(store->aside_fd, step->kept, store->root_fd, step->to, 0) < 0 && errno != ENOENT)
+	if (ps_io.rename(store->cat.aside_fd, step->kept, store->cat.root_fd, step->to, 0) < 0 && errno != ENOENT)
 		return ps_fail_errno("put back %s", step->to);
 	return 0;
 }
 
 static int undo_rename(struct ps_store *store, const struct step *step)
 {
-	if (ps_io.rename(store->root_fd, step->to, store->root_fd, step->path, RENAME_NOREPLACE) < 0 &&
+	if (ps_io.rename(store->cat.root_fd, step->to, store->cat.root_fd, step->path, RENAME_NOREPLACE) < 0 &&
 	    errno != ENOENT && errno != EEXIST)
 		return ps_fail_errno("put back %s", step->path);
 	return 0;
@@ -337,7 +337,7 @@ static int sync_parent(struct ps_store *store, const char *path)
 
 	if (slash)
 		snprintf(dir, sizeof dir, "%.*s", (int)(slash - path), path);
-	r = ps_io_open_dir(store->root_fd, slash ? dir : ".", &fd);
+	r = ps_io_open_dir(store->cat.root_fd, slash ? dir : ".", &fd);
 	return r < 0 ? r : ps_io_sync_dir(fd, path);
 }
 
@@ -373,7 +373,7 @@ static void forget_kept(struct ps_store *store, const struct step *steps, size_t
 {
 	for (size_t i = 0; i < count; i++)
 		if (steps[i].kind == STEP_REPLACE)
-			ps_io.unlink(store->aside_fd, steps[i].kept, 0);
+			ps_io.unlink(store->cat.aside_fd, steps[i].kept, 0);
 }
 
 /* ---- all of them ---------------------------------------------------------------------------------------- */
@@ -391,8 +391,8 @@ static void undo_all(struct ps_store *store, const struct step *steps, size_t be
 	if (r == 0 && journal)
 		r = set_state(store, EMPTY);
 	if (r < 0) {
-		ps_log(PS_LOG_ERROR, "mbox_undo_failed", "user", store->user, "error", ps_last_error(), NULL);
-		store->journal_pending = true;
+		ps_log(PS_LOG_ERROR, "mbox_undo_failed", "user", store->cat.user, "error", ps_last_error(), NULL);
+		store->cat.pending = true;
 	}
 	ps_fail(PS_E_STORAGE, "%s", why);
 }
@@ -414,15 +414,15 @@ int steps_do(struct write *w)
 	while (begun < w->step_count && r == 0)
 		r = do_step(w, &w->steps[begun++]);
 	if (r == 0)
-		r = sync_steps(w->store, w->steps, w->step_count);
+		r = sync_steps(w->t.store, w->steps, w->step_count);
 	if (r < 0)
-		undo_all(w->store, w->steps, begun, journal);
+		undo_all(w->t.store, w->steps, begun, journal);
 	return r;
 }
 
 void steps_undo(struct write *w)
 {
-	undo_all(w->store, w->steps, w->step_count, needs_journal(w->steps, w->step_count));
+	undo_all(w->t.store, w->steps, w->step_count, needs_journal(w->steps, w->step_count));
 }
 
 /* The index has what is now undone: whoever dies meanwhile must leave that to the next all the same. */
@@ -430,7 +430,7 @@ static void take_note_back(struct write *w)
 {
 	struct ps_index_txn *txn;
 
-	if (w->txn || ps_index_write(w->index, &txn) < 0)
+	if (w->t.txn || ps_index_write(w->t.index, &txn) < 0)
 		return;
 	if (ps_index_number_put(txn, "journal", 0) == 0)
 		ps_index_commit(txn);
@@ -440,13 +440,13 @@ static void take_note_back(struct write *w)
 
 int steps_end(struct write *w)
 {
-	int r = needs_journal(w->steps, w->step_count) ? say_done(w->store) : 0;
+	int r = needs_journal(w->steps, w->step_count) ? say_done(w->t.store) : 0;
 
 	if (r < 0) {
 		take_note_back(w);
 		steps_undo(w);
 	} else {
-		forget_kept(w->store, w->steps, w->step_count);
+		forget_kept(w->t.store, w->steps, w->step_count);
 	}
 	return r;
 }
@@ -483,7 +483,7 @@ static int read_journal(struct ps_store *store, struct ps_buf *out, uint32_t *re
 
 int journal_note(struct write *w)
 {
-	return ps_index_number_put(w->txn, "journal", ps_index_txn_id(w->txn));
+	return ps_index_number_put(w->t.txn, "journal", ps_index_txn_id(w->t.txn));
 }
 
 /* An index that was made anew knows nothing of a journal, and what it speaks of is undone. */
@@ -493,7 +493,7 @@ static bool index_has(struct ps_store *store, uint64_t id)
 	struct ps_index_txn *txn;
 	bool fresh, has = false;
 
-	if (ps_index_open(store->index_path, &index, &fresh) < 0)
+	if (ps_index_open(store->cat.index_path, &index, &fresh) < 0)
 		return false;
 	if (!fresh && ps_index_read(index, &txn) == 0) {
 		has = ps_index_number(txn, "journal") == id;
@@ -547,7 +547,7 @@ int journal_recover(struct ps_store *store)
 		else if (state == ARMED)
 			r = undo_record(store, steps, count);
 		else if (index)
-			ps_buf_bytes(&store->brought, index->old);
+			ps_buf_bytes(&store->cat.brought, index->old);
 	}
 	ps_buf_finish(&text);
 	ps_pool_destroy(pool);

@@ -51,7 +51,7 @@ struct change *edit_change(struct write *w, struct edit *edit, uint32_t uid)
 	edit->touched = true;
 	if (at < edit->count && edit->changes[at].uid == uid)
 		return &edit->changes[at];
-	edit->changes = ps_pool_grow(w->pool, edit->changes, edit->count, &edit->cap, sizeof *edit->changes);
+	edit->changes = ps_pool_grow(w->t.pool, edit->changes, edit->count, &edit->cap, sizeof *edit->changes);
 	memmove(&edit->changes[at + 1], &edit->changes[at], (edit->count - at) * sizeof *edit->changes);
 	edit->changes[at] = (struct change){.uid = uid};
 	edit->count++;
@@ -77,16 +77,16 @@ static int read_exactly(int fd, void *to, size_t len, uint64_t at)
 
 static struct ps_bytes keep(struct write *w, const struct ps_buf *buf)
 {
-	return ps_bytes(ps_pool_memdup(w->pool, buf->ptr, buf->len), buf->len);
+	return ps_bytes(ps_pool_memdup(w->t.pool, buf->ptr, buf->len), buf->len);
 }
 
 static struct head head_of(struct edit *edit, const struct ps_row *row, const struct locator *loc, struct ps_bytes from)
 {
 	return (struct head){.from = from,
-			     .mailbox = &edit->box.id,
-			     .uid_validity = edit->box.uid_validity,
+			     .mailbox = &edit->e.box.id,
+			     .uid_validity = edit->e.box.uid_validity,
 			     .row = row,
-			     .keywords = &edit->keywords,
+			     .keywords = &edit->e.keywords,
 			     .form = loc->form,
 			     .length = loc->length};
 }
@@ -102,7 +102,7 @@ static int from_of(struct write *w, struct edit *edit, const struct locator *loc
 		*ret_from = ps_bytes(change->head.ptr, loc->from);
 		return 0;
 	}
-	from = ps_pool_alloc(w->pool, loc->from);
+	from = ps_pool_alloc(w->t.pool, loc->from);
 	if ((r = read_exactly(edit->lock->fd, from, loc->from, loc->at)) == 0)
 		*ret_from = ps_bytes(from, loc->from);
 	return r;
@@ -145,8 +145,8 @@ void edit_remove(struct write *w, struct edit *edit, const struct ps_row *row, c
 		memmove(change, change + 1, (size_t)(edit->changes + edit->count - change - 1) * sizeof *change);
 		edit->count--;
 	}
-	edit->removals =
-		ps_pool_grow(w->pool, edit->removals, edit->removal_count, &edit->removal_cap, sizeof *edit->removals);
+	edit->removals = ps_pool_grow(w->t.pool, edit->removals, edit->removal_count, &edit->removal_cap,
+				      sizeof *edit->removals);
 	edit->removals[edit->removal_count++] = (struct removal){*row, *loc};
 	edit->rewrite = edit->rewrite || !w->mark_dead;
 }
@@ -202,7 +202,7 @@ static int read_staged(struct ps_staged *staged, int (*fn)(void *, struct ps_byt
 
 	if (!*staged->name)
 		return staged->out.len > 0 ? fn(arg, ps_buf_view(&staged->out)) : 0;
-	fd = ps_io.open(staged->store->aside_fd, staged->name, O_RDONLY, 0);
+	fd = ps_io.open(staged->store->cat.aside_fd, staged->name, O_RDONLY, 0);
 	return fd < 0 ? ps_fail_errno("open a staged message") : read_pieces(fd, &all, 1, fn, arg);
 }
 
@@ -250,7 +250,7 @@ static int out_message(struct out *out, const struct change *change)
 
 int edit_write_tail(struct write *w, const struct edit *edit, int fd, uint64_t at)
 {
-	struct out out = {.store = w->store, .fd = fd, .at = at};
+	struct out out = {.store = w->t.store, .fd = fd, .at = at};
 	int r = 0;
 
 	for (size_t i = 0; i < edit->count && r == 0; i++)
@@ -266,12 +266,12 @@ int edit_write_tail(struct write *w, const struct edit *edit, int fd, uint64_t a
 
 static void render_pseudo(const struct edit *edit, struct ps_buf *out)
 {
-	struct pseudo pseudo = {.id = edit->box.id,
-				.uid_validity = edit->box.uid_validity,
-				.last_uid = edit->box.uid_next - 1,
-				.special_uses = edit->box.attributes & PS_MBOX_SPECIAL_USES};
+	struct pseudo pseudo = {.id = edit->e.box.id,
+				.uid_validity = edit->e.box.uid_validity,
+				.last_uid = edit->e.box.uid_next - 1,
+				.special_uses = edit->e.box.attributes & PS_MBOX_SPECIAL_USES};
 
-	pseudo_render(&pseudo, &edit->keywords, out);
+	pseudo_render(&pseudo, &edit->e.keywords, out);
 }
 
 static struct step *write_step(struct write *w, struct edit *edit, uint64_t offset)
@@ -289,7 +289,7 @@ static struct step *write_step(struct write *w, struct edit *edit, uint64_t offs
 static int overwrite(struct write *w, struct edit *edit, uint64_t offset, struct ps_bytes data)
 {
 	struct step *step = write_step(w, edit, offset);
-	uint8_t *old = ps_pool_alloc(w->pool, data.len);
+	uint8_t *old = ps_pool_alloc(w->t.pool, data.len);
 	int r = read_exactly(edit->lock->fd, old, data.len, offset);
 
 	step->data = data;
@@ -304,10 +304,11 @@ static int overwrite_pseudo(struct write *w, struct edit *edit)
 	struct ps_buf out = {0};
 	int r = 0;
 
-	if (!edit->pseudo_changed && !edit->keywords.changed && edit->box.priv[BOX_LAST] == edit->box.uid_next - 1)
+	if (!edit->pseudo_changed && !edit->e.keywords.changed &&
+	    edit->e.box.priv[BOX_LAST] == edit->e.box.uid_next - 1)
 		return 0;
 	render_pseudo(edit, &out);
-	if (out.len != edit->box.priv[BOX_PSEUDO])
+	if (out.len != edit->e.box.priv[BOX_PSEUDO])
 		r = ps_fail(PS_E_INTERNAL, "a pseudo message of another length");
 	else
 		r = overwrite(w, edit, 0, keep(w, &out));
@@ -321,15 +322,15 @@ static int put_place(struct write *w, struct edit *edit, uint32_t uid, const str
 {
 	struct ps_bytes octets;
 	struct ps_row row;
-	int r = ps_index_row(w->txn, edit->box.key, uid, &row, &octets);
+	int r = ps_index_row(w->t.txn, edit->e.box.key, uid, &row, &octets);
 
-	return r == 0 ? ps_index_row_put(w->txn, &edit->box, &row, locator_encode(loc)) : r;
+	return r == 0 ? ps_index_row_put(w->t.txn, &edit->e.box, &row, locator_encode(loc)) : r;
 }
 
 static int keep_old_tail(struct write *w, struct edit *edit, struct step *step)
 {
 	size_t len = (size_t)(step->old_size - edit->base);
-	uint8_t *old = ps_pool_alloc(w->pool, len);
+	uint8_t *old = ps_pool_alloc(w->t.pool, len);
 	int r = read_exactly(edit->lock->fd, old, len, edit->base);
 
 	step->old = ps_bytes(old, len);
@@ -397,7 +398,7 @@ static int collect(void *arg, const struct ps_row *row, struct ps_bytes locator)
 	struct anew *a = arg;
 	struct placed *p;
 
-	a->rows = ps_pool_grow(a->w->pool, a->rows, a->count, &a->cap, sizeof *a->rows);
+	a->rows = ps_pool_grow(a->w->t.pool, a->rows, a->count, &a->cap, sizeof *a->rows);
 	p = &a->rows[a->count++];
 	p->row = *row;
 	p->change = edit_find_change(a->edit, row->uid);
@@ -443,7 +444,7 @@ static int place_one(struct anew *a, struct placed *p)
 		p->change->loc = loc;
 	}
 	if (r == 0 && (p->change || loc.at != old.at))
-		r = ps_index_row_put(a->w->txn, &a->edit->box, &p->row, locator_encode(&loc));
+		r = ps_index_row_put(a->w->t.txn, &a->edit->e.box, &p->row, locator_encode(&loc));
 	return r;
 }
 
@@ -454,7 +455,7 @@ static int write_anew(struct anew *a)
 	int r;
 
 	render_pseudo(edit, &pseudo);
-	edit->box.priv[BOX_PSEUDO] = a->at = pseudo.len;
+	edit->e.box.priv[BOX_PSEUDO] = a->at = pseudo.len;
 	r = out_put(&a->out, ps_buf_view(&pseudo));
 	ps_buf_finish(&pseudo);
 	for (size_t i = 0; i < a->count && r == 0; i++)
@@ -482,32 +483,32 @@ static void take_over_owner(int from, int to)
 
 static int lay_anew(struct write *w, struct edit *edit)
 {
-	struct anew a = {.w = w, .edit = edit, .out.store = w->store};
+	struct anew a = {.w = w, .edit = edit, .out.store = w->t.store};
 	struct step *step;
 	int r = 0;
 
 	if (!edit->aside)
-		edit->aside = aside_name(w->pool);
-	a.out.fd = ps_io.open(w->store->aside_fd, edit->aside, O_RDWR | O_CREAT | O_EXCL, 0600);
+		edit->aside = aside_name(w->t.pool);
+	a.out.fd = ps_io.open(w->t.store->cat.aside_fd, edit->aside, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (a.out.fd < 0)
 		return ps_fail_errno("create a mailbox's file");
 	edit->new_fd = a.out.fd;
 	if (edit->folder) {
 		take_over_owner(edit->lock->fd, a.out.fd);
-		r = ps_index_rows(w->txn, edit->box.key, (struct ps_range){1, UINT32_MAX}, collect, &a);
+		r = ps_index_rows(w->t.txn, edit->e.box.key, (struct ps_range){1, UINT32_MAX}, collect, &a);
 	}
 	if (r == 0)
 		r = write_anew(&a);
 	ps_buf_finish(&a.out.buf);
 	if (r < 0) {
-		ps_io.unlink(w->store->aside_fd, edit->aside, 0);
+		ps_io.unlink(w->t.store->cat.aside_fd, edit->aside, 0);
 		return r;
 	}
-	edit->box.priv[BOX_DEAD] = 0;
+	edit->e.box.priv[BOX_DEAD] = 0;
 	if (!edit->folder)
 		return 0; /* its step is among those of names */
-	step = steps_add(w, STEP_REPLACE, ps_pool_printf(w->pool, ASIDE_DIR "/%s", edit->aside), edit->at);
-	step->kept = aside_name(w->pool);
+	step = steps_add(w, STEP_REPLACE, ps_pool_printf(w->t.pool, ASIDE_DIR "/%s", edit->aside), edit->at);
+	step->kept = aside_name(w->t.pool);
 	return 0;
 }
 
@@ -529,7 +530,7 @@ static int mark_one(struct write *w, struct edit *edit, const struct removal *re
 	r = head_render(&head, dead.head, &out);
 	if (r == 0)
 		r = overwrite(w, edit, dead.at, keep(w, &out));
-	edit->box.priv[BOX_DEAD] += locator_end(&dead) - dead.at;
+	edit->e.box.priv[BOX_DEAD] += locator_end(&dead) - dead.at;
 	ps_buf_finish(&out);
 	return r;
 }
@@ -559,11 +560,11 @@ int edit_layout(struct write *w, struct edit *edit)
 
 	if (!edit->folder)
 		return lay_anew(w, edit);
-	if (edit->removed || !(edit->touched || edit->pseudo_changed || edit->keywords.changed))
+	if (edit->e.removed || !(edit->touched || edit->pseudo_changed || edit->e.keywords.changed))
 		return 0;
 	if (fstat(edit->lock->fd, &st) < 0)
 		return ps_fail_errno("stat %s", edit->at);
-	if ((uint64_t)st.st_size > edit->base + OLD_TAIL_MAX || edit->box.priv[BOX_PSEUDO] == 0)
+	if ((uint64_t)st.st_size > edit->base + OLD_TAIL_MAX || edit->e.box.priv[BOX_PSEUDO] == 0)
 		edit->rewrite = true;
 	if (may_mark(w, edit))
 		return lay_dead(w, edit);

@@ -54,21 +54,21 @@ static int make_text(struct ps_store *store)
 	snprintf(text, sizeof text, "%ld:%s" LOCK_TAIL, (long)getpid(), host);
 	if (!*store->dot_name)
 		snprintf(store->dot_name, sizeof store->dot_name, "sdot%ld.%u", (long)getpid(), serial++);
-	return ps_io_replace(store->aside_fd, store->dot_name, ps_bytes_str(text));
+	return ps_io_replace(store->cat.aside_fd, store->dot_name, ps_bytes_str(text));
 }
 
 static int make_dot(struct ps_store *store, const char *name)
 {
 	int r = *store->dot_name ? 0 : make_text(store);
 
-	if (r == 0 && ps_io.link(store->aside_fd, store->dot_name, store->root_fd, name) < 0) {
+	if (r == 0 && ps_io.link(store->cat.aside_fd, store->dot_name, store->cat.root_fd, name) < 0) {
 		if (errno != ENOENT || (r = make_text(store)) == 0)
-			r = ps_io.link(store->aside_fd, store->dot_name, store->root_fd, name) < 0
+			r = ps_io.link(store->cat.aside_fd, store->dot_name, store->cat.root_fd, name) < 0
 				    ? ps_fail_errno("create %s", name)
 				    : 0;
 	}
 	if (r == 0)
-		utimensat(store->root_fd, name, NULL, AT_SYMLINK_NOFOLLOW);
+		utimensat(store->cat.root_fd, name, NULL, AT_SYMLINK_NOFOLLOW);
 	return r;
 }
 
@@ -76,7 +76,7 @@ static bool is_of_a_dead_one(struct ps_store *store, const char *name)
 {
 	struct ps_buf text = {0};
 	size_t len = sizeof LOCK_TAIL - 1;
-	bool ours = ps_io_read_file(store->root_fd, name, 4096, &text) == 0 && text.len > len &&
+	bool ours = ps_io_read_file(store->cat.root_fd, name, 4096, &text) == 0 && text.len > len &&
 		    memcmp(text.ptr + text.len - len, LOCK_TAIL, len) == 0;
 
 	ps_buf_finish(&text);
@@ -87,11 +87,12 @@ static bool is_of_a_dead_one(struct ps_store *store, const char *name)
 static bool is_stale(struct ps_store *store, const char *name, const char *path)
 {
 	struct stat dot, box;
-	int64_t now = time_now();
+	int64_t now = ps_catalogue_now();
 
-	if (fstatat(store->root_fd, name, &dot, AT_SYMLINK_NOFOLLOW) < 0 || dot.st_mtime > now - store->stale_lock)
+	if (fstatat(store->cat.root_fd, name, &dot, AT_SYMLINK_NOFOLLOW) < 0 || dot.st_mtime > now - store->stale_lock)
 		return false;
-	return fstatat(store->root_fd, path, &box, AT_SYMLINK_NOFOLLOW) < 0 || box.st_mtime <= now - store->stale_lock;
+	return fstatat(store->cat.root_fd, path, &box, AT_SYMLINK_NOFOLLOW) < 0 ||
+	       box.st_mtime <= now - store->stale_lock;
 }
 
 static int lock_dot(struct ps_store *store, struct file_lock *lock, int64_t until)
@@ -102,8 +103,8 @@ static int lock_dot(struct ps_store *store, struct file_lock *lock, int64_t unti
 	dot_name(lock->path, name);
 	while ((r = make_dot(store, name)) == PS_E_EXISTS) {
 		if (is_of_a_dead_one(store, name) || is_stale(store, name, lock->path)) {
-			ps_log(PS_LOG_WARNING, "mbox_stale_lock", "user", store->user, "file", name, NULL);
-			ps_io.unlink(store->root_fd, name, 0);
+			ps_log(PS_LOG_WARNING, "mbox_stale_lock", "user", store->cat.user, "file", name, NULL);
+			ps_io.unlink(store->cat.root_fd, name, 0);
 			continue;
 		}
 		if (clock_ms() >= until)
@@ -114,7 +115,7 @@ static int lock_dot(struct ps_store *store, struct file_lock *lock, int64_t unti
 	if (ps_no_room(r) && store->fcntl_locks)
 		return 0;
 	lock->dot = r == 0;
-	lock->touched = time_now();
+	lock->touched = ps_catalogue_now();
 	return r;
 }
 
@@ -122,12 +123,12 @@ void touch_locks(struct ps_store *store)
 {
 	for (struct file_lock *lock = store->locks; lock; lock = lock->next) {
 		char name[PATH_SIZE + 8];
-		int64_t now = time_now();
+		int64_t now = ps_catalogue_now();
 
 		if (!lock->dot || now - lock->touched < TOUCH_AFTER)
 			continue;
 		dot_name(lock->path, name);
-		utimensat(store->root_fd, name, NULL, AT_SYMLINK_NOFOLLOW);
+		utimensat(store->cat.root_fd, name, NULL, AT_SYMLINK_NOFOLLOW);
 		lock->touched = now;
 	}
 }
@@ -154,7 +155,7 @@ static int open_box(struct ps_store *store, struct file_lock *lock)
 {
 	struct stat st;
 
-	lock->fd = ps_io.open(store->root_fd, lock->path, O_RDWR | O_NONBLOCK | O_NOCTTY, 0);
+	lock->fd = ps_io.open(store->cat.root_fd, lock->path, O_RDWR | O_NONBLOCK | O_NOCTTY, 0);
 	if (lock->fd < 0)
 		return ps_fail_errno("open %s", lock->path);
 	if (fstat(lock->fd, &st) < 0 || !S_ISREG(st.st_mode))
@@ -167,7 +168,8 @@ static bool is_there(struct ps_store *store, const struct file_lock *lock)
 {
 	struct stat here, there;
 
-	return fstat(lock->fd, &here) == 0 && fstatat(store->root_fd, lock->path, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	return fstat(lock->fd, &here) == 0 &&
+	       fstatat(store->cat.root_fd, lock->path, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       here.st_ino == there.st_ino && here.st_dev == there.st_dev;
 }
 
@@ -178,7 +180,7 @@ static void let_go(struct ps_store *store, struct file_lock *lock)
 	ps_closep(&lock->fd);
 	dot_name(lock->path, name);
 	if (lock->dot)
-		ps_io.unlink(store->root_fd, name, 0);
+		ps_io.unlink(store->cat.root_fd, name, 0);
 	free(lock);
 }
 

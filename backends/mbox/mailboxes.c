@@ -33,18 +33,18 @@ struct listing {
 	size_t count, cap;
 };
 
-int mailboxes_stale(struct ps_store *store)
+bool mailboxes_differ(struct ps_store *store)
 {
-	struct ps_index *index = store_index(store);
+	struct ps_index *index = ps_catalogue_index(store);
 	struct ps_index_txn *txn;
-	int stale = 1;
+	bool differ = true;
 
 	if (index && ps_index_read(index, &txn) == 0) {
-		stale = ps_index_number(txn, "tree") != tree_state(store);
+		differ = ps_index_number(txn, "tree") != tree_state(store);
 		ps_index_end(txn);
 	}
 	ps_index_close(index);
-	return stale;
+	return differ;
 }
 
 /* ---- the files --------------------------------------------------------------------------------- */
@@ -84,7 +84,7 @@ static int identify(struct entry *entry, int fd)
 static int look_into(struct listing *list, struct entry *entry)
 {
 	PS_CLEANUP(ps_closep) int fd =
-		ps_io.open(list->store->root_fd, entry->path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+		ps_io.open(list->store->cat.root_fd, entry->path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 
 	if (fd < 0)
 		return errno == ENOENT || errno == EACCES || errno == ELOOP ? 0 : ps_fail_errno("open %s", entry->path);
@@ -104,7 +104,7 @@ static int add_entry(void *arg, const char *path, const struct stat *st)
 	if (name_of_path(list->store, path, &name)) {
 		entry.name = ps_pool_strdup(list->pool, ps_buf_cstr(&name));
 		entry.path = ps_pool_strdup(list->pool, path);
-		entry.unchanged = ps_index_box_find(list->w->txn, entry.name, &box) == 0 && box_is_as(&box, st);
+		entry.unchanged = ps_index_box_find(list->w->t.txn, entry.name, &box) == 0 && box_is_as(&box, st);
 		if (!entry.unchanged)
 			r = look_into(list, &entry);
 		if (r > 0) {
@@ -122,11 +122,11 @@ static int add_entry(void *arg, const char *path, const struct stat *st)
 static int make_inbox(struct listing *list)
 {
 	struct ps_store *store = list->store;
-	struct pseudo pseudo = {.id = new_id()};
+	struct pseudo pseudo = {.id = ps_catalogue_new_id()};
 	const char *aside = aside_name(list->pool);
 	struct ps_index_box box;
 	struct ps_buf text = {0};
-	int r = ps_index_box_find(list->w->txn, "INBOX", &box);
+	int r = ps_index_box_find(list->w->t.txn, "INBOX", &box);
 
 	if (r == 0) {
 		pseudo.id = box.id;
@@ -134,19 +134,19 @@ static int make_inbox(struct listing *list)
 		pseudo.special_uses = box.attributes & PS_MBOX_SPECIAL_USES;
 	}
 	if ((r == 0 || r == PS_E_NOTFOUND))
-		r = write_uid_validity(list->w, r == 0 ? box.uid_validity : 0, &pseudo.uid_validity);
+		r = ps_catalogue_uid_validity(&list->w->t, r == 0 ? box.uid_validity : 0, &pseudo.uid_validity);
 	if (r < 0 || (r = tree_make_parents(store, store->inbox)) < 0)
 		return r;
 	pseudo_render(&pseudo, NULL, &text);
-	r = text.failed ? PS_E_LIMIT : ps_io_replace(store->aside_fd, aside, ps_buf_view(&text));
+	r = text.failed ? PS_E_LIMIT : ps_io_replace(store->cat.aside_fd, aside, ps_buf_view(&text));
 	ps_buf_finish(&text);
-	if (r == 0 && ps_io.rename(store->aside_fd, aside, store->root_fd, store->inbox, RENAME_NOREPLACE) < 0)
+	if (r == 0 && ps_io.rename(store->cat.aside_fd, aside, store->cat.root_fd, store->inbox, RENAME_NOREPLACE) < 0)
 		r = ps_fail_errno("create %s", store->inbox);
 	if (r < 0) {
-		ps_io.unlink(store->aside_fd, aside, 0);
+		ps_io.unlink(store->cat.aside_fd, aside, 0);
 		return r == PS_E_EXISTS ? ps_fail(PS_E_STORAGE, "%s is no mailbox", store->inbox) : r;
 	}
-	return ps_io_sync_dir(store->root_fd, store->inbox);
+	return ps_io_sync_dir(store->cat.root_fd, store->inbox);
 }
 
 static bool has_inbox(const struct listing *list)
@@ -200,13 +200,13 @@ static int match_box(struct listing *list, struct ps_index_box *box)
 	struct entry *entry = entry_of(list, box);
 
 	if (!entry)
-		return ps_index_box_remove(list->w->txn, box->key);
+		return ps_index_box_remove(list->w->t.txn, box->key);
 	entry->taken = true;
 	entry->key = box->key;
 	if (strcmp(box->name, entry->name) == 0)
 		return 0;
 	memcpy(box->name, entry->name, strlen(entry->name) + 1);
-	return ps_index_box_put(list->w->txn, box);
+	return ps_index_box_put(list->w->t.txn, box);
 }
 
 static bool id_is_used(const struct listing *list, const struct entry *entry)
@@ -221,7 +221,7 @@ static bool id_is_used(const struct listing *list, const struct entry *entry)
 		if (other->has_pseudo && same_id(&other->pseudo.id, &entry->pseudo.id))
 			return true;
 	}
-	return ps_index_box(list->w->txn, key_of_id(&entry->pseudo.id), &box) == 0;
+	return ps_index_box(list->w->t.txn, ps_catalogue_key(&entry->pseudo.id), &box) == 0;
 }
 
 static int new_box(struct listing *list, struct entry *entry)
@@ -231,21 +231,21 @@ static int new_box(struct listing *list, struct entry *entry)
 	int r;
 
 	if (entry->has_pseudo && !id_is_used(list, entry) &&
-	    ps_index_box(list->w->txn, key_of_id(&entry->pseudo.id), &used) == PS_E_NOTFOUND) {
+	    ps_index_box(list->w->t.txn, ps_catalogue_key(&entry->pseudo.id), &used) == PS_E_NOTFOUND) {
 		box.id = entry->pseudo.id;
 		box.attributes |= entry->pseudo.special_uses;
 		box.uid_next = entry->pseudo.last_uid < UINT32_MAX ? entry->pseudo.last_uid + 1 : UINT32_MAX;
-		r = write_uid_validity(list->w, entry->pseudo.uid_validity, &box.uid_validity);
+		r = ps_catalogue_uid_validity(&list->w->t, entry->pseudo.uid_validity, &box.uid_validity);
 	} else {
-		box.id = new_id();
-		r = write_uid_validity(list->w, entry->has_pseudo ? 0 : entry->validity, &box.uid_validity);
+		box.id = ps_catalogue_new_id();
+		r = ps_catalogue_uid_validity(&list->w->t, entry->has_pseudo ? 0 : entry->validity, &box.uid_validity);
 	}
 	if (r < 0)
 		return r;
-	box.key = entry->key = key_of_id(&box.id);
-	box.highest_modseq = box.vanished_since = ++list->w->modseq;
+	box.key = entry->key = ps_catalogue_key(&box.id);
+	box.highest_modseq = box.vanished_since = ++list->w->t.modseq;
 	memcpy(box.name, entry->name, strlen(entry->name) + 1);
-	return ps_index_box_put(list->w->txn, &box);
+	return ps_index_box_put(list->w->t.txn, &box);
 }
 
 struct box_list {
@@ -267,7 +267,7 @@ static int add_box(void *arg, const struct ps_index_box *box)
 static int update_boxes(struct listing *list)
 {
 	struct box_list known = {.pool = list->pool};
-	int r = ps_index_boxes(list->w->txn, add_box, &known);
+	int r = ps_index_boxes(list->w->t.txn, add_box, &known);
 
 	for (size_t i = 0; i < known.count && r == 0; i++)
 		r = match_box(list, &known.boxes[i]);
@@ -283,7 +283,7 @@ static int update_subscriptions(struct listing *list)
 	int r = subscriptions_read(list->store, &names);
 
 	if (r == 0)
-		r = ps_indexed_subscriptions_put(list->w->txn, ps_buf_view(&names));
+		r = ps_indexed_subscriptions_put(list->w->t.txn, ps_buf_view(&names));
 	ps_buf_finish(&names);
 	return r;
 }
@@ -298,7 +298,7 @@ static int sync_list(struct listing *list)
 		r = update_boxes(list);
 	if (r == 0)
 		r = update_subscriptions(list);
-	return r == 0 ? ps_index_number_put(list->w->txn, "tree", tree_state(list->store)) : r;
+	return r == 0 ? ps_index_number_put(list->w->t.txn, "tree", tree_state(list->store)) : r;
 }
 
 static int sync_once(struct listing *list)
@@ -322,7 +322,7 @@ static int scan_new(struct listing *list, const struct entry *entry, bool rebuil
 
 	if (r != PS_E_BUSY && r != PS_E_GONE && r != PS_E_ACCESS && !ps_no_room(r))
 		return r;
-	ps_log(PS_LOG_WARNING, "mbox_not_read", "user", list->store->user, "file", entry->path, "error",
+	ps_log(PS_LOG_WARNING, "mbox_not_read", "user", list->store->cat.user, "file", entry->path, "error",
 	       ps_last_error(), NULL);
 	return 0;
 }
@@ -333,7 +333,7 @@ int mailboxes_sync(struct ps_store *store, bool rebuild)
 	int r;
 
 	while ((r = sync_once(&list)) == PS_E_AGAIN) {
-		if ((r = store_grow_index(store)) < 0)
+		if ((r = ps_catalogue_grow_index(store)) < 0)
 			break;
 		list.count = 0;
 	}

@@ -4,7 +4,7 @@
  *
  * Truth lies in the mailboxes' files: in a first message that is none (the "folder internal data" of c-client), and in fields
  * of our own directly behind each "From " line. The index repeats it for quick reading. All writing happens under the store's lock
- * (store_lock()) and those of the files (lock.c), in this order: reserve modseqs (synced); note in the journal how to undo;
+ * (ps_catalogue_lock()) and those of the files (lock.c), in this order: reserve modseqs (synced); note in the journal how to undo;
  * change files; sync them; note in the journal that it is done; commit the index (which comes before that where nothing is removed).
  */
 #ifndef BACKENDS_MBOX_PRIVATE_H
@@ -23,8 +23,8 @@ enum {
 	PATH_SIZE = 2048, /* of a mailbox's file below the root, with its NUL */
 	LEAF_SIZE = 256
 };
-#define CONTROL_DIR "postern-control"
-#define INDEX_DIR   "postern-index"
+#define CONTROL_DIR PS_CATALOGUE_CONTROL
+#define INDEX_DIR   PS_CATALOGUE_INDEX
 #define ASIDE_DIR   CONTROL_DIR "/aside"
 #define SUBSCRIBED  ".subscriptions"
 
@@ -132,72 +132,30 @@ bool base_parse(struct ps_bytes text, uint32_t *ret_validity, uint32_t *ret_last
 
 /* ---- store.c, folder.c ------------------------------------------------------------------------ */
 
-/* postern-control/state. Nothing at or above these was ever told. */
-struct store_state {
-	uint64_t modseq_reserved;
-	uint64_t generation;
-	uint32_t uid_validity_high; /* the highest ever given to any mailbox */
-	uint32_t spare;
-};
-
 /* A mailbox's file, shared by all that have it open. */
-struct folder {
-	struct folder *next;
+struct ps_folder {
+	struct ps_folder *next;
 	struct ps_store *store;
-	unsigned refs; /* under store->mutex, as fd and path are */
+	unsigned refs; /* under store->cat.mutex, as fd and path are */
 	uint64_t key;  /* in the index */
 	char path[PATH_SIZE];
 	int fd; /* for reading: the file that the index speaks of */
 };
 
 struct ps_store {
-	char *user, *root, *index_path, *inbox;
+	struct ps_catalogue cat;
+	char *inbox;
 	bool sbd, dot_locks, fcntl_locks;
 	int64_t lock_timeout, stale_lock;
-	int root_fd, control_fd, aside_fd, lock_fd, journal_fd;
-	pthread_mutex_t writer;   /* taken with the file lock */
-	struct store_state state; /* as on disk, with the lock held */
-	uint64_t generation;      /* as this handle knows it */
-	bool had_journal;         /* it is no new store */
-	bool journal_pending;     /* a change stopped half-way: recover before anything else */
-	struct ps_buf
-		brought; /* modseqs that the index was not told of; for scans, while files and index are made to agree */
-	struct file_lock *locks; /* of mailboxes, held now */
-	char dot_name[40];       /* aside: what dot locks are links of; "": not made yet */
-	int tokens_fd;
-
-	pthread_mutex_t mutex; /* guards what follows */
-	struct ps_index *index;
-	struct folder *folders;
-	uint64_t own_txn;     /* the index's last transaction that this handle knows of */
-	uint64_t foreign_gen; /* counts when it meets transactions of others */
-	uint64_t list_gen;    /* foreign_gen at the last look at the list of mailboxes */
-};
-
-struct ps_mbox {
-	uint64_t key; /* first: postern/indexed.h */
-	struct ps_store *store;
-	struct folder *folder;
-	uint64_t seen_gen; /* of store->foreign_gen, at the last sync; under store->mutex */
+	int journal_fd, tokens_fd;
+	bool had_journal;          /* it is no new store */
+	struct file_lock *locks;   /* of mailboxes, held now */
+	char dot_name[40];         /* aside: what dot locks are links of; "": not made yet */
+	struct ps_folder *folders; /* under cat.mutex */
 };
 
 int store_open(const struct ps_store_args *args, struct ps_store **ret_store);
 void store_close(struct ps_store *store);
-/* Takes the lock between processes and makes everything fit to be written: undoes what a process that died left,
- * and makes the index again if it is gone. PS_E_BUSY, PS_E_MOVED. */
-int store_lock(struct ps_store *store);
-void store_unlock(struct ps_store *store); /* and those of mailboxes */
-/* From here on a death leaves files and index at odds (until store_settled()). */
-int store_unsettled(struct ps_store *store);
-void store_settled(struct ps_store *store);
-struct ps_index *store_index(struct ps_store *store); /* a reference; close it */
-/* The index cannot be trusted or written: remove it. The next store_lock() makes it again. */
-void store_drop_index(struct ps_store *store);
-void store_renew_index(struct ps_store *store); /* the same, and makes it at once */
-int store_grow_index(struct ps_store *store);
-int mbox_generation(struct ps_store *store, uint64_t *ret_generation);
-int mbox_set_generation(struct ps_store *store, uint64_t generation);
-int64_t time_now(void);
 /* A name in the directory aside that nobody has. */
 const char *aside_name(struct ps_pool *pool);
 
@@ -211,17 +169,17 @@ enum {
 	BOX_DEAD    /* octets of messages that were expunged and are still there */
 };
 /* The folder of a mailbox, opened if nobody has it open. PS_E_GONE when its file is not there. */
-int folder_get(struct ps_store *store, const struct ps_index_box *box, struct folder **ret_folder);
-void folder_put(struct folder *folder);
+int folder_get(struct ps_store *store, const struct ps_index_box *box, struct ps_folder **ret_folder);
+void folder_put(struct ps_folder *folder);
 /* From now on the index speaks of this file; `fd` is taken over. */
-void folder_replaced(struct folder *folder, int fd);
-void folder_moved(struct folder *folder, const char *path);
+void folder_replaced(struct ps_folder *folder, int fd);
+void folder_moved(struct ps_folder *folder, const char *path);
 bool box_is_as(const struct ps_index_box *box, const struct stat *st);
 void box_note(struct ps_index_box *box, const struct stat *st);
 
 /* ---- lock.c ------------------------------------------------------------------------------------ */
 
-/* A mailbox's file, locked against other programs until store_unlock(). */
+/* A mailbox's file, locked against other programs until the store's lock is given back. */
 struct file_lock {
 	struct file_lock *next;
 	char path[PATH_SIZE];
@@ -265,11 +223,9 @@ struct removal {
 
 /* A mailbox that is being changed. */
 struct edit {
-	struct edit *next;
-	struct folder *folder; /* NULL: it is being created */
+	struct ps_edit e;
+	struct ps_folder *folder; /* NULL: it is being created */
 	struct file_lock *lock;
-	struct ps_index_box box;
-	struct ps_keyword_table keywords;
 	uint64_t base;          /* where what we know ends: behind it come new messages */
 	struct change *changes; /* by UID */
 	size_t count, cap;
@@ -280,43 +236,40 @@ struct edit {
 	const char *aside; /* its new file */
 	uint64_t new_size;
 	int new_fd;
-	bool rewrite, pseudo_changed, removed, renamed, touched, written;
+	bool rewrite, pseudo_changed, renamed, touched, written;
 	bool mark_dead; /* there is no room to write it anew: removed messages are marked */
 };
 
 struct step;
 struct write {
-	struct ps_store *store;
-	struct ps_index *index;
-	struct ps_index_txn *txn;
-	struct ps_pool *pool;
-	struct edit *edits;
+	struct ps_catalogue_txn t;
 	struct step *steps; /* changes of names, in order; those of content come before them */
 	size_t step_count, step_cap;
 	const char **leftovers; /* aside, to be removed in the end */
 	size_t leftover_count, leftover_cap;
 	struct ps_buf brought; /* modseqs, as postern/catalogue.h has them */
 	uint64_t tokens_end;   /* of the file of tokens, with those that are to come */
-	uint64_t modseq;       /* the last one given */
 	bool mark_dead;        /* as struct edit */
 };
+static inline struct edit *first_edit(const struct write *w)
+{
+	return (struct edit *)w->t.edits;
+}
+static inline struct edit *next_edit(const struct edit *edit)
+{
+	return (struct edit *)edit->e.next;
+}
 int write_begin(struct ps_store *store, struct write *ret_write);
 /* The edit of a mailbox, begun at its first use; its file is locked. PS_E_GONE, PS_E_BUSY. */
 int write_edit(struct write *w, uint64_t key, struct edit **ret_edit);
 int write_edit_box(struct write *w, const struct ps_index_box *box, struct edit **ret_edit);
-struct edit *write_new_edit(struct write *w, const struct ps_index_box *box, const char *path);
+int write_new_edit(struct write *w, const struct ps_index_box *box, const char *path, struct edit **ret_edit);
 /* Runs all changes of files, durably, then commits; on failure nothing was done. Ends it either way. */
 int write_run(struct write *w);
 /* Commits the index alone. */
 int write_commit(struct write *w);
 void write_abort(struct write *w);
-/* Notes a transaction of this handle; `began`: at its begin, else at its commit. */
-void note_txn(struct ps_store *store, uint64_t id, bool began);
-/* A UIDVALIDITY above all there ever were, durable. */
-int write_uid_validity(struct write *w, uint32_t wanted, uint32_t *ret_uid_validity);
-struct ps_id new_id(void);
-/* The index's key for a mailbox: part of its id, so that handles outlive an index. */
-uint64_t key_of_id(const struct ps_id *id);
+void write_edit_finish(struct ps_edit *edit);
 
 /* ---- layout.c: what a mailbox's file will be ------------------------------------------------------ */
 
@@ -378,7 +331,7 @@ uint64_t tree_state(struct ps_store *store);
 int tree_make_parents(struct ps_store *store, const char *path);
 /* Removes directories above that are empty now. */
 void tree_prune(struct ps_store *store, const char *path);
-int mailboxes_stale(struct ps_store *store);
+bool mailboxes_differ(struct ps_store *store);
 /* With the lock: takes in what others did to files and subscriptions; scans what is new. `rebuild`: all is. */
 int mailboxes_sync(struct ps_store *store, bool rebuild);
 /* Subscribed names, each with its NUL. */
@@ -455,12 +408,9 @@ int tokens_tidy(struct ps_store *store);
 
 /* ---- mailbox.c, read.c, compact.c -------------------------------------------------------------------------- */
 
-int mbox_mailbox_open(struct ps_store *store, const char *name, struct ps_mbox **ret_mbox);
-void mbox_mailbox_close(struct ps_mbox *mbox);
-int mbox_stale(struct ps_store *store, struct ps_mbox *mbox);
-int mbox_sync(struct ps_store *store, struct ps_mbox *mbox);
-int mbox_read_begin(struct ps_store *store, struct ps_read **ret_read);
-int mbox_cache_put(struct ps_mbox *mbox, uint32_t uid, struct ps_bytes cache);
+void mailbox_folder_close(struct ps_mbox *mbox);
+int mailbox_differs(struct ps_store *store, struct ps_mbox *mbox);
+int mailbox_sync(struct ps_mbox *mbox);
 int mbox_body(struct ps_mbox *mbox, uint32_t uid, struct ps_body *ret_body);
 void mbox_body_close(struct ps_body *body);
 int mbox_compact(struct ps_store *store, uint64_t *ret_octets);

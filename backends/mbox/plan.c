@@ -10,10 +10,10 @@
 uint64_t plan_modseq(struct plan *plan)
 {
 	if (plan->modseq == 0) {
-		plan->modseq = plan->w.modseq + 1;
+		plan->modseq = plan->w.t.modseq + 1;
 		if (plan->batch->modseq > plan->modseq)
 			plan->modseq = plan->batch->modseq;
-		plan->w.modseq = plan->modseq;
+		plan->w.t.modseq = plan->modseq;
 	}
 	return plan->modseq;
 }
@@ -25,8 +25,8 @@ static int row_modseq(struct plan *plan, struct edit *edit, uint64_t own, uint64
 
 	if (own > modseq)
 		return ps_fail(PS_E_INVALID, "a modseq above the batch's");
-	if (modseq > edit->box.highest_modseq)
-		edit->box.highest_modseq = modseq;
+	if (modseq > edit->e.box.highest_modseq)
+		edit->e.box.highest_modseq = modseq;
 	*ret_modseq = own ? own : modseq;
 	return 0;
 }
@@ -44,10 +44,11 @@ static int collect_keywords(void *arg, const struct ps_row *row, struct ps_bytes
 static int reclaim(struct plan *plan, struct edit *edit)
 {
 	uint64_t used = 0;
-	int r = ps_index_rows(plan->w.txn, edit->box.key, (struct ps_range){1, UINT32_MAX}, collect_keywords, &used);
+	int r = ps_index_rows(plan->w.t.txn, edit->e.box.key, (struct ps_range){1, UINT32_MAX}, collect_keywords,
+			      &used);
 
 	for (int bit = 0; bit < PS_KEYWORDS_MAX && r == 0; bit++) {
-		char **name = &edit->keywords.names[bit];
+		char **name = &edit->e.keywords.names[bit];
 
 		if (*name && !(used & UINT64_C(1) << bit))
 			ps_freep(name), *name = NULL;
@@ -57,13 +58,13 @@ static int reclaim(struct plan *plan, struct edit *edit)
 
 static int keyword_bit(struct plan *plan, struct edit *edit, const char *name)
 {
-	int bit = ps_keyword_table_find(&edit->keywords, name), r;
+	int bit = ps_keyword_table_find(&edit->e.keywords, name), r;
 
-	if (bit >= 0 || (bit = ps_keyword_table_add(&edit->keywords, name, 0)) != PS_E_LIMIT)
+	if (bit >= 0 || (bit = ps_keyword_table_add(&edit->e.keywords, name, 0)) != PS_E_LIMIT)
 		return bit;
 	if ((r = reclaim(plan, edit)) < 0)
 		return r;
-	return ps_keyword_table_add(&edit->keywords, name, 0);
+	return ps_keyword_table_add(&edit->e.keywords, name, 0);
 }
 
 static int keyword_mask(struct plan *plan, struct edit *edit, const char *const *names, bool add, uint64_t *ret_mask)
@@ -71,7 +72,7 @@ static int keyword_mask(struct plan *plan, struct edit *edit, const char *const 
 	uint64_t mask = 0;
 
 	for (; names && *names; names++) {
-		int bit = add ? keyword_bit(plan, edit, *names) : ps_keyword_table_find(&edit->keywords, *names);
+		int bit = add ? keyword_bit(plan, edit, *names) : ps_keyword_table_find(&edit->e.keywords, *names);
 
 		if (bit < 0 && add)
 			return bit;
@@ -127,15 +128,16 @@ static int pick_rows(struct plan *plan, uint64_t key, const struct ps_op *op, st
 	int r = 0;
 
 	for (size_t i = 0; i < op->uid_count && r == 0; i++)
-		r = ps_index_rows(plan->w.txn, key, op->uids[i], pick_row, &pick);
+		r = ps_index_rows(plan->w.t.txn, key, op->uids[i], pick_row, &pick);
 	*ret_pick = pick;
 	return r;
 }
 
 static void note_modseq(struct plan *plan, const struct edit *edit, uint32_t uid, uint64_t modseq)
 {
-	ps_brought_put(&plan->w.brought, plan->batch,
-		       &(struct ps_brought){.key = edit->box.key, .batch = plan->modseq, .modseq = modseq, .uid = uid});
+	ps_brought_put(
+		&plan->w.brought, plan->batch,
+		&(struct ps_brought){.key = edit->e.box.key, .batch = plan->modseq, .modseq = modseq, .uid = uid});
 }
 
 static int put_row(struct plan *plan, struct edit *edit, const struct ps_row *row)
@@ -143,7 +145,7 @@ static int put_row(struct plan *plan, struct edit *edit, const struct ps_row *ro
 	struct ps_bytes locator = locator_encode(&edit_find_change(edit, row->uid)->loc);
 
 	note_modseq(plan, edit, row->uid, row->modseq);
-	return ps_index_row_put(plan->w.txn, &edit->box, row, locator);
+	return ps_index_row_put(plan->w.t.txn, &edit->e.box, row, locator);
 }
 
 /* ---- append ---------------------------------------------------------------------------------- */
@@ -156,29 +158,22 @@ static int new_message(struct plan *plan, struct edit *edit, struct ps_row *row,
 	struct ps_bytes line;
 	int r;
 
-	if (row->uid != 0 && row->uid < edit->box.uid_next)
+	if (row->uid != 0 && row->uid < edit->e.box.uid_next)
 		return ps_fail(PS_E_INVALID, "UID %u is below UIDNEXT", row->uid);
-	row->uid = row->uid ? row->uid : edit->box.uid_next;
+	row->uid = row->uid ? row->uid : edit->e.box.uid_next;
 	if (row->uid >= UINT32_MAX)
-		return ps_fail(PS_E_LIMIT, "no UIDs are left in %s", edit->box.name);
+		return ps_fail(PS_E_LIMIT, "no UIDs are left in %s", edit->e.box.name);
 	if ((r = row_modseq(plan, edit, row->modseq, &row->modseq)) < 0)
 		return r;
 	if (row->save_date == 0)
-		row->save_date = time_now();
-	edit->box.uid_next = row->uid + 1;
+		row->save_date = ps_catalogue_now();
+	edit->e.box.uid_next = row->uid + 1;
 	ps_from_line_format(&from, ps_bytes("", 0), row->internal_date);
-	line = ps_bytes(ps_pool_memdup(plan->w.pool, from.ptr, from.len), from.len);
+	line = ps_bytes(ps_pool_memdup(plan->w.t.pool, from.ptr, from.len), from.len);
 	ps_buf_finish(&from);
 	if ((r = edit_add(&plan->w, edit, row, form, line, source)) < 0)
 		return r;
 	return put_row(plan, edit, row);
-}
-
-static bool is_none(const struct ps_id *id)
-{
-	static const struct ps_id none;
-
-	return memcmp(id, &none, sizeof none) == 0;
 }
 
 static int plan_append(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
@@ -189,7 +184,7 @@ static int plan_append(struct plan *plan, const struct ps_op *op, struct ps_op_r
 			     .modseq = op->modseq,
 			     .internal_date = op->internal_date,
 			     .save_date = op->save_date,
-			     .email_id = is_none(&op->email_id) ? new_id() : op->email_id};
+			     .email_id = ps_catalogue_is_none(&op->email_id) ? ps_catalogue_new_id() : op->email_id};
 	struct source source = {.fd = -1, .staged = staged};
 	struct locator form = {0};
 	struct edit *edit;
@@ -205,9 +200,9 @@ static int plan_append(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	    (r = new_message(plan, edit, &row, &form, &source)) < 0)
 		return r;
 	add_uid(plan->batch->pool, &result->new_uids, &result->new_count, row.uid);
-	result->uid_validity = edit->box.uid_validity;
+	result->uid_validity = edit->e.box.uid_validity;
 	result->modseq = plan->modseq;
-	return op->cache.len ? ps_index_cache_put(plan->w.txn, edit->box.key, row.uid, op->cache) : 0;
+	return op->cache.len ? ps_index_cache_put(plan->w.t.txn, edit->e.box.key, row.uid, op->cache) : 0;
 }
 
 /* ---- flags ----------------------------------------------------------------------------------- */
@@ -269,7 +264,7 @@ static int remove_one(struct plan *plan, struct edit *edit, const struct picked 
 
 	edit_remove(&plan->w, edit, &old->row, &old->loc);
 	note_modseq(plan, edit, old->row.uid, modseq);
-	return ps_index_row_vanish(plan->w.txn, &edit->box, old->row.uid, modseq);
+	return ps_index_row_vanish(plan->w.t.txn, &edit->e.box, old->row.uid, modseq);
 }
 
 static int plan_expunge(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
@@ -299,9 +294,9 @@ static int target_keywords(struct plan *plan, const struct edit *from, struct ed
 	for (int bit = 0; bit < PS_KEYWORDS_MAX; bit++) {
 		int there;
 
-		if (!(mask & UINT64_C(1) << bit) || !from->keywords.names[bit])
+		if (!(mask & UINT64_C(1) << bit) || !from->e.keywords.names[bit])
 			continue;
-		if ((there = keyword_bit(plan, to, from->keywords.names[bit])) < 0)
+		if ((there = keyword_bit(plan, to, from->e.keywords.names[bit])) < 0)
 			return there;
 		keywords |= UINT64_C(1) << there;
 	}
@@ -312,11 +307,11 @@ static int target_keywords(struct plan *plan, const struct edit *from, struct ed
 static int copy_cache(struct plan *plan, uint64_t from, uint32_t from_uid, uint64_t to, uint32_t to_uid)
 {
 	struct ps_bytes cache;
-	int r = ps_index_cache(plan->w.txn, from, from_uid, &cache);
+	int r = ps_index_cache(plan->w.t.txn, from, from_uid, &cache);
 
 	if (r == PS_E_NOTFOUND)
 		return 0;
-	return r == 0 ? ps_index_cache_put(plan->w.txn, to, to_uid, cache) : r;
+	return r == 0 ? ps_index_cache_put(plan->w.t.txn, to, to_uid, cache) : r;
 }
 
 /* Where a message's content is: in the file, or where it is to come from. */
@@ -329,7 +324,7 @@ static struct source source_of(struct plan *plan, const struct edit *from, const
 	if (change && change->has_content)
 		return change->source;
 	return (struct source){
-		.fd = from->lock->fd, .pieces = ps_pool_memdup(plan->w.pool, &piece, sizeof piece), .count = 1};
+		.fd = from->lock->fd, .pieces = ps_pool_memdup(plan->w.t.pool, &piece, sizeof piece), .count = 1};
 }
 
 static int copy_one(struct plan *plan, struct edit *from, struct edit *to, const struct picked *old, bool move,
@@ -346,7 +341,7 @@ static int copy_one(struct plan *plan, struct edit *from, struct edit *to, const
 	if (r < 0 || (r = new_message(plan, to, &row, &form, &source)) < 0)
 		return r;
 	*ret_uid = row.uid;
-	if ((r = copy_cache(plan, from->box.key, old->row.uid, to->box.key, row.uid)) < 0 || !move)
+	if ((r = copy_cache(plan, from->e.box.key, old->row.uid, to->e.box.key, row.uid)) < 0 || !move)
 		return r;
 	return remove_one(plan, from, old);
 }
@@ -370,7 +365,7 @@ static int plan_copy(struct plan *plan, const struct ps_op *op, struct ps_op_res
 		add_uid(pool, &result->new_uids, &result->new_count, uid);
 		result->modseq = plan->modseq;
 	}
-	result->uid_validity = to->box.uid_validity;
+	result->uid_validity = to->e.box.uid_validity;
 	return r;
 }
 

@@ -20,38 +20,6 @@ enum {
 	WAIT_NS = 2 * 1000 * 1000
 };
 
-int mbox_read_begin(struct ps_store *store, struct ps_read **ret_read)
-{
-	struct ps_index *index = store_index(store);
-
-	return index ? ps_indexed_begin(index, ret_read) : ps_fail(PS_E_STORAGE, "the index is not there");
-}
-
-/* Reading must not wait for a writer's sync: if one is at work, the cache is made again another time. */
-int mbox_cache_put(struct ps_mbox *mbox, uint32_t uid, struct ps_bytes cache)
-{
-	struct ps_store *store = mbox->store;
-	struct ps_index *index = store_index(store);
-	struct ps_index_txn *txn;
-	uint64_t id;
-	int r;
-
-	if (!index)
-		return ps_fail(PS_E_STORAGE, "the index is not there");
-	r = ps_index_write_try(index, &txn);
-	if (r == 0) {
-		id = ps_index_txn_id(txn);
-		note_txn(store, id, true);
-		r = ps_indexed_cache_keep(txn, mbox, uid, cache);
-		if (r < 0)
-			ps_index_end(txn);
-		else if ((r = ps_index_commit(txn)) == 0)
-			note_txn(store, id, false);
-	}
-	ps_index_close(index);
-	return r == PS_E_BUSY || r == PS_E_AGAIN || ps_no_room(r) ? 0 : r;
-}
-
 /* ---- where a message lies ------------------------------------------------------------------------ */
 
 struct place {
@@ -63,7 +31,7 @@ struct place {
 
 static int locate(struct ps_mbox *mbox, uint32_t uid, struct place *ret_place)
 {
-	struct ps_index *index = store_index(mbox->store);
+	struct ps_index *index = ps_catalogue_index(mbox->store);
 	struct ps_index_txn *txn;
 	struct ps_bytes octets;
 	int r;
@@ -85,13 +53,13 @@ static int locate(struct ps_mbox *mbox, uint32_t uid, struct place *ret_place)
 }
 
 /* A descriptor of the folder's file for this reader alone. */
-static int folder_dup(struct folder *folder)
+static int folder_dup(struct ps_folder *folder)
 {
 	int fd;
 
-	pthread_mutex_lock(&folder->store->mutex);
+	pthread_mutex_lock(&folder->store->cat.mutex);
 	fd = fcntl(folder->fd, F_DUPFD_CLOEXEC, 0);
-	pthread_mutex_unlock(&folder->store->mutex);
+	pthread_mutex_unlock(&folder->store->cat.mutex);
 	return fd < 0 ? ps_fail_errno("open a mailbox's file again") : fd;
 }
 
@@ -110,7 +78,7 @@ static int open_file(struct ps_mbox *mbox, const struct place *place, int *ret_f
 
 	if (fd >= 0 && !is_the_file(fd, place)) {
 		close(fd);
-		fd = ps_io.open(mbox->store->root_fd, place->path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+		fd = ps_io.open(mbox->store->cat.root_fd, place->path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 		if (fd < 0)
 			return ps_fail_errno("open %s", place->path);
 		if (!is_the_file(fd, place)) {
@@ -156,7 +124,7 @@ static int spill(struct conversion *c)
 	int r = 0;
 
 	if (c->fd < 0 && c->buf.len >= IN_MEMORY)
-		c->fd = ps_io.open(c->store->aside_fd, ".", O_TMPFILE | O_RDWR, 0600);
+		c->fd = ps_io.open(c->store->cat.aside_fd, ".", O_TMPFILE | O_RDWR, 0600);
 	if (c->fd < 0)
 		return 0;
 	r = ps_io_write_all(c->fd, ps_buf_view(&c->buf));
@@ -233,11 +201,9 @@ static int open_body(struct ps_mbox *mbox, int fd, const struct locator *loc, st
 /* Others changed the file: what they did must be known first. Whoever follows the mailbox is told at the next stale(). */
 static int take_in(struct ps_mbox *mbox)
 {
-	int r = mbox_sync(mbox->store, mbox);
+	int r = ps_catalogue_sync(mbox->store, mbox);
 
-	pthread_mutex_lock(&mbox->store->mutex);
-	mbox->store->foreign_gen++;
-	pthread_mutex_unlock(&mbox->store->mutex);
+	ps_catalogue_foreign(mbox->store);
 	return r;
 }
 

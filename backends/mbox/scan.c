@@ -58,7 +58,7 @@ struct scan {
 static uint64_t scan_modseq(struct scan *scan)
 {
 	if (scan->modseq == 0)
-		scan->modseq = ++scan->w.modseq;
+		scan->modseq = ++scan->w.t.modseq;
 	return scan->modseq;
 }
 
@@ -151,10 +151,10 @@ static uint32_t believed_uid(struct scan *scan, const struct fields *fields)
 {
 	const struct mark *mark = &fields->mark;
 
-	if (mark->ours && mark->uid_validity == scan->edit->box.uid_validity && mark->uid > scan->prev_uid &&
+	if (mark->ours && mark->uid_validity == scan->edit->e.box.uid_validity && mark->uid > scan->prev_uid &&
 	    mark->uid < UINT32_MAX && (scan->rebuild || mark->uid >= scan->uid_floor || find_known(scan, mark->uid)))
 		return mark->uid;
-	if (!mark->known && fields->has_uid && scan->file_validity == scan->edit->box.uid_validity &&
+	if (!mark->known && fields->has_uid && scan->file_validity == scan->edit->e.box.uid_validity &&
 	    fields->uid > scan->prev_uid && fields->uid <= scan->file_last && fields->uid >= scan->uid_floor &&
 	    fields->uid < UINT32_MAX)
 		return fields->uid;
@@ -167,7 +167,7 @@ static void make_pieces(struct scan *scan, const struct ps_mboxfile_head *head, 
 {
 	uint64_t at = head->fields;
 
-	found->pieces = PS_NEWV(scan->w.pool, struct piece, fields->gap_count + 1);
+	found->pieces = PS_NEWV(scan->w.t.pool, struct piece, fields->gap_count + 1);
 	found->loc.length = 0;
 	for (size_t i = 0; i <= fields->gap_count; i++) {
 		uint64_t until = i < fields->gap_count ? head->fields + fields->gaps[i].at : end;
@@ -183,7 +183,7 @@ static void make_pieces(struct scan *scan, const struct ps_mboxfile_head *head, 
 
 static struct ps_bytes keep_from_line(struct scan *scan, struct ps_bytes from)
 {
-	uint8_t *line = ps_pool_alloc(scan->w.pool, from.len + 1);
+	uint8_t *line = ps_pool_alloc(scan->w.t.pool, from.len + 1);
 
 	memcpy(line, from.ptr, from.len);
 	line[from.len] = '\n';
@@ -201,7 +201,7 @@ static void add_found(struct scan *scan, const struct ps_mboxfile_head *head, co
 
 	found.ours = found.uid > 0 && fields->mark.ours;
 	found.in_order = found.ours && fields->in_order && head->from.len + 1 == head->fields - head->start;
-	found.keywords = ps_pool_strndup(scan->w.pool, (const char *)fields->keywords.ptr, fields->keywords.len);
+	found.keywords = ps_pool_strndup(scan->w.t.pool, (const char *)fields->keywords.ptr, fields->keywords.len);
 	found.loc = (struct locator){.at = head->start,
 				     .head = (uint32_t)(head->fields - head->start + fields->top),
 				     .from = (uint16_t)(head->fields - head->start),
@@ -213,7 +213,7 @@ static void add_found(struct scan *scan, const struct ps_mboxfile_head *head, co
 	}
 	if (found.uid > 0)
 		scan->prev_uid = found.uid;
-	scan->found = ps_pool_grow(scan->w.pool, scan->found, scan->count, &scan->cap, sizeof *scan->found);
+	scan->found = ps_pool_grow(scan->w.t.pool, scan->found, scan->count, &scan->cap, sizeof *scan->found);
 	scan->found[scan->count++] = found;
 }
 
@@ -226,9 +226,9 @@ static bool is_pseudo(struct scan *scan, const struct fields *fields)
 	if (!fields->has_base)
 		return false;
 	if (base_parse(fields->base, &scan->file_validity, &scan->file_last) &&
-	    scan->file_validity == scan->edit->box.uid_validity && scan->file_last >= scan->edit->box.uid_next &&
+	    scan->file_validity == scan->edit->e.box.uid_validity && scan->file_last >= scan->edit->e.box.uid_next &&
 	    scan->file_last < UINT32_MAX - 1)
-		scan->edit->box.uid_next = scan->file_last + 1;
+		scan->edit->e.box.uid_next = scan->file_last + 1;
 	return fields->has_imap;
 }
 
@@ -241,9 +241,9 @@ static int walk(struct scan *scan, uint64_t at)
 	int r;
 
 	while ((r = ps_mboxfile_head(scan->file, at, &head)) == 1) {
-		fields_parse(head.header, &scan->edit->box.id, &fields);
+		fields_parse(head.header, &scan->edit->e.box.id, &fields);
 		/* The header is in a buffer that is used again. */
-		fields.keywords = ps_bytes(ps_pool_memdup(scan->w.pool, fields.keywords.ptr, fields.keywords.len),
+		fields.keywords = ps_bytes(ps_pool_memdup(scan->w.t.pool, fields.keywords.ptr, fields.keywords.len),
 					   fields.keywords.len);
 		if ((r = find_end(scan, &head, &fields, &end, &next, &unquoted)) < 0)
 			break;
@@ -266,7 +266,8 @@ static int collect(void *arg, const struct ps_row *row, struct ps_bytes locator)
 	struct scan *scan = arg;
 	struct known *known;
 
-	scan->known = ps_pool_grow(scan->w.pool, scan->known, scan->known_count, &scan->known_cap, sizeof *scan->known);
+	scan->known =
+		ps_pool_grow(scan->w.t.pool, scan->known, scan->known_count, &scan->known_cap, sizeof *scan->known);
 	known = &scan->known[scan->known_count++];
 	*known = (struct known){.row = *row};
 	return locator_decode(locator, &known->loc);
@@ -279,11 +280,11 @@ static uint64_t keyword_mask(struct scan *scan, const char *names)
 
 	while (*names) {
 		size_t len = strcspn(names, " \t,");
-		const char *name = ps_pool_strndup(scan->w.pool, names, len);
-		int bit = len > 0 ? ps_keyword_table_find(&scan->edit->keywords, name) : -1;
+		const char *name = ps_pool_strndup(scan->w.t.pool, names, len);
+		int bit = len > 0 ? ps_keyword_table_find(&scan->edit->e.keywords, name) : -1;
 
 		if (bit < 0 && len > 0 && ps_keyword_lawful(ps_bytes_str(name)))
-			bit = ps_keyword_table_add(&scan->edit->keywords, name, 0);
+			bit = ps_keyword_table_add(&scan->edit->e.keywords, name, 0);
 		if (bit >= 0)
 			mask |= UINT64_C(1) << bit;
 		names += len;
@@ -295,7 +296,7 @@ static uint64_t keyword_mask(struct scan *scan, const char *names)
 static int put_content(struct scan *scan, struct ps_row *row, struct found *found)
 {
 	struct source source = {.fd = scan->edit->lock->fd, .pieces = found->pieces, .count = found->piece_count};
-	int r = ps_index_row_put(scan->w.txn, &scan->edit->box, row, locator_encode(&found->loc));
+	int r = ps_index_row_put(scan->w.t.txn, &scan->edit->e.box, row, locator_encode(&found->loc));
 
 	return r == 0 ? edit_add(&scan->w, scan->edit, row, &found->loc, found->from, &source) : r;
 }
@@ -320,15 +321,15 @@ static int take_ours(struct scan *scan, struct found *found)
 	if (!known || row.flags != known->row.flags || row.keywords != known->row.keywords ||
 	    ps_brought_modseq(&scan->brought, row.uid))
 		row.modseq = modseq_of(scan, row.uid);
-	if (row.uid >= edit->box.uid_next)
-		edit->box.uid_next = row.uid + 1;
+	if (row.uid >= edit->e.box.uid_next)
+		edit->e.box.uid_next = row.uid + 1;
 	if (!found->in_order) {
 		edit->rewrite = true;
 		return put_content(scan, &row, found);
 	}
 	if (known && row.modseq == known->row.modseq && memcmp(&found->loc, &known->loc, sizeof known->loc) == 0)
 		return 0;
-	return ps_index_row_put(scan->w.txn, &edit->box, &row, locator_encode(&found->loc));
+	return ps_index_row_put(scan->w.t.txn, &edit->e.box, &row, locator_encode(&found->loc));
 }
 
 /* ---- what is new ---------------------------------------------------------------------------------------- */
@@ -418,7 +419,8 @@ static int restage(struct scan *scan, struct found *found, struct source *source
 
 	if (r < 0)
 		return r;
-	scan->staged = ps_pool_grow(scan->w.pool, scan->staged, scan->staged_count, &scan->staged_cap, sizeof s.staged);
+	scan->staged =
+		ps_pool_grow(scan->w.t.pool, scan->staged, scan->staged_count, &scan->staged_cap, sizeof s.staged);
 	scan->staged[scan->staged_count++] = s.staged;
 	r = source_read(source, stage_piece, &s);
 	if (r == 0)
@@ -449,11 +451,11 @@ static int put_new(struct scan *scan, struct ps_row *row, struct found *found, c
 		   struct ps_bytes cache)
 {
 	struct edit *edit = scan->edit;
-	int r = ps_index_row_put(scan->w.txn, &edit->box, row, locator_encode(&found->loc));
+	int r = ps_index_row_put(scan->w.t.txn, &edit->e.box, row, locator_encode(&found->loc));
 
 	if (r == 0)
 		r = edit_add(&scan->w, edit, row, &found->loc, found->from, source);
-	return r == 0 ? ps_index_cache_put(scan->w.txn, edit->box.key, row->uid, cache) : r;
+	return r == 0 ? ps_index_cache_put(scan->w.t.txn, edit->e.box.key, row->uid, cache) : r;
 }
 
 static int take_new(struct scan *scan, struct found *found)
@@ -461,13 +463,13 @@ static int take_new(struct scan *scan, struct found *found)
 	struct edit *edit = scan->edit;
 	struct source source = {.fd = edit->lock->fd, .pieces = found->pieces, .count = found->piece_count};
 	struct look look = {.derive = ps_derive_create(), .line_start = true};
-	struct ps_row row = {.uid = found->uid > 0 ? found->uid : edit->box.uid_next,
+	struct ps_row row = {.uid = found->uid > 0 ? found->uid : edit->e.box.uid_next,
 			     .flags = found->flags,
 			     .internal_date = found->mark.known ? found->mark.internal_date : found->date,
-			     .save_date = time_now(),
-			     .email_id = found->mark.ours ? found->mark.email_id : new_id()};
+			     .save_date = ps_catalogue_now(),
+			     .email_id = found->mark.ours ? found->mark.email_id : ps_catalogue_new_id()};
 	struct ps_bytes cache;
-	int r = row.uid < UINT32_MAX ? 0 : ps_fail(PS_E_LIMIT, "no UIDs are left in %s", edit->box.name);
+	int r = row.uid < UINT32_MAX ? 0 : ps_fail(PS_E_LIMIT, "no UIDs are left in %s", edit->e.box.name);
 
 	restore_init(&look.restore, found->mark.known ? found->mark.form : found->unquoted ? 0 : FORM_QUOTED);
 	if (r == 0)
@@ -481,8 +483,8 @@ static int take_new(struct scan *scan, struct found *found)
 		row.keywords = keyword_mask(scan, found->keywords);
 		row.modseq = scan_modseq(scan);
 		found->loc.form &= (uint16_t)~FORM_DEAD;
-		if (row.uid >= edit->box.uid_next)
-			edit->box.uid_next = row.uid + 1;
+		if (row.uid >= edit->e.box.uid_next)
+			edit->e.box.uid_next = row.uid + 1;
 		r = put_new(scan, &row, found, &source, cache);
 	}
 	ps_buf_finish(&look.out);
@@ -498,7 +500,7 @@ static int vanish_missing(struct scan *scan)
 
 	for (size_t i = 0; i < scan->known_count && r == 0; i++)
 		if (!scan->known[i].found)
-			r = ps_index_row_vanish(scan->w.txn, &scan->edit->box, scan->known[i].row.uid,
+			r = ps_index_row_vanish(scan->w.t.txn, &scan->edit->e.box, scan->known[i].row.uid,
 						modseq_of(scan, scan->known[i].row.uid));
 	return r;
 }
@@ -541,7 +543,7 @@ static int take_all(struct scan *scan)
 /* Only new messages behind the end that we know. */
 static bool has_only_grown(struct scan *scan, const struct stat *st, const struct pseudo *pseudo)
 {
-	const struct ps_index_box *box = &scan->edit->box;
+	const struct ps_index_box *box = &scan->edit->e.box;
 	struct ps_mboxfile_head head;
 
 	return !scan->rebuild && box->priv[BOX_INO] == (uint64_t)st->st_ino && box->priv[BOX_SIZE] > 0 &&
@@ -554,7 +556,7 @@ static bool has_only_grown(struct scan *scan, const struct stat *st, const struc
 /* What the start of the file says about the mailbox; ours is what counts. */
 static void look_at_pseudo(struct scan *scan, const struct pseudo *pseudo, bool is_there)
 {
-	struct ps_index_box *box = &scan->edit->box;
+	struct ps_index_box *box = &scan->edit->e.box;
 	bool is_ours = is_there && memcmp(&pseudo->id, &box->id, sizeof box->id) == 0 &&
 		       pseudo->uid_validity == box->uid_validity;
 
@@ -575,7 +577,7 @@ static void look_at_pseudo(struct scan *scan, const struct pseudo *pseudo, bool 
 static int scan_whole(struct scan *scan, const struct pseudo *pseudo, bool is_there)
 {
 	struct edit *edit = scan->edit;
-	int r = ps_index_rows(scan->w.txn, edit->box.key, (struct ps_range){1, UINT32_MAX}, collect, scan);
+	int r = ps_index_rows(scan->w.t.txn, edit->e.box.key, (struct ps_range){1, UINT32_MAX}, collect, scan);
 
 	if (r < 0)
 		return r;
@@ -583,7 +585,7 @@ static int scan_whole(struct scan *scan, const struct pseudo *pseudo, bool is_th
 	look_at_pseudo(scan, pseudo, is_there);
 	if ((r = walk(scan, 0)) < 0)
 		return r;
-	edit->box.priv[BOX_DEAD] = scan->dead;
+	edit->e.box.priv[BOX_DEAD] = scan->dead;
 	find_base(scan);
 	if ((r = take_all(scan)) < 0)
 		return r;
@@ -594,15 +596,15 @@ static int scan_tail(struct scan *scan)
 {
 	int r;
 
-	scan->edit->base = scan->edit->box.priv[BOX_SIZE];
-	scan->prev_uid = scan->edit->box.uid_next - 1;
+	scan->edit->base = scan->edit->e.box.priv[BOX_SIZE];
+	scan->prev_uid = scan->edit->e.box.uid_next - 1;
 	r = walk(scan, scan->edit->base);
 	return r < 0 ? r : take_all(scan);
 }
 
 static int scan_edit(struct scan *scan)
 {
-	struct ps_index_box *box = &scan->edit->box;
+	struct ps_index_box *box = &scan->edit->e.box;
 	struct pseudo pseudo = {0};
 	struct ps_bytes octets;
 	struct stat st;
@@ -616,7 +618,7 @@ static int scan_edit(struct scan *scan)
 	scan->edit->touched = true;
 	scan->size = (uint64_t)st.st_size;
 	scan->uid_floor = scan->rebuild ? 1 : box->uid_next;
-	ps_brought_find(ps_buf_view(&scan->store->brought), box, scan->w.pool, &scan->w.modseq, &scan->brought);
+	ps_brought_find(ps_buf_view(&scan->store->cat.brought), box, scan->w.t.pool, &scan->w.t.modseq, &scan->brought);
 	scan->file = ps_mboxfile_create(scan->edit->lock->fd, scan->size);
 	if ((r = ps_mboxfile_peek(scan->file, 0, PSEUDO_MAX, &octets)) == 0) {
 		is_there = pseudo_parse(octets, &pseudo);
@@ -653,7 +655,7 @@ static int scan_once(struct ps_store *store, uint64_t key, bool rebuild)
 	if (r < 0)
 		return r;
 	if ((r = write_edit(&scan.w, key, &scan.edit)) == 0) {
-		scan.rebuild = rebuild || scan.edit->box.priv[BOX_SIZE] == 0;
+		scan.rebuild = rebuild || scan.edit->e.box.priv[BOX_SIZE] == 0;
 		r = scan_edit(&scan);
 	}
 	return finish_scan(&scan, r);
@@ -664,7 +666,7 @@ int scan_mailbox(struct ps_store *store, uint64_t key, bool rebuild)
 	int r;
 
 	while ((r = scan_once(store, key, rebuild)) == PS_E_AGAIN)
-		if ((r = store_grow_index(store)) < 0)
+		if ((r = ps_catalogue_grow_index(store)) < 0)
 			break;
 	return r;
 }
@@ -683,7 +685,7 @@ static int note_changed(void *arg, const struct ps_index_box *box)
 	struct stat st;
 
 	if (path_of_name(c->store, box->name, path) == 0 &&
-	    fstatat(c->store->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && box_is_as(box, &st))
+	    fstatat(c->store->cat.root_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && box_is_as(box, &st))
 		return 0;
 	c->keys = ps_pool_grow(c->pool, c->keys, c->count, &c->cap, sizeof *c->keys);
 	c->keys[c->count++] = box->key;
@@ -693,7 +695,7 @@ static int note_changed(void *arg, const struct ps_index_box *box)
 int scan_changed(struct ps_store *store)
 {
 	struct changed c = {.store = store, .pool = ps_pool_create("changed")};
-	struct ps_index *index = store_index(store);
+	struct ps_index *index = ps_catalogue_index(store);
 	struct ps_index_txn *txn;
 	int r = index ? ps_index_read(index, &txn) : ps_fail(PS_E_STORAGE, "the index is not there");
 

@@ -35,7 +35,7 @@ static int create_file(struct ps_staged *staged)
 	static _Atomic unsigned serial;
 
 	snprintf(staged->name, sizeof staged->name, "s%ld.%u", (long)getpid(), serial++);
-	staged->fd = ps_io.open(staged->store->aside_fd, staged->name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	staged->fd = ps_io.open(staged->store->cat.aside_fd, staged->name, O_RDWR | O_CREAT | O_EXCL, 0600);
 	return staged->fd < 0 ? ps_fail_errno("create a file to stage a message") : 0;
 }
 
@@ -185,7 +185,7 @@ static int to_wire_form(struct ps_staged *staged)
 	staged->disk_size = 0;
 	if (old >= 0) {
 		r = expand_file(staged, old);
-		ps_io.unlink(staged->store->aside_fd, old_name, 0);
+		ps_io.unlink(staged->store->cat.aside_fd, old_name, 0);
 	}
 	if (r == 0)
 		r = put_expanded(staged, ps_buf_view(&held));
@@ -297,7 +297,7 @@ void stage_drop(struct ps_staged *staged)
 		return;
 	ps_closep(&staged->fd);
 	if (*staged->name)
-		ps_io.unlink(staged->store->aside_fd, staged->name, 0);
+		ps_io.unlink(staged->store->cat.aside_fd, staged->name, 0);
 	ps_buf_finish(&staged->line);
 	ps_buf_finish(&staged->out);
 	free(staged);

@@ -17,7 +17,7 @@ static struct ps_bytes take_line(struct ps_bytes *text)
 
 static int read_file(struct ps_store *store, struct ps_buf *out)
 {
-	int r = ps_io_read_file(store->root_fd, SUBSCRIBED, 8 << 20, out);
+	int r = ps_io_read_file(store->cat.root_fd, SUBSCRIBED, 8 << 20, out);
 
 	return r == PS_E_NOTFOUND ? 0 : r;
 }

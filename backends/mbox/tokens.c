@@ -30,7 +30,7 @@ static uint32_t record_crc(const struct token_record *rec)
 int token_seen(struct write *w, struct ps_bytes token)
 {
 	struct ps_index_token found;
-	int r = ps_index_token(w->txn, token, &found);
+	int r = ps_index_token(w->t.txn, token, &found);
 
 	return r == 0 ? 1 : r == PS_E_NOTFOUND ? 0 : r;
 }
@@ -38,7 +38,7 @@ int token_seen(struct write *w, struct ps_bytes token)
 static int open_tokens(struct ps_store *store, struct stat *ret_st)
 {
 	if (store->tokens_fd < 0) {
-		store->tokens_fd = ps_io.open(store->control_fd, TOKENS_FILE, O_RDWR | O_CREAT, 0600);
+		store->tokens_fd = ps_io.open(store->cat.control_fd, TOKENS_FILE, O_RDWR | O_CREAT, 0600);
 		if (store->tokens_fd < 0)
 			return ps_fail_errno("open the tokens");
 	}
@@ -47,11 +47,11 @@ static int open_tokens(struct ps_store *store, struct stat *ret_st)
 
 int token_keep(struct write *w, struct ps_bytes token)
 {
-	struct ps_index_token put = {.octets = token, .time = time_now()};
-	struct token_record *rec = PS_NEW(w->pool, struct token_record);
+	struct ps_index_token put = {.octets = token, .time = ps_catalogue_now()};
+	struct token_record *rec = PS_NEW(w->t.pool, struct token_record);
 	struct step *step;
 	struct stat st;
-	int r = open_tokens(w->store, &st);
+	int r = open_tokens(w->t.store, &st);
 
 	if (r < 0)
 		return r;
@@ -62,12 +62,12 @@ int token_keep(struct write *w, struct ps_bytes token)
 	if (w->tokens_end == 0) /* half a record, of a write that was not undone, is written over */
 		w->tokens_end = (uint64_t)st.st_size / sizeof *rec * sizeof *rec;
 	step = steps_add(w, STEP_WRITE, CONTROL_DIR "/" TOKENS_FILE, NULL);
-	step->fd = w->store->tokens_fd;
+	step->fd = w->t.store->tokens_fd;
 	step->offset = step->old_size = w->tokens_end;
 	step->data = ps_bytes(rec, sizeof *rec);
 	w->tokens_end += sizeof *rec;
 	step->new_size = w->tokens_end;
-	return ps_index_token_put(w->txn, &put);
+	return ps_index_token_put(w->t.txn, &put);
 }
 
 typedef int (*record_fn)(void *arg, const struct token_record *rec);
@@ -75,9 +75,9 @@ typedef int (*record_fn)(void *arg, const struct token_record *rec);
 static int each_record(struct ps_store *store, record_fn fn, void *arg)
 {
 	struct ps_buf text = {0};
-	int64_t oldest = time_now() - PS_TOKEN_SECONDS;
+	int64_t oldest = ps_catalogue_now() - PS_TOKEN_SECONDS;
 	struct token_record rec;
-	int r = ps_io_read_file(store->control_fd, TOKENS_FILE, FILE_MAX, &text);
+	int r = ps_io_read_file(store->cat.control_fd, TOKENS_FILE, FILE_MAX, &text);
 
 	for (size_t at = 0; r == 0 && at + sizeof rec <= text.len; at += sizeof rec) {
 		memcpy(&rec, text.ptr + at, sizeof rec);
@@ -93,7 +93,7 @@ static int load_record(void *arg, const struct token_record *rec)
 	struct write *w = arg;
 
 	return ps_index_token_put(
-		w->txn, &(struct ps_index_token){.octets = ps_bytes(rec->octets, rec->len), .time = rec->time});
+		w->t.txn, &(struct ps_index_token){.octets = ps_bytes(rec->octets, rec->len), .time = rec->time});
 }
 
 int tokens_load(struct ps_store *store)
@@ -108,7 +108,7 @@ int tokens_load(struct ps_store *store)
 		if (r == 0)
 			return write_commit(&w);
 		write_abort(&w);
-	} while (r == PS_E_AGAIN && (r = store_grow_index(store)) == 0);
+	} while (r == PS_E_AGAIN && (r = ps_catalogue_grow_index(store)) == 0);
 	return r;
 }
 
@@ -123,10 +123,10 @@ int tokens_tidy(struct ps_store *store)
 	struct stat st;
 	int r = 0;
 
-	if (fstatat(store->control_fd, TOKENS_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size >= TIDY_SIZE) {
+	if (fstatat(store->cat.control_fd, TOKENS_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size >= TIDY_SIZE) {
 		r = each_record(store, keep_record, &kept);
 		if (r == 0 && kept.len < (size_t)st.st_size / 2)
-			r = ps_io_replace(store->control_fd, TOKENS_FILE, ps_buf_view(&kept));
+			r = ps_io_replace(store->cat.control_fd, TOKENS_FILE, ps_buf_view(&kept));
 		ps_closep(&store->tokens_fd);
 		store->tokens_fd = -1;
 	}

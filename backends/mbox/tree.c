@@ -39,7 +39,7 @@ static int visit(struct walk *walk, size_t len, unsigned depth, const char *leaf
 	if (len > 0)
 		walk->path[len] = '/';
 	memcpy(walk->path + start, leaf, add + 1);
-	if (fstatat(walk->store->root_fd, walk->path, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+	if (fstatat(walk->store->cat.root_fd, walk->path, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		if (S_ISREG(st.st_mode) && leaf[0] != '.' && !ends_in_lock(leaf))
 			r = walk->fn(walk->arg, walk->path, &st);
 		else if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX && is_mailbox_dir(walk->store, leaf, len == 0))
@@ -51,7 +51,7 @@ static int visit(struct walk *walk, size_t len, unsigned depth, const char *leaf
 
 static int open_listing(struct ps_store *store, const char *path, DIR **ret_dir)
 {
-	int fd, r = ps_io_open_dir(store->root_fd, path, &fd);
+	int fd, r = ps_io_open_dir(store->cat.root_fd, path, &fd);
 
 	if (r < 0)
 		return r;
@@ -75,7 +75,7 @@ static int walk_below(struct walk *walk, size_t len, unsigned depth)
 	while (r == 0 && (errno = 0, entry = readdir(dir)) != NULL)
 		r = visit(walk, len, depth, entry->d_name);
 	if (r == 0 && errno != 0)
-		r = ps_fail_errno("list the store of %s", walk->store->user);
+		r = ps_fail_errno("list the store of %s", walk->store->cat.user);
 	closedir(dir);
 	return r;
 }
@@ -105,7 +105,7 @@ uint64_t tree_state(struct ps_store *store)
 
 	if (tree_walk(store, mix_name, &sum) < 0)
 		return 1;
-	if (fstatat(store->root_fd, SUBSCRIBED, &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(store->cat.root_fd, SUBSCRIBED, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		sum += ((uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec) ^ (uint64_t)st.st_ino
 													   << 40;
 	return sum ? sum : 1;
@@ -119,14 +119,14 @@ int tree_make_parents(struct ps_store *store, const char *path)
 		int r;
 
 		snprintf(dir, sizeof dir, "%.*s", (int)(slash - path), path);
-		if (ps_io.mkdir(store->root_fd, dir, 0700) == 0) {
-			if ((r = ps_io_sync_dir(store->root_fd, dir)) < 0)
+		if (ps_io.mkdir(store->cat.root_fd, dir, 0700) == 0) {
+			if ((r = ps_io_sync_dir(store->cat.root_fd, dir)) < 0)
 				return r;
 			continue;
 		}
 		if (errno != EEXIST)
 			return ps_fail_errno("create directory %s", dir);
-		if (fstatat(store->root_fd, dir, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
+		if (fstatat(store->cat.root_fd, dir, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
 			return ps_fail(PS_E_INVALID, "%s is a mailbox, and cannot hold others", dir);
 	}
 	return 0;
@@ -139,7 +139,7 @@ void tree_prune(struct ps_store *store, const char *path)
 	snprintf(dir, sizeof dir, "%s", path);
 	while ((slash = strrchr(dir, '/')) != NULL) {
 		*slash = '\0';
-		if (ps_io.unlink(store->root_fd, dir, AT_REMOVEDIR) < 0)
+		if (ps_io.unlink(store->cat.root_fd, dir, AT_REMOVEDIR) < 0)
 			return;
 	}
 }

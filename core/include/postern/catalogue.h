@@ -1,12 +1,196 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * postern/catalogue.h - for backends whose files are the truth, and whose index can be thrown away.     [in-tree]
+ *
+ * Such a backend keeps in files all that must not be lost, and repeats it in an index (postern/index.h) for quick reading. What all of
+ * them need is here: the lock between processes, and what is to be done when its last holder died; making the index, and making it
+ * again; the few numbers that outlive it; transactions; handles of mailboxes, and whether somebody else changed them. The
+ * backend's are the files: struct ps_catalogue_files.
+ *
+ * The backend's struct ps_store begins with a struct ps_catalogue, and PS_CATALOGUE_FUNCTIONS stands in its struct ps_backend for
+ * what need not be its own.
+ *
+ * WRITING happens under ps_catalogue_lock(), in this order: reserve numbers (synced); write down what is going to be done, where that is
+ * more than one step (synced); ps_catalogue_unsettled(); change files; sync them; commit the index; ps_catalogue_settled(). A process that
+ * dies in between leaves the mark of the last but one, and the next who takes the lock makes files and index agree.
+ *
+ * ERRORS. 0, or a negative ps_err after ps_fail().
  */
 #ifndef POSTERN_CATALOGUE_H
 #define POSTERN_CATALOGUE_H
 
+#include <pthread.h>
 #include "postern/index.h"
+#include "postern/indexed.h"
 #include "postern/pool.h"
+
+#define PS_CATALOGUE_CONTROL "postern-control" /* below a store's root: files of the store's */
+#define PS_CATALOGUE_INDEX   "postern-index"
+#define PS_CATALOGUE_STATE   "state" /* in the first of them */
+
+struct ps_edit;
+struct ps_folder; /* the backend's: a mailbox's files, shared by all that have it open */
+
+/* Where the numbers lie in the state file, which has 24 octets. */
+struct ps_catalogue_layout {
+	size_t modseq, generation, uid_validity; /* uint64_t, uint64_t, uint32_t */
+};
+
+/* What the backend does. All but the last three are called with the lock. */
+struct ps_catalogue_files {
+	const char *name; /* of the backend, for the log */
+	struct ps_catalogue_layout layout;
+
+	/* A store that has no state: whether it had one, and lost it. */
+	bool (*had_state)(struct ps_store *store);
+	/* Ends what a process that died had begun, or takes it back. 1: the index may not know of it. When files and index agree,
+	 * recovered() (NULL: not needed) forgets it: who dies before that leaves it to the next. */
+	int (*recover)(struct ps_store *store);
+	int (*recovered)(struct ps_store *store);
+	/* Into the index: the tokens that files have; the list of mailboxes as it is, with what is in new ones (`rebuild`: the index
+	 * knew nothing before); what is in all that may have changed. */
+	int (*load_tokens)(struct ps_store *store);
+	int (*sync_list)(struct ps_store *store, bool rebuild);
+	int (*sync_all)(struct ps_store *store);
+	int (*sync_mailbox)(struct ps_mbox *mbox);
+	/* Before the lock is given back. May be NULL. */
+	void (*unlocking)(struct ps_store *store);
+	/* The transaction is over. Frees what is the backend's of the edit. */
+	void (*edit_finish)(struct ps_edit *edit);
+
+	/* PS_E_GONE: its files are not there. */
+	int (*folder_open)(struct ps_store *store, const struct ps_index_box *box, struct ps_folder **ret_folder);
+	void (*folder_close)(struct ps_mbox *mbox);
+	/* Whether files are other than the index knows: of a mailbox, or (NULL) of the list. Never wait for a writer. */
+	int (*differs)(struct ps_store *store, struct ps_mbox *mbox);
+};
+
+struct ps_catalogue {
+	const struct ps_catalogue_files *files;
+	char *user, *root, *index_path;
+	int root_fd, control_fd, aside_fd, lock_fd;
+	pthread_mutex_t writer;                      /* taken with the file lock, which guards what follows */
+	uint64_t modseq_reserved, stored_generation; /* as on disk. Nothing above these was ever told */
+	uint32_t uid_validity_high;                  /* the highest ever given to any mailbox */
+	uint64_t generation;                         /* as this handle knows it */
+	bool pending;                                /* a change stopped half-way: recover before anything else */
+	struct ps_buf
+		brought; /* modseqs that the index was not told of; for scans, while files and index are made to agree */
+
+	pthread_mutex_t mutex; /* guards what follows */
+	struct ps_index *index;
+	uint64_t own_txn;     /* the index's last transaction that this handle knows of */
+	uint64_t foreign_gen; /* counts when it meets transactions of others */
+	uint64_t list_gen;    /* foreign_gen at the last look at the list of mailboxes */
+};
+
+struct ps_mbox {
+	uint64_t key; /* first: postern/indexed.h */
+	struct ps_store *store;
+	struct ps_folder *folder;
+	uint64_t seen_gen; /* of foreign_gen, at the last sync; under the catalogue's mutex */
+};
+
+static inline struct ps_catalogue *ps_catalogue_of(struct ps_store *store)
+{
+	return (struct ps_catalogue *)store;
+}
+
+/* ---- opening and closing ------------------------------------------------------------------------ */
+
+/* Of a store that is filled with zeros. */
+void ps_catalogue_init(struct ps_catalogue *cat, const struct ps_catalogue_files *files,
+		       const struct ps_store_args *args);
+void ps_catalogue_finish(struct ps_catalogue *cat);
+/* Opens the directories, and makes them where args->create says so. PS_E_MOVED, PS_E_NOTFOUND. */
+int ps_catalogue_open_dirs(struct ps_catalogue *cat, const struct ps_store_args *args);
+/* Takes the lock for the first time, and learns the generation; then, with the lock, calls `ready`. */
+int ps_catalogue_open(struct ps_store *store, int (*ready)(struct ps_store *store));
+int ps_catalogue_make_dir(int dirfd, const char *name, int *ret_fd); /* durable; it may be there already */
+
+/* ---- the lock ------------------------------------------------------------------------------------- */
+
+/* Takes the lock between processes and makes everything fit to be written: recovers what a process that died left, and makes
+ * the index again if it is gone. PS_E_BUSY, PS_E_MOVED. */
+int ps_catalogue_lock(struct ps_store *store);
+void ps_catalogue_unlock(struct ps_store *store);
+/* From here on a death leaves files and index at odds (until it is settled). */
+int ps_catalogue_unsettled(struct ps_store *store);
+void ps_catalogue_settled(struct ps_store *store);
+
+/* ---- the index ------------------------------------------------------------------------------------- */
+
+struct ps_index *ps_catalogue_index(struct ps_store *store); /* a reference, or NULL; close it */
+/* It cannot be trusted or written: remove it. The next ps_catalogue_lock() makes it again. */
+void ps_catalogue_drop_index(struct ps_store *store);
+/* The same, and makes it again at once, so that a read sees what was done; with the lock. Where that fails, for want of
+ * room, the next ps_catalogue_lock() does it. */
+void ps_catalogue_renew_index(struct ps_store *store);
+int ps_catalogue_grow_index(struct ps_store *store);
+/* What it says of a mailbox, by key or (not NULL) by name. PS_E_NOTFOUND. */
+int ps_catalogue_box(struct ps_store *store, uint64_t key, const char *name, struct ps_index_box *ret_box);
+
+/* ---- transactions ------------------------------------------------------------------------------------- */
+
+/* A mailbox that is being changed. The backend's own begins with this. */
+struct ps_edit {
+	struct ps_edit *next;
+	struct ps_index_box box;
+	struct ps_keyword_table keywords;
+	bool removed;
+};
+struct ps_catalogue_txn {
+	struct ps_store *store;
+	struct ps_index *index;
+	struct ps_index_txn *txn; /* NULL: ended */
+	struct ps_pool *pool;     /* NULL: finished */
+	struct ps_edit *edits;
+	uint64_t modseq; /* the last one given */
+};
+int ps_catalogue_begin(struct ps_store *store, struct ps_catalogue_txn *ret_txn);
+/* Takes over an edit, which has its box, and loads its keywords. */
+int ps_catalogue_add_edit(struct ps_catalogue_txn *t, struct ps_edit *edit);
+/* The edit with this key: 1, or 0 when there is none; PS_E_GONE. */
+int ps_catalogue_find_edit(struct ps_catalogue_txn *t, uint64_t key, struct ps_edit **ret_edit);
+/* Writes the edits and commits; the transaction is not finished yet. */
+int ps_catalogue_put(struct ps_catalogue_txn *t);
+void ps_catalogue_end(struct ps_catalogue_txn *t); /* finishes it; what was not committed was not done */
+/* Both. */
+int ps_catalogue_commit(struct ps_catalogue_txn *t);
+/* A small change beside all this, that nobody waits for. `fn` returns 1 for a change, 0 for none. */
+int ps_catalogue_try(struct ps_store *store, int (*fn)(void *arg, struct ps_index_txn *txn), void *arg);
+
+/* Modseqs that were given are reserved, durably. */
+int ps_catalogue_reserve(struct ps_catalogue_txn *t);
+/* A UIDVALIDITY above all there ever were, durable; `wanted` counts as given. */
+int ps_catalogue_uid_validity(struct ps_catalogue_txn *t, uint32_t wanted, uint32_t *ret_uid_validity);
+int64_t ps_catalogue_now(void);
+struct ps_id ps_catalogue_new_id(void);
+bool ps_catalogue_is_none(const struct ps_id *id);
+/* The index's key for a mailbox: part of its id, so that handles outlive an index. */
+uint64_t ps_catalogue_key(const struct ps_id *id);
+
+/* ---- functions of struct ps_backend --------------------------------------------------------------------- */
+
+int ps_catalogue_mailbox_open(struct ps_store *store, const char *name, struct ps_mbox **ret_mbox);
+void ps_catalogue_mailbox_close(struct ps_mbox *mbox);
+int ps_catalogue_stale(struct ps_store *store, struct ps_mbox *mbox);
+int ps_catalogue_sync(struct ps_store *store, struct ps_mbox *mbox);
+int ps_catalogue_read_begin(struct ps_store *store, struct ps_read **ret_read);
+int ps_catalogue_cache_put(struct ps_mbox *mbox, uint32_t uid, struct ps_bytes cache);
+int ps_catalogue_generation(struct ps_store *store, uint64_t *ret_generation);
+int ps_catalogue_set_generation(struct ps_store *store, uint64_t generation);
+
+#define PS_CATALOGUE_FUNCTIONS                                                                                         \
+	.mailbox_open = ps_catalogue_mailbox_open, .mailbox_close = ps_catalogue_mailbox_close,                        \
+	.stale = ps_catalogue_stale, .sync = ps_catalogue_sync, .read_begin = ps_catalogue_read_begin,                 \
+	.read_end = ps_indexed_end, .list = ps_indexed_list, .info = ps_indexed_info, .keywords = ps_indexed_keywords, \
+	.scan = ps_indexed_scan, .vanished = ps_indexed_vanished, .cache = ps_indexed_cache,                           \
+	.cache_put = ps_catalogue_cache_put, .generation = ps_catalogue_generation,                                    \
+	.set_generation = ps_catalogue_set_generation
+
+/* What others did, or a handle must know: the next stale() says so. */
+void ps_catalogue_foreign(struct ps_store *store);
 
 /*
  * ---- modseqs that a batch brought along ---------------------------------------------------------

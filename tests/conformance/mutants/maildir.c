@@ -2,10 +2,9 @@
 /*
  * Mutants of Maildir: what a crash, a full disk, a lost index, a second process brings to light.
  */
-#undef flock /* the build gives Maildir's own sources mutant_flock() in its place */
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/file.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "backends/maildir/maildir_private.h"
 #include "postern/io.h"
@@ -16,14 +15,6 @@ static struct ps_io sound_io;
 static const struct ps_backend *sound(void)
 {
 	return sound_plugin.ops;
-}
-
-/* Maildir's own sources call this one. */
-int mutant_flock(int fd, int operation);
-
-int mutant_flock(int fd, int operation)
-{
-	return fault("no-lock") ? 0 : flock(fd, operation);
 }
 
 /* ---- system calls -------------------------------------------------------------------------- */
@@ -69,7 +60,7 @@ static ssize_t mutant_write(int fd, const void *data, size_t len)
 static ssize_t mutant_pwrite(int fd, const void *data, size_t len, off_t offset)
 {
 	if ((fault("uids-not-reserved") && is_file(fd, MAILBOX_STATE)) ||
-	    (fault("modseqs-not-reserved") && is_file(fd, STORE_STATE)))
+	    (fault("modseqs-not-reserved") && is_file(fd, PS_CATALOGUE_STATE)))
 		return (ssize_t)len;
 	return sound_io.pwrite(fd, data, len, offset);
 }
@@ -78,6 +69,8 @@ static int mutant_open_file(int dirfd, const char *path, int flags, mode_t mode)
 {
 	if (fault("no-intent") && strcmp(path, "intent") == 0)
 		return open("/dev/null", flags & ~O_CREAT);
+	if (fault("no-lock") && strcmp(path, "lock") == 0) /* each has one of its own */
+		return memfd_create("lock", MFD_CLOEXEC);
 	return sound_io.open(dirfd, path, flags, mode);
 }
 
@@ -142,9 +135,9 @@ static int mutant_read_begin(struct ps_store *store, struct ps_read **ret_read)
 
 	if (!fault("readers-wait"))
 		return sound()->read_begin(store, ret_read);
-	pthread_mutex_lock(&store->writer);
+	pthread_mutex_lock(&store->cat.writer);
 	r = sound()->read_begin(store, ret_read);
-	pthread_mutex_unlock(&store->writer);
+	pthread_mutex_unlock(&store->cat.writer);
 	return r;
 }
 
