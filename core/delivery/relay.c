@@ -231,15 +231,20 @@ static void take_route(struct ps_relay *relay, struct making *making)
 	making->fresh = (struct ps_buf){0};
 }
 
-static void making_destroy(struct making *making)
+static void making_destroy(void *arg)
 {
-	if (!making)
-		return;
+	struct making *making = arg;
+
 	ps_route_destroy(making->route);
 	ps_buf_finish(&making->fresh);
 	ps_buf_finish(&making->errors);
 	free(making->path);
 	free(making);
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
 }
 
 static int make_route(struct ps_relay *relay);
@@ -255,8 +260,12 @@ static void on_made(void *arg)
 		       NULL);
 	if (!kept)
 		take_route(relay, making);
-	making_destroy(making);
 	relay->making = NULL;
+	/* What was replaced may be large, too. */
+	if (relay->serving && !relay->stopped)
+		ps_workers_run(relay->maker, making_destroy, nothing, making);
+	else
+		making_destroy(making);
 	if (relay->make_again && make_route(relay) < 0)
 		ps_log(PS_LOG_ERROR, "route", "msg", ps_last_error(), NULL);
 }

@@ -113,6 +113,9 @@ static void setup(void)
 		.local = {find_user, deliver, NULL}, .reply = on_reply, .give_file = on_file};
 	char text[512];
 
+	memset(deliveries, 0, sizeof deliveries);
+	memset(hangs, 0, sizeof hangs);
+	taken_down = false;
 	strcpy(dir, "/tmp/postern-relay-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(text, sizeof text,
