@@ -2,11 +2,13 @@
 #include "core/store/commit.h"
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 #include "core/store/pending.h"
 #include "postern/log.h"
 
 enum {
-	GROUP_MAX = 64
+	GROUP_MAX = 64,
+	LOOK_SECONDS = 2, /* strangers can ask, and looking at many mailboxes costs */
 };
 
 /* Lives on the stack of the thread that waits for it. */
@@ -79,8 +81,17 @@ static void set_looking(struct ps_commit_queue *queue, bool looking)
 	pthread_mutex_unlock(&queue->lock);
 }
 
+static int64_t seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
 static void look_again(struct ps_user *user)
 {
+	user->commits.looked_at = seconds_now();
 	set_looking(&user->commits, true);
 	if (ps_usage_look(user, look) < 0)
 		ps_log(PS_LOG_WARNING, "look_failed", "user", user->name, "error", ps_last_error(), NULL);
@@ -224,7 +235,7 @@ int ps_commit_ask(struct ps_user *user, struct ps_batch *batch)
 		return 0;
 	take_turn(&user->commits, false, NULL);
 	r = ps_pending_ask(user, batch, true, &tally);
-	if (r < 0) {
+	if (r < 0 && seconds_now() - user->commits.looked_at >= LOOK_SECONDS) {
 		look_again(user);
 		tally = (struct ps_tally){0};
 		r = ps_pending_ask(user, batch, true, &tally);

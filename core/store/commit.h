@@ -26,6 +26,7 @@ struct ps_commit_queue {
 	bool syncing;                 /* it is sync(), */
 	struct ps_mbox *syncing_mbox; /* of this */
 	bool looking;                 /* it may be sync(), of any */
+	int64_t looked_at;            /* when it last was; of who leads. CLOCK_MONOTONIC, seconds */
 };
 
 void ps_commit_queue_init(struct ps_commit_queue *queue);
@@ -34,7 +35,7 @@ void ps_commit_queue_finish(struct ps_commit_queue *queue);
 /* Waits until the batch is durable or refused. Callbacks and other mailboxes are the caller's matter. PS_E_MOVED: the store
  * is open now where it moved to, and the caller may try again there (core/store/user.h). */
 int ps_commit(struct ps_user *user, struct ps_batch *batch);
-/* Whether a batch would be committed, as far as extensions say. Nothing is. */
+/* Whether a batch would be committed, as far as extensions say. Nothing is. What others did in the last two seconds may not be known. */
 int ps_commit_ask(struct ps_user *user, struct ps_batch *batch);
 /* ps_extensions_limit(), while nobody commits. */
 void ps_commit_limit(struct ps_user *user, struct ps_usage *ret_limit);

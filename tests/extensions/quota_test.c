@@ -250,6 +250,32 @@ START_TEST(appends_side_by_side_do_not_overshoot)
 }
 END_TEST
 
+/* Extensions come and go in turns of their own. */
+START_TEST(what_is_said_anew_does_not_meet_who_is_asked)
+{
+	pthread_t threads[2];
+
+	set_quota("quota_messages=1000");
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, append_some, NULL), 0);
+	for (int i = 0; i < 50; i++) {
+		struct ps_user_info info = {.name = "quota",
+					    .backend = postern_plugin.name,
+					    .root = user->origin.root,
+					    .fields = i % 2 ? "quota_messages=1" : "quota_messages=2"};
+		struct ps_usage limit;
+		struct ps_user *again;
+
+		ck_assert_ok(ps_user_open_with(postern_plugin.ops, NULL, NULL, &info, &again));
+		ps_commit_limit(again, &limit);
+		ps_user_close(again);
+	}
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+	assert_usage(2 * EACH * SIZE, 2 * EACH);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("quota");
@@ -264,6 +290,7 @@ int main(void)
 	tcase_add_test(tc, a_delivery_tried_again_is_not_refused);
 	tcase_add_test(tc, extensions_are_told_what_the_user_database_says_anew);
 	tcase_add_test(tc, appends_side_by_side_do_not_overshoot);
+	tcase_add_test(tc, what_is_said_anew_does_not_meet_who_is_asked);
 	suite_add_tcase(suite, tc);
 	return test_main(suite);
 }
