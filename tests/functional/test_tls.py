@@ -163,7 +163,10 @@ class Tls(ServerTest):
     def test_zz_a_configuration_that_names_less(self):
         """The last. A certificate that the configuration names no more is not used any more, and what is behind it goes on."""
         former = self.server._settings
-        self.imaps(name="one.test")
+        authority = postern.authority().client_context()
+        ticket = self.imaps(context=authority).sock.session
+        self.assertTrue(self.imaps(context=authority, session=ticket).sock.session_reused)
+        self.server._tls += " resumption_time = 11h"  # another time is another key
         self.server.write_config(re.sub("domain one.test.*\n", "", former))
         self.server.tool("reload")
 
@@ -173,3 +176,4 @@ class Tls(ServerTest):
             return dict(self.imaps(name="one.test", context=context).sock.getpeercert()["subjectAltName"])["DNS"]
         postern.wait_until(lambda: shown() == "localhost", "the end of the certificate", 60)
         self.assertTrue(self.serial("mx.two.test"))
+        postern.wait_until(lambda: not self.imaps(context=authority, session=ticket).sock.session_reused, "the key's end", 60)

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "auth/revoked.h"
 #include "core/process/channel.h"
 #include "core/process/signer.h"
 #include "core/process/ticket.h"
@@ -21,6 +22,7 @@
 
 #define WAIT_MS 20000
 
+static const struct ps_hash credential = {{1, 2}}; /* of the tickets */
 static const struct ps_ticket_key key = {{7, 7, 7}}, other_key = {{7, 7, 8}};
 static char dir[] = "/tmp/postern-roles-XXXXXX";
 
@@ -149,6 +151,7 @@ static void seal_for(struct ps_buf *out, const char *sid, uint32_t mail, uint64_
 				       .home = dir,
 				       .backend = "memory",
 				       .root = dir,
+				       .credential = ps_credential_octets(&credential),
 				       .mail = mail};
 
 	out->len = 0;
@@ -240,6 +243,43 @@ START_TEST(mail_takes_no_ticket_but_a_right_one_and_that_once)
 	check_served(&scene, ps_buf_view(&ticket));
 	check_refused(&scene, ps_buf_view(&ticket), "imap", "a ticket a second time");
 	check_right_one_is_served(&scene);
+	ps_buf_finish(&ticket);
+	tear_down(&scene);
+}
+END_TEST
+
+/* What is behind it on the same channel is taken after it. */
+static void tell_revoked(struct scene *scene, const struct ps_hash *which, uint64_t at)
+{
+	struct ps_msg_revoked message = {.user = "alice@example.test",
+					 .at = at,
+					 .credential = which ? ps_credential_octets(which) : ps_bytes(NULL, 0)};
+	struct ps_msg_who who = {.request = 1};
+
+	tell(scene, PS_MSG_REVOKED, &message, -1);
+	tell(scene, PS_MSG_WHO, &who, -1);
+	do
+		ck_assert_ok(ps_wait_receive(scene->master, WAIT_MS, scene->role, PS_ROLE_MASTER, PS_PHASE_SERVING,
+					     &scene->inbox));
+	while (scene->inbox.row->type != PS_MSG_WHO_END);
+}
+
+START_TEST(mail_takes_no_ticket_from_before_a_revocation)
+{
+	static const struct ps_hash other = {{3, 4}};
+	struct scene scene = {0};
+	struct ps_buf ticket = {0};
+	uint64_t now = ps_monotonic_ms();
+
+	set_up(&scene, PS_ROLE_MAIL);
+	seal_for(&ticket, "S1", 0, now, &key);
+	tell_revoked(&scene, &other, now);
+	check_served(&scene, ps_buf_view(&ticket));
+	seal_for(&ticket, "S1", 0, now, &key);
+	tell_revoked(&scene, _i ? &credential : NULL, now);
+	check_refused(&scene, ps_buf_view(&ticket), "imap", "a ticket that was sealed before");
+	seal_for(&ticket, "S1", 0, now + 1, &key);
+	check_served(&scene, ps_buf_view(&ticket));
 	ps_buf_finish(&ticket);
 	tear_down(&scene);
 }
@@ -511,6 +551,7 @@ int main(void)
 	setenv("POSTERN_PLUGINDIR", ".", 1);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, mail_takes_no_ticket_but_a_right_one_and_that_once);
+	tcase_add_loop_test(tc, mail_takes_no_ticket_from_before_a_revocation, 0, 2);
 	tcase_add_test(tc, mail_survives_whatever_is_handed_over);
 	tcase_add_test(tc, auth_gives_tickets_for_passwords_only);
 	tcase_add_test(tc, auth_keeps_no_more_exchanges_than_there_may_be_connections);
