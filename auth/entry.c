@@ -285,14 +285,19 @@ int ps_entry_end(struct ps_entry_maker *maker)
 	return r;
 }
 
-bool ps_entry_allows(const struct ps_user_entry *entry, const char *service)
+bool ps_protocols_allow(const char *protocols, const char *service)
 {
-	struct ps_bytes rest = ps_bytes_str(entry->protocols);
+	struct ps_bytes rest = ps_bytes_str(protocols);
 
 	while (rest.len)
 		if (ps_bytes_caseeq_str(take_field(&rest, ','), service))
 			return true;
-	return !entry->protocols;
+	return !protocols;
+}
+
+bool ps_entry_allows(const struct ps_user_entry *entry, const char *service)
+{
+	return ps_protocols_allow(entry->protocols, service);
 }
 
 void ps_entry_copy(struct ps_pool *pool, const struct ps_user_entry *entry, struct ps_user_entry *ret_entry)

@@ -61,6 +61,8 @@ int ps_entry_end(struct ps_entry_maker *maker);
 
 /* Whether the entry's user may use this service ("imap"). */
 bool ps_entry_allows(const struct ps_user_entry *entry, const char *service);
+/* Whether a list of services ("imap,pop3"; NULL: all) has this one. */
+bool ps_protocols_allow(const char *protocols, const char *service);
 /* The same with strings of another pool; those of the configuration too, as there may be another by then. */
 void ps_entry_copy(struct ps_pool *pool, const struct ps_user_entry *entry, struct ps_user_entry *ret_entry);
 

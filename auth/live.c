@@ -18,6 +18,7 @@ enum {
 
 struct credential {
 	struct credential *next; /* in its bucket */
+	bool is_app;
 	struct ps_hash mark;
 	uint64_t added, asked; /* when */
 	uint64_t seen;         /* in which round, at last */
@@ -40,6 +41,7 @@ struct ps_live {
 struct question {
 	struct ps_looking looking;
 	struct ps_live *live;
+	bool is_app;
 	struct ps_hash mark;
 	char owner[];
 };
@@ -75,7 +77,7 @@ static void judge(struct ps_live *live, const struct question *question, const s
 		ps_auth_service_revoke(service, question->owner, NULL);
 	else
 		now = ps_auth_service_mark(service, entry);
-	if (!gone && ps_hash_eq(&now, &question->mark))
+	if (!gone && (question->is_app || ps_hash_eq(&now, &question->mark)))
 		return;
 	ps_auth_service_revoke(service, question->owner, &question->mark);
 	if (*find(live, &question->mark))
@@ -110,6 +112,7 @@ static void ask(struct ps_live *live, struct credential *credential, uint64_t no
 
 	question->live = live;
 	question->mark = credential->mark;
+	question->is_app = credential->is_app;
 	memcpy(question->owner, credential->owner, size);
 	question->looking.done = told;
 	question->looking.arg = question;
@@ -191,7 +194,7 @@ void ps_live_called(struct ps_live *live, uint64_t round)
 
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
-void ps_live_add(struct ps_live *live, const char *owner, unsigned database, const struct ps_hash *mark)
+void ps_live_add(struct ps_live *live, const char *owner, unsigned database, const struct ps_hash *mark, bool is_app)
 {
 	const struct ps_passwd_file *file = ps_databases_file(ps_auth_service_databases(live->args.service));
 	struct credential **at = find(live, mark), *credential = *at;
@@ -207,6 +210,7 @@ void ps_live_add(struct ps_live *live, const char *owner, unsigned database, con
 		live->count++;
 	}
 	credential->added = credential->asked = ps_loop_now(live->args.loop);
+	credential->is_app = is_app;
 	credential->database = database % PS_DATABASES_MAX;
 	live->paused[credential->database] = 0; /* it could tell */
 }

@@ -26,8 +26,9 @@ struct ps_live_args {
 
 int ps_live_create(const struct ps_live_args *args, struct ps_live **ret_live);
 void ps_live_reconfigure(struct ps_live *live, const struct ps_conf *conf); /* the root */
-/* Somebody has logged in by a credential of `owner`, whom this database has told of. */
-void ps_live_add(struct ps_live *live, const char *owner, unsigned database, const struct ps_hash *credential);
+/* Somebody has logged in by a credential of `owner`, whom this database has told of. An app password is not in the database, but its owner is. */
+void ps_live_add(struct ps_live *live, const char *owner, unsigned database, const struct ps_hash *credential,
+		 bool is_app);
 void ps_live_seen(struct ps_live *live, const struct ps_hash *credential);
 void ps_live_called(struct ps_live *live, uint64_t round);
 

@@ -2,6 +2,7 @@
 #include <gnutls/crypto.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 #include "auth/databases.h"
 #include "auth/names.h"
 #include "auth/nets.h"
@@ -45,6 +46,7 @@ struct exchange {
 	char *stored;       /* what the password is checked against, or the secret made from; NULL: there is no user */
 	char *padding;      /* what is checked too, for the time that it takes, if `stored` costs none; or NULL */
 	const char *known;  /* the name of who logs in, as looked up; NULL: not lawful */
+	const char *app;    /* id of the app password that it is; NULL: none */
 	const char *target; /* of the other user as whom; NULL: as oneself */
 	struct ps_user_entry user;
 	struct ps_hash credential;  /* what `stored` is known by */
@@ -61,6 +63,8 @@ struct ps_auth_service {
 	struct ps_workers *workers;
 	struct ps_throttle *clients, *names;
 	struct ps_databases *databases;
+	struct ps_apps *apps;
+	int app_uses; /* -1: not noted */
 	struct ps_hash_key mark_key;
 	struct ps_revoked *revoked;
 	struct ps_verified *verified;
@@ -150,6 +154,7 @@ static void answer(struct exchange *x, enum ps_auth_status status, struct ps_byt
 		a.owner = x->known;
 		a.database = x->user.database;
 		a.credential = x->credential;
+		a.is_app = x->app != NULL;
 	}
 	x->service->args.answer(x->service->args.arg, &a);
 	if (status != PS_AUTH_CONTINUE)
@@ -163,8 +168,8 @@ static void log_end(const struct exchange *x, const char *reason)
 	const char *event = reason ? "login_failed" : "login";
 
 	ps_log(reason ? PS_LOG_WARNING : PS_LOG_INFO, event, "sid", x->sid, "user", x->target ? x->target : x->known,
-	       "master", x->target ? x->known : NULL, "service", x->service_name, "remote", x->remote, "tls",
-	       x->is_tls ? "yes" : "no", "mechanism", x->mechanism, "reason", reason, NULL);
+	       "master", x->target ? x->known : NULL, "app_password", x->app, "service", x->service_name, "remote",
+	       x->remote, "tls", x->is_tls ? "yes" : "no", "mechanism", x->mechanism, "reason", reason, NULL);
 }
 
 static void delay_over(void *arg)
@@ -250,6 +255,8 @@ static void found_target(void *arg, int r, const struct ps_user_entry *entry)
 
 static void succeed(struct exchange *x)
 {
+	if (x->app && x->service->app_uses >= 0)
+		ps_app_note_use(x->service->app_uses, x->app, (uint64_t)time(NULL));
 	if (!x->target) {
 		finish(x, PS_AUTH_OK, NULL);
 		return;
@@ -298,7 +305,7 @@ static bool was_verified(const struct exchange *x)
 static void remember_verified(const struct exchange *x)
 {
 	struct ps_verified_login login = login_of(x);
-	uint64_t ms = x->user.password ? x->service->verified_ms : x->service->elsewhere_ms;
+	uint64_t ms = x->user.password || x->app ? x->service->verified_ms : x->service->elsewhere_ms;
 
 	if (ms && !x->reason && x->r == 0)
 		ps_verified_add(x->service->verified, &login, ps_loop_now(x->service->args.loop) + ms);
@@ -483,8 +490,33 @@ static void look_up(struct exchange *x, void (*then)(struct exchange *x, const s
 		found(x, PS_E_NOTFOUND, NULL);
 }
 
+/* One of the user's app passwords is checked in place of the user's own. */
+static bool choose_app(struct exchange *x)
+{
+	char spelt[PS_APP_PASSWORD_LEN + 1];
+	const struct ps_apps *apps = x->service->apps;
+	const struct ps_app *app = apps ? ps_apps_meant(apps, x->known, ps_buf_view(&x->sasl.password), spelt) : NULL;
+
+	if (app) {
+		x->app = ps_pool_strdup(x->pool, app->id);
+		x->stored = ps_pool_strdup(x->pool, app->hash);
+		x->credential = ps_credential_mark(&x->service->mark_key, x->known, app->hash);
+		ps_buf_reset(&x->sasl.password);
+		ps_buf_str(&x->sasl.password, spelt);
+		if (!x->reason)
+			x->reason = x->target ? "app_password_of_master"
+					      : ps_app_refuses(app, x->service_name, x->remote, (uint64_t)time(NULL));
+	}
+	explicit_bzero(spelt, sizeof spelt);
+	return app;
+}
+
 static void check(struct exchange *x, const struct ps_user_entry *entry)
 {
+	if (entry && choose_app(x)) {
+		check_password(x, false);
+		return;
+	}
 	choose_hash(x, entry);
 	check_password(x, entry && !entry->password);
 }
@@ -680,6 +712,7 @@ int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_au
 	int r;
 
 	service->args = *args;
+	service->app_uses = -1;
 	if ((r = ps_timer_open(args->loop, on_forget, service, &service->forget)) < 0 ||
 	    (r = ps_workers_create(args->loop, (unsigned)ps_conf_int(args->conf, "auth_workers"), &service->workers)) <
 		    0) {
@@ -784,6 +817,28 @@ void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd
 	ps_verified_forget(service->verified, UINT64_MAX);
 }
 
+void ps_auth_service_set_apps(struct ps_auth_service *service, struct ps_apps *apps)
+{
+	const struct ps_app *old, *new;
+	struct ps_hash mark;
+
+	for (size_t i = 0; service->apps && (old = ps_apps_nth(service->apps, i)); i++) {
+		new = ps_apps_by_id(apps, old->id);
+		mark = ps_credential_mark(&service->mark_key, old->user, old->hash);
+		if (!new || strcmp(new->user, old->user) != 0 || strcmp(new->hash, old->hash) != 0)
+			ps_auth_service_revoke(service, old->user, &mark);
+	}
+	ps_apps_destroy(service->apps);
+	service->apps = apps;
+	ps_verified_forget(service->verified, UINT64_MAX);
+}
+
+void ps_auth_service_set_app_uses(struct ps_auth_service *service, int fd)
+{
+	ps_closep(&service->app_uses);
+	service->app_uses = fd;
+}
+
 void ps_auth_service_forget(struct ps_auth_service *service, const char *name)
 {
 	ps_databases_forget(service->databases, name);
@@ -804,6 +859,8 @@ void ps_auth_service_destroy(struct ps_auth_service *service)
 	ps_throttle_destroy(service->clients);
 	ps_throttle_destroy(service->names);
 	ps_databases_destroy(service->databases);
+	ps_apps_destroy(service->apps);
+	ps_closep(&service->app_uses);
 	explicit_bzero(service->salt_key, sizeof service->salt_key);
 	free(service);
 }

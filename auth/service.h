@@ -8,6 +8,7 @@
 #ifndef AUTH_SERVICE_H
 #define AUTH_SERVICE_H
 
+#include "auth/apps.h"
 #include "auth/databases.h"
 #include "auth/revoked.h"
 #include "auth/scram.h"
@@ -41,6 +42,7 @@ struct ps_auth_answer {
 	const char *owner;         /* of the credential: the user, or a master user */
 	unsigned database;         /* that the user is in */
 	struct ps_hash credential; /* its mark */
+	bool is_app;               /* it is an app password, which no database knows */
 	uint32_t sessions;         /* that the user may have at a time; 0: any number */
 };
 
@@ -76,6 +78,11 @@ void ps_auth_service_set_salt_key(struct ps_auth_service *service, struct ps_byt
 struct ps_databases *ps_auth_service_databases(struct ps_auth_service *service);
 /* What is remembered of the user (NULL: of all) is forgotten. */
 void ps_auth_service_forget(struct ps_auth_service *service, const char *name);
+
+/* App passwords; taken over, the former are destroyed, and those that are not there any more revoked. */
+void ps_auth_service_set_apps(struct ps_auth_service *service, struct ps_apps *apps);
+/* Where their uses are noted; taken over. */
+void ps_auth_service_set_app_uses(struct ps_auth_service *service, int fd);
 
 /* Whether there is such a user, for mail to it: as ps_databases_find(). `pool` lives as long as the search. */
 void ps_auth_service_find(struct ps_auth_service *service, const char *name, struct ps_pool *pool,

@@ -139,6 +139,8 @@ json_t *cli_ask(struct cli *cli, json_t *request);
 /* ---- commands, one file per group ---- */
 
 int cli_user_add(struct cli *cli);
+int cli_user_app_password(struct cli *cli);
+int cli_user_forget(struct cli *cli);
 int cli_user_list(struct cli *cli);
 int cli_user_passwd(struct cli *cli);
 int cli_user_remove(struct cli *cli);

@@ -21,6 +21,12 @@ const struct cli_command cli_commands[] = {
 	{"user", "add", "USER", "add a user to the passwd-file", PASSWORD, 1, 1, cli_user_add,
 	 "The password is asked for on the terminal, or read from stdin with --password-stdin. It is never taken from the\n"
 	 "command line, where other users of the machine could see it."},
+	{"user", "app-password", "add|list|remove USER ...", "further passwords of a user, for one program each", JSON, 2, -1,
+	 cli_user_app_password,
+	 "  add USER [protocols imap,pop3] [nets 192.0.2.0/24,...] [days 90] [name TEXT]   makes one and prints it, once\n"
+	 "  list USER         their ids, when they were made and used last, and what they are for\n"
+	 "  remove USER ID    sessions that it opened end at once"},
+	{"user", "forget", "[USER]", "have databases asked anew of a user, or of all", COMMON, 0, 1, cli_user_forget, NULL},
 	{"user", "list", "", "list the users of the passwd-file", JSON, 0, 0, cli_user_list, NULL},
 	{"user", "passwd", "USER", "give a user another password", PASSWORD, 1, 1, cli_user_passwd, NULL},
 	{"user", "remove", "USER", "remove a user from the passwd-file",

@@ -20,7 +20,8 @@ int conf_line(const struct ps_conf *conf, const char *name, enum ps_setting_type
 
 static void check_absolute(const struct ps_config *config, struct conf_errors *errors)
 {
-	static const char *const paths[] = {"mail_root", "run_dir", "passwd_file", "alias_file", "spool_dir"};
+	static const char *const paths[] = {"mail_root",         "run_dir",    "passwd_file",
+					    "app_password_file", "alias_file", "spool_dir"};
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(paths); i++) {
 		const char *path = ps_conf_str(config->root, paths[i]);

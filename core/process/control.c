@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "auth/nets.h"
+#include "auth/names.h"
 #include "core/process/master.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -124,6 +125,7 @@ static void do_users_changed(struct asker *asker, const json_t *request)
 {
 	(void)request;
 	secrets_send(asker->control->master, PS_SECRET_USERS);
+	secrets_send(asker->control->master, PS_SECRET_APPS);
 	answer(asker, json_pack("{s:b}", "ok", 1));
 }
 
@@ -132,6 +134,18 @@ static void on_timer(void *arg)
 	struct asker *asker = arg;
 
 	asker->over(asker);
+}
+
+static void do_user_forget(struct asker *asker, const json_t *request)
+{
+	const struct ps_msg_user_forget message = {.name = json_string_value(json_object_get(request, "user"))};
+
+	if (message.name && strlen(message.name) > PS_USER_NAME_MAX) {
+		answer_error(asker, "the user's name is too long");
+		return;
+	}
+	children_send(asker->control->master, PS_ROLE_AUTH, PS_MSG_USER_FORGET, &message);
+	answer(asker, json_pack("{s:b}", "ok", 1));
 }
 
 /* Other processes are asked: nothing else is done for the asker until they have answered, or the time is over. */
@@ -320,9 +334,16 @@ static const struct {
 	const char *name;
 	void (*run)(struct asker *asker, const json_t *request);
 } requests[] = {
-	{"ping", do_ping},     {"who", do_who},   {"kick", do_kick},
-	{"reload", do_reload}, {"stop", do_stop}, {"users-changed", do_users_changed},
-	{"trace", do_ask},     {"queue", do_ask}, {"tls-report", do_ask},
+	{"ping", do_ping},
+	{"who", do_who},
+	{"kick", do_kick},
+	{"reload", do_reload},
+	{"stop", do_stop},
+	{"users-changed", do_users_changed},
+	{"user-forget", do_user_forget},
+	{"trace", do_ask},
+	{"queue", do_ask},
+	{"tls-report", do_ask},
 };
 
 static void run_request(struct asker *asker, const char *line, size_t len)
@@ -337,9 +358,9 @@ static void run_request(struct asker *asker, const char *line, size_t len)
 	if (run)
 		run(asker, object);
 	else
-		answer_error(asker,
-			     "expected {\"do\": \"ping\", \"who\", \"kick\", \"reload\", \"stop\", \"users-changed\", "
-			     "\"trace\" or \"queue\"}");
+		answer_error(asker, "expected {\"do\": \"ping\", \"who\", \"kick\", \"reload\", \"stop\", "
+				    "\"users-changed\", \"user-forget\", "
+				    "\"trace\" or \"queue\"}");
 	json_decref(object);
 }
 

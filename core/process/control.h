@@ -11,6 +11,7 @@
  *   {"do": "reload"}         as SIGHUP; an error names what is wrong with the configuration
  *   {"do": "stop"}           as SIGTERM
  *   {"do": "users-changed"}  auth reads the passwd-file again at once
+ *   {"do": "user-forget", "user": "joe@example.org"}  what was remembered of what databases said of a user (without: of all) is forgotten
  *   {"do": "trace", "what": "joe@example.org", "most": 20}   what became of messages (core/delivery/trace/trace.h)
  *   {"do": "queue", "what": "list"}   mail that waits (core/delivery/queue/queue.h)
  * A failure is {"ok": false, "error": "text"}. Ages are in seconds.

@@ -40,6 +40,8 @@ enum ps_phase {
 
 enum ps_secret_kind {
 	PS_SECRET_USERS,
+	PS_SECRET_APPS,     /* app passwords */
+	PS_SECRET_APP_USES, /* when these were used; the one file that auth writes */
 	PS_SECRET_CERTIFICATE,
 	PS_SECRET_KEY,
 	PS_SECRET_OCSP,

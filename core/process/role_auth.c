@@ -83,7 +83,7 @@ static void send_answer(void *arg, const struct ps_auth_answer *answer)
 		message.ticket = ps_buf_view(&ticket);
 		message.user = answer->user->name;
 		message.credential = ps_credential_octets(&answer->credential);
-		ps_live_add(auth->live, answer->owner, answer->database, &answer->credential);
+		ps_live_add(auth->live, answer->owner, answer->database, &answer->credential, answer->is_app);
 	}
 	if (ps_channel_send(front, PS_MSG_AUTH_ANSWER, &message) < 0)
 		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
@@ -318,6 +318,12 @@ static void load_users(struct auth *auth, const char *path, struct ps_buf *text)
 	ps_buf_wipe(text);
 }
 
+static void load_apps(struct auth *auth, const char *path, struct ps_buf *text)
+{
+	ps_auth_service_set_apps(auth->service, ps_apps_parse(ps_buf_view(text), path));
+	ps_buf_wipe(text);
+}
+
 static void on_secret(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	struct ps_role *role = arg;
@@ -328,6 +334,10 @@ static void on_secret(void *arg, struct ps_channel *from, union ps_message *mess
 	(void)from;
 	if (secret->kind >= PS_SECRETS || secret->slot >= PS_KEY_SLOTS)
 		return;
+	if (secret->kind == PS_SECRET_APP_USES) {
+		ps_auth_service_set_app_uses(auth->service, ps_take_fd(&message->secret.file));
+		return;
+	}
 	if (ps_passwd_read_fd(secret->file, secret->path, &text) < 0) {
 		ps_log(PS_LOG_ERROR, "secret_unreadable", "msg", ps_last_error(), NULL);
 		ps_buf_wipe(&text);
@@ -335,6 +345,8 @@ static void on_secret(void *arg, struct ps_channel *from, union ps_message *mess
 	}
 	if (secret->kind == PS_SECRET_USERS)
 		load_users(auth, secret->path, &text);
+	else if (secret->kind == PS_SECRET_APPS)
+		load_apps(auth, secret->path, &text);
 	else if (certificates_take(auth->certificates, (enum ps_secret_kind)secret->kind, secret->slot, &text) &&
 		 secret->slot == 0)
 		ps_auth_service_set_salt_key(auth->service, certificates_key(auth->certificates, 0));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Files that master opens and others read: users, certificates, private keys; aliases, a password for the smarthost. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,6 +25,16 @@ static void add(struct master *master, enum ps_secret_kind kind, uint32_t slot, 
 	master->secrets[master->secret_count++] = (struct secret){.kind = kind, .slot = slot, .path = ps_strdup(path)};
 }
 
+static void add_apps(struct master *master, const char *path)
+{
+	PS_CLEANUP(ps_freep) char *uses = NULL;
+
+	if (!path || asprintf(&uses, "%s.used", path) < 0)
+		return;
+	add(master, PS_SECRET_APPS, 0, path);
+	add(master, PS_SECRET_APP_USES, 0, uses);
+}
+
 void secrets_destroy(struct master *master)
 {
 	for (size_t i = 0; i < master->secret_count; i++)
@@ -39,6 +50,7 @@ void secrets_configure(struct master *master)
 
 	secrets_destroy(master);
 	add(master, PS_SECRET_USERS, 0, ps_conf_str(conf, "passwd_file"));
+	add_apps(master, ps_conf_str(conf, "app_password_file"));
 	add(master, PS_SECRET_ALIASES, 0, ps_conf_str(conf, "alias_file"));
 	add(master, PS_SECRET_SMARTHOST, 0, ps_conf_str(ps_conf_section(conf, "smarthost", 0), "password_file"));
 	add(master, PS_SECRET_AUTHORITIES, 0, ps_conf_str(ps_conf_section(conf, "tls", 0), "client_authorities"));
@@ -65,7 +77,9 @@ static void tell_if_exposed(const char *path, enum ps_secret_kind kind, mode_t m
 
 int secret_open(struct secret *secret)
 {
-	int fd = open(secret->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	int fd = open(secret->path,
+		      flags | (secret->kind == PS_SECRET_APP_USES ? O_RDWR | O_CREAT | O_NOFOLLOW : O_RDONLY), 0600);
 
 	if (fd < 0) {
 		int r = ps_fail_errno("open %s", secret->path);
@@ -103,8 +117,8 @@ void secrets_poll(struct master *master)
 		struct secret *secret = &master->secrets[i];
 		struct stat now;
 
-		/* One that is missing just now is being replaced, or else auth keeps what it has. */
-		if (stat(secret->path, &now) == 0 && changed(&now, &secret->seen))
+		/* One that is missing just now is being replaced, or else auth keeps what it has. What auth itself writes is no news to it. */
+		if (secret->kind != PS_SECRET_APP_USES && stat(secret->path, &now) == 0 && changed(&now, &secret->seen))
 			children_send_secret(master, secret);
 	}
 }
