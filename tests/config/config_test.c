@@ -87,6 +87,10 @@ static const struct {
 	{"zzzzzzzz = 1\n", "t.conf:2: unknown setting \"zzzzzzzz\""},
 	{"include(\"x\")\n", "t.conf:2: ( ) * and + must be in quotes"},
 	{"limitz { connections = 1 }\n", "t.conf:2: unknown setting \"limitz\"; did you mean \"limits\"?"},
+	{"userdb a { }\n", "t.conf:2: userdb \"a\" has no driver"},
+	{"userdb a { driver = \"nosuch\" }\n", "t.conf:2: no userdb driver \"nosuch\" is installed"},
+	{"userdb a { drivr = \"nosuch\" }\n",
+	 "t.conf:2: unknown setting \"drivr\" in userdb \"a\"; did you mean \"driver\"?"},
 	/* values */
 	{"log_level = inf\n", "t.conf:2: \"log_level\" must be \"error\" or \"warning\" or \"info\" or \"debug\" "
 			      "(did you mean \"info\"?), not \"inf\""},
@@ -363,6 +367,30 @@ END_TEST
 
 /* ---- near words ---- */
 
+/* ---- user databases: what is in their sections is for their own process ---- */
+
+static const struct {
+	const char *text;
+	size_t kept;
+	const char *without;
+} databases[] = {
+	{"a = 1\nuserdb x { p = \"s}\" }\nb = 2\n", SIZE_MAX, "a = 1\n                     \nb = 2\n"},
+	{"userdb x {\np = 1\n}\nuserdb y { p = 2 }\n", 1, "          \n     \n \nuserdb y { p = 2 }\n"},
+	{"userdb x { p = 1 }\nuserdb 'y' { p = 2 }", 0, "userdb x { p = 1 }\n                    "},
+	{"l { userdb = 1 }\nm = \"userdb x { }\"\n", SIZE_MAX, "l { userdb = 1 }\nm = \"userdb x { }\"\n"},
+	{"userdb x { p = 1\n", SIZE_MAX, "                \n"},
+};
+
+START_TEST(databases_of_others_are_cut_out)
+{
+	struct ps_buf out = {0};
+
+	ps_config_text_without_userdb(ps_bytes_str(databases[_i].text), databases[_i].kept, &out);
+	ck_assert_str_eq(ps_buf_cstr(&out), databases[_i].without);
+	ps_buf_finish(&out);
+}
+END_TEST
+
 static const struct {
 	const char *word, *candidate;
 	bool near;
@@ -427,6 +455,7 @@ int main(void)
 	tcase_add_test(tc, a_large_file_is_refused);
 	tcase_add_loop_test(tc, what_is_shown_reads_back_the_same, 0, 2);
 	tcase_add_test(tc, odd_strings_are_shown_so_that_they_read_back);
+	tcase_add_loop_test(tc, databases_of_others_are_cut_out, 0, PS_ARRAY_LEN(databases));
 	tcase_add_loop_test(tc, near_words_are_found_and_others_not, 0, PS_ARRAY_LEN(words));
 	tcase_add_test(tc, files_that_cannot_be_read_are_told);
 	tcase_set_timeout(tc, 60);

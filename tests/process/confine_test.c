@@ -29,6 +29,7 @@
 #include "core/process/confine.h"
 #include "core/process/landlock.h"
 #include "core/process/messages.h"
+#include "core/process/plugins.h"
 #include "tests/unit.h"
 
 enum {
@@ -475,7 +476,7 @@ static int act_hostname(void)
 	return sethostname(name, strlen(name));
 }
 
-#define ALL    (PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_MAIL | PS_ROLE_RELAY)
+#define ALL    (PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_MAIL | PS_ROLE_RELAY | PS_ROLE_USERDB)
 #define NOMAIL (PS_ROLE_FRONT | PS_ROLE_AUTH | PS_ROLE_RELAY)
 
 /* `unconfined` says whether the act can be done without confinement: always, only by root, or not to be relied on (it
@@ -492,8 +493,8 @@ static const struct {
 	uint32_t roles;
 	enum unconfined unconfined;
 } acts[] = {
-	{"read /etc/passwd", act_read_passwd, ALL, ALWAYS},
-	{"read a message", act_read_mail, NOMAIL, ALWAYS},
+	{"read /etc/passwd", act_read_passwd, ALL & ~PS_ROLE_USERDB, ALWAYS},
+	{"read a message", act_read_mail, NOMAIL | PS_ROLE_USERDB, ALWAYS},
 	{"read outside the mail root", act_read_outside, ALL, ALWAYS},
 	{"write outside the mail root", act_write_outside, ALL, ALWAYS},
 	{"create outside the mail root", act_create_outside, ALL, ALWAYS},
@@ -502,7 +503,7 @@ static const struct {
 	{"list /", act_list_root, ALL, ALWAYS},
 	{"open its own memory", act_open_proc, ALL, ALWAYS},
 	{"open a device", act_open_dev, ALL, ALWAYS},
-	{"create a mailbox's file", act_create_mail, NOMAIL, ALWAYS},
+	{"create a mailbox's file", act_create_mail, NOMAIL | PS_ROLE_USERDB, ALWAYS},
 	{"create a file in the spool", act_create_spool, ALL & ~PS_ROLE_RELAY, ALWAYS},
 	{"rename a message out", act_rename_out, PS_ROLE_MAIL, ALWAYS},
 	{"link an outside file in", act_link_in, ALL, ALWAYS},
@@ -512,13 +513,13 @@ static const struct {
 	{"change a mode outside", act_chmod_outside, ALL, ALWAYS},
 	{"change a time outside", act_touch_outside, ALL, ALWAYS},
 	{"remove outside the mail root", act_remove_outside, ALL, ALWAYS},
-	{"connect by TCP", act_tcp_connect, ALL & ~PS_ROLE_RELAY, ALWAYS},
+	{"connect by TCP", act_tcp_connect, ALL & ~(PS_ROLE_RELAY | PS_ROLE_USERDB), ALWAYS},
 	{"listen on TCP", act_tcp_bind, ALL, ALWAYS},
-	{"an IPv6 socket", act_tcp6_socket, ALL & ~PS_ROLE_RELAY, PERHAPS},
-	{"send by UDP", act_udp_send, ALL & ~PS_ROLE_RELAY, ALWAYS},
+	{"an IPv6 socket", act_tcp6_socket, ALL & ~(PS_ROLE_RELAY | PS_ROLE_USERDB), PERHAPS},
+	{"send by UDP", act_udp_send, ALL & ~(PS_ROLE_RELAY | PS_ROLE_USERDB), ALWAYS},
 	{"a raw socket", act_raw_socket, ALL, PERHAPS},
-	{"a netlink socket", act_netlink, ALL, ALWAYS},
-	{"connect to a local socket", act_unix_connect, ALL, ALWAYS},
+	{"a netlink socket", act_netlink, ALL & ~PS_ROLE_USERDB, ALWAYS},
+	{"connect to a local socket", act_unix_connect, ALL & ~PS_ROLE_USERDB, ALWAYS},
 	{"exec", act_exec, ALL, ALWAYS},
 	{"fork", act_fork, ALL, ALWAYS},
 	{"vfork and exec", act_fork_exec, ALL, ALWAYS},
@@ -651,19 +652,21 @@ static const struct {
 
 /* ---- trying ----------------------------------------------------------------------------------------- */
 
-static const uint32_t roles[] = {PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_MAIL, PS_ROLE_RELAY};
+static const uint32_t roles[] = {PS_ROLE_FRONT, PS_ROLE_AUTH, PS_ROLE_MAIL, PS_ROLE_RELAY, PS_ROLE_USERDB};
 
 static void confine(uint32_t role, bool privileged)
 {
 	struct ps_confine_args args = {.role = role, .empty = world.empty, .privileged = privileged};
+	const struct ps_plugin *plugin;
 	struct ps_config *config;
 	char text[512];
 
-	snprintf(text, sizeof text,
-		 "mail_root = \"%s\"\nspool_dir = \"%s\"\nuser_net = \"nobody\"\nuser_auth = \"nobody\"\n"
-		 "user_mail = \"nobody\"\nuser_relay = \"nobody\"\n",
-		 world.mail, world.spool);
-	if (ps_config_read("test", ps_bytes_str(text), NULL, &config) < 0)
+	snprintf(
+		text, sizeof text,
+		"mail_root = \"%s\"\nspool_dir = \"%s\"\nuser_net = \"nobody\"\nuser_auth = \"nobody\"\n"
+		"user_mail = \"nobody\"\nuser_relay = \"nobody\"\nuserdb a { driver = \"static\" user = \"nobody\" }\n",
+		world.mail, world.spool);
+	if (ps_plugin_load(STATIC_PLUGIN, &plugin) < 0 || ps_config_read("test", ps_bytes_str(text), NULL, &config) < 0)
 		_exit(FAILED);
 	args.conf = ps_config_root(config);
 	if (ps_confine(&args) < 0) {
