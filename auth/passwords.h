@@ -22,7 +22,8 @@ enum {
 	PS_SERVES_PASSWORD = 1, /* checking a password that was sent */
 	PS_SERVES_SCRAM_SHA_1 = 2,
 	PS_SERVES_SCRAM_SHA_256 = 4,
-	PS_SERVES_ALL = 7,
+	PS_SERVES_ALL = 7,   /* that a password can */
+	PS_SERVES_TOKEN = 8, /* no password, but access tokens (auth/tokens.h) */
 };
 unsigned ps_password_serves(const char *stored);
 

@@ -39,12 +39,12 @@ static enum ps_sasl_result challenge(struct ps_sasl *sasl, const char *text)
 	return PS_SASL_CHALLENGE;
 }
 
-static struct ps_bytes until_nul(struct ps_bytes *rest)
+static struct ps_bytes until(struct ps_bytes *rest, uint8_t end)
 {
-	ptrdiff_t nul = ps_bytes_find(*rest, '\0');
-	struct ps_bytes field = nul < 0 ? *rest : ps_bytes(rest->ptr, (size_t)nul);
+	ptrdiff_t at = ps_bytes_find(*rest, end);
+	struct ps_bytes field = at < 0 ? *rest : ps_bytes(rest->ptr, (size_t)at);
 
-	*rest = ps_bytes_skip(*rest, field.len + (nul >= 0));
+	*rest = ps_bytes_skip(*rest, field.len + (at >= 0));
 	return field;
 }
 
@@ -62,8 +62,8 @@ static enum ps_sasl_result check_password(struct ps_sasl *sasl)
 /* RFC 4616: [authzid] NUL authcid NUL passwd */
 static enum ps_sasl_result plain_step(struct ps_sasl *sasl, struct ps_bytes data)
 {
-	ps_buf_bytes(&sasl->authzid, until_nul(&data));
-	ps_buf_bytes(&sasl->authcid, until_nul(&data));
+	ps_buf_bytes(&sasl->authzid, until(&data, '\0'));
+	ps_buf_bytes(&sasl->authcid, until(&data, '\0'));
 	ps_buf_bytes(&sasl->password, data);
 	return check_password(sasl);
 }
@@ -113,12 +113,80 @@ static enum ps_sasl_result scram_step(struct ps_sasl *sasl, struct ps_bytes data
 	}
 }
 
+static bool take_prefix(struct ps_bytes *text, const char *prefix)
+{
+	size_t length = strlen(prefix);
+
+	if (text->len < length || memcmp(text->ptr, prefix, length) != 0)
+		return false;
+	*text = ps_bytes_skip(*text, length);
+	return true;
+}
+
+/* The value of "auth", in fields with ^A behind them, and its token; the name of the scheme is in any case (RFC 6750). */
+static bool find_token(struct ps_bytes fields, struct ps_bytes *ret_token)
+{
+	while (fields.len > 0) {
+		struct ps_bytes field = until(&fields, 1), scheme;
+
+		if (!take_prefix(&field, "auth="))
+			continue;
+		scheme = until(&field, ' ');
+		*ret_token = field;
+		return ps_bytes_caseeq_str(scheme, "Bearer") && field.len > 0;
+	}
+	return false;
+}
+
+/* RFC 7628 section 3.2.2: what is wrong is told by a challenge, and any answer to that ends the exchange. */
+static enum ps_sasl_result check_token(struct ps_sasl *sasl, struct ps_bytes fields)
+{
+	struct ps_bytes token;
+
+	if (sasl->authzid.failed || !find_token(fields, &token))
+		return bad("no access token");
+	if (sasl->tokens->check(sasl->tokens->arg, token, &sasl->authcid) == 0)
+		return PS_SASL_TRUSTED;
+	sasl->reason = "bad_token";
+	return challenge(sasl, "{\"status\":\"invalid_token\"}");
+}
+
+/* RFC 7628 section 3.1: gs2-header ^A fields ^A */
+static enum ps_sasl_result oauthbearer_step(struct ps_sasl *sasl, struct ps_bytes data)
+{
+	struct ps_bytes header = until(&data, 1), name;
+
+	if (sasl->state++ > 0)
+		return PS_SASL_WRONG;
+	if (!take_prefix(&header, "n,") && !take_prefix(&header, "y,"))
+		return bad("no gs2-header");
+	name = until(&header, ',');
+	if (take_prefix(&name, "a=") && ps_scram_put_name(&sasl->authzid, name) < 0)
+		return PS_SASL_BAD;
+	return check_token(sasl, data);
+}
+
+/* As Google and Microsoft describe it: "user=" name ^A fields ^A */
+static enum ps_sasl_result xoauth2_step(struct ps_sasl *sasl, struct ps_bytes data)
+{
+	struct ps_bytes name = until(&data, 1);
+
+	if (sasl->state++ > 0)
+		return PS_SASL_WRONG;
+	if (!take_prefix(&name, "user="))
+		return bad("no user");
+	ps_buf_bytes(&sasl->authzid, name);
+	return check_token(sasl, data);
+}
+
 static const struct ps_sasl_mechanism mechanisms[] = {
 	{"EXTERNAL", 0, CLIENT_FIRST | CERTIFIED, external_step},
 	{"SCRAM-SHA-256-PLUS", PS_SERVES_SCRAM_SHA_256, CLIENT_FIRST | BOUND, scram_step},
 	{"SCRAM-SHA-256", PS_SERVES_SCRAM_SHA_256, CLIENT_FIRST, scram_step},
 	{"SCRAM-SHA-1-PLUS", PS_SERVES_SCRAM_SHA_1, CLIENT_FIRST | BOUND, scram_step},
 	{"SCRAM-SHA-1", PS_SERVES_SCRAM_SHA_1, CLIENT_FIRST, scram_step},
+	{"OAUTHBEARER", PS_SERVES_TOKEN, PLAINTEXT | CLIENT_FIRST, oauthbearer_step},
+	{"XOAUTH2", PS_SERVES_TOKEN, PLAINTEXT | CLIENT_FIRST, xoauth2_step},
 	{"PLAIN", PS_SERVES_PASSWORD, PLAINTEXT | CLIENT_FIRST, plain_step},
 	{"LOGIN", PS_SERVES_PASSWORD, PLAINTEXT, login_step},
 };
@@ -183,6 +251,7 @@ int ps_sasl_start(struct ps_sasl *sasl, const char *mechanism, const struct ps_s
 		.authzid.limit = PS_USER_NAME_MAX,
 		.authcid.limit = PS_USER_NAME_MAX,
 		.password.limit = PS_PASSWORD_MAX,
+		.tokens = terms->tokens,
 		.channel = {.is_tls = terms->is_tls, .plus = found->flags & BOUND},
 	};
 	if (found->flags & CERTIFIED)

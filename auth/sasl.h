@@ -11,6 +11,12 @@
 
 struct ps_sasl_mechanism;
 
+/* Who an access token was made for, appended to `ret_user`; PS_E_AUTH: it does not hold. */
+struct ps_sasl_tokens {
+	int (*check)(void *arg, struct ps_bytes token, struct ps_buf *ret_user);
+	void *arg;
+};
+
 /* An exchange. Zeroed is empty; ps_sasl_start() fills it, ps_sasl_finish() wipes it. */
 struct ps_sasl {
 	const struct ps_sasl_mechanism *mechanism;
@@ -18,6 +24,8 @@ struct ps_sasl {
 	unsigned state; /* the mechanism's own */
 	struct ps_buf challenge;
 	struct ps_buf authzid, authcid, password;
+	const struct ps_sasl_tokens *tokens;
+	const char *reason; /* with PS_SASL_WRONG: what is wrong; NULL: what the client knows */
 	struct ps_scram_channel channel;
 	struct ps_scram scram;
 };
@@ -37,8 +45,9 @@ struct ps_sasl_terms {
 	const struct ps_conf *conf; /* the root: sasl_mechanisms; NULL: no mechanism is left out */
 	bool plaintext_ok;          /* a password may travel on it */
 	bool is_tls;
-	const char *certificate_user; /* whom the client's certificate names; NULL: nobody */
-	unsigned serves;              /* PS_SERVES_* (auth/passwords.h): what some user has */
+	const char *certificate_user;        /* whom the client's certificate names; NULL: nobody */
+	const struct ps_sasl_tokens *tokens; /* outlives the exchange; needed where PS_SERVES_TOKEN is served */
+	unsigned serves;                     /* PS_SERVES_* (auth/passwords.h): what some user has */
 };
 bool ps_sasl_is_known(const char *mechanism);
 /* Appends the names of the mechanisms that may be used, blank-separated, the best first. */

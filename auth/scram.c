@@ -176,7 +176,7 @@ static bool take(struct ps_bytes *rest, char name, struct ps_bytes *ret_value)
 }
 
 /* saslname: "=2C" is a comma, "=3D" an equals sign. */
-static int put_name(struct ps_buf *out, struct ps_bytes name)
+int ps_scram_put_name(struct ps_buf *out, struct ps_bytes name)
 {
 	while (name.len > 0) {
 		bool comma = name.len >= 3 && memcmp(name.ptr, "=2C", 3) == 0;
@@ -264,7 +264,8 @@ int ps_scram_client_first(struct ps_scram *scram, struct ps_bytes message, const
 	/* An extension "m=" is one that must be understood. */
 	if (!take(&rest, 'n', &user) || !take(&rest, 'r', &nonce) || nonce.len == 0)
 		return ps_fail(PS_E_SYNTAX, "no client-first-message");
-	if ((r = put_name(authzid, name)) == 0 && (r = put_name(authcid, user)) == 0 && (r = make_nonce(scram)) == 0)
+	if ((r = ps_scram_put_name(authzid, name)) == 0 && (r = ps_scram_put_name(authcid, user)) == 0 &&
+	    (r = make_nonce(scram)) == 0)
 		begin_message(scram, bare, nonce);
 	return r;
 }

@@ -64,6 +64,8 @@ struct ps_scram_channel {
 	struct ps_bytes bindings[PS_BINDINGS]; /* absent: not to be had */
 };
 
+/* A name in which "=2C" is a comma and "=3D" an equals sign (RFC 5801 section 4), as it is without. PS_E_SYNTAX. */
+int ps_scram_put_name(struct ps_buf *out, struct ps_bytes name);
 /* client-first-message: appends the two names. PS_E_SYNTAX; PS_E_ACCESS: not bound as it must be. */
 int ps_scram_client_first(struct ps_scram *scram, struct ps_bytes message, const struct ps_scram_channel *channel,
 			  struct ps_buf *authzid, struct ps_buf *authcid);

@@ -10,6 +10,7 @@
 #include "auth/sasl.h"
 #include "auth/service.h"
 #include "auth/throttle.h"
+#include "auth/tokens.h"
 #include "auth/verified.h"
 #include "core/event/workers.h"
 #include "postern/error.h"
@@ -34,6 +35,7 @@ struct exchange {
 	struct ps_pool *pool;
 	const char *sid, *service_name, *mechanism, *remote;
 	bool is_tls, checking;
+	bool trusted;           /* the name was proved, and is one as it stands */
 	void (*done)(void *x);  /* when the worker has */
 	_Atomic bool cancelled; /* nobody waits for the answer any more: the worker need not begin */
 	struct ps_sasl sasl;
@@ -70,6 +72,8 @@ struct ps_auth_service {
 	struct ps_verified *verified;
 	uint64_t verified_ms, elsewhere_ms; /* 0: nothing is kept; of passwords that a database has checked */
 	uint8_t salt_key[32];
+	struct ps_token_keys *token_keys; /* NULL: there are none */
+	struct ps_sasl_tokens tokens;
 	struct ps_timer *forget;
 	struct exchange *buckets[BUCKETS];
 	unsigned count, count_max, checking;
@@ -466,7 +470,7 @@ static void set_target(struct exchange *x, struct ps_bytes name)
 static void read_names(struct exchange *x)
 {
 	struct ps_bytes authcid = ps_buf_view(&x->sasl.authcid), authzid = ps_buf_view(&x->sasl.authzid);
-	ptrdiff_t sign = ps_bytes_find(authcid, '%');
+	ptrdiff_t sign = x->trusted ? -1 : ps_bytes_find(authcid, '%');
 
 	x->known = spell(x, sign < 0 ? authcid : ps_bytes(authcid.ptr, (size_t)sign));
 	if (sign >= 0)
@@ -581,15 +585,24 @@ static void accept_known(struct exchange *x, const struct ps_user_entry *entry)
 	prove(x, entry ? 0 : PS_E_AUTH);
 }
 
+static void trust(struct exchange *x)
+{
+	x->trusted = true;
+	look_up(x, accept_known);
+}
+
 static void take_response(struct exchange *x, struct ps_bytes data)
 {
 	switch (ps_sasl_step(&x->sasl, data)) {
 	case PS_SASL_CHALLENGE: answer(x, PS_AUTH_CONTINUE, ps_buf_view(&x->sasl.challenge)); break;
 	case PS_SASL_PASSWORD: look_up(x, check); break;
 	case PS_SASL_SECRET: look_up(x, make_secret); break;
-	case PS_SASL_TRUSTED: look_up(x, accept_known); break;
+	case PS_SASL_TRUSTED: trust(x); break;
 	case PS_SASL_VERIFIED: prove(x, 0); break;
-	case PS_SASL_WRONG: prove(x, PS_E_AUTH); break;
+	case PS_SASL_WRONG:
+		x->reason = x->sasl.reason ? x->sasl.reason : x->reason;
+		prove(x, PS_E_AUTH);
+		break;
 	case PS_SASL_BAD: finish(x, PS_AUTH_FAILED, "bad_response"); break;
 	}
 }
@@ -610,6 +623,7 @@ static int start_sasl(struct exchange *x, const struct ps_auth_request *request)
 		.plaintext_ok = request->plaintext_ok,
 		.is_tls = request->is_tls,
 		.certificate_user = request->certificate_user,
+		.tokens = &x->service->tokens,
 		.serves = ps_auth_service_serves(x->service),
 	};
 	struct ps_bytes bindings[PS_BINDINGS];
@@ -706,6 +720,26 @@ static void on_forget(void *arg)
 	ps_verified_forget(service->verified, ps_loop_now(service->args.loop));
 }
 
+static int check_token(void *arg, struct ps_bytes token, struct ps_buf *ret_user)
+{
+	struct ps_auth_service *service = arg;
+	int r;
+
+	if (!service->token_keys) /* they went while the exchange was under way */
+		return ps_fail(PS_E_AUTH, "there are no keys");
+	r = ps_token_check(service->token_keys, ps_conf_section(service->args.conf, "oauth", 0), time(NULL), token,
+			   ret_user);
+	if (r < 0)
+		ps_log(PS_LOG_INFO, "token_refused", "msg", ps_last_error(), NULL);
+	return r;
+}
+
+void ps_auth_service_set_token_keys(struct ps_auth_service *service, struct ps_token_keys *keys)
+{
+	ps_token_keys_destroy(service->token_keys);
+	service->token_keys = keys;
+}
+
 int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_auth_service **ret_service)
 {
 	struct ps_auth_service *service = ps_zalloc(sizeof *service);
@@ -727,6 +761,7 @@ int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_au
 	service->verified = ps_verified_create();
 	service->revoked = ps_revoked_create(EXCHANGE_MS);
 	gnutls_rnd(GNUTLS_RND_KEY, service->salt_key, sizeof service->salt_key);
+	service->tokens = (struct ps_sasl_tokens){.check = check_token, .arg = service};
 	ps_auth_service_reconfigure(service, args->conf);
 	*ret_service = service;
 	return 0;
@@ -736,11 +771,12 @@ unsigned ps_auth_service_serves(const struct ps_auth_service *service)
 {
 	const struct ps_passwd_file *file = ps_databases_file(service->databases);
 	const struct ps_conf *conf = service->args.conf;
+	unsigned tokens = service->token_keys ? PS_SERVES_TOKEN : 0;
 
 	/* What other databases have is not known: the administrator knows, and names the mechanisms. */
 	if (ps_conf_section_count(conf, "userdb") > 0 && ps_conf_list_size(conf, "sasl_mechanisms") > 0)
-		return PS_SERVES_ALL;
-	return PS_SERVES_PASSWORD | (file ? ps_passwd_file_serves(file) : 0);
+		return PS_SERVES_ALL | tokens;
+	return PS_SERVES_PASSWORD | tokens | (file ? ps_passwd_file_serves(file) : 0);
 }
 
 void ps_auth_service_set_salt_key(struct ps_auth_service *service, struct ps_bytes octets)
@@ -862,5 +898,6 @@ void ps_auth_service_destroy(struct ps_auth_service *service)
 	ps_apps_destroy(service->apps);
 	ps_closep(&service->app_uses);
 	explicit_bzero(service->salt_key, sizeof service->salt_key);
+	ps_token_keys_destroy(service->token_keys);
 	free(service);
 }

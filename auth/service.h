@@ -16,6 +16,7 @@
 #include "postern/session.h"
 
 struct ps_auth_service;
+struct ps_token_keys;
 
 /* Who asks: the front's index and its number for the session. */
 struct ps_auth_from {
@@ -70,6 +71,8 @@ void ps_auth_service_set_users(struct ps_auth_service *service, struct ps_passwd
 
 /* PS_SERVES_* (auth/passwords.h): which kinds of mechanisms some user can use. */
 unsigned ps_auth_service_serves(const struct ps_auth_service *service);
+/* Takes the keys of access tokens over; NULL: there are none. */
+void ps_auth_service_set_token_keys(struct ps_auth_service *service, struct ps_token_keys *keys);
 /* What the salts of users are made from who have none, as they do not exist, or are known by a password in clear text. The same octets give the
  * same salts; it should be a secret that lasts. Until it is given, each process has its own. */
 void ps_auth_service_set_salt_key(struct ps_auth_service *service, struct ps_bytes octets);

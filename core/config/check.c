@@ -254,6 +254,16 @@ static void check_mechanisms(const struct ps_config *config, struct conf_errors 
 				   ps_conf_list_nth(config->root, "sasl_mechanisms", i));
 }
 
+/* A token for somebody else must not let anybody in here. */
+static void check_oauth(const struct ps_config *config, struct conf_errors *errors)
+{
+	const struct ps_conf *oauth = ps_conf_section(config->root, "oauth", 0);
+
+	if (ps_conf_str(oauth, "jwks") && (!ps_conf_str(oauth, "issuer") || !ps_conf_str(oauth, "audience")))
+		conf_error(errors, conf_line(oauth, "jwks", PS_SET_STRING),
+			   "oauth has jwks: it needs issuer and audience, too");
+}
+
 /* It is said to clients, in protocols of lines. */
 static void check_hostname(const struct ps_config *config, struct conf_errors *errors)
 {
@@ -309,9 +319,9 @@ static void check_mailboxes(const struct ps_config *config, struct conf_errors *
 }
 
 static const check_fn checks[] = {
-	check_hostname, check_mechanisms, check_absolute,    check_mail_root, check_mail_location,
-	check_backend,  check_listeners,  conf_check_tls,    check_namespace, check_mailboxes,
-	check_domains,  check_mounts,     conf_check_routes,
+	check_hostname,      check_mechanisms, check_oauth,     check_absolute,    check_mail_root,
+	check_mail_location, check_backend,    check_listeners, conf_check_tls,    check_namespace,
+	check_mailboxes,     check_domains,    check_mounts,    conf_check_routes,
 };
 
 void conf_check(const struct ps_config *config, struct conf_errors *errors)

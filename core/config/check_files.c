@@ -103,6 +103,7 @@ int ps_config_check_files(const struct ps_config *config, struct ps_buf *errors)
 	check_readable(config->root, "alias_file", &found);
 	check_alias_file(config->root, &found);
 	check_readable(ps_conf_section(config->root, "smarthost", 0), "password_file", &found);
+	check_readable(ps_conf_section(config->root, "oauth", 0), "jwks", &found);
 	check_certificate(tls, &found);
 	check_readable(tls, "client_authorities", &found);
 	for (size_t i = 0; i < ps_conf_section_count(config->root, "domain"); i++)

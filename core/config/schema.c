@@ -57,6 +57,24 @@ static const struct ps_setting tls[] = {
 	{.name = NULL},
 };
 
+static const struct ps_setting oauth[] = {
+	{.name = "jwks",
+	 .type = PS_SET_STRING,
+	 .help = "JSON file (JWKS) with the keys that access tokens are signed with"},
+	{.name = "issuer", .type = PS_SET_STRING, .help = "who makes the tokens, their claim iss; needed with jwks"},
+	{.name = "audience",
+	 .type = PS_SET_STRING,
+	 .help = "for whom they are, among their claim aud; needed with jwks"},
+	{.name = "scope",
+	 .type = PS_SET_STRING,
+	 .help = "what must be among their claim scope, or scp; without: nothing"},
+	{.name = "user_claim",
+	 .type = PS_SET_STRING,
+	 .def = "email",
+	 .help = "the claim that is the user's name; an address must not be called unverified"},
+	{.name = NULL},
+};
+
 static const struct ps_setting limits[] = {
 	{.name = "connections",
 	 .type = PS_SET_INT,
@@ -475,6 +493,10 @@ const struct ps_setting ps_core_settings[] = {
 	 .titled = true,
 	 .help = "a place to accept connections"},
 	{.name = "tls", .type = PS_SET_SECTION, .section = tls, .help = "certificate and TLS parameters"},
+	{.name = "oauth",
+	 .type = PS_SET_SECTION,
+	 .section = oauth,
+	 .help = "log-in by access tokens (OAUTHBEARER, XOAUTH2)"},
 	{.name = "limits", .type = PS_SET_SECTION, .section = limits, .help = "what clients may use"},
 	{.name = "relay", .type = PS_SET_SECTION, .section = relay, .help = "mail on its way in and out"},
 	{.name = "namespace",

@@ -45,6 +45,7 @@ enum ps_secret_kind {
 	PS_SECRET_CERTIFICATE,
 	PS_SECRET_KEY,
 	PS_SECRET_OCSP,
+	PS_SECRET_JWKS,
 	PS_SECRET_AUTHORITIES, /* of clients' certificates */
 	PS_SECRET_ALIASES,     /* relay reads it; the others are auth's */
 	PS_SECRET_SMARTHOST,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include "auth/live.h"
 #include "auth/service.h"
+#include "auth/tokens.h"
 #include "core/net/tls.h"
 #include "core/process/certificates.h"
 #include "core/process/place.h"
@@ -324,6 +325,21 @@ static void load_apps(struct auth *auth, const char *path, struct ps_buf *text)
 	ps_buf_wipe(text);
 }
 
+static void load_token_keys(struct auth *auth, const char *path, struct ps_buf *text)
+{
+	struct ps_token_keys *keys;
+
+	if (ps_token_keys_parse(ps_buf_view(text), path, &keys) == 0) {
+		ps_log(PS_LOG_INFO, "token_keys_loaded", "file", path, "keys",
+		       ps_num((long long)ps_token_keys_count(keys)), NULL);
+		ps_auth_service_set_token_keys(auth->service, keys);
+		publish(auth, publish_serves);
+	} else {
+		ps_log(PS_LOG_ERROR, "token_keys_not_used", "msg", ps_last_error(), NULL);
+	}
+	ps_buf_finish(text);
+}
+
 static void on_secret(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	struct ps_role *role = arg;
@@ -347,6 +363,8 @@ static void on_secret(void *arg, struct ps_channel *from, union ps_message *mess
 		load_users(auth, secret->path, &text);
 	else if (secret->kind == PS_SECRET_APPS)
 		load_apps(auth, secret->path, &text);
+	else if (secret->kind == PS_SECRET_JWKS)
+		load_token_keys(auth, secret->path, &text);
 	else if (certificates_take(auth->certificates, (enum ps_secret_kind)secret->kind, secret->slot, &text) &&
 		 secret->slot == 0)
 		ps_auth_service_set_salt_key(auth->service, certificates_key(auth->certificates, 0));
@@ -467,6 +485,8 @@ static void reconfigure(struct ps_role *role)
 	ps_auth_service_reconfigure(auth->service, role->conf);
 	configure_databases(auth);
 	certificates_reconfigure(auth->certificates);
+	if (!ps_conf_str(ps_conf_section(role->conf, "oauth", 0), "jwks"))
+		ps_auth_service_set_token_keys(auth->service, NULL);
 	publish(auth, publish_serves);
 }
 

@@ -53,6 +53,7 @@ void secrets_configure(struct master *master)
 	add_apps(master, ps_conf_str(conf, "app_password_file"));
 	add(master, PS_SECRET_ALIASES, 0, ps_conf_str(conf, "alias_file"));
 	add(master, PS_SECRET_SMARTHOST, 0, ps_conf_str(ps_conf_section(conf, "smarthost", 0), "password_file"));
+	add(master, PS_SECRET_JWKS, 0, ps_conf_str(ps_conf_section(conf, "oauth", 0), "jwks"));
 	add(master, PS_SECRET_AUTHORITIES, 0, ps_conf_str(ps_conf_section(conf, "tls", 0), "client_authorities"));
 	for (uint32_t slot = 0; slot < PS_KEY_SLOTS && (section = ps_certificate_section(conf, slot)); slot++) {
 		add(master, PS_SECRET_OCSP, slot, ps_conf_str(section, "ocsp_response"));
@@ -65,7 +66,7 @@ void secrets_configure(struct master *master)
 static void tell_if_exposed(const char *path, enum ps_secret_kind kind, mode_t mode)
 {
 	bool is_public = kind == PS_SECRET_CERTIFICATE || kind == PS_SECRET_ALIASES || kind == PS_SECRET_OCSP ||
-			 kind == PS_SECRET_AUTHORITIES;
+			 kind == PS_SECRET_AUTHORITIES || kind == PS_SECRET_JWKS;
 
 	if (!is_public && (mode & (S_IRWXO | S_IWGRP)))
 		ps_logf(PS_LOG_WARNING, "secret_exposed", NULL, "%s has mode %04o: others may read or change it", path,

@@ -44,7 +44,7 @@ static const char *parameter_of(struct ps_bytes mechanism)
 {
 	if (ps_bytes_eq_str(mechanism, "PLAIN") || ps_bytes_eq_str(mechanism, "LOGIN"))
 		return "\tplaintext";
-	return "\tmutual-auth";
+	return mechanism.len > 5 && memcmp(mechanism.ptr, "SCRAM", 5) == 0 ? "\tmutual-auth" : "";
 }
 
 /* "-PLUS" is not for others: they have the TLS connection that it is bound to. */

@@ -96,6 +96,7 @@ static const struct {
 			      "(did you mean \"info\"?), not \"inf\""},
 	{"sasl_mechanisms = { \"PLAIN\", \"PLANE\" }\n",
 	 "t.conf:2: \"sasl_mechanisms\": there is no mechanism \"PLANE\" here"},
+	{"oauth {\njwks = \"/x\" issuer = \"y\" }\n", "t.conf:3: oauth has jwks: it needs issuer and audience, too"},
 	{"plaintext_without_tls = maybe\n", "t.conf:2: \"plaintext_without_tls\" must be yes or no, not \"maybe\""},
 	{"listener a { port = 65536 tls = none }\n",
 	 "t.conf:2: \"port\" in listener \"a\" must be a whole number from 1 to 65535, not "

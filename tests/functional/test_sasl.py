@@ -4,10 +4,13 @@
 import base64
 import hashlib
 import hmac
+import json
+import os
 import re
 import shutil
 import ssl
 import subprocess
+import time
 import unittest
 
 import postern
@@ -50,6 +53,35 @@ class Scram:
         return challenge == b"v=" + b64(self.signature).encode()
 
 
+class Issuer:
+    """Makes access tokens (RFC 7519), signed with a key of its own."""
+
+    def __init__(self, folder):
+        self.key = os.path.join(folder, "issuer.pem")
+        self.jwks = os.path.join(folder, "jwks.json")
+        self._openssl("genrsa", "-out", self.key, "2048")
+        modulus = self._openssl("rsa", "-in", self.key, "-noout", "-modulus").decode().strip().partition("=")[2]
+        with open(self.jwks, "w", encoding="ascii") as file:
+            json.dump({"keys": [{"kty": "RSA", "kid": "one", "use": "sig", "n": self._url(bytes.fromhex(modulus)),
+                                 "e": "AQAB"}]}, file)
+
+    @staticmethod
+    def _openssl(*args, text=b""):
+        return subprocess.run(("openssl",) + args, input=text, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              check=True).stdout
+
+    @staticmethod
+    def _url(octets):
+        return base64.urlsafe_b64encode(octets).decode().rstrip("=")
+
+    def token(self, **claims):
+        claims = {"iss": "https://id.example.test", "aud": "mail", "exp": int(time.time()) + 3600,
+                  "email": "alice@example.test", **claims}
+        text = "%s.%s" % (self._url(b'{"alg":"RS256","kid":"one"}'), self._url(json.dumps(claims).encode()))
+        signature = self._openssl("dgst", "-sha256", "-sign", self.key, text=text.encode())
+        return "%s.%s" % (text, self._url(signature))
+
+
 class Wire:
     """How a protocol carries it: the command, what a challenge begins with, how it says yes."""
 
@@ -71,6 +103,9 @@ class Sasl(ServerTest):
 
     @classmethod
     def setUpClass(cls):
+        cls.issuer = Issuer(postern.scratch_folder())
+        cls.settings = Sasl.settings + (
+            '\noauth { jwks = "%s" issuer = "https://id.example.test" audience = "mail" }' % cls.issuer.jwks)
         super().setUpClass()
         with open(cls.server.passwd_file, "a", encoding="ascii") as file:
             file.write("clear@example.test:{PLAIN}%s\n" % PASSWORD)
@@ -79,7 +114,8 @@ class Sasl(ServerTest):
         cls.server.tool("user", "add", "--password-stdin", "--scheme", "SCRAM-SHA-1", "bob@example.test",
                         text_input=PASSWORD + "\n")
         postern.wait_until(lambda: cls._offered_now(cls) == {"SCRAM-SHA-256", "SCRAM-SHA-1", "SCRAM-SHA-256-PLUS",
-                                                           "SCRAM-SHA-1-PLUS", "PLAIN", "LOGIN"}, "all mechanisms")
+                                                           "SCRAM-SHA-1-PLUS", "PLAIN", "LOGIN", "OAUTHBEARER",
+                                                           "XOAUTH2"}, "all mechanisms")
 
     def _offered_now(self):
         client = self.server.connect(tls=True)
@@ -156,6 +192,38 @@ class Sasl(ServerTest):
                 with self.subTest(protocol=wire.protocol, initial=initial, answers=answers):
                     line, _ = self.talk(client, wire, "SCRAM-SHA-256", *answers, initial=initial)
                     self.assertNotRegex(line, wire.yes)
+            self.assertRegex(self.scram(client, wire, Scram("alice"))[0], wire.yes)
+
+    def test_access_tokens(self):
+        good = self.issuer.token()
+        for wire in WIRES:
+            for mechanism, message, yes in (
+                    ("OAUTHBEARER", "n,,\1host=x\1port=1\1auth=Bearer %s\1\1" % good, True),
+                    ("OAUTHBEARER", "n,a=alice@example.test,\1auth=bearer %s\1\1" % good, True),
+                    ("XOAUTH2", "user=alice\1auth=Bearer %s\1\1" % good, True),
+                    ("OAUTHBEARER", "n,a=bob@example.test,\1auth=Bearer %s\1\1" % good, False),
+                    ("XOAUTH2", "user=bob\1auth=Bearer %s\1\1" % good, False),
+                    ("OAUTHBEARER", "n,,\1auth=Bearer %s\1\1" % self.issuer.token(email="nobody@example.test"), False),
+                    ("OAUTHBEARER", "p=tls-exporter,,\1auth=Bearer %s\1\1" % good, False),
+                    ("OAUTHBEARER", "n,,\1auth=Basic %s\1\1" % good, False),
+                    ("OAUTHBEARER", "n,,\1\1", False), ("XOAUTH2", "", False)):
+                with self.subTest(protocol=wire.protocol, mechanism=mechanism, message=message[:30]):
+                    first = base64.b64encode(message.encode())
+                    line, _ = self.talk(self.open(wire), wire, mechanism, first)
+                    self.assertEqual(bool(re.search(wire.yes, line)), yes, line)
+
+    def test_an_access_token_that_does_not_hold(self):
+        """What is wrong is told in a challenge (RFC 7628), whose answer ends it; the connection goes on."""
+        for wire in WIRES:
+            client = self.open(wire)
+            for token in (self.issuer.token(exp=1), self.issuer.token(aud="other"), self.issuer.token()[:-2] + "AA", "x"):
+                for mechanism, start in (("OAUTHBEARER", "n,,"), ("XOAUTH2", "user=alice")):
+                    with self.subTest(protocol=wire.protocol, mechanism=mechanism, token=token[-20:]):
+                        message = "%s\1auth=Bearer %s\1\1" % (start, token)
+                        line, challenges = self.talk(client, wire, mechanism, b"AQ==",
+                                                     initial=base64.b64encode(message.encode()))
+                        self.assertNotRegex(line, wire.yes)
+                        self.assertEqual(json.loads(challenges[0])["status"], "invalid_token")
             self.assertRegex(self.scram(client, wire, Scram("alice"))[0], wire.yes)
 
     def test_the_password_is_taken_too(self):

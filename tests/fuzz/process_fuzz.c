@@ -5,6 +5,8 @@
 #include "auth/names.h"
 #include "auth/passwords.h"
 #include "auth/sasl.h"
+#include "auth/tokens.h"
+#include "core/config/config.h"
 #include "core/process/messages.h"
 #include "postern/error.h"
 #include "postern/pool.h"
@@ -40,10 +42,19 @@ static const struct ps_scram_secret *secret_of(const struct ps_scram_hash *hash)
 	return &secret;
 }
 
+/* Any token of one octet is one. */
+static int check_token(void *arg, struct ps_bytes token, struct ps_buf *ret_user)
+{
+	(void)arg;
+	must(token.len > 0 && !memchr(token.ptr, 1, token.len));
+	return token.len > 1 ? ps_fail(PS_E_AUTH, "no token") : ps_buf_str(ret_user, "user");
+}
+
 /* Responses are separated by 0xff. */
 static void read_sasl(const char *mechanism, struct ps_bytes octets)
 {
-	const struct ps_sasl_terms terms = {.plaintext_ok = true, .is_tls = true, .serves = UINT_MAX};
+	static const struct ps_sasl_tokens checker = {.check = check_token};
+	struct ps_sasl_terms terms = {.plaintext_ok = true, .is_tls = true, .serves = UINT_MAX, .tokens = &checker};
 	enum ps_sasl_result r = PS_SASL_CHALLENGE;
 	struct ps_sasl sasl = {0};
 
@@ -61,7 +72,30 @@ static void read_sasl(const char *mechanism, struct ps_bytes octets)
 	must(r != PS_SASL_CHALLENGE && r != PS_SASL_VERIFIED); /* who does not know our nonce proves nothing */
 	if (r == PS_SASL_PASSWORD)
 		must(sasl.authcid.len > 0 && sasl.password.len > 0 && sasl.password.len <= 1024);
+	if (r == PS_SASL_TRUSTED)
+		must(ps_bytes_eq_str(ps_buf_view(&sasl.authcid), "user"));
 	ps_sasl_finish(&sasl);
+}
+
+/* The key is that of RFC 7515, appendix A.3. What it has signed is in the corpus. */
+static void read_token(struct ps_bytes token)
+{
+	static const char jwks[] = "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\","
+				   "\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","
+				   "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}]}";
+	static struct ps_token_keys *keys;
+	static struct ps_config *config;
+	struct ps_buf user = {0};
+
+	if (!keys)
+		must(ps_token_keys_parse(ps_bytes_str(jwks), "jwks", &keys) == 0 &&
+		     ps_config_read(
+			     "fuzz",
+			     ps_bytes_str("mail_root = \"/srv/mail\"\noauth { issuer = \"joe\" audience = \"a\" }\n"),
+			     NULL, &config) == 0);
+	must(ps_token_check(keys, ps_conf_section(ps_config_root(config), "oauth", 0), 1300819000, token, &user) ==
+	     PS_E_AUTH);
+	must(user.len == 0);
 }
 
 static void read_name(struct ps_bytes name)
@@ -85,13 +119,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	rest = ps_bytes(data + 1, size - 1);
-	switch (data[0] % 6) {
+	switch (data[0] % 9) {
 	case 0: read_message(rest); break;
 	case 1: read_sasl("PLAIN", rest); break;
 	case 2: read_sasl("LOGIN", rest); break;
 	case 3: read_name(rest); break;
 	case 4: read_sasl("SCRAM-SHA-256", rest); break;
 	case 5: read_sasl("SCRAM-SHA-1", rest); break;
+	case 6: read_sasl("OAUTHBEARER", rest); break;
+	case 7: read_sasl("XOAUTH2", rest); break;
+	case 8: read_token(rest); break;
 	}
 	return 0;
 }
