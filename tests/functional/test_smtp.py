@@ -4,6 +4,7 @@
 import concurrent.futures
 import grp
 import os
+import re
 import shutil
 import smtplib
 import socket
@@ -28,6 +29,18 @@ def connect(server, title="smtp", client=smtplib.SMTP, user=None):
     if user:
         smtp.login(user, postern.PASSWORD)
     return smtp
+
+
+# A field with its continuation lines.
+FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:[^\r]*\r\n(?:[ \t][^\r]*\r\n)*")
+
+
+def without_return_path(octets):
+    kept, at = [], 0
+    while field := FIELD.match(octets, at):
+        kept.append(b"" if field[1].lower() == b"return-path" else field[0])
+        at = field.end()
+    return b"".join(kept) + octets[at:]
 
 
 def text(subject):
@@ -124,8 +137,8 @@ class Smtp(ServerTest):
                 if b"\0" in octets or not octets.endswith(b"\r\n"):
                     continue
                 client.sendmail("a@example.org", [ALICE], octets)
-                got = self.newest()
-                self.assertIn(got, (octets, b"\r\n" + octets))  # with a blank line before it, if it has no header
+                octets = without_return_path(octets)
+                self.assertIn(self.newest(), (octets, b"\r\n" + octets))  # with a blank line before it, if it has no header
 
     def test_many_at_once(self):
         def send(number):
