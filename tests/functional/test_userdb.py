@@ -238,12 +238,16 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
         postern.wait_until(lambda: self.login("sam").startswith("OK"), "room for a session")
 
     def test_a_database_that_is_gone_hurts_only_who_is_behind_it(self):
+        before = self.session("peggy")
         self.postgresql.stop()
         try:
             self.assertRegex(self.login("alice"), "^OK")
             self.assertRegex(self.login("lisa"), "^OK")
             self.assertRegex(self.login("peggy"), r"^NO \[UNAVAILABLE\]")
             self.assertRegex(self.login("stan"), r"^NO \[UNAVAILABLE\]")
+            # That it was asked whether the session may go on is seen in the log; what cannot be told ends none.
+            postern.wait_until(lambda: self.server.log().count("event=userdb_error user=peggy@") > 1, "a question", 60)
+            before.ok("NOOP")
         finally:
             self.postgresql.start()
         self.assertRegex(self.login("peggy"), "^OK")
