@@ -141,7 +141,7 @@ static uint32_t parent_of(struct plan *plan, const char *path, const char **ret_
 	const char *slash = strrchr(path, '/');
 
 	*ret_leaf = slash ? slash + 1 : path;
-	return steps_dir(&plan->steps, slash ? ps_pool_strndup(plan->pool, path, (size_t)(slash - path)) : ".", NULL,
+	return steps_dir(&plan->steps, slash ? ps_pool_strndup(plan->p.pool, path, (size_t)(slash - path)) : ".", NULL,
 			 PLACE_CUR);
 }
 
@@ -151,7 +151,7 @@ static int make_parents(struct plan *plan, const char *path)
 	struct ps_store *store = plan->w.store;
 
 	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
-		const char *parent = ps_pool_strndup(plan->pool, path, (size_t)(slash - path));
+		const char *parent = ps_pool_strndup(plan->p.pool, path, (size_t)(slash - path));
 		int r;
 
 		if (ps_io.mkdir(store->cat.root_fd, parent, 0700) < 0) {
@@ -168,7 +168,7 @@ static const char *step_path(struct plan *plan, uint32_t dir, const char *leaf)
 {
 	const char *path = plan->steps.dirs[dir].path;
 
-	return strcmp(path, ".") == 0 ? leaf : ps_pool_printf(plan->pool, "%s/%s", path, leaf);
+	return strcmp(path, ".") == 0 ? leaf : ps_pool_printf(plan->p.pool, "%s/%s", path, leaf);
 }
 
 static bool is_at_or_below(const char *path, const char *top)
@@ -190,7 +190,7 @@ static const char *lies_at(struct plan *plan, const char *path)
 		from = step_path(plan, step->from_dir, step->from);
 		to = step_path(plan, step->to_dir, step->to);
 		if (is_at_or_below(path, to))
-			path = ps_pool_printf(plan->pool, "%s%s", from, path + strlen(to));
+			path = ps_pool_printf(plan->p.pool, "%s%s", from, path + strlen(to));
 		else if (is_at_or_below(path, from))
 			return NULL;
 	}
@@ -207,7 +207,7 @@ static bool is_there(struct plan *plan, const char *path)
 
 static const char *aside_path(struct plan *plan, const char *aside)
 {
-	return ps_pool_printf(plan->pool, ASIDE_PATH "/%s", aside);
+	return ps_pool_printf(plan->p.pool, ASIDE_PATH "/%s", aside);
 }
 
 /* What folder_make() makes. cur comes last: without it, it is no mailbox. */

@@ -432,13 +432,13 @@ int mailboxes_sync(struct ps_store *store, bool rebuild)
 
 	do {
 		list = (struct listing){.pool = ps_pool_create("mailboxes")};
-		r = ps_catalogue_begin(store, &w);
+		r = ps_catalogue_txn_begin(store, &w);
 		if (r == 0) {
 			r = sync_list(&w, &list);
 			if (r == 0)
-				r = ps_catalogue_commit(&w);
+				r = ps_catalogue_txn_commit(&w);
 			else
-				ps_catalogue_end(&w);
+				ps_catalogue_txn_end(&w);
 		}
 		if (r == PS_E_AGAIN) {
 			ps_pool_destroy(list.pool);

@@ -13,7 +13,6 @@ static const struct ps_backend maildir_backend = {
 	.stage_write = stage_write,
 	.stage_finish = stage_finish,
 	.stage_drop = stage_drop,
-	.commit = maildir_commit,
 	.watch = maildir_watch,
 	.unwatch = maildir_unwatch,
 };

@@ -273,6 +273,7 @@ int stage_begin(struct ps_store *store, uint64_t size_hint, struct ps_staged **r
 int stage_write(struct ps_staged *staged, struct ps_bytes octets);
 int stage_finish(struct ps_staged *staged);
 void stage_drop(struct ps_staged *staged);
+int stage_whole(const struct ps_staged *staged, uint64_t *ret_size);
 
 /* ---- steps.c: changes of files, done, undone, and replayed ------------------------------------ */
 
@@ -330,25 +331,33 @@ int steps_recovered(struct ps_store *store);
 /* ---- plan.c, plan_mailbox.c, commit.c --------------------------------------------------------- */
 
 struct plan {
+	struct ps_plan p;
 	struct ps_catalogue_txn w;
 	struct steps steps;
-	struct ps_pool *pool; /* of this attempt */
-	struct ps_batch *batch;
-	uint64_t modseq;           /* of the batch; 0: none given yet */
 	bool removes;              /* some batch of this attempt removes messages */
 	const struct ps_op *named; /* the append whose name gets the batch's token; NULL: none */
 	struct token_id token;
-	struct ps_buf brought; /* modseqs, as postern/catalogue.h has them */
-	bool subscriptions_loaded, subscriptions_changed;
-	struct ps_buf subscriptions;
 	const char **removals; /* directories moved aside, to be removed when all is done */
 	size_t removal_count, removal_cap;
 };
-int plan_modseq(struct plan *plan, uint64_t *ret_modseq);
-int plan_message_op(struct plan *plan, const struct ps_op *op, struct ps_op_result *result);
-int plan_mailbox_op(struct plan *plan, const struct ps_op *op, struct ps_op_result *result);
-int plan_subscriptions(struct plan *plan);
-int maildir_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count);
+static inline struct plan *plan_of(struct ps_plan *plan)
+{
+	return (struct plan *)plan;
+}
+int plan_edit(struct ps_plan *plan, uint64_t key, struct ps_edit **ret_edit);
+uint64_t plan_letters_taken(const struct ps_edit *edit);
+int plan_append(struct ps_plan *plan, struct ps_edit *edit, const struct ps_op *op, struct ps_row *row);
+int plan_change(struct ps_plan *plan, struct ps_edit *edit, const struct ps_picked *old, const struct ps_row *row);
+int plan_remove(struct ps_plan *plan, struct ps_edit *edit, const struct ps_picked *old);
+int plan_copy(struct ps_plan *plan, struct ps_edit *from, struct ps_edit *to, const struct ps_picked *old,
+	      struct ps_row *row, bool move);
+int plan_mailbox_op(struct ps_plan *plan, const struct ps_op *op, struct ps_op_result *result);
+int plan_name_fits(struct ps_store *store, const char *name);
+int plan_write_subscriptions(struct ps_plan *plan, struct ps_bytes names);
+int plan_token_seen(struct ps_plan *plan, const struct ps_batch *batch);
+int plan_token_keep(struct ps_plan *plan, const struct ps_batch *batch);
+int commit_attempt(struct ps_catalogue_group *group);
+int commit_look_again(struct ps_catalogue_group *group);
 
 /* ---- mailbox.c, read.c ----------------------------------------------------------------------------------- */
 

@@ -29,8 +29,8 @@ static const char *aside_name(struct plan *plan)
 
 	unique_name(plan->w.store->host, ps_catalogue_now(), name);
 	plan->removals =
-		ps_pool_grow(plan->pool, plan->removals, plan->removal_count, &plan->removal_cap, sizeof(char *));
-	return plan->removals[plan->removal_count++] = ps_pool_strdup(plan->pool, name);
+		ps_pool_grow(plan->p.pool, plan->removals, plan->removal_count, &plan->removal_cap, sizeof(char *));
+	return plan->removals[plan->removal_count++] = ps_pool_strdup(plan->p.pool, name);
 }
 
 /* Removals that are planned for a directory follow it to its new name. */
@@ -45,55 +45,17 @@ static void redirect_unlinks(struct plan *plan, const char *from, const char *to
 		if (step->kind != STEP_UNLINK || strncmp(path, from, len) != 0 || path[len] != '/')
 			continue;
 		step->from_dir = step->to_dir =
-			steps_dir(&plan->steps, ps_pool_printf(plan->pool, "%s%s", to, path + len),
+			steps_dir(&plan->steps, ps_pool_printf(plan->p.pool, "%s%s", to, path + len),
 				  plan->steps.dirs[step->from_dir].folder, plan->steps.dirs[step->from_dir].place);
 	}
-}
-
-static int find_box(struct plan *plan, const char *name, struct ps_index_box *ret_box)
-{
-	int r;
-
-	for (struct ps_edit *edit = plan->w.edits; edit; edit = edit->next)
-		if (!edit->removed && strcmp(edit->box.name, name) == 0) {
-			*ret_box = edit->box;
-			return 0;
-		}
-	r = ps_index_box_find(plan->w.txn, name, ret_box);
-	return r == PS_E_NOTFOUND ? ps_fail(PS_E_NOTFOUND, "no mailbox %s", name) : r;
 }
 
 /* A free name and its directory. */
 static int free_name(struct plan *plan, const char *name, char ret_dir[NAME_SIZE])
 {
-	struct ps_index_box box;
-	int r = strlen(name) > PS_INDEX_NAME_MAX ? ps_fail(PS_E_LIMIT, "a mailbox name that is too long")
-						 : dir_of_name(plan->w.store->tree, name, ret_dir);
+	int r = ps_plan_free_name(&plan->p, name);
 
-	if (r < 0)
-		return r;
-	r = find_box(plan, name, &box);
-	if (r == 0)
-		return ps_fail(PS_E_EXISTS, "the mailbox %s exists", name);
-	return r == PS_E_NOTFOUND ? 0 : r;
-}
-
-/* No mailbox but `mine` (0: none) has it. */
-static int free_id(struct plan *plan, const struct ps_id *id, uint64_t mine)
-{
-	uint64_t key = ps_catalogue_key(id);
-	struct ps_index_box box;
-	int r;
-
-	if (ps_catalogue_is_none(id) || key == mine)
-		return 0;
-	for (struct ps_edit *edit = plan->w.edits; edit; edit = edit->next)
-		if (!edit->removed && edit->box.key == key)
-			return ps_fail(PS_E_EXISTS, "another mailbox has that id");
-	r = ps_index_box(plan->w.txn, key, &box);
-	if (r == 0)
-		return ps_fail(PS_E_EXISTS, "another mailbox has that id");
-	return r == PS_E_NOTFOUND ? 0 : r;
+	return r == 0 ? dir_of_name(plan->w.store->tree, name, ret_dir) : r;
 }
 
 static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
@@ -107,7 +69,7 @@ static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	const char *aside;
 	int r = free_name(plan, op->name, dir);
 
-	if (r < 0 || (r = free_id(plan, &op->mailbox_id, 0)) < 0 ||
+	if (r < 0 || (r = ps_plan_free_id(&plan->p, &op->mailbox_id, 0)) < 0 ||
 	    (r = ps_catalogue_uid_validity(&plan->w, op->uid_validity, &state.uid_validity)) < 0)
 		return r;
 	aside = aside_name(plan);
@@ -116,7 +78,7 @@ static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	box.id = state.id;
 	box.key = ps_catalogue_key(&box.id);
 	box.uid_validity = state.uid_validity;
-	plan_modseq(plan, &box.highest_modseq);
+	box.highest_modseq = ps_plan_modseq(&plan->p);
 	box.vanished_since = box.highest_modseq;
 	memcpy(box.name, op->name, strlen(op->name) + 1);
 	if ((r = layout_create(plan, aside, dir)) < 0)
@@ -126,7 +88,7 @@ static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	if ((r = ps_index_box_put(plan->w.txn, &box)) < 0)
 		return r;
 	/* A later operation of the commit may rename it, or change its uses. */
-	return write_edit_made(&plan->w, &box, ps_pool_printf(plan->pool, ASIDE_PATH "/%s", aside));
+	return write_edit_made(&plan->w, &box, ps_pool_printf(plan->p.pool, ASIDE_PATH "/%s", aside));
 }
 
 static int plan_rename(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
@@ -138,7 +100,7 @@ static int plan_rename(struct plan *plan, const struct ps_op *op, struct ps_op_r
 
 	if (strcmp(op->name, "INBOX") == 0)
 		return ps_fail(PS_E_INVALID, "INBOX is not renamed");
-	if ((r = find_box(plan, op->name, &box)) < 0 || (r = free_name(plan, op->new_name, to)) < 0 ||
+	if ((r = ps_plan_find_box(&plan->p, op->name, &box)) < 0 || (r = free_name(plan, op->new_name, to)) < 0 ||
 	    (r = dir_of_name(plan->w.store->tree, op->name, from)) < 0 ||
 	    (r = write_edit_box(&plan->w, &box, &edit)) < 0)
 		return r;
@@ -146,7 +108,7 @@ static int plan_rename(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	if ((r = layout_rename(plan, from, to)) < 0)
 		return r;
 	memcpy(edit->e.box.name, op->new_name, strlen(op->new_name) + 1);
-	plan_modseq(plan, &result->modseq);
+	result->modseq = ps_plan_modseq(&plan->p);
 	edit->e.box.highest_modseq = result->modseq;
 	return ps_index_box_put(plan->w.txn, &edit->e.box); /* the next operation may want the old name */
 }
@@ -160,16 +122,17 @@ static int plan_delete(struct plan *plan, const struct ps_op *op, struct ps_op_r
 
 	if (strcmp(op->name, "INBOX") == 0)
 		return ps_fail(PS_E_INVALID, "INBOX is not deleted");
-	if ((r = find_box(plan, op->name, &box)) < 0 || (r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0)
+	if ((r = ps_plan_find_box(&plan->p, op->name, &box)) < 0 ||
+	    (r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0)
 		return r;
 	for (struct ps_edit *edit = plan->w.edits; edit; edit = edit->next)
 		if (edit->box.key == box.key)
 			edit->removed = true;
 	aside = aside_name(plan);
-	redirect_unlinks(plan, dir, ps_pool_printf(plan->pool, ASIDE_PATH "/%s", aside));
+	redirect_unlinks(plan, dir, ps_pool_printf(plan->p.pool, ASIDE_PATH "/%s", aside));
 	if ((r = layout_delete(plan, dir, aside)) < 0)
 		return r;
-	plan_modseq(plan, &result->modseq);
+	result->modseq = ps_plan_modseq(&plan->p);
 	return ps_index_box_remove(plan->w.txn, box.key);
 }
 
@@ -183,23 +146,24 @@ static int plan_attributes(struct plan *plan, const struct ps_op *op, struct ps_
 	uint32_t n;
 	int r;
 
-	if ((r = find_box(plan, op->name, &box)) < 0 || (r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0 ||
+	if ((r = ps_plan_find_box(&plan->p, op->name, &box)) < 0 ||
+	    (r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0 ||
 	    (r = write_edit_box(&plan->w, &box, &edit)) < 0)
 		return r;
 	old = edit->state.special_uses;
 	n = steps_dir(&plan->steps, dir, NULL, PLACE_CUR);
 	step = steps_add(&plan->steps, STEP_STATE, n, NULL, n, NULL);
-	step->data = ps_bytes(ps_pool_memdup(plan->pool, &uses, sizeof uses), sizeof uses);
-	step->old = ps_bytes(ps_pool_memdup(plan->pool, &old, sizeof old), sizeof old);
+	step->data = ps_bytes(ps_pool_memdup(plan->p.pool, &uses, sizeof uses), sizeof uses);
+	step->old = ps_bytes(ps_pool_memdup(plan->p.pool, &old, sizeof old), sizeof old);
 	edit->e.box.attributes = PS_MBOX_EXISTS | uses;
-	plan_modseq(plan, &result->modseq);
+	result->modseq = ps_plan_modseq(&plan->p);
 	edit->e.box.highest_modseq = result->modseq;
 	return 0;
 }
 
 static struct identity *add_identity(struct plan *plan, const struct mailbox_state *state)
 {
-	struct identity *identity = PS_NEW(plan->pool, struct identity);
+	struct identity *identity = PS_NEW(plan->p.pool, struct identity);
 
 	identity->id = state->id;
 	identity->uid_validity = state->uid_validity;
@@ -237,8 +201,10 @@ static int plan_identity(struct plan *plan, const struct ps_op *op, struct ps_op
 	bool same;
 	int r;
 
-	if ((r = find_box(plan, op->name, &box)) < 0 || (r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0 ||
-	    (r = free_id(plan, &op->mailbox_id, box.key)) < 0 || (r = write_edit_box(&plan->w, &box, &edit)) < 0)
+	if ((r = ps_plan_find_box(&plan->p, op->name, &box)) < 0 ||
+	    (r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0 ||
+	    (r = ps_plan_free_id(&plan->p, &op->mailbox_id, box.key)) < 0 ||
+	    (r = write_edit_box(&plan->w, &box, &edit)) < 0)
 		return r;
 	old = add_identity(plan, &edit->state);
 	now = add_identity(plan, &edit->state);
@@ -260,7 +226,7 @@ static int plan_identity(struct plan *plan, const struct ps_op *op, struct ps_op
 	step = steps_add(&plan->steps, STEP_STATE, n, NULL, n, NULL);
 	step->data = ps_bytes(now, sizeof *now);
 	step->old = ps_bytes(old, sizeof *old);
-	plan_modseq(plan, &result->modseq);
+	result->modseq = ps_plan_modseq(&plan->p);
 	result->uid_validity = edit->e.box.uid_validity;
 	if ((r = ps_index_vanished_forget(plan->w.txn, &edit->e.box, result->modseq)) < 0)
 		return r;
@@ -269,73 +235,38 @@ static int plan_identity(struct plan *plan, const struct ps_op *op, struct ps_op
 
 /* ---- subscriptions --------------------------------------------------------------------------- */
 
-static void drop_name(struct ps_buf *names, const char *name)
-{
-	size_t size = strlen(name) + 1, at = 0;
-
-	while (at < names->len) {
-		size_t len = strlen((const char *)names->ptr + at) + 1;
-
-		if (len == size && memcmp(names->ptr + at, name, size) == 0) {
-			memmove(names->ptr + at, names->ptr + at + len, names->len - at - len);
-			names->len -= len;
-			return;
-		}
-		at += len;
-	}
-}
-
-static int plan_subscribe(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
+int plan_name_fits(struct ps_store *store, const char *name)
 {
 	char dir[NAME_SIZE];
-	int r;
 
-	(void)result;
-	if ((r = dir_of_name(plan->w.store->tree, op->name, dir)) < 0)
-		return r;
-	if (!plan->subscriptions_loaded && (r = subscriptions_read(plan->w.store, &plan->subscriptions)) < 0)
-		return r;
-	plan->subscriptions_loaded = true;
-	if (ps_indexed_is_subscribed(ps_buf_view(&plan->subscriptions), op->name) == op->subscribed)
-		return 0;
-	plan->subscriptions_changed = true;
-	if (op->subscribed)
-		return ps_buf_append(&plan->subscriptions, op->name, strlen(op->name) + 1);
-	drop_name(&plan->subscriptions, op->name);
-	return 0;
+	return dir_of_name(store->tree, name, dir);
 }
 
-/* One step for all that a batch changes in the file. */
-int plan_subscriptions(struct plan *plan)
+int plan_write_subscriptions(struct ps_plan *base, struct ps_bytes names)
 {
+	struct plan *plan = plan_of(base);
 	struct ps_buf text = {0};
-	const char *aside;
+	const char *aside = aside_name(plan);
 	int r;
 
-	if (!plan->subscriptions_changed)
-		return 0;
-	aside = aside_name(plan);
 	plan->removals =
-		ps_pool_grow(plan->pool, plan->removals, plan->removal_count, &plan->removal_cap, sizeof(char *));
-	plan->removals[plan->removal_count++] = ps_pool_printf(plan->pool, "%s.old", aside);
-	r = subscriptions_format(plan->w.store, ps_buf_view(&plan->subscriptions), &text);
+		ps_pool_grow(plan->p.pool, plan->removals, plan->removal_count, &plan->removal_cap, sizeof(char *));
+	plan->removals[plan->removal_count++] = ps_pool_printf(plan->p.pool, "%s.old", aside);
+	r = subscriptions_format(plan->w.store, names, &text);
 	if (r == 0)
 		r = ps_io_replace(plan->w.store->cat.aside_fd, aside, ps_buf_view(&text));
 	ps_buf_finish(&text);
-	if (r < 0)
-		return r;
-	steps_add(&plan->steps, STEP_REPLACE, aside_dir(plan), aside, root_dir(plan), "subscriptions");
-	plan->subscriptions_changed = false;
-	return ps_index_meta_put(plan->w.txn, "subscriptions", ps_buf_view(&plan->subscriptions));
+	if (r == 0)
+		steps_add(&plan->steps, STEP_REPLACE, aside_dir(plan), aside, root_dir(plan), "subscriptions");
+	return r;
 }
 
-int plan_mailbox_op(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
+int plan_mailbox_op(struct ps_plan *plan, const struct ps_op *op, struct ps_op_result *result)
 {
 	static int (*const ops[])(struct plan *, const struct ps_op *, struct ps_op_result *) = {
-		[PS_OP_CREATE] = plan_create,         [PS_OP_RENAME] = plan_rename,
-		[PS_OP_DELETE] = plan_delete,         [PS_OP_SUBSCRIBE] = plan_subscribe,
+		[PS_OP_CREATE] = plan_create,         [PS_OP_RENAME] = plan_rename,     [PS_OP_DELETE] = plan_delete,
 		[PS_OP_ATTRIBUTES] = plan_attributes, [PS_OP_IDENTITY] = plan_identity,
 	};
 
-	return ops[op->kind](plan, op, result);
+	return ops[op->kind](plan_of(plan), op, result);
 }

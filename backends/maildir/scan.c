@@ -737,7 +737,7 @@ int scan_mailbox(struct ps_store *store, uint64_t key, bool rebuild)
 	do {
 		struct scan scan = {.store = store, .rebuild = rebuild};
 
-		if ((r = ps_catalogue_begin(store, &scan.w)) < 0)
+		if ((r = ps_catalogue_txn_begin(store, &scan.w)) < 0)
 			return r;
 		index = ps_index_ref(scan.w.index);
 		table_init(&scan.table);
@@ -746,9 +746,9 @@ int scan_mailbox(struct ps_store *store, uint64_t key, bool rebuild)
 			watch_dirty(scan.edit->folder);
 		scan_finish(&scan);
 		if (r == 0)
-			r = ps_catalogue_commit(&scan.w);
+			r = ps_catalogue_txn_commit(&scan.w);
 		else
-			ps_catalogue_end(&scan.w);
+			ps_catalogue_txn_end(&scan.w);
 		if (r == PS_E_AGAIN && ps_index_grow(index) < 0)
 			r = PS_E_STORAGE;
 		ps_index_close(index);

@@ -205,3 +205,11 @@ void stage_drop(struct ps_staged *staged)
 	ps_buf_finish(&staged->out);
 	free(staged);
 }
+
+int stage_whole(const struct ps_staged *staged, uint64_t *ret_size)
+{
+	if (!staged || !staged->finished || staged->err)
+		return staged && staged->err ? staged->err : ps_fail(PS_E_INVALID, "a message that is not staged");
+	*ret_size = staged->wire_size;
+	return 0;
+}

@@ -18,8 +18,8 @@
  */
 #include "config.h"
 
-#include <gnutls/crypto.h>
 #include <fcntl.h>
+#include <gnutls/crypto.h>
 #include <sys/stat.h>
 #include "backends/maildir/maildir_private.h"
 #include "postern/log.h"
@@ -210,7 +210,7 @@ static int load(struct ps_store *store, struct ps_bytes text)
 	struct ps_bytes line;
 	struct ps_catalogue_txn w;
 	bool whole;
-	int r = ps_catalogue_begin(store, &w);
+	int r = ps_catalogue_txn_begin(store, &w);
 
 	if (r < 0)
 		return r;
@@ -218,8 +218,8 @@ static int load(struct ps_store *store, struct ps_bytes text)
 		if (whole)
 			r = load_line(&w, line);
 	if (r == 0)
-		return ps_catalogue_commit(&w);
-	ps_catalogue_end(&w);
+		return ps_catalogue_txn_commit(&w);
+	ps_catalogue_txn_end(&w);
 	return r;
 }
 

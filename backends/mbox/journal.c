@@ -147,8 +147,10 @@ static int say_done(struct ps_store *store)
 
 static int arm(struct write *w)
 {
-	struct step index = {
-		.kind = STEP_INDEX, .path = "", .offset = ps_index_txn_id(w->t.txn), .old = ps_buf_view(&w->brought)};
+	struct step index = {.kind = STEP_INDEX,
+			     .path = "",
+			     .offset = ps_index_txn_id(w->t.txn),
+			     .old = w->brought ? ps_buf_view(w->brought) : ps_bytes(NULL, 0)};
 	struct journal_head head = {.state = ARMED};
 	struct ps_store *store = w->t.store;
 	struct ps_buf text = {0};
@@ -158,7 +160,7 @@ static int arm(struct write *w)
 	for (size_t i = 0; i < w->step_count; i++)
 		put_step(&text, &w->steps[i]);
 	put_step(&text, &index);
-	if (text.failed || w->brought.failed) {
+	if (text.failed) {
 		ps_buf_finish(&text);
 		return ps_fail(PS_E_LIMIT, "no memory for the journal");
 	}

@@ -13,7 +13,6 @@ static const struct ps_backend mbox_backend = {
 	.stage_write = stage_write,
 	.stage_finish = stage_finish,
 	.stage_drop = stage_drop,
-	.commit = mbox_commit,
 	.compact = mbox_compact,
 };
 

@@ -247,9 +247,9 @@ struct write {
 	size_t step_count, step_cap;
 	const char **leftovers; /* aside, to be removed in the end */
 	size_t leftover_count, leftover_cap;
-	struct ps_buf brought; /* modseqs, as postern/catalogue.h has them */
-	uint64_t tokens_end;   /* of the file of tokens, with those that are to come */
-	bool mark_dead;        /* as struct edit */
+	const struct ps_buf *brought; /* the plan's; NULL: it is none */
+	uint64_t tokens_end;          /* of the file of tokens, with those that are to come */
+	bool mark_dead;               /* as struct edit */
 };
 static inline struct edit *first_edit(const struct write *w)
 {
@@ -365,6 +365,7 @@ int stage_begin(struct ps_store *store, uint64_t size_hint, struct ps_staged **r
 int stage_write(struct ps_staged *staged, struct ps_bytes octets);
 int stage_finish(struct ps_staged *staged);
 void stage_drop(struct ps_staged *staged);
+int stage_whole(const struct ps_staged *staged, uint64_t *ret_size);
 
 /* ---- content.c: from what lies in the file to the message ----------------------------------------------- */
 
@@ -382,25 +383,30 @@ int restore_finish(struct restore *restore, struct ps_buf *out); /* and frees */
 /* ---- plan.c, plan_mailbox.c, commit.c ------------------------------------------------------------------ */
 
 struct plan {
+	struct ps_plan p;
 	struct write w;
-	struct ps_pool *pool; /* of this attempt */
-	struct ps_batch *batch;
-	uint64_t modseq; /* of the batch; 0: none given yet */
-	bool subscriptions_loaded, subscriptions_changed;
-	struct ps_buf subscriptions;
 };
-uint64_t plan_modseq(struct plan *plan);
-int plan_message_op(struct plan *plan, const struct ps_op *op, struct ps_op_result *result);
-int plan_mailbox_op(struct plan *plan, const struct ps_op *op, struct ps_op_result *result);
-int plan_subscriptions(struct plan *plan);
-int mbox_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count);
+static inline struct plan *plan_of(struct ps_plan *plan)
+{
+	return (struct plan *)plan;
+}
+int plan_edit(struct ps_plan *plan, uint64_t key, struct ps_edit **ret_edit);
+int plan_append(struct ps_plan *plan, struct ps_edit *edit, const struct ps_op *op, struct ps_row *row);
+int plan_change(struct ps_plan *plan, struct ps_edit *edit, const struct ps_picked *old, const struct ps_row *row);
+int plan_remove(struct ps_plan *plan, struct ps_edit *edit, const struct ps_picked *old);
+int plan_copy(struct ps_plan *plan, struct ps_edit *from, struct ps_edit *to, const struct ps_picked *old,
+	      struct ps_row *row, bool move);
+int plan_mailbox_op(struct ps_plan *plan, const struct ps_op *op, struct ps_op_result *result);
+int plan_name_fits(struct ps_store *store, const char *name);
+int plan_write_subscriptions(struct ps_plan *plan, struct ps_bytes names);
+void commit_look_before(struct ps_catalogue_group *group);
+int commit_attempt(struct ps_catalogue_group *group);
+int commit_look_again(struct ps_catalogue_group *group);
 
 /* ---- tokens.c --------------------------------------------------------------------------------------------- */
 
-/* Whether the store has seen it: 1, 0. */
-int token_seen(struct write *w, struct ps_bytes token);
-/* Keeps it, with what the transaction does. */
-int token_keep(struct write *w, struct ps_bytes token);
+int plan_token_seen(struct ps_plan *plan, const struct ps_batch *batch);
+int plan_token_keep(struct ps_plan *plan, const struct ps_batch *batch);
 /* Into the index what the file says. */
 int tokens_load(struct ps_store *store);
 /* Forgets old ones. With the lock. */

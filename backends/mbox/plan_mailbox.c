@@ -13,52 +13,17 @@ static const char *aside_path(struct plan *plan, const char *name)
 	return ps_pool_printf(plan->w.t.pool, ASIDE_DIR "/%s", name);
 }
 
-static int find_box(struct plan *plan, const char *name, struct ps_index_box *ret_box)
-{
-	int r;
-
-	for (struct ps_edit *edit = plan->w.t.edits; edit; edit = edit->next)
-		if (!edit->removed && strcmp(edit->box.name, name) == 0) {
-			*ret_box = edit->box;
-			return 0;
-		}
-	r = ps_index_box_find(plan->w.t.txn, name, ret_box);
-	return r == PS_E_NOTFOUND ? ps_fail(PS_E_NOTFOUND, "no mailbox %s", name) : r;
-}
-
 /* A free name and its file. */
 static int free_name(struct plan *plan, const char *name, char ret_path[PATH_SIZE])
 {
-	struct ps_index_box box;
 	struct stat st;
-	int r = strlen(name) > PS_INDEX_NAME_MAX ? ps_fail(PS_E_LIMIT, "a mailbox name that is too long")
-						 : find_box(plan, name, &box);
+	int r = ps_plan_free_name(&plan->p, name);
 
-	if (r == 0)
-		return ps_fail(PS_E_EXISTS, "the mailbox %s exists", name);
-	if (r != PS_E_NOTFOUND || (r = path_of_name(plan->w.t.store, name, ret_path)) < 0)
+	if (r < 0 || (r = path_of_name(plan->w.t.store, name, ret_path)) < 0)
 		return r;
 	if (fstatat(plan->w.t.store->cat.root_fd, ret_path, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode))
 		return ps_fail(PS_E_INVALID, "%s is a directory, and cannot hold messages", ret_path);
 	return 0;
-}
-
-/* No mailbox but `mine` (0: none) has it. */
-static int free_id(struct plan *plan, const struct ps_id *id, uint64_t mine)
-{
-	uint64_t key = ps_catalogue_key(id);
-	struct ps_index_box box;
-	int r;
-
-	if (ps_catalogue_is_none(id) || key == mine)
-		return 0;
-	for (struct ps_edit *edit = plan->w.t.edits; edit; edit = edit->next)
-		if (!edit->removed && edit->box.key == key)
-			return ps_fail(PS_E_EXISTS, "another mailbox has that id");
-	r = ps_index_box(plan->w.t.txn, key, &box);
-	if (r == 0)
-		return ps_fail(PS_E_EXISTS, "another mailbox has that id");
-	return r == PS_E_NOTFOUND ? 0 : r;
 }
 
 static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
@@ -70,12 +35,12 @@ static int plan_create(struct plan *plan, const struct ps_op *op, struct ps_op_r
 	struct edit *edit;
 	int r = free_name(plan, op->name, path);
 
-	if (r < 0 || (r = free_id(plan, &op->mailbox_id, 0)) < 0 ||
+	if (r < 0 || (r = ps_plan_free_id(&plan->p, &op->mailbox_id, 0)) < 0 ||
 	    (r = ps_catalogue_uid_validity(&plan->w.t, op->uid_validity, &box.uid_validity)) < 0 ||
 	    (r = tree_make_parents(plan->w.t.store, path)) < 0)
 		return r;
 	box.key = ps_catalogue_key(&box.id);
-	box.highest_modseq = box.vanished_since = plan_modseq(plan);
+	box.highest_modseq = box.vanished_since = ps_plan_modseq(&plan->p);
 	memcpy(box.name, op->name, strlen(op->name) + 1);
 	if ((r = write_new_edit(&plan->w, &box, path, &edit)) < 0)
 		return r;
@@ -94,14 +59,14 @@ static int plan_rename(struct plan *plan, const struct ps_op *op, struct ps_op_r
 
 	if (strcmp(op->name, "INBOX") == 0)
 		return ps_fail(PS_E_INVALID, "INBOX is not renamed");
-	if ((r = find_box(plan, op->name, &box)) < 0 || (r = free_name(plan, op->new_name, path)) < 0 ||
+	if ((r = ps_plan_find_box(&plan->p, op->name, &box)) < 0 || (r = free_name(plan, op->new_name, path)) < 0 ||
 	    (r = write_edit_box(&plan->w, &box, &edit)) < 0 || (r = tree_make_parents(plan->w.t.store, path)) < 0)
 		return r;
 	steps_add(&plan->w, STEP_RENAME, edit->path, path);
 	edit->path = ps_pool_strdup(plan->w.t.pool, path);
 	edit->renamed = true;
 	memcpy(edit->e.box.name, op->new_name, strlen(op->new_name) + 1);
-	result->modseq = edit->e.box.highest_modseq = plan_modseq(plan);
+	result->modseq = edit->e.box.highest_modseq = ps_plan_modseq(&plan->p);
 	return ps_index_box_put(plan->w.t.txn, &edit->e.box); /* the next operation may want the old name */
 }
 
@@ -114,12 +79,12 @@ static int plan_delete(struct plan *plan, const struct ps_op *op, struct ps_op_r
 
 	if (strcmp(op->name, "INBOX") == 0)
 		return ps_fail(PS_E_INVALID, "INBOX is not deleted");
-	if ((r = find_box(plan, op->name, &box)) < 0 || (r = write_edit_box(&plan->w, &box, &edit)) < 0)
+	if ((r = ps_plan_find_box(&plan->p, op->name, &box)) < 0 || (r = write_edit_box(&plan->w, &box, &edit)) < 0)
 		return r;
 	steps_add(&plan->w, STEP_RENAME, edit->path, aside_path(plan, aside));
 	leave_aside(&plan->w, aside);
 	edit->e.removed = true;
-	result->modseq = plan_modseq(plan);
+	result->modseq = ps_plan_modseq(&plan->p);
 	return ps_index_box_remove(plan->w.t.txn, box.key);
 }
 
@@ -129,11 +94,11 @@ static int plan_attributes(struct plan *plan, const struct ps_op *op, struct ps_
 	struct edit *edit;
 	int r;
 
-	if ((r = find_box(plan, op->name, &box)) < 0 || (r = write_edit_box(&plan->w, &box, &edit)) < 0)
+	if ((r = ps_plan_find_box(&plan->p, op->name, &box)) < 0 || (r = write_edit_box(&plan->w, &box, &edit)) < 0)
 		return r;
 	edit->e.box.attributes = PS_MBOX_EXISTS | (op->attributes & PS_MBOX_SPECIAL_USES);
 	edit->pseudo_changed = true;
-	result->modseq = edit->e.box.highest_modseq = plan_modseq(plan);
+	result->modseq = edit->e.box.highest_modseq = ps_plan_modseq(&plan->p);
 	return 0;
 }
 
@@ -164,7 +129,8 @@ static int plan_identity(struct plan *plan, const struct ps_op *op, struct ps_op
 	uint32_t validity;
 	int r;
 
-	if ((r = find_box(plan, op->name, &box)) < 0 || (r = free_id(plan, &op->mailbox_id, box.key)) < 0 ||
+	if ((r = ps_plan_find_box(&plan->p, op->name, &box)) < 0 ||
+	    (r = ps_plan_free_id(&plan->p, &op->mailbox_id, box.key)) < 0 ||
 	    (r = write_edit_box(&plan->w, &box, &edit)) < 0)
 		return r;
 	id = ps_catalogue_is_none(&op->mailbox_id) ? edit->e.box.id : op->mailbox_id;
@@ -177,7 +143,7 @@ static int plan_identity(struct plan *plan, const struct ps_op *op, struct ps_op
 	if (op->uid_next > edit->e.box.uid_next)
 		edit->e.box.uid_next = op->uid_next;
 	edit->pseudo_changed = true;
-	result->modseq = plan_modseq(plan);
+	result->modseq = ps_plan_modseq(&plan->p);
 	result->uid_validity = edit->e.box.uid_validity;
 	if ((r = ps_index_vanished_forget(plan->w.t.txn, &edit->e.box, result->modseq)) < 0)
 		return r;
@@ -186,70 +152,38 @@ static int plan_identity(struct plan *plan, const struct ps_op *op, struct ps_op
 
 /* ---- subscriptions --------------------------------------------------------------------------- */
 
-static void drop_name(struct ps_buf *names, const char *name)
-{
-	size_t size = strlen(name) + 1, at = 0;
-
-	while (at < names->len) {
-		size_t len = strlen((const char *)names->ptr + at) + 1;
-
-		if (len == size && memcmp(names->ptr + at, name, size) == 0) {
-			memmove(names->ptr + at, names->ptr + at + len, names->len - at - len);
-			names->len -= len;
-			return;
-		}
-		at += len;
-	}
-}
-
-static int plan_subscribe(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
+int plan_name_fits(struct ps_store *store, const char *name)
 {
 	char path[PATH_SIZE];
-	int r;
 
-	(void)result;
-	if ((r = path_of_name(plan->w.t.store, op->name, path)) < 0)
-		return r;
-	if (!plan->subscriptions_loaded && (r = subscriptions_read(plan->w.t.store, &plan->subscriptions)) < 0)
-		return r;
-	plan->subscriptions_loaded = true;
-	if (ps_indexed_is_subscribed(ps_buf_view(&plan->subscriptions), op->name) == op->subscribed)
-		return 0;
-	plan->subscriptions_changed = true;
-	if (op->subscribed)
-		return ps_buf_append(&plan->subscriptions, op->name, strlen(op->name) + 1);
-	drop_name(&plan->subscriptions, op->name);
-	return 0;
+	return path_of_name(store, name, path);
 }
 
-/* One step for all that a batch changes in the file. */
-int plan_subscriptions(struct plan *plan)
+int plan_write_subscriptions(struct ps_plan *base, struct ps_bytes names)
 {
+	struct plan *plan = plan_of(base);
+	struct ps_store *store = plan->w.t.store;
 	const char *aside = aside_name(plan->w.t.pool);
 	struct ps_buf text = {0};
 	int r;
 
-	if (!plan->subscriptions_changed)
-		return 0;
 	leave_aside(&plan->w, aside);
-	r = subscriptions_format(plan->w.t.store, ps_buf_view(&plan->subscriptions), &text);
+	r = subscriptions_format(store, names, &text);
 	if (r == 0)
-		r = ps_io_replace(plan->w.t.store->cat.aside_fd, aside, ps_buf_view(&text));
+		r = ps_io_replace(store->cat.aside_fd, aside, ps_buf_view(&text));
 	ps_buf_finish(&text);
-	if (r < 0)
-		return r;
-	steps_add(&plan->w, STEP_REPLACE, aside_path(plan, aside), SUBSCRIBED)->kept = aside_name(plan->w.t.pool);
-	plan->subscriptions_changed = false;
-	return ps_indexed_subscriptions_put(plan->w.t.txn, ps_buf_view(&plan->subscriptions));
+	if (r == 0)
+		steps_add(&plan->w, STEP_REPLACE, aside_path(plan, aside), SUBSCRIBED)->kept =
+			aside_name(plan->w.t.pool);
+	return r;
 }
 
-int plan_mailbox_op(struct plan *plan, const struct ps_op *op, struct ps_op_result *result)
+int plan_mailbox_op(struct ps_plan *plan, const struct ps_op *op, struct ps_op_result *result)
 {
 	static int (*const ops[])(struct plan *, const struct ps_op *, struct ps_op_result *) = {
-		[PS_OP_CREATE] = plan_create,         [PS_OP_RENAME] = plan_rename,
-		[PS_OP_DELETE] = plan_delete,         [PS_OP_SUBSCRIBE] = plan_subscribe,
+		[PS_OP_CREATE] = plan_create,         [PS_OP_RENAME] = plan_rename,     [PS_OP_DELETE] = plan_delete,
 		[PS_OP_ATTRIBUTES] = plan_attributes, [PS_OP_IDENTITY] = plan_identity,
 	};
 
-	return ops[op->kind](plan, op, result);
+	return ops[op->kind](plan_of(plan), op, result);
 }

@@ -27,10 +27,10 @@ static uint32_t record_crc(const struct token_record *rec)
 	return ps_crc32c(0, &rec->len, sizeof *rec - offsetof(struct token_record, len));
 }
 
-int token_seen(struct write *w, struct ps_bytes token)
+int plan_token_seen(struct ps_plan *plan, const struct ps_batch *batch)
 {
 	struct ps_index_token found;
-	int r = ps_index_token(w->t.txn, token, &found);
+	int r = ps_index_token(plan->t->txn, batch->token, &found);
 
 	return r == 0 ? 1 : r == PS_E_NOTFOUND ? 0 : r;
 }
@@ -45,8 +45,10 @@ static int open_tokens(struct ps_store *store, struct stat *ret_st)
 	return fstat(store->tokens_fd, ret_st) < 0 ? ps_fail_errno("stat the tokens") : 0;
 }
 
-int token_keep(struct write *w, struct ps_bytes token)
+int plan_token_keep(struct ps_plan *plan, const struct ps_batch *batch)
 {
+	struct write *w = &plan_of(plan)->w;
+	struct ps_bytes token = batch->token;
 	struct ps_index_token put = {.octets = token, .time = ps_catalogue_now()};
 	struct token_record *rec = PS_NEW(w->t.pool, struct token_record);
 	struct step *step;

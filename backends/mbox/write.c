@@ -17,7 +17,7 @@ enum {
 int write_begin(struct ps_store *store, struct write *ret_write)
 {
 	*ret_write = (struct write){0};
-	return ps_catalogue_begin(store, &ret_write->t);
+	return ps_catalogue_txn_begin(store, &ret_write->t);
 }
 
 const char *aside_name(struct ps_pool *pool)
@@ -110,11 +110,10 @@ void leave_aside(struct write *w, const char *name)
 
 static void write_finish(struct write *w)
 {
-	ps_buf_finish(&w->brought);
 	/* What recovery is to bring back still needs them. */
 	for (size_t i = 0; i < w->leftover_count && !w->t.store->cat.pending; i++)
 		ps_io.unlink(w->t.store->cat.aside_fd, w->leftovers[i], 0);
-	ps_catalogue_end(&w->t);
+	ps_catalogue_txn_end(&w->t);
 }
 
 static int commit_index(struct write *w)
@@ -122,7 +121,7 @@ static int commit_index(struct write *w)
 	int r = w->step_count > 0 ? journal_note(w) : 0;
 
 	if (r == 0)
-		return ps_catalogue_put(&w->t);
+		return ps_catalogue_txn_put(&w->t);
 	ps_index_end(w->t.txn);
 	w->t.txn = NULL;
 	return r;
@@ -288,8 +287,8 @@ int write_run(struct write *w)
 	}
 	if (!failed)
 		publish(w);
-	else
-		ps_buf_bytes(&store->cat.brought, ps_buf_view(&w->brought));
+	else if (w->brought)
+		ps_buf_bytes(&store->cat.brought, ps_buf_view(w->brought));
 	write_finish(w);
 	if (failed)
 		index_failed(store);

@@ -4,8 +4,8 @@
  *
  * Such a backend keeps in files all that must not be lost, and repeats it in an index (postern/index.h) for quick reading. What all of
  * them need is here: the lock between processes, and what is to be done when its last holder died; making the index, and making it
- * again; the few numbers that outlive it; transactions; handles of mailboxes, and whether somebody else changed them. The
- * backend's are the files: struct ps_catalogue_files.
+ * again; the few numbers that outlive it; transactions; handles of mailboxes, and whether somebody else changed them; what operations do
+ * to rows; committing. The backend's are the files: struct ps_catalogue_files.
  *
  * The backend's struct ps_store begins with a struct ps_catalogue, and PS_CATALOGUE_FUNCTIONS stands in its struct ps_backend for
  * what need not be its own.
@@ -29,6 +29,9 @@
 #define PS_CATALOGUE_STATE   "state" /* in the first of them */
 
 struct ps_edit;
+struct ps_plan;
+struct ps_picked;
+struct ps_catalogue_group;
 struct ps_folder; /* the backend's: a mailbox's files, shared by all that have it open */
 
 /* Where the numbers lie in the state file, which has 24 octets. */
@@ -36,7 +39,7 @@ struct ps_catalogue_layout {
 	size_t modseq, generation, uid_validity; /* uint64_t, uint64_t, uint32_t */
 };
 
-/* What the backend does. All but the last three are called with the lock. */
+/* What the backend does. All but the last three, stage_drop() and staged() are called with the lock. */
 struct ps_catalogue_files {
 	const char *name; /* of the backend, for the log */
 	struct ps_catalogue_layout layout;
@@ -57,6 +60,39 @@ struct ps_catalogue_files {
 	void (*unlocking)(struct ps_store *store);
 	/* The transaction is over. Frees what is the backend's of the edit. */
 	void (*edit_finish)(struct ps_edit *edit);
+
+	/*
+	 * Planning. Each adds to the plan what is to be done with files, and puts the row with ps_plan_put_row(); a row comes with
+	 * all but an email id, which append() and copy() give it where it has none.
+	 */
+	int (*edit)(struct ps_plan *plan, uint64_t key,
+		    struct ps_edit **ret_edit); /* begun at its first use. PS_E_GONE */
+	/* Bits that no keyword may have. NULL: none. */
+	uint64_t (*keyword_bits_taken)(const struct ps_edit *edit);
+	int (*staged)(const struct ps_staged *staged, uint64_t *ret_size); /* whether it is whole */
+	int (*append)(struct ps_plan *plan, struct ps_edit *edit, const struct ps_op *op, struct ps_row *row);
+	int (*change)(struct ps_plan *plan, struct ps_edit *edit, const struct ps_picked *old,
+		      const struct ps_row *row);
+	int (*remove)(struct ps_plan *plan, struct ps_edit *edit, const struct ps_picked *old); /* no row is put */
+	/* `move`: the old one goes. */
+	int (*copy)(struct ps_plan *plan, struct ps_edit *from, struct ps_edit *to, const struct ps_picked *old,
+		    struct ps_row *row, bool move);
+	int (*mailbox_op)(struct ps_plan *plan, const struct ps_op *op, struct ps_op_result *result);
+	/* Names of mailboxes that are subscribed, each with its NUL; whether the disk can hold one. */
+	int (*name_fits)(struct ps_store *store, const char *name);
+	int (*read_subscriptions)(struct ps_store *store, struct ps_buf *out);
+	int (*write_subscriptions)(struct ps_plan *plan, struct ps_bytes names);
+	/* 1: the batch has come before. Then: it is kept, with what the batch does. */
+	int (*token_seen)(struct ps_plan *plan, const struct ps_batch *batch);
+	int (*token_keep)(struct ps_plan *plan, const struct ps_batch *batch);
+
+	/* Committing. Before anything is planned (may be NULL); plans what is pending, by ps_plan_batch(), and does it; looks for a
+	 * file that was not where the index says. */
+	void (*look_before)(struct ps_catalogue_group *group);
+	int (*attempt)(struct ps_catalogue_group *group);
+	int (*look_again)(struct ps_catalogue_group *group);
+	bool can_do_with_less; /* attempt() has another way where there is no room */
+	void (*stage_drop)(struct ps_staged *staged);
 
 	/* PS_E_GONE: its files are not there. */
 	int (*folder_open)(struct ps_store *store, const struct ps_index_box *box, struct ps_folder **ret_folder);
@@ -147,16 +183,16 @@ struct ps_catalogue_txn {
 	struct ps_edit *edits;
 	uint64_t modseq; /* the last one given */
 };
-int ps_catalogue_begin(struct ps_store *store, struct ps_catalogue_txn *ret_txn);
+int ps_catalogue_txn_begin(struct ps_store *store, struct ps_catalogue_txn *ret_txn);
 /* Takes over an edit, which has its box, and loads its keywords. */
 int ps_catalogue_add_edit(struct ps_catalogue_txn *t, struct ps_edit *edit);
 /* The edit with this key: 1, or 0 when there is none; PS_E_GONE. */
 int ps_catalogue_find_edit(struct ps_catalogue_txn *t, uint64_t key, struct ps_edit **ret_edit);
 /* Writes the edits and commits; the transaction is not finished yet. */
-int ps_catalogue_put(struct ps_catalogue_txn *t);
-void ps_catalogue_end(struct ps_catalogue_txn *t); /* finishes it; what was not committed was not done */
+int ps_catalogue_txn_put(struct ps_catalogue_txn *t);
+void ps_catalogue_txn_end(struct ps_catalogue_txn *t); /* finishes it; what was not committed was not done */
 /* Both. */
-int ps_catalogue_commit(struct ps_catalogue_txn *t);
+int ps_catalogue_txn_commit(struct ps_catalogue_txn *t);
 /* A small change beside all this, that nobody waits for. `fn` returns 1 for a change, 0 for none. */
 int ps_catalogue_try(struct ps_store *store, int (*fn)(void *arg, struct ps_index_txn *txn), void *arg);
 
@@ -170,6 +206,44 @@ bool ps_catalogue_is_none(const struct ps_id *id);
 /* The index's key for a mailbox: part of its id, so that handles outlive an index. */
 uint64_t ps_catalogue_key(const struct ps_id *id);
 
+/* ---- plans ------------------------------------------------------------------------------------------------ */
+
+/* What several batches do to index and files. Nothing of it is done yet. The backend's own begins with this. */
+struct ps_plan {
+	struct ps_catalogue_txn *t;
+	struct ps_pool *pool; /* of this attempt */
+	struct ps_batch *batch;
+	uint64_t modseq;       /* of the batch; 0: none given yet */
+	struct ps_buf brought; /* modseqs of all batches, as below */
+	bool subscriptions_loaded, subscriptions_changed;
+	struct ps_buf subscriptions;
+};
+/* A message that is there. */
+struct ps_picked {
+	struct ps_row row;
+	struct ps_bytes locator;
+};
+int ps_plan_batch(struct ps_plan *plan, struct ps_batch *batch);
+void ps_plan_finish(struct ps_plan *plan);
+uint64_t ps_plan_modseq(struct ps_plan *plan); /* the batch's */
+int ps_plan_put_row(struct ps_plan *plan, struct ps_edit *edit, const struct ps_row *row, struct ps_bytes locator);
+int ps_plan_vanish(struct ps_plan *plan, struct ps_edit *edit, uint32_t uid);
+/* As the batches so far make it. PS_E_NOTFOUND. */
+int ps_plan_find_box(struct ps_plan *plan, const char *name, struct ps_index_box *ret_box);
+int ps_plan_free_name(struct ps_plan *plan, const char *name); /* PS_E_EXISTS, PS_E_LIMIT */
+/* No mailbox but `mine` (0: none) has it. */
+int ps_plan_free_id(struct ps_plan *plan, const struct ps_id *id, uint64_t mine);
+
+/* Batches of one commit(). Those that are still to be done have PS_BATCH_PENDING in `err`. */
+#define PS_BATCH_PENDING 1
+struct ps_catalogue_group {
+	struct ps_store *store;
+	struct ps_batch *const *batches;
+	size_t count;
+	size_t failed; /* attempt()'s: the batch whose planning failed; count: none */
+	bool no_room;  /* the last attempt found none */
+};
+
 /* ---- functions of struct ps_backend --------------------------------------------------------------------- */
 
 int ps_catalogue_mailbox_open(struct ps_store *store, const char *name, struct ps_mbox **ret_mbox);
@@ -178,6 +252,7 @@ int ps_catalogue_stale(struct ps_store *store, struct ps_mbox *mbox);
 int ps_catalogue_sync(struct ps_store *store, struct ps_mbox *mbox);
 int ps_catalogue_read_begin(struct ps_store *store, struct ps_read **ret_read);
 int ps_catalogue_cache_put(struct ps_mbox *mbox, uint32_t uid, struct ps_bytes cache);
+int ps_catalogue_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count);
 int ps_catalogue_generation(struct ps_store *store, uint64_t *ret_generation);
 int ps_catalogue_set_generation(struct ps_store *store, uint64_t generation);
 
@@ -186,7 +261,7 @@ int ps_catalogue_set_generation(struct ps_store *store, uint64_t generation);
 	.stale = ps_catalogue_stale, .sync = ps_catalogue_sync, .read_begin = ps_catalogue_read_begin,                 \
 	.read_end = ps_indexed_end, .list = ps_indexed_list, .info = ps_indexed_info, .keywords = ps_indexed_keywords, \
 	.scan = ps_indexed_scan, .vanished = ps_indexed_vanished, .cache = ps_indexed_cache,                           \
-	.cache_put = ps_catalogue_cache_put, .generation = ps_catalogue_generation,                                    \
+	.cache_put = ps_catalogue_cache_put, .commit = ps_catalogue_commit, .generation = ps_catalogue_generation,     \
 	.set_generation = ps_catalogue_set_generation
 
 /* What others did, or a handle must know: the next stale() says so. */

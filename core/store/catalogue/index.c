@@ -55,26 +55,26 @@ bool catalogue_index_is_there(struct ps_store *store)
 static int start_modseq(struct ps_store *store)
 {
 	struct ps_catalogue_txn t;
-	int r = ps_catalogue_begin(store, &t);
+	int r = ps_catalogue_txn_begin(store, &t);
 
 	if (r < 0)
 		return r;
 	t.modseq = ps_catalogue_of(store)->modseq_reserved;
-	return ps_catalogue_commit(&t);
+	return ps_catalogue_txn_commit(&t);
 }
 
 static int say_complete(struct ps_store *store)
 {
 	struct ps_catalogue_txn t;
-	int r = ps_catalogue_begin(store, &t);
+	int r = ps_catalogue_txn_begin(store, &t);
 
 	if (r < 0)
 		return r;
 	if ((r = ps_index_complete(t.txn)) < 0) {
-		ps_catalogue_end(&t);
+		ps_catalogue_txn_end(&t);
 		return r;
 	}
-	return ps_catalogue_commit(&t);
+	return ps_catalogue_txn_commit(&t);
 }
 
 static int rebuild(struct ps_store *store)

@@ -139,12 +139,12 @@ static void note_generation(struct ps_store *store, uint64_t generation)
 {
 	struct ps_catalogue_txn t;
 
-	if (ps_catalogue_begin(store, &t) < 0)
+	if (ps_catalogue_txn_begin(store, &t) < 0)
 		return;
 	if (ps_index_number_put(t.txn, "generation", generation) < 0)
-		ps_catalogue_end(&t);
+		ps_catalogue_txn_end(&t);
 	else
-		ps_catalogue_commit(&t);
+		ps_catalogue_txn_commit(&t);
 }
 
 static int set_generation(struct ps_store *store, uint64_t generation)

@@ -46,7 +46,7 @@ void catalogue_note_txn(struct ps_catalogue *cat, uint64_t id, bool began)
 	pthread_mutex_unlock(&cat->mutex);
 }
 
-int ps_catalogue_begin(struct ps_store *store, struct ps_catalogue_txn *ret_txn)
+int ps_catalogue_txn_begin(struct ps_store *store, struct ps_catalogue_txn *ret_txn)
 {
 	struct ps_catalogue_txn t = {.store = store, .index = ps_catalogue_index(store)};
 	int r;
@@ -99,7 +99,7 @@ static int put_edits(struct ps_catalogue_txn *t)
 	return r;
 }
 
-int ps_catalogue_put(struct ps_catalogue_txn *t)
+int ps_catalogue_txn_put(struct ps_catalogue_txn *t)
 {
 	uint64_t id = ps_index_txn_id(t->txn);
 	int r = put_edits(t);
@@ -112,7 +112,7 @@ int ps_catalogue_put(struct ps_catalogue_txn *t)
 	return r;
 }
 
-void ps_catalogue_end(struct ps_catalogue_txn *t)
+void ps_catalogue_txn_end(struct ps_catalogue_txn *t)
 {
 	if (!t->pool)
 		return;
@@ -126,11 +126,11 @@ void ps_catalogue_end(struct ps_catalogue_txn *t)
 	*t = (struct ps_catalogue_txn){0};
 }
 
-int ps_catalogue_commit(struct ps_catalogue_txn *t)
+int ps_catalogue_txn_commit(struct ps_catalogue_txn *t)
 {
-	int r = ps_catalogue_put(t);
+	int r = ps_catalogue_txn_put(t);
 
-	ps_catalogue_end(t);
+	ps_catalogue_txn_end(t);
 	return r;
 }
 
