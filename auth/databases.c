@@ -21,6 +21,7 @@ struct ps_databases {
 	bool file_wanted; /* without it nothing can be told */
 	char *stand_in;   /* a password that costs time, of some user of a database; NULL: none was met yet */
 	unsigned count;
+	unsigned verifier; /* one more than that of a database which checks passwords; 0: none was met yet */
 	uint64_t last, timeout_ms, keep_ms;
 	struct ps_looking waiting; /* a ring, by the time of their ends; this is no question */
 	unsigned waiting_count[PS_DATABASES_MAX];
@@ -178,6 +179,8 @@ void ps_databases_answer(struct ps_databases *databases, unsigned database, cons
 	struct ps_looking *looking = waiting_for(databases, database, answer->number);
 	bool search;
 
+	if (answer->verifies)
+		databases->verifier = database + 1;
 	if (!looking)
 		return;
 	search = !looking->login.password.ptr;
@@ -278,6 +281,14 @@ const char *ps_databases_stand_in(const struct ps_databases *databases)
 	return of_file && ps_password_cost(of_file).len > 0 ? of_file
 	       : databases->stand_in                        ? databases->stand_in
 							    : of_file;
+}
+
+bool ps_databases_nobody(const struct ps_databases *databases, struct ps_user_entry *ret_entry)
+{
+	if (databases->verifier == 0 || databases->verifier > databases->count)
+		return false;
+	*ret_entry = (struct ps_user_entry){.database = databases->verifier - 1, .verifies = true};
+	return true;
 }
 
 void ps_databases_forget(struct ps_databases *databases, const char *name)

@@ -66,6 +66,9 @@ const struct ps_passwd_file *ps_databases_file(const struct ps_databases *databa
 /* A stored password to check in place of one that does not exist; NULL: none is known that costs time. */
 const char *ps_databases_stand_in(const struct ps_databases *databases);
 
+/* An entry of nobody's, whose password the database would check that checks some users' itself; false: none does, as far as is known. */
+bool ps_databases_nobody(const struct ps_databases *databases, struct ps_user_entry *ret_entry);
+
 /* Both may call done() before they return. `name` in its one spelling. */
 void ps_databases_find(struct ps_databases *databases, const char *name, struct ps_looking *looking);
 /* Of an entry that has no password: the database that told of it. */

@@ -494,6 +494,12 @@ static void look_up(struct exchange *x, void (*then)(struct exchange *x, const s
 		found(x, PS_E_NOTFOUND, NULL);
 }
 
+/* Who does not exist is asked for all the same, where no hash is known that would take as long as a database. */
+static bool is_for_database(struct exchange *x)
+{
+	return x->known && ps_password_cost(x->stored).len == 0 && ps_databases_nobody(x->service->databases, &x->user);
+}
+
 /* One of the user's app passwords is checked in place of the user's own. */
 static bool choose_app(struct exchange *x)
 {
@@ -522,7 +528,7 @@ static void check(struct exchange *x, const struct ps_user_entry *entry)
 		return;
 	}
 	choose_hash(x, entry);
-	check_password(x, entry && !entry->password);
+	check_password(x, entry ? !entry->password : is_for_database(x));
 }
 
 /* ---- the secret for SCRAM --------------------------------------------------------------------------- */

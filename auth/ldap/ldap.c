@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Users in an LDAP directory: an entry is searched for, and the password checked by binding as it, or by ourselves if it can be read. */
 #include <ldap.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include "postern/error.h"
@@ -208,6 +209,18 @@ static int try_bind(const struct directory *dir, const char *dn, struct ps_bytes
 	return fail(code, "bind");
 }
 
+/* Takes as long as for somebody. */
+static int refuse_nobody(const struct directory *dir, const struct ps_userdb_login *login)
+{
+	PS_CLEANUP(ps_freep) char *dn = NULL;
+	int r = asprintf(&dn, "cn=nobody,%s", ps_conf_str(dir->conf, "base"));
+
+	if (r < 0)
+		return ps_fail(PS_E_LIMIT, "no memory");
+	r = try_bind(dir, dn, login->password);
+	return r < 0 && r != PS_E_AUTH ? r : ps_fail(PS_E_AUTH, "no user %s", login->name);
+}
+
 static int directory_verify(void *arg, const struct ps_userdb_login *login)
 {
 	struct directory *dir = arg;
@@ -219,7 +232,7 @@ static int directory_verify(void *arg, const struct ps_userdb_login *login)
 		r = dn ? try_bind(dir, dn, login->password) : ps_fail(PS_E_STORAGE, "LDAP: an entry without a name");
 	ldap_memfree(dn);
 	ldap_msgfree(result);
-	return r == PS_E_NOTFOUND ? ps_fail(PS_E_AUTH, "no user %s", login->name) : r;
+	return r == PS_E_NOTFOUND ? refuse_nobody(dir, login) : r;
 }
 
 /* ---- the driver -------------------------------------------------------------------------------- */
