@@ -50,6 +50,16 @@ static void log_errors(struct ps_buf *errors)
 		ps_logf(PS_LOG_ERROR, "config_error", NULL, "%.*s", (int)line.len, (const char *)line.ptr);
 }
 
+/* Passwords of user databases stand in it. */
+static void tell_if_readable(const char *path, const struct ps_conf *conf)
+{
+	struct stat st;
+
+	if (ps_conf_section_count(conf, "userdb") > 0 && stat(path, &st) == 0 && (st.st_mode & S_IROTH))
+		ps_logf(PS_LOG_WARNING, "config_exposed", NULL, "%s has mode %04o: others may read what is in userdb",
+			path, (unsigned)st.st_mode & 07777);
+}
+
 /* The roles get the text that was read here, so that all of them see the same. */
 static int read_config(struct master *master)
 {
@@ -72,6 +82,7 @@ static int read_config(struct master *master)
 	master->config = config;
 	master->conf = ps_config_root(config);
 	master->text = text;
+	tell_if_readable(master->config_path, master->conf);
 	ps_log_set_level(ps_log_level_of(master->conf));
 	return 0;
 }

@@ -34,7 +34,7 @@ class AppPasswords(ServerTest):
 
     def comes_in(self, password, user="alice"):
         """The server takes a changed file in very soon, not at once."""
-        postern.wait_until(lambda: self.login(password, user).startswith("OK"), "a log-in by the app password")
+        postern.wait_until(lambda: self.login(password, user).startswith("OK"), "a log-in by the app password", 60)
 
     def stays_out(self, password, user="alice"):
         self.assertRegex(self.login(password, user), r"^NO \[AUTHENTICATIONFAILED\]")
@@ -64,7 +64,7 @@ class AppPasswords(ServerTest):
             os.fchmod(file.fileno(), 0o600)
             file.write(text)
         os.rename(self.file + ".new", self.file)
-        postern.wait_until(lambda: self.login(password).startswith("NO"), "its end")
+        postern.wait_until(lambda: self.login(password).startswith("NO"), "its end", 60)
 
     def test_its_last_use_is_noted(self):
         password = self.add("name", "rarely used")
@@ -72,7 +72,7 @@ class AppPasswords(ServerTest):
         self.assertEqual(entry["used"], 0)
         self.comes_in(password)
         entry = postern.wait_until(lambda: next((app for app in self.list() if app["name"] == "rarely used" and app["used"]), None),
-                                   "its use")
+                                   "its use", 60)
         self.assertGreaterEqual(entry["used"], entry["made"])
 
     def test_removing_it_ends_its_sessions_and_no_others(self):

@@ -135,7 +135,7 @@ class Chain(ServerTest):
         cls.sql(CREATE)
         cls.sql(INSERT + ",".join((row("lisa"), row("both", "1"), row("popeye", protocols="'pop3,smtp'"), row("twice"),
                                    row("twice"), row("odd", protocols="'imap'"))))
-        cls.settings = ServerTest.settings.replace("limits {", "limits { userdb_cache_time = 0 auth_cache_time = 0") + """
+        cls.settings = ServerTest.settings.replace("limits {", "limits { userdb_cache_time = 0 auth_cache_time = 0 userdb_timeout = 60s") + """
 master_users = { "alice" }
 userdb "lite" { driver = "sqlite" path = "%s" query = "%s" }
 userdb "big" { driver = "postgresql" connection = "host=%s dbname=postgres user=postern" query = "%s" }
@@ -235,7 +235,7 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
         pop3.send(b"USER sam\r\nPASS pass\r\n")
         self.assertTrue(pop3.line().startswith(b"+OK") and pop3.line().startswith(b"+OK"))
         first[0].ok("LOGOUT")
-        postern.wait_until(lambda: self.login("sam").startswith("OK"), "room for a session")
+        postern.wait_until(lambda: self.login("sam").startswith("OK"), "room for a session", 60)
 
     def test_a_database_that_is_gone_hurts_only_who_is_behind_it(self):
         before = self.session("peggy")
@@ -257,7 +257,7 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
         self.assertEqual(len(before), 6)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
-        postern.wait_until(lambda: self.login("peggy").startswith("OK"), "PostgreSQL's users")
+        postern.wait_until(lambda: self.login("peggy").startswith("OK"), "PostgreSQL's users", 60)
         self.assertRegex(self.login("lisa"), "^OK")
 
     def ended(self, client):
