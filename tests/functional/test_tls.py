@@ -20,6 +20,7 @@ class Tls(ServerTest):
         authority = postern.authority()
         cls.folder = postern.scratch_folder()
         cls.ports = {name: postern._free_port() for name in ("optional", "required")}
+        cls.others = {protocol: postern._free_port() for protocol in ("pop3", "submission")}
         for name in ("one.test", "*.two.test"):
             authority.issue(*cls.files(name), name=name)
         cls.client = (cls.path("client.pem"), cls.path("client-key.pem"))
@@ -35,7 +36,9 @@ class Tls(ServerTest):
             % (*cls.files("one.test"), cls.path("ocsp.der")),
             'domain two.test { certificate = "%s" key = "%s" }' % cls.files("*.two.test"),
         ] + ['listener %s { port = %d tls = "implicit" client_certificate = "%s" }' % (name, port, name)
-             for name, port in cls.ports.items()])
+             for name, port in cls.ports.items()]
+            + ['listener other-%s { protocol = "%s" port = %d tls = "implicit" client_certificate = "optional" }'
+               % (protocol, protocol, port) for protocol, port in cls.others.items()])
         cls.tls = 'client_authorities = "%s"' % authority.ca
         super().setUpClass()
 
@@ -159,6 +162,21 @@ class Tls(ServerTest):
         self.assertEqual(client.line(), b"+ \r\n")
         client.send(b"\r\n")
         self.assertTrue(client.finish(b"a1")[1].startswith(b"OK"))
+
+    def test_and_by_the_other_protocols(self):
+        for protocol, yes in (("pop3", b"+OK "), ("submission", b"235 ")):
+            for pair, identity, good in ((self.client, b"=", True), (self.client, b"Ym9i", False), (None, b"=", False)):
+                with self.subTest(protocol=protocol, pair=pair, identity=identity):
+                    client = postern.Client(self.others[protocol])
+                    self.addCleanup(client.close)
+                    client.sock = self.with_certificate(pair).wrap_socket(client.sock, server_hostname="localhost")
+                    client.line()
+                    if protocol == "submission":
+                        client.send(b"EHLO x\r\n")
+                        while not client.line().startswith(b"250 "):
+                            pass
+                    client.send(b"AUTH EXTERNAL " + identity + b"\r\n")
+                    self.assertEqual(client.line().startswith(yes), good)
 
     def test_zz_a_configuration_that_names_less(self):
         """The last. A certificate that the configuration names no more is not used any more, and what is behind it goes on."""
