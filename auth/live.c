@@ -12,13 +12,15 @@ enum {
 	TICK_MAX = 20,              /* questions that begin in a tick: 200 a second */
 	ASKING_MAX = 16,            /* questions without an answer */
 	PAUSE_MS = 10 * 1000,       /* of a database that could not tell */
+	FIRST_CALL_MS = 1000,       /* after the start */
 	CALL_MS = 60 * 1000,        /* between two calls */
 	ON_THE_WAY_MS = 120 * 1000, /* a session may be so young that no process tells of it yet */
 };
 
 struct credential {
 	struct credential *next; /* in its bucket */
-	bool is_app;
+	bool is_app;             /* or a master user's: only that the owner is there is looked at */
+	bool from_before;        /* a former process has checked it, and it is not known what it is */
 	struct ps_hash mark;
 	uint64_t added, asked; /* when */
 	uint64_t seen;         /* in which round, at last */
@@ -41,7 +43,7 @@ struct ps_live {
 struct question {
 	struct ps_looking looking;
 	struct ps_live *live;
-	bool is_app;
+	bool is_app, from_before;
 	struct ps_hash mark;
 	char owner[];
 };
@@ -66,19 +68,40 @@ static void drop(struct ps_live *live, struct credential **at)
 
 /* ---- questions -------------------------------------------------------------------------------------- */
 
+static bool holds(struct ps_live *live, const struct question *question, const struct ps_user_entry *entry)
+{
+	struct ps_hash now = ps_auth_service_mark(live->args.service, entry);
+
+	if (question->from_before)
+		return ps_auth_service_may_be(live->args.service, entry, &question->mark);
+	return question->is_app || ps_hash_eq(&now, &question->mark);
+}
+
+/* It is known what it is now; and of the passwd-file's, changes are seen elsewhere. */
+static void settle(struct ps_live *live, struct credential **at, const struct ps_user_entry *entry)
+{
+	struct ps_hash now = ps_auth_service_mark(live->args.service, entry);
+
+	if (!*at || !(*at)->from_before)
+		return;
+	(*at)->from_before = false;
+	(*at)->is_app = !ps_hash_eq(&now, &(*at)->mark);
+	if (entry->line)
+		drop(live, at);
+}
+
 /* `entry` NULL: there is no such user any more. */
 static void judge(struct ps_live *live, const struct question *question, const struct ps_user_entry *entry)
 {
 	struct ps_auth_service *service = live->args.service;
 	bool gone = !entry || entry->nologin;
-	struct ps_hash now = {{0, 0}};
 
+	if (!gone && holds(live, question, entry)) {
+		settle(live, find(live, &question->mark), entry);
+		return;
+	}
 	if (gone)
 		ps_auth_service_revoke(service, question->owner, NULL);
-	else
-		now = ps_auth_service_mark(service, entry);
-	if (!gone && (question->is_app || ps_hash_eq(&now, &question->mark)))
-		return;
 	ps_auth_service_revoke(service, question->owner, &question->mark);
 	if (*find(live, &question->mark))
 		drop(live, find(live, &question->mark));
@@ -113,6 +136,7 @@ static void ask(struct ps_live *live, struct credential *credential, uint64_t no
 	question->live = live;
 	question->mark = credential->mark;
 	question->is_app = credential->is_app;
+	question->from_before = credential->from_before;
 	memcpy(question->owner, credential->owner, size);
 	question->looking.done = told;
 	question->looking.arg = question;
@@ -127,6 +151,8 @@ static void ask(struct ps_live *live, struct credential *credential, uint64_t no
 static bool ask_one_of(struct ps_live *live, struct credential *first, uint64_t now)
 {
 	for (struct credential *credential = first; credential; credential = credential->next) {
+		if (!live->interval && !credential->from_before)
+			continue;
 		if (credential->asking || credential->asked + live->interval > now ||
 		    live->paused[credential->database] > now)
 			continue;
@@ -156,22 +182,36 @@ static void on_tick(void *arg)
 	struct ps_live *live = arg;
 	uint64_t now = ps_loop_now(live->args.loop);
 
-	if (!live->count)
+	if (!live->count && live->round)
 		return;
-	if (now >= live->called + CALL_MS) {
+	if (now >= live->called + (live->round ? CALL_MS : FIRST_CALL_MS)) {
 		live->called = now;
 		live->args.call_up(live->args.arg, ++live->round);
 	}
-	if (live->interval)
-		ask_some(live, now);
+	ask_some(live, now);
 }
 
-void ps_live_seen(struct ps_live *live, const struct ps_hash *mark)
+static struct credential *add(struct ps_live *live, struct credential **at, const char *owner,
+			      const struct ps_hash *mark)
 {
-	struct credential *credential = *find(live, mark);
+	size_t size = strlen(owner) + 1;
+	struct credential *credential = ps_zalloc(sizeof *credential + size);
 
-	if (credential)
-		credential->seen = live->round;
+	credential->mark = *mark;
+	memcpy(credential->owner, owner, size);
+	*at = credential;
+	live->count++;
+	return credential;
+}
+
+void ps_live_seen(struct ps_live *live, const char *user, const struct ps_hash *mark)
+{
+	struct credential **at = find(live, mark);
+
+	if (!*at && live->round == 1)
+		add(live, at, user, mark)->from_before = true;
+	if (*at)
+		(*at)->seen = live->round;
 }
 
 void ps_live_called(struct ps_live *live, uint64_t round)
@@ -198,17 +238,12 @@ void ps_live_add(struct ps_live *live, const char *owner, unsigned database, con
 {
 	const struct ps_passwd_file *file = ps_databases_file(ps_auth_service_databases(live->args.service));
 	struct credential **at = find(live, mark), *credential = *at;
-	size_t size = strlen(owner) + 1;
 
 	if (file && ps_passwd_file_find(file, owner))
 		return;
-	if (!credential) {
-		credential = ps_zalloc(sizeof *credential + size);
-		credential->mark = *mark;
-		memcpy(credential->owner, owner, size);
-		*at = credential;
-		live->count++;
-	}
+	if (!credential)
+		credential = add(live, at, owner, mark);
+	credential->from_before = false;
 	credential->added = credential->asked = ps_loop_now(live->args.loop);
 	credential->is_app = is_app;
 	credential->database = database % PS_DATABASES_MAX;

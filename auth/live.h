@@ -6,6 +6,9 @@
  * userdb_check_time says, but of all users together no more than a database can easily bear. What does not hold any more is revoked
  * (auth/service.h). The passwd-file is none of this: what changes in it is seen when it is read.
  *
+ * Sessions that are older than this process, as it was started again, are called up once, and what opened them is looked at in the same
+ * way; this also where the user is in the passwd-file.
+ *
  * Which sessions have ended auth is not told. From time to time all that are live are called up; what none of them was opened by is
  * forgotten.
  */
@@ -29,7 +32,7 @@ void ps_live_reconfigure(struct ps_live *live, const struct ps_conf *conf); /* t
 /* Somebody has logged in by a credential of `owner`, whom this database has told of. An app password is not in the database, but its owner is. */
 void ps_live_add(struct ps_live *live, const char *owner, unsigned database, const struct ps_hash *credential,
 		 bool is_app);
-void ps_live_seen(struct ps_live *live, const struct ps_hash *credential);
+void ps_live_seen(struct ps_live *live, const char *user, const struct ps_hash *credential);
 void ps_live_called(struct ps_live *live, uint64_t round);
 
 #endif

@@ -826,6 +826,53 @@ struct ps_hash ps_auth_service_mark(const struct ps_auth_service *service, const
 	return ps_credential_mark(&service->mark_key, entry->info.name, entry->password ? entry->password : "");
 }
 
+static bool is_app_of(const struct ps_auth_service *service, const char *user, const struct ps_hash *mark)
+{
+	const struct ps_app *app;
+
+	if (!service->apps) /* they may just not have been read */
+		return ps_conf_str(service->args.conf, "app_password_file");
+	for (size_t i = 0; (app = ps_apps_nth(service->apps, i)); i++) {
+		struct ps_hash own = ps_credential_mark(&service->mark_key, app->user, app->hash);
+
+		if (strcmp(app->user, user) == 0 && ps_hash_eq(&own, mark))
+			return true;
+	}
+	return false;
+}
+
+/* One who is not in the passwd-file may be in a database, and have any. */
+static bool is_of_master(const struct ps_auth_service *service, const struct ps_hash *mark)
+{
+	const struct ps_conf *conf = service->args.conf;
+	const struct ps_passwd_file *file = ps_databases_file(service->databases);
+	bool may_be = false;
+
+	for (size_t i = 0; i < ps_conf_list_size(conf, "master_users") && !may_be; i++) {
+		const struct ps_user_entry *master = NULL;
+		struct ps_buf name = {0};
+		struct ps_hash own;
+
+		if (ps_user_name_normalise(ps_bytes_str(ps_conf_list_nth(conf, "master_users", i)),
+					   ps_conf_str(conf, "default_domain"), &name) == 0 &&
+		    file)
+			master = ps_passwd_file_find(file, ps_buf_cstr(&name));
+		if (master)
+			own = ps_auth_service_mark(service, master);
+		may_be = !master || ps_hash_eq(&own, mark);
+		ps_buf_finish(&name);
+	}
+	return may_be;
+}
+
+bool ps_auth_service_may_be(const struct ps_auth_service *service, const struct ps_user_entry *entry,
+			    const struct ps_hash *mark)
+{
+	struct ps_hash own = ps_auth_service_mark(service, entry);
+
+	return ps_hash_eq(&own, mark) || is_app_of(service, entry->info.name, mark) || is_of_master(service, mark);
+}
+
 void ps_auth_service_revoke(struct ps_auth_service *service, const char *user, const struct ps_hash *credential)
 {
 	struct ps_revocation revocation = {user, credential, ps_loop_now(service->args.loop)};

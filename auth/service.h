@@ -63,6 +63,9 @@ void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct p
 /* What marks of credentials are made with, before the first log-in: always the same while sessions of before go on. */
 void ps_auth_service_set_mark_key(struct ps_auth_service *service, const struct ps_hash_key *key);
 struct ps_hash ps_auth_service_mark(const struct ps_auth_service *service, const struct ps_user_entry *entry);
+/* Whether a credential with this mark may be one that opens sessions of this user: the user's own, an app password, a master user's. */
+bool ps_auth_service_may_be(const struct ps_auth_service *service, const struct ps_user_entry *entry,
+			    const struct ps_hash *mark);
 /* The user's credential with this mark (NULL: each one) is changed or removed. What is being checked by it fails. */
 void ps_auth_service_revoke(struct ps_auth_service *service, const char *user, const struct ps_hash *credential);
 /* Takes the file over; the former is destroyed, and what it has more or other than the new one is revoked. NULL: until there is one,

@@ -105,7 +105,7 @@ static void on_live(void *arg, struct ps_channel *from, union ps_message *messag
 	struct ps_hash credential = ps_credential_from(message->live.credential);
 
 	(void)from;
-	ps_live_seen(auth->live, &credential);
+	ps_live_seen(auth->live, message->live.user, &credential);
 }
 
 static void on_roll_called(void *arg, struct ps_channel *from, union ps_message *message)

@@ -15,7 +15,7 @@ void roll_call(struct master *master, uint64_t round)
 
 bool roll_row(struct master *master, const struct ps_msg_who_row *row)
 {
-	struct ps_msg_live message = {.credential = row->credential};
+	struct ps_msg_live message = {.user = row->user, .credential = row->credential};
 
 	if (!(row->request & ROLL_CALL))
 		return false;

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import re
+import signal
 import sys
 import time
 
@@ -15,7 +16,8 @@ PATIENCE = 60
 
 
 class Revocation(ServerTest):
-    users = ("alice", "bob", "carol", "dora", "eve")
+    users = ("alice", "bob", "carol", "dora", "eve", "fay", "gil")
+    may_die = True  # one test kills auth
     settings = ServerTest.settings + "\nplaintext_without_tls = yes"
 
     def imap(self, user, tls=True):
@@ -121,6 +123,21 @@ class Revocation(ServerTest):
     def test_a_user_who_is_disabled(self):
         self.revoke("dora", "a user who may not log in", lambda: self.edit(
             lambda line: line.rstrip("\n") + " nologin\n" if line.startswith("dora@") else line))
+
+    def test_what_changes_while_auth_is_not_there(self):
+        """The master is stopped meanwhile, so that no process has ever seen the former file beside the new one."""
+        clients = {name: (self.imap(name), self.submission(name)) for name in ("fay", "gil")}
+        auth = next(pid for pid, role in self.server.roles() if role == "auth")
+        os.kill(self.server.process.pid, signal.SIGSTOP)
+        try:
+            os.kill(auth, signal.SIGKILL)
+            self.edit(lambda line: re.sub(":[^:]*:", ":{PLAIN}other:", line, count=1) if line.startswith("fay@") else line)
+        finally:
+            os.kill(self.server.process.pid, signal.SIGCONT)
+        self.assertRegex(self.last_words(clients["fay"][0]), rb"^\* BYE ")
+        self.assertRegex(self.last_words(clients["fay"][1]), rb"^421 ")
+        clients["gil"][0].ok("NOOP")
+        self.assertTrue(self.smtp(clients["gil"][1], b"NOOP").startswith(b"250"))
 
     def kick(self, *what):
         return self.server.tool("kick", *what).stdout
