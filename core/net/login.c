@@ -128,6 +128,21 @@ bool ps_login_takes_passwords(struct ps_session *s)
 	return false;
 }
 
+const char *ps_login_reason(const struct ps_auth_reply *reply, char room[PS_LOGIN_REASON_MAX + 1],
+			    const char *otherwise)
+{
+	struct ps_bytes text = reply->data;
+
+	if (reply->status != PS_AUTH_REFUSED || text.len == 0 || text.len > PS_LOGIN_REASON_MAX)
+		return otherwise;
+	for (size_t i = 0; i < text.len; i++)
+		if (text.ptr[i] < ' ' || text.ptr[i] >= 0x7f)
+			return otherwise;
+	memcpy(room, text.ptr, text.len);
+	room[text.len] = '\0';
+	return room;
+}
+
 bool ps_login_is_http(struct ps_session *s, struct ps_bytes verb)
 {
 	static const char *const methods[] = {"GET",    "POST",    "PUT",   "HEAD", "CONNECT",

@@ -21,26 +21,16 @@ struct ps_login *imap_login(struct imap_cmd *cmd)
 	return cmd->state;
 }
 
-static const char *printable(struct imap_cmd *cmd, struct ps_bytes text)
-{
-	if (text.len == 0)
-		return NULL;
-	for (size_t i = 0; i < text.len; i++)
-		if (text.ptr[i] < ' ' || text.ptr[i] >= 0x7f)
-			return NULL;
-	return ps_pool_strndup(cmd->pool, (const char *)text.ptr, text.len);
-}
-
 static enum imap_next refuse(struct imap_cmd *cmd, struct ps_auth_reply reply)
 {
-	const char *text = reply.status == PS_AUTH_REFUSED ? printable(cmd, reply.data) : NULL;
+	char *room = ps_pool_alloc(cmd->pool, PS_LOGIN_REASON_MAX + 1); /* the answer is written later */
 
 	for (size_t i = 0; i < PS_ARRAY_LEN(refusals); i++) {
 		if (refusals[i].status != reply.status)
 			continue;
 		if (!refusals[i].code)
 			return imap_bad(cmd, refusals[i].text);
-		return imap_no(cmd, refusals[i].code, text ? text : refusals[i].text);
+		return imap_no(cmd, refusals[i].code, ps_login_reason(&reply, room, refusals[i].text));
 	}
 	return imap_no(cmd, "UNAVAILABLE", "Log-in is not possible now; try again later");
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* USER and PASS, AUTH (RFC 5034), STLS (RFC 2595). */
+#include <stdio.h>
 #include "protocols/pop3/pop3.h"
 
 static const struct {
@@ -8,13 +9,26 @@ static const struct {
 } refusals[] = {
 	{PS_AUTH_FAILED, "[AUTH] User name or password is wrong"},
 	{PS_AUTH_TEMPFAIL, "[SYS/TEMP] Log-in is not possible now; try again later"},
-	{PS_AUTH_REFUSED, "[AUTH] You may not log in"},
 	{PS_AUTH_UNKNOWN_MECHANISM, "No such authentication mechanism here"},
 	{PS_AUTH_PRIVACY, "[AUTH] Not without TLS"},
 	{PS_AUTH_CANCELLED, "AUTH was cancelled"},
 	{PS_AUTH_MALFORMED, "The response is not base64"},
 	{PS_AUTH_TOO_LONG, "That response is far too long"},
 };
+
+static enum pop3_next refuse(struct pop3 *pop3, struct ps_auth_reply reply)
+{
+	char room[PS_LOGIN_REASON_MAX + 1], text[sizeof room + 8];
+
+	if (reply.status == PS_AUTH_REFUSED) {
+		snprintf(text, sizeof text, "[AUTH] %s", ps_login_reason(&reply, room, "You may not log in"));
+		return pop3_err(pop3, text);
+	}
+	for (size_t i = 0; i < PS_ARRAY_LEN(refusals); i++)
+		if (refusals[i].status == reply.status)
+			return pop3_err(pop3, refusals[i].text);
+	return pop3_err(pop3, "[SYS/TEMP] Log-in is not possible now; try again later");
+}
 
 /* What has become of the exchange under way. */
 static enum pop3_next go_on(struct pop3 *pop3)
@@ -31,10 +45,7 @@ static enum pop3_next go_on(struct pop3 *pop3)
 	case PS_AUTH_TOO_LONG: pop3->closing = true; break;
 	default: break;
 	}
-	for (size_t i = 0; i < PS_ARRAY_LEN(refusals); i++)
-		if (refusals[i].status == reply.status)
-			return pop3_err(pop3, refusals[i].text);
-	return pop3_err(pop3, "[SYS/TEMP] Log-in is not possible now; try again later");
+	return refuse(pop3, reply);
 }
 
 /* ---- USER and PASS ----------------------------------------------------------------------------- */

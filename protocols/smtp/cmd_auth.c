@@ -24,6 +24,7 @@ static enum smtp_next go_on(struct smtp *smtp)
 	struct ps_wait wait;
 	struct ps_auth_reply reply = ps_login_go_on(&smtp->login, smtp->session, &wait);
 	const struct outcome *outcome = &outcomes[PS_ARRAY_LEN(outcomes) - 1];
+	char room[PS_LOGIN_REASON_MAX + 1];
 	enum smtp_next next;
 
 	wait.timeout_ms = (uint32_t)smtp_setting(smtp, "command_timeout") * 1000;
@@ -35,7 +36,7 @@ static enum smtp_next go_on(struct smtp *smtp)
 		if (outcomes[i].status == reply.status)
 			outcome = &outcomes[i];
 	smtp->authenticated = reply.status == PS_AUTH_OK;
-	smtp_say(smtp, outcome->code, outcome->enhanced, outcome->text);
+	smtp_say(smtp, outcome->code, outcome->enhanced, ps_login_reason(&reply, room, outcome->text));
 	return reply.status == PS_AUTH_TOO_LONG ? SMTP_CLOSE : SMTP_NEXT;
 }
 

@@ -30,6 +30,11 @@ void ps_login_password(struct ps_login *login, struct ps_session *s, struct ps_b
  * challenges are sent here. */
 struct ps_auth_reply ps_login_go_on(struct ps_login *login, struct ps_session *s, struct ps_wait *ret_wait);
 
+/* What auth lets a user know who may not log in (PS_AUTH_REFUSED), kept in `room`; `otherwise` where that is nothing, or not printable ASCII. */
+#define PS_LOGIN_REASON_MAX 200
+const char *ps_login_reason(const struct ps_auth_reply *reply, char room[PS_LOGIN_REASON_MAX + 1],
+			    const char *otherwise);
+
 /* Whether a name and a password may be sent, as ps_login_password() takes them: PLAIN is offered. */
 bool ps_login_takes_passwords(struct ps_session *s);
 
