@@ -226,6 +226,17 @@ class Sasl(ServerTest):
                         self.assertEqual(json.loads(challenges[0])["status"], "invalid_token")
             self.assertRegex(self.scram(client, wire, Scram("alice"))[0], wire.yes)
 
+    def test_zz_keys_that_replace_others_count(self):
+        """The last: the former ones do not any more."""
+        def line_for(issuer):
+            message = "user=alice\1auth=Bearer %s\1\1" % issuer.token()
+            return self.talk(self.open(WIRES[0]), WIRES[0], "XOAUTH2", b"", initial=base64.b64encode(message.encode()))[0]
+        other = Issuer(postern.scratch_folder())
+        self.assertNotRegex(line_for(other), WIRES[0].yes)
+        os.replace(other.jwks, self.issuer.jwks)
+        postern.wait_until(lambda: re.search(WIRES[0].yes, line_for(other)), "the new keys", 60)
+        self.assertNotRegex(line_for(self.issuer), WIRES[0].yes)
+
     def test_the_password_is_taken_too(self):
         for wire in WIRES:
             for user in ("alice", "bob", "clear"):
