@@ -243,8 +243,9 @@ int ps_passwd_file_parse(struct ps_bytes text, const char *path, const struct ps
 		qsort(file->users, file->count, sizeof *file->users, by_name_and_line);
 	drop_doubles(file, path);
 	file->stand_in = choose_stand_in(file);
+	file->serves = file->count ? PS_SERVES_ALL : 0;
 	for (size_t i = 0; i < file->count; i++)
-		file->serves |= ps_password_serves(file->users[i]->password);
+		file->serves &= ps_password_serves(file->users[i]->password);
 	*ret_file = file;
 	return 0;
 }

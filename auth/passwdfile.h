@@ -26,7 +26,7 @@ const struct ps_user_entry *ps_passwd_file_find(const struct ps_passwd_file *fil
 /* A stored password to check in place of one that does not exist, so that it takes as long: of the method that most users
  * have, among those that cost time, if there are any. NULL: there is none. */
 const char *ps_passwd_file_stand_in(const struct ps_passwd_file *file);
-/* What some password of the file can be used for: PS_SERVES_* (auth/passwords.h). */
+/* What each password of the file can be used for: PS_SERVES_* (auth/passwords.h). */
 unsigned ps_passwd_file_serves(const struct ps_passwd_file *file);
 size_t ps_passwd_file_count(const struct ps_passwd_file *file);
 /* By its place in the order of names, from 0. */

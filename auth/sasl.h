@@ -47,7 +47,7 @@ struct ps_sasl_terms {
 	bool is_tls;
 	const char *certificate_user;        /* whom the client's certificate names; NULL: nobody */
 	const struct ps_sasl_tokens *tokens; /* outlives the exchange; needed where PS_SERVES_TOKEN is served */
-	unsigned serves;                     /* PS_SERVES_* (auth/passwords.h): what some user has */
+	unsigned serves;                     /* PS_SERVES_* (auth/passwords.h): what users have */
 };
 bool ps_sasl_is_known(const char *mechanism);
 /* Appends the names of the mechanisms that may be used, blank-separated, the best first. */

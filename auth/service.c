@@ -779,10 +779,12 @@ unsigned ps_auth_service_serves(const struct ps_auth_service *service)
 	const struct ps_conf *conf = service->args.conf;
 	unsigned tokens = service->token_keys ? PS_SERVES_TOKEN : 0;
 
-	/* What other databases have is not known: the administrator knows, and names the mechanisms. */
-	if (ps_conf_section_count(conf, "userdb") > 0 && ps_conf_list_size(conf, "sasl_mechanisms") > 0)
+	/* Clients take the strongest that they see: who could not use it would not get in. So it is one that all can use, or that was named. */
+	if (ps_conf_list_size(conf, "sasl_mechanisms") > 0)
 		return PS_SERVES_ALL | tokens;
-	return PS_SERVES_PASSWORD | tokens | (file ? ps_passwd_file_serves(file) : 0);
+	if (!file || ps_conf_section_count(conf, "userdb") > 0)
+		return PS_SERVES_PASSWORD | tokens;
+	return PS_SERVES_PASSWORD | tokens | ps_passwd_file_serves(file);
 }
 
 void ps_auth_service_set_salt_key(struct ps_auth_service *service, struct ps_bytes octets)

@@ -99,7 +99,10 @@ WIRES = (
 
 class Sasl(ServerTest):
     users = ("crypt",)
-    settings = ServerTest.settings + '\nprotocol pop3 { maildrop = "shared" }'
+    settings = ServerTest.settings + """
+protocol pop3 { maildrop = "shared" }
+sasl_mechanisms = { "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "OAUTHBEARER", "XOAUTH2",
+                    "PLAIN", "LOGIN" }"""
 
     @classmethod
     def setUpClass(cls):
