@@ -82,17 +82,21 @@ static const char *number_kind(enum ps_setting_type type)
 	}
 }
 
+static bool is_bounded(const struct ps_setting *row)
+{
+	return row->min != 0 || row->max != 0;
+}
+
 static bool parse_bounded(const struct ps_setting *row, const char *text, struct conf_value *value, struct ps_buf *why)
 {
-	bool bounded = row->min != 0 || row->max != 0;
 	int64_t n;
 
-	if (parse_number(text, units_of(row->type), &n) && (!bounded || (n >= row->min && n <= row->max))) {
+	if (parse_number(text, units_of(row->type), &n) && (!is_bounded(row) || (n >= row->min && n <= row->max))) {
 		value->number = n;
 		return true;
 	}
 	ps_buf_printf(why, "must be %s", number_kind(row->type));
-	if (bounded) {
+	if (is_bounded(row)) {
 		ps_buf_str(why, " from ");
 		conf_number_format(row, row->min, why);
 		ps_buf_str(why, " to ");
@@ -140,10 +144,13 @@ bool conf_value_parse(const struct ps_setting *row, const char *text, struct ps_
 
 bool conf_word_is_right(const struct ps_setting *row, const char *word, struct ps_buf *why)
 {
-	if (!row->choices || ps_nets_valid(word))
-		return true;
-	ps_buf_str(why, "takes addresses and networks such as 192.0.2.0/24");
-	return false;
+	int64_t n;
+
+	if (row->choices && !ps_nets_valid(word))
+		ps_buf_str(why, "takes addresses and networks such as 192.0.2.0/24");
+	else if (is_bounded(row) && (!parse_number(word, no_units, &n) || n < row->min || n > row->max))
+		ps_buf_printf(why, "takes whole numbers from %lld to %lld", (long long)row->min, (long long)row->max);
+	return why->len == 0;
 }
 
 static void set_default_list(const char *words, struct ps_pool *pool, struct conf_value *value)

@@ -18,6 +18,7 @@ static const struct ps_setting settings[] = {
 	{.name = "choice", .type = PS_SET_CHOICE, .def = "lf", .choices = "lf crlf"},
 	{.name = "list", .type = PS_SET_LIST, .def = "x y"},
 	{.name = "nets", .type = PS_SET_LIST, .choices = PS_NETWORKS},
+	{.name = "levels", .type = PS_SET_LIST, .def = "5 50", .min = 1, .max = 100},
 	{.name = "one", .type = PS_SET_SECTION, .section = inner},
 	{.name = "many", .type = PS_SET_SECTION, .section = inner, .titled = true},
 	{.name = NULL},

@@ -148,6 +148,10 @@ static const struct {
 	 "\"192.0.2.0/33\"\n"},
 	{"backend every { nets = { \"127.0.0.1:25\" } }", "t.conf:2: \"nets\" in backend \"every\" takes addresses and "
 							  "networks such as 192.0.2.0/24, not \"127.0.0.1:25\"\n"},
+	{"backend every { levels = { 1, 100, 101 } }",
+	 "t.conf:2: \"levels\" in backend \"every\" takes whole numbers from 1 to 100, not \"101\"\n"},
+	{"backend every { levels = { \"50%\" } }",
+	 "t.conf:2: \"levels\" in backend \"every\" takes whole numbers from 1 to 100, not \"50%\"\n"},
 	{"backend every { one { depth = 6 } }",
 	 "t.conf:2: \"depth\" in one must be a whole number from -5 to 5, not \"6\"\n"},
 	{"backend every { }\nbackend every { }",

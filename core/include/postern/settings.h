@@ -30,7 +30,7 @@ struct ps_setting {
 	const char *name; /* as the file spells it; NULL ends a table */
 	enum ps_setting_type type;
 	const char *def;     /* default as the file would spell it; lists: words; NULL: none */
-	int64_t min, max;    /* both 0: no bounds */
+	int64_t min, max;    /* both 0: no bounds; of a list: each word is a whole number within them */
 	const char *choices; /* "lf crlf"; of a list: NULL, or PS_NETWORKS */
 	const struct ps_setting *section;
 	bool titled;
