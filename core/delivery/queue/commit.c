@@ -3,6 +3,8 @@
  * Operations become durable: each is prepared on a thread of its own, then all that are ready go into one transaction. What comes while
  * that is written shares the next one.
  */
+#include <stdlib.h>
+#include <string.h>
 #include "core/delivery/queue/queue_private.h"
 #include "postern/error.h"
 #include "postern/io.h"
@@ -101,6 +103,42 @@ static void note_next_time(struct ps_queue *queue, struct change *change)
 	queue->next_time = row_seek(change, DB_TIMES, &key, sizeof key, NULL) == 0 ? be64toh(key.when) : 0;
 }
 
+/* Bodies that have no envelope any more. To free their blocks takes longer than all else, and nobody waits for it. */
+struct removal {
+	struct ps_queue *queue;
+	size_t count;
+	uint64_t numbers[];
+};
+
+static void note_removal(struct ps_queue *queue, const struct change *change)
+{
+	struct removal *removal;
+
+	if (change->gone_count == 0)
+		return;
+	removal = ps_malloc(sizeof *removal + change->gone_count * sizeof *removal->numbers);
+	*removal = (struct removal){queue, change->gone_count};
+	memcpy(removal->numbers, change->gone, change->gone_count * sizeof *removal->numbers);
+	queue->removal = removal;
+}
+
+static void remove_work(void *arg)
+{
+	const struct removal *removal = arg;
+
+	for (size_t i = 0; i < removal->count; i++)
+		body_remove(removal->queue, removal->numbers[i]);
+}
+
+static void removed(void *arg)
+{
+	struct removal *removal = arg;
+	struct ps_queue *queue = removal->queue;
+
+	free(removal);
+	queue_ran(queue);
+}
+
 static int commit_once(struct ps_queue *queue)
 {
 	struct change change;
@@ -114,8 +152,8 @@ static int commit_once(struct ps_queue *queue)
 		r = ps_index_commit(change.txn);
 		change.txn = NULL;
 	}
-	for (size_t i = 0; r == 0 && i < change.gone_count; i++)
-		body_remove(queue, change.gone[i]);
+	if (r == 0)
+		note_removal(queue, &change);
 	change_end(&change);
 	return r;
 }
@@ -236,6 +274,9 @@ static void commit_done(void *arg)
 		over(op);
 	}
 	queue->committing = false;
+	if (queue->removal)
+		queue_run(queue, remove_work, removed, queue->removal);
+	queue->removal = NULL;
 	if (!TAILQ_EMPTY(&queue->pending) || (queue->tick_more && !atomic_load(&queue->closing)))
 		queue_commit(queue);
 	else

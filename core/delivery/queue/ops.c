@@ -319,7 +319,12 @@ static int finish_part(struct op *op, struct change *change)
 {
 	struct ps_queue_attempt *attempt = op->attempt;
 	struct part part;
-	int r = part_get(change, attempt->number, attempt->part, &part);
+	int r;
+
+	/* Whoever closes a body last waits until its blocks are free: not the loop. */
+	ps_closep(&attempt->message.file);
+	attempt->message.file = -1;
+	r = part_get(change, attempt->number, attempt->part, &part);
 
 	if (r == PS_E_CORRUPT) {
 		ps_log(PS_LOG_ERROR, "queue_row_damaged", "id", attempt->message.id, "msg", ps_last_error(), NULL);

@@ -209,6 +209,7 @@ struct ps_queue {
 	/* Of who commits, read when it is over: */
 	uint64_t next_time; /* in TIMES; 0: none */
 	bool tick_more;
+	struct removal *removal; /* NULL: no bodies are to go */
 	_Atomic uint64_t commits, added, finished;
 };
 
