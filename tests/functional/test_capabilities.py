@@ -8,7 +8,8 @@ from server_test import ServerTest
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "imap.md"
 # By configuration: not announced by the servers of this test.
-ELSEWHERE = {"LITERAL+", "LOGINDISABLED", "AUTH=SCRAM-SHA-1", "AUTH=SCRAM-SHA-256", "AUTH=EXTERNAL"}
+ELSEWHERE = {"LITERAL+", "LOGINDISABLED", "AUTH=SCRAM-SHA-1", "AUTH=SCRAM-SHA-256", "AUTH=EXTERNAL", "AUTH=OAUTHBEARER",
+             "AUTH=XOAUTH2"}
 
 
 def capabilities(client):
