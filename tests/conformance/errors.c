@@ -175,7 +175,7 @@ static struct picture look(struct scene *scene)
 	return kit_picture(scene->kit, scene->store, scene->inbox);
 }
 
-/* A message that does not fit into what is left of a file's last block. */
+/* A message that does not fit into what is left of a file's last block, and cannot be compressed so that it would. */
 static int append_large(struct scene *scene)
 {
 	uint8_t *octets = ps_pool_alloc(scene->kit->pool, 4 * BLOCK);
@@ -185,7 +185,7 @@ static int append_large(struct scene *scene)
 	int r;
 
 	for (size_t i = 0; i < message.octets.len; i++)
-		octets[i] = (uint8_t) "01234567890123456789012345678\r\n"[i % 31];
+		octets[i] = i % 64 == 62 ? '\r' : i % 64 == 63 ? '\n' : (uint8_t)('!' + pick(scene->kit, 90));
 	r = kit_try_stage(scene->kit, scene->store, scene->inbox, &message, &op);
 	return r < 0 ? r : kit_try(scene->kit, scene->store, &op, &result);
 }
