@@ -97,6 +97,75 @@ static void expect(struct steps *steps, uint32_t n, uint32_t event, const char *
 		watch_expect(dir->folder, dir->place, event, name);
 }
 
+/* ---- names that others gave ------------------------------------------------------------------ */
+
+/* The name in a directory that others gave to a message; false when it is not there. */
+static bool find_renamed(int dirfd, const char *name, char ret_name[NAME_SIZE])
+{
+	struct msg_name wanted, other;
+	struct dirent *entry;
+	bool found = false;
+	DIR *dir;
+
+	if (open_listing(dirfd, &dir) < 0)
+		return false;
+	msg_name_parse(ps_bytes_str(name), &wanted);
+	while (!found && (entry = readdir(dir)) != NULL) {
+		msg_name_parse(ps_bytes_str(entry->d_name), &other);
+		found = ps_bytes_eq(wanted.base, other.base);
+		if (found)
+			snprintf(ret_name, NAME_SIZE, "%s", entry->d_name);
+	}
+	closedir(dir);
+	return found;
+}
+
+/* 1: not there under any name. */
+static int unlink_renamed(int dirfd, const char *name)
+{
+	char other[NAME_SIZE];
+
+	for (int i = 0; i < RENAMES_FOLLOWED && find_renamed(dirfd, name, other); i++) {
+		if (ps_io.unlink(dirfd, other, 0) == 0)
+			return ps_io_sync_dir(dirfd, other);
+		if (errno != ENOENT)
+			return ps_fail_errno("remove %s", other);
+	}
+	return 1;
+}
+
+/* Removes a message's file, under whichever name others gave it. That there is none is fine. */
+static int remove_file(struct steps *steps, uint32_t n, int fd, const char *name)
+{
+	const struct step_dir *dir = &steps->dirs[n];
+	int r;
+
+	expect(steps, n, IN_DELETE, name);
+	if (ps_io.unlink(fd, name, 0) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return ps_fail_errno("remove %s", name);
+	r = unlink_renamed(fd, name);
+	if (r == 1 && dir->folder)
+		r = unlink_renamed(folder_fd(dir->folder, dir->place == PLACE_CUR ? PLACE_NEW : PLACE_CUR), name);
+	return r < 0 ? r : 0;
+}
+
+/* A file that came from outside the mailbox goes back there, under whichever name others gave it: nobody was told that it came. */
+static int take_back(struct steps *steps, const struct step *step, int from, int to)
+{
+	char other[NAME_SIZE];
+
+	if (steps->dirs[step->from_dir].folder || !steps->dirs[step->to_dir].folder)
+		return 0;
+	for (int i = 0; i < RENAMES_FOLLOWED && find_renamed(to, step->to, other); i++)
+		if (ps_io.rename(to, other, from, step->from, RENAME_NOREPLACE) == 0)
+			return 0;
+		else if (errno != ENOENT)
+			return -1;
+	return 0;
+}
+
 /* ---- the kinds ------------------------------------------------------------------------------- */
 
 static int do_rename(struct steps *steps, const struct step *step, int from, int to)
@@ -108,11 +177,12 @@ static int do_rename(struct steps *steps, const struct step *step, int from, int
 	return 0;
 }
 
-/* What others have taken meanwhile is no longer ours to take back: the next look finds it as theirs. */
+/* What was in a mailbox before, and others have taken meanwhile, is no longer ours to take back: the next look finds it as theirs. */
 static int undo_rename(struct steps *steps, const struct step *step, int from, int to)
 {
-	(void)steps;
-	return ps_io.rename(to, step->to, from, step->from, RENAME_NOREPLACE) < 0 && errno != ENOENT ? -1 : 0;
+	if (ps_io.rename(to, step->to, from, step->from, RENAME_NOREPLACE) == 0)
+		return 0;
+	return errno == ENOENT ? take_back(steps, step, from, to) : -1;
 }
 
 /* Done already, or the file was taken away by others: both are fine. */
@@ -138,9 +208,8 @@ static int do_link(struct steps *steps, const struct step *step, int from, int t
 
 static int undo_link(struct steps *steps, const struct step *step, int from, int to)
 {
-	(void)steps;
 	(void)from;
-	return ps_io.unlink(to, step->to, 0) < 0 && errno != ENOENT ? -1 : 0;
+	return remove_file(steps, step->to_dir, to, step->to);
 }
 
 static int redo_link(struct steps *steps, const struct step *step, int from, int to)
@@ -245,60 +314,14 @@ static int undo_lines(struct steps *steps, const struct step *step, int from, in
 	return lines_append(to, lines_file(step), step->old, &steps->left);
 }
 
-/* The name in a directory that others gave to a message; false when it is not there. */
-static bool find_renamed(int dirfd, const char *name, char ret_name[NAME_SIZE])
-{
-	struct msg_name wanted, other;
-	struct dirent *entry;
-	bool found = false;
-	DIR *dir;
-
-	if (open_listing(dirfd, &dir) < 0)
-		return false;
-	msg_name_parse(ps_bytes_str(name), &wanted);
-	while (!found && (entry = readdir(dir)) != NULL) {
-		msg_name_parse(ps_bytes_str(entry->d_name), &other);
-		found = ps_bytes_eq(wanted.base, other.base);
-		if (found)
-			snprintf(ret_name, NAME_SIZE, "%s", entry->d_name);
-	}
-	closedir(dir);
-	return found;
-}
-
-/* 1: not there under any name. */
-static int unlink_renamed(int dirfd, const char *name)
-{
-	char other[NAME_SIZE];
-
-	for (int i = 0; i < RENAMES_FOLLOWED && find_renamed(dirfd, name, other); i++) {
-		if (ps_io.unlink(dirfd, other, 0) == 0)
-			return ps_io_sync_dir(dirfd, other);
-		if (errno != ENOENT)
-			return ps_fail_errno("remove %s", other);
-	}
-	return 1;
-}
-
 /*
  * A removal cannot be undone, so when one of several files has another name by now, which others gave it, there is no
  * way back: it is removed under that name. What others have removed is removed.
  */
 static int do_unlink(struct steps *steps, const struct step *step, int from, int to)
 {
-	const struct step_dir *dir = &steps->dirs[step->from_dir];
-	int r;
-
 	(void)to;
-	expect(steps, step->from_dir, IN_DELETE, step->from);
-	if (ps_io.unlink(from, step->from, 0) == 0)
-		return 0;
-	if (errno != ENOENT)
-		return ps_fail_errno("remove %s", step->from);
-	r = unlink_renamed(from, step->from);
-	if (r == 1 && dir->folder)
-		r = unlink_renamed(folder_fd(dir->folder, dir->place == PLACE_CUR ? PLACE_NEW : PLACE_CUR), step->from);
-	return r < 0 ? r : 0;
+	return remove_file(steps, step->from_dir, from, step->from);
 }
 
 static int undo_unlink(struct steps *steps, const struct step *step, int from, int to)

@@ -2,7 +2,9 @@
 #include "tests/backends/maildir/kit.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <sys/stat.h>
+#include "postern/io.h"
 
 static struct kit kit;
 
@@ -305,6 +307,75 @@ START_TEST(removals_follow_a_file_that_was_renamed)
 }
 END_TEST
 
+/* The first file of a batch gets another name by a mail reader, the second cannot be made. */
+static struct ps_io real;
+static unsigned made;
+
+static int meet_reader(int r, int dirfd, const char *name)
+{
+	char other[300];
+
+	snprintf(other, sizeof other, "%sS", name);
+	return r < 0 ? r : renameat(dirfd, name, dirfd, other);
+}
+
+static int link_beside_reader(int from_dir, const char *from, int to_dir, const char *to)
+{
+	errno = EIO;
+	return made++ > 0 ? -1 : meet_reader(real.link(from_dir, from, to_dir, to), to_dir, to);
+}
+
+static int rename_beside_reader(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+	if (!strstr(to, ":2,")) /* back, or no message */
+		return real.rename(from_dir, from, to_dir, to, flags);
+	errno = EIO;
+	return made++ > 0 ? -1 : meet_reader(real.rename(from_dir, from, to_dir, to, flags), to_dir, to);
+}
+
+static int commit_beside_reader(struct ps_op *ops, size_t count)
+{
+	struct ps_op_result results[2] = {0};
+	struct ps_batch batch = {.ops = ops, .count = count, .pool = kit.pool, .results = results},
+			*batches[] = {&batch};
+	int r;
+
+	real = ps_io;
+	made = 0;
+	ps_io.link = link_beside_reader;
+	ps_io.rename = rename_beside_reader;
+	r = be->commit(kit.store, batches, 1);
+	ps_io = real;
+	return r;
+}
+
+START_TEST(a_refused_batch_leaves_nothing_under_another_name)
+{
+	struct ps_range all = {1, 2};
+	struct ps_op copy = {.kind = PS_OP_COPY, .mbox = kit.inbox, .uids = &all, .uid_count = 1};
+	struct ps_op appends[2] = {{.kind = PS_OP_APPEND}, {.kind = PS_OP_APPEND}};
+	struct ps_mbox *box;
+
+	ck_assert_ok(kit_create(&kit, "Box", 0));
+	box = kit_mailbox(&kit, "Box");
+	copy.target = appends[0].mbox = appends[1].mbox = box;
+	for (int i = 0; i < 2; i++)
+		ck_assert_ok(kit_append(&kit, kit.inbox, MESSAGE, 0, NULL));
+	if (_i == 0) {
+		ck_assert_int_eq(commit_beside_reader(&copy, 1), PS_E_STORAGE);
+	} else {
+		for (int i = 0; i < 2; i++)
+			ck_assert_ok(kit_stage(&kit, MESSAGE, &appends[i].staged));
+		ck_assert_int_eq(commit_beside_reader(appends, 2), PS_E_STORAGE);
+	}
+	kit_sync(&kit, box);
+	ck_assert_str_eq(kit_rows(&kit, box), "");
+	kit_sync(&kit, kit.inbox);
+	ck_assert_str_eq(kit_rows(&kit, kit.inbox), "1: 2:");
+	be->mailbox_close(box);
+}
+END_TEST
+
 /* isync adds U= to the name, Dovecot S= and W=: it stays the same message. A copy of a file is another one. */
 START_TEST(a_name_that_was_extended_is_the_same_message)
 {
@@ -485,6 +556,7 @@ int main(void)
 	tcase_add_test(tc, what_others_do_is_noticed);
 	tcase_add_test(tc, a_change_meets_what_others_did);
 	tcase_add_test(tc, removals_follow_a_file_that_was_renamed);
+	tcase_add_loop_test(tc, a_refused_batch_leaves_nothing_under_another_name, 0, 2);
 	tcase_add_test(tc, a_name_that_was_extended_is_the_same_message);
 	tcase_add_test(tc, an_expunged_message_put_back_is_a_new_one);
 	tcase_add_test(tc, directories_of_others_are_mailboxes_too);
