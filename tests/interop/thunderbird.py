@@ -378,7 +378,7 @@ class Session(unittest.TestCase):
                 onSendStop(uri, status) { status ? reject(new Error("status " + status.toString(16))) : resolve(); },
               }));""")
         self.wait_for(lambda: "sent from test_sending" in self.on_server("INBOX"), "the message")
-        with self.demo.imap("alice@example.test", password="pass") as client:
+        with self.demo.imap("alice@example.test") as client:
             client.select("INBOX")
             _, found = client.uid("SEARCH", "SUBJECT", '"sent from test_sending"')
             octets = client.uid("FETCH", found[0].split()[-1], "(BODY.PEEK[])")[1][0][1]
