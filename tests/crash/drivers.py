@@ -209,6 +209,8 @@ class Copier(Driver):
 
     def act(self):
         before = self.arrivals.staying()
+        if not before:
+            raise Refused("there may be no source yet: it is made by the first delivery")
         self._process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                          env=self.site.environment)
         _, errors = self._process.communicate()
