@@ -42,25 +42,39 @@ static bool on_disk(void)
 	return strcmp(postern_plugin.name, "memory") != 0;
 }
 
-/* What `postern storage switch` will do: a copy, if there can be one, and then nobody may write to the old one. */
-static void move(struct ps_user *user)
+/* A copy of the user's mail, if there can be one: made while nobody writes, for cp sees each file that comes and goes. */
+static const char *copy_mail(const struct ps_user *user)
 {
 	static char copy[600];
 	char command[1400];
+
+	if (!on_disk())
+		return NULL;
+	snprintf(copy, sizeof copy, "%s.copy", user->root);
+	snprintf(command, sizeof command, "cp -a %s %s", user->root, copy);
+	ck_assert_int_eq(system(command), 0);
+	return copy;
+}
+
+/* What `postern storage switch` will do when mail was copied to "copy": nobody may write to the old store any more. */
+static void move_to(struct ps_user *user, const char *copy)
+{
 	const struct ps_backend *ops = postern_plugin.ops;
 	struct ps_store_args args = {.user = user->name, .root = user->root ? user->root : ""};
 	struct ps_store *store;
 
 	ck_assert_ok(ops->open(&args, &store));
-	set_place(place_root, 2);
-	if (on_disk()) {
-		snprintf(copy, sizeof copy, "%s.copy", user->root);
-		snprintf(command, sizeof command, "cp -a %s %s", user->root, copy);
-		ck_assert_int_eq(system(command), 0);
+	if (copy)
 		set_place(copy, 1);
-	}
+	else
+		set_place(place_root, 2);
 	ck_assert_ok(ops->set_generation(store, 2));
 	ops->close(store);
+}
+
+static void move(struct ps_user *user)
+{
+	move_to(user, copy_mail(user));
 }
 
 static struct ps_user *fresh_user(void)
@@ -284,15 +298,17 @@ START_TEST(all_sessions_follow_to_one_store)
 	struct ps_user *user = fresh_user(), *users[SESSIONS];
 	struct ps_view *views[SESSIONS];
 	pthread_t threads[SESSIONS];
+	const char *copy;
 
 	test_append(user, "INBOX", "Subject: 1\r\n\r\none\r\n", 0);
 	for (int i = 0; i < SESSIONS; i++) {
 		users[i] = i ? ps_user_ref(user) : user;
 		views[i] = select_mailbox(user, "INBOX");
 	}
+	copy = copy_mail(user);
 	for (int i = 0; i < SESSIONS; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, follow, views[i]), 0);
-	move(user);
+	move_to(user, copy);
 	for (int i = 0; i < SESSIONS; i++) {
 		void *failed;
 
