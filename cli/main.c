@@ -108,12 +108,26 @@ static const char *full_name(const struct cli_command *c, struct ps_pool *pool)
 	return ps_pool_printf(pool, "%s%s%s", c->group ? c->group : "", c->group ? " " : "", c->name);
 }
 
+static int wider(int width, const char *text)
+{
+	int own = (int)strlen(text);
+
+	return own > width ? own : width;
+}
+
 /* All commands, or those of a group. */
 static void print_commands(const struct cli *cli, FILE *out, const char *group)
 {
+	int names = 0, arguments = 0;
+
+	for (const struct cli_command *c = cli_commands; c->name; c++) {
+		names = wider(names, full_name(c, cli->pool));
+		arguments = wider(arguments, c->arguments);
+	}
 	for (const struct cli_command *c = cli_commands; c->name; c++)
 		if (!group || same(group, c->group))
-			fprintf(out, "  %-15s %-18s %s\n", full_name(c, cli->pool), c->arguments, c->summary);
+			fprintf(out, "  %-*s  %-*s  %s\n", names, full_name(c, cli->pool), arguments, c->arguments,
+				c->summary);
 }
 
 static void print_usage(const struct cli *cli, FILE *out, const char *group)
