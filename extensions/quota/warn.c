@@ -57,7 +57,7 @@ unsigned quota_level(const struct ps_conf *conf, uint64_t limit, uint64_t before
 	for (size_t i = 0; conf && limit > 0 && i < ps_conf_list_size(conf, "warnings"); i++) {
 		unsigned level = (unsigned)strtoul(ps_conf_list_nth(conf, "warnings", i), NULL, 10);
 
-		if (level > highest && level <= 100 && !reaches(before, limit, level) && reaches(after, limit, level))
+		if (level > highest && !reaches(before, limit, level) && reaches(after, limit, level))
 			highest = level;
 	}
 	return highest;
