@@ -52,6 +52,7 @@ enum cli_option_id {
 	CLI_OPT_YOUNGER,
 	CLI_OPT_HELD,
 	CLI_OPT_EVERY,
+	CLI_OPT_SECRETS,
 	CLI_OPT_COUNT,
 };
 #define CLI_TAKES(option) (1u << (option))

@@ -44,7 +44,7 @@ int cli_config_check(struct cli *cli)
 	return ok ? CLI_OK : CLI_FAILED;
 }
 
-static json_t *section_json(const struct ps_conf *conf, bool all);
+static json_t *section_json(const struct ps_conf *conf, unsigned how);
 
 static json_t *list_json(const struct conf_value *value)
 {
@@ -56,20 +56,20 @@ static json_t *list_json(const struct conf_value *value)
 }
 
 /* A titled section is an object of its titles. */
-static json_t *sections_json(const struct ps_setting *row, const struct conf_value *value, bool all)
+static json_t *sections_json(const struct ps_setting *row, const struct conf_value *value, unsigned how)
 {
 	json_t *titles = json_object();
 
 	if (!row->titled) {
 		json_decref(titles);
-		return section_json(value->sections[0], all);
+		return section_json(value->sections[0], how);
 	}
 	for (size_t i = 0; i < value->count; i++)
-		json_object_set_new(titles, value->sections[i]->title, section_json(value->sections[i], all));
+		json_object_set_new(titles, value->sections[i]->title, section_json(value->sections[i], how));
 	return titles;
 }
 
-static json_t *value_json(const struct ps_setting *row, const struct conf_value *value, bool all)
+static json_t *value_json(const struct ps_setting *row, const struct conf_value *value, unsigned how)
 {
 	switch (row->type) {
 	case PS_SET_BOOL: return json_boolean(value->truth);
@@ -79,54 +79,64 @@ static json_t *value_json(const struct ps_setting *row, const struct conf_value 
 	case PS_SET_STRING:
 	case PS_SET_CHOICE: return value->text ? json_string(value->text) : json_null();
 	case PS_SET_LIST: return list_json(value);
-	case PS_SET_SECTION: return sections_json(row, value, all);
+	case PS_SET_SECTION: return sections_json(row, value, how);
 	}
 	return json_null();
 }
 
-static bool is_shown(const struct ps_setting *row, const struct conf_value *value, bool all)
+static bool is_shown(const struct ps_setting *row, const struct conf_value *value, unsigned how)
 {
-	return all || value->line > 0 ||
+	return (how & PS_SHOW_ALL) || value->line > 0 ||
 	       (row->type == PS_SET_SECTION && value->count > 0 && value->sections[0]->line > 0);
 }
 
-static json_t *section_json(const struct ps_conf *conf, bool all)
+static json_t *section_json(const struct ps_conf *conf, unsigned how)
 {
 	json_t *object = json_object();
 
 	for (size_t i = 0; conf->schema[i].name; i++)
-		if (is_shown(&conf->schema[i], &conf->values[i], all))
+		if (is_shown(&conf->schema[i], &conf->values[i], how))
 			json_object_set_new(object, conf->schema[i].name,
-					    value_json(&conf->schema[i], &conf->values[i], all));
+					    value_json(&conf->schema[i],
+						       conf_value_shown(&conf->schema[i], &conf->values[i], how), how));
 	return object;
 }
 
-/* A plugin's section goes under "backends" or "protocols", since "backend" is a setting too. */
-static json_t *config_json(const struct ps_config *config, bool all)
+/* The sections of plugins of a kind, by their names. */
+static json_t *kind_json(const struct ps_config *config, const char *kind, unsigned how)
 {
-	json_t *root = section_json(config->root, all);
-	json_t *backends = json_object(), *protocols = json_object();
+	json_t *plugins = json_object();
 
 	for (struct ps_conf **conf = config->plugins; *conf; conf++)
-		if (all || (*conf)->line > 0)
-			json_object_set_new(strcmp((*conf)->name, "backend") == 0 ? backends : protocols,
-					    (*conf)->title, section_json(*conf, all));
-	json_object_set_new(root, "backends", backends);
-	json_object_set_new(root, "protocols", protocols);
+		if (strcmp((*conf)->name, kind) == 0 && ((how & PS_SHOW_ALL) || (*conf)->line > 0))
+			json_object_set_new(plugins, (*conf)->title, section_json(*conf, how));
+	return plugins;
+}
+
+/* A plugin's section goes under "backends" and the like, since "backend" is a setting too. */
+static json_t *config_json(const struct ps_config *config, unsigned how)
+{
+	json_t *root = section_json(config->root, how);
+	static const char *const kinds[][2] = {
+		{"backend", "backends"}, {"protocol", "protocols"}, {"extension", "extensions"}};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(kinds); i++)
+		json_object_set_new(root, kinds[i][1], kind_json(config, kinds[i][0], how));
 	return root;
 }
 
 int cli_config_show(struct cli *cli)
 {
-	bool all = cli->option[CLI_OPT_ALL];
+	unsigned how =
+		(cli->option[CLI_OPT_ALL] ? PS_SHOW_ALL : 0) | (cli->option[CLI_OPT_SECRETS] ? PS_SHOW_SECRETS : 0);
 	struct ps_buf text = {0};
 	int r;
 
 	if (cli_load(cli) < 0)
 		return CLI_FAILED;
 	if (cli_json(cli))
-		return cli_print_json(config_json(cli->config, all));
-	r = ps_config_show(cli->config, all, &text);
+		return cli_print_json(config_json(cli->config, how));
+	r = ps_config_show(cli->config, how, &text);
 	if (r == 0)
 		printf("%s", ps_buf_cstr(&text));
 	ps_buf_finish(&text);

@@ -89,7 +89,7 @@ const struct cli_command cli_commands[] = {
 	 "WHAT is user, address (or a network), protocol or session, as `postern who` shows them; of several, all must be so.\n"
 	 "Clients are told where the protocol has words for it, and may come back: to keep a user out, change the password."},
 	{"config", "check", "", "check the configuration file and the files it names", JSON, 0, 0, cli_config_check, NULL},
-	{"config", "show", "", "print the settings in force", JSON | CLI_TAKES(CLI_OPT_ALL), 0, 0, cli_config_show,
+	{"config", "show", "", "print the settings in force", JSON | CLI_TAKES(CLI_OPT_ALL) | CLI_TAKES(CLI_OPT_SECRETS), 0, 0, cli_config_show,
 	 "What is printed reads back the same as a configuration file."},
 	{NULL, "reload", "", "make the running server read its configuration again", COMMON, 0, 0, cli_reload, NULL},
 	{NULL, "stop", "", "stop the running server", COMMON, 0, 0, cli_stop,

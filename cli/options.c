@@ -41,6 +41,7 @@ static const struct {
 	[CLI_OPT_YOUNGER] = {"younger", 'n', "AGE", "that have not waited so long"},
 	[CLI_OPT_HELD] = {"held", 'H', NULL, "that are held"},
 	[CLI_OPT_EVERY] = {"every", 'e', NULL, "every message of the queue"},
+	[CLI_OPT_SECRETS] = {"secrets", 'S', NULL, "print passwords and the like, too"},
 	[CLI_OPT_SKIP_BROKEN] = {"skip-broken", 'k', NULL, "leave out messages that cannot be read"},
 };
 

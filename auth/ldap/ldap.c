@@ -17,7 +17,7 @@ static const struct ps_setting settings[] = {
 	 .type = PS_SET_STRING,
 	 .help = "certificates by which the server's is verified; without: libldap's"},
 	{.name = "bind_dn", .type = PS_SET_STRING, .help = "as whom to search; anonymously if not set"},
-	{.name = "bind_password", .type = PS_SET_STRING, .help = "the password of that"},
+	{.name = "bind_password", .type = PS_SET_STRING, .secret = true, .help = "the password of that"},
 	{.name = "base", .type = PS_SET_STRING, .help = "where to search, with all below; must be set"},
 	{.name = "filter",
 	 .type = PS_SET_STRING,

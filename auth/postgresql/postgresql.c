@@ -9,6 +9,7 @@
 static const struct ps_setting settings[] = {
 	{.name = "connection",
 	 .type = PS_SET_STRING,
+	 .secret = true, /* it may hold a password */
 	 .help = "how to reach it, as libpq has it: \"host=db.example.org dbname=mail user=postern\"; must be set"},
 	{.name = "query",
 	 .type = PS_SET_STRING,

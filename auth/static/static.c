@@ -6,7 +6,10 @@
 
 static const struct ps_setting settings[] = {
 	{.name = "names", .type = PS_SET_LIST, .help = "users that there are; without any: every name is one"},
-	{.name = "fields", .type = PS_SET_LIST, .help = "what is known of each of them, as \"field=value\""},
+	{.name = "fields",
+	 .type = PS_SET_LIST,
+	 .secret = true, /* the password may be among them */
+	 .help = "what is known of each of them, as \"field=value\""},
 	{.name = NULL},
 };
 

@@ -88,6 +88,9 @@ struct ps_conf *conf_create(struct ps_config *config, const struct ps_setting *s
 /* How the file spells a number of this type: "100M", "30s". */
 void conf_number_format(const struct ps_setting *row, int64_t number, struct ps_buf *out);
 
+/* What is shown of a value, in the way `how` (enum ps_config_showing); see show.c. */
+const struct conf_value *conf_value_shown(const struct ps_setting *row, const struct conf_value *value, unsigned how);
+
 /* ---- checks (check.c): what one row cannot say ----------------------------------------------------------- */
 
 void conf_check(const struct ps_config *config, struct conf_errors *errors);

@@ -35,7 +35,13 @@ const struct ps_conf *ps_config_root(const struct ps_config *config);
 const struct ps_conf *ps_config_plugin(const struct ps_config *config, const char *kind, const char *name);
 /* The same from a root, for those who were given just that. */
 const struct ps_conf *ps_conf_plugin(const struct ps_conf *root, const char *kind, const char *name);
-/* All settings in force, as a file that would be read the same; `all`: defaults too. */
-int ps_config_show(const struct ps_config *config, bool all, struct ps_buf *out);
+
+enum ps_config_showing {
+	PS_SHOW_ALL = 1,     /* defaults, too, and what each is for */
+	PS_SHOW_SECRETS = 2, /* rows that are secret, too; else "(hidden)" stands for their values */
+};
+
+/* The settings in force, as a file that would be read the same. */
+int ps_config_show(const struct ps_config *config, unsigned how, struct ps_buf *out);
 
 #endif

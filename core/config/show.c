@@ -4,7 +4,7 @@
 
 struct shower {
 	struct ps_buf *out;
-	bool all;
+	unsigned how;
 };
 
 static void put_string(struct ps_buf *out, const char *text)
@@ -53,19 +53,29 @@ static bool has_value(const struct ps_setting *row, const struct conf_value *val
 	return row->type == PS_SET_STRING && value->text;
 }
 
+const struct conf_value *conf_value_shown(const struct ps_setting *row, const struct conf_value *value, unsigned how)
+{
+	static const char *words[] = {"(hidden)"};
+	static const struct conf_value hidden = {.text = "(hidden)", .words = words, .count = 1};
+
+	if (!row->secret || (how & PS_SHOW_SECRETS) || (!value->text && value->count == 0))
+		return value;
+	return &hidden;
+}
+
 static void put_setting(const struct shower *sh, const struct ps_setting *row, const struct conf_value *value,
 			const char *indent)
 {
-	if (value->line == 0 && !sh->all)
+	if (value->line == 0 && !(sh->how & PS_SHOW_ALL))
 		return;
-	if (sh->all && row->help)
+	if ((sh->how & PS_SHOW_ALL) && row->help)
 		ps_buf_printf(sh->out, "%s# %s\n", indent, row->help);
 	if (!has_value(row, value)) {
 		ps_buf_printf(sh->out, "%s# %s is not set\n", indent, row->name);
 		return;
 	}
 	ps_buf_printf(sh->out, "%s%s = ", indent, row->name);
-	put_value(sh->out, row, value);
+	put_value(sh->out, row, conf_value_shown(row, value, sh->how));
 	ps_buf_char(sh->out, '\n');
 }
 
@@ -73,7 +83,7 @@ static void put_settings(const struct shower *sh, const struct ps_conf *conf, co
 
 static void put_section(const struct shower *sh, const struct ps_conf *conf, const char *indent)
 {
-	if (conf->line == 0 && !sh->all)
+	if (conf->line == 0 && !(sh->how & PS_SHOW_ALL))
 		return;
 	ps_buf_printf(sh->out, "%s%s ", indent, conf->name);
 	if (conf->title) {
@@ -95,13 +105,13 @@ static void put_settings(const struct shower *sh, const struct ps_conf *conf, co
 			put_section(sh, conf->values[i].sections[n], indent);
 }
 
-int ps_config_show(const struct ps_config *config, bool all, struct ps_buf *out)
+int ps_config_show(const struct ps_config *config, unsigned how, struct ps_buf *out)
 {
-	struct shower sh = {out, all};
+	struct shower sh = {out, how};
 
 	put_settings(&sh, config->root, "");
 	for (struct ps_conf **plugin = config->plugins; *plugin; plugin++)
-		if (all ? (*plugin)->schema[0].name != NULL : (*plugin)->line > 0)
+		if (how & PS_SHOW_ALL ? (*plugin)->schema[0].name != NULL : (*plugin)->line > 0)
 			put_section(&sh, *plugin, "");
 	return out->failed ? ps_fail(PS_E_LIMIT, "the configuration is too large to show") : 0;
 }

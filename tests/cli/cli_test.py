@@ -246,6 +246,15 @@ class Config(Case):
         self.assertNotIn("tls", self.json("config", "show"))
 
 
+    def test_passwords_of_databases_are_shown_to_who_asks_for_them(self):
+        self.configure('userdb a { driver = "static" fields = { "password={PLAIN}s3cret" } }\n')
+        for words in (["show"], ["show", "--all"], ["show", "--json"]):
+            shown = self.run_cli("config", *words).stdout
+            self.assertNotIn("s3cret", shown)
+            self.assertIn('"(hidden)"', shown)
+            self.assertIn("s3cret", self.run_cli("config", *words, "--secrets").stdout)
+
+
 class Mailboxes(Case):
     def test_list_and_status(self):
         boxes = {box["name"]: box for box in self.json("mailbox", "list", "alice")}

@@ -19,6 +19,8 @@ static const struct ps_setting settings[] = {
 	{.name = "list", .type = PS_SET_LIST, .def = "x y"},
 	{.name = "nets", .type = PS_SET_LIST, .choices = PS_NETWORKS},
 	{.name = "levels", .type = PS_SET_LIST, .def = "5 50", .min = 1, .max = 100},
+	{.name = "key", .type = PS_SET_STRING, .secret = true},
+	{.name = "keys", .type = PS_SET_LIST, .secret = true},
 	{.name = "one", .type = PS_SET_SECTION, .section = inner},
 	{.name = "many", .type = PS_SET_SECTION, .section = inner, .titled = true},
 	{.name = NULL},

@@ -85,6 +85,26 @@ START_TEST(every_type_reads_and_what_is_shown_reads_back_the_same)
 }
 END_TEST
 
+/* Nor is one that is not set told to be. */
+START_TEST(a_secret_is_shown_to_who_asks_for_it)
+{
+	struct ps_config *config =
+		read_ok("mail_root = /m backend = every backend every { text = \"seen\" key = \"k3y\" }");
+	struct ps_buf hidden = {0}, shown = {0};
+
+	ck_assert_ok(ps_config_show(config, PS_SHOW_ALL, &hidden));
+	ck_assert_ptr_null(strstr(ps_buf_cstr(&hidden), "k3y"));
+	ck_assert_ptr_nonnull(strstr(ps_buf_cstr(&hidden), "key = \"(hidden)\""));
+	ck_assert_ptr_nonnull(strstr(ps_buf_cstr(&hidden), "text = \"seen\""));
+	ck_assert_ptr_null(strstr(ps_buf_cstr(&hidden), "keys = { \"(hidden)\" }"));
+	ck_assert_ok(ps_config_show(config, PS_SHOW_SECRETS, &shown));
+	ck_assert_ptr_nonnull(strstr(ps_buf_cstr(&shown), "key = \"k3y\""));
+	ps_buf_finish(&hidden);
+	ps_buf_finish(&shown);
+	ps_config_destroy(config);
+}
+END_TEST
+
 START_TEST(an_absent_section_reads_as_its_defaults)
 {
 	struct ps_config *config = read_ok("mail_root = /m\nbackend = every\n");
@@ -196,6 +216,7 @@ int main(void)
 	tcase_add_unchecked_fixture(tc, load, NULL);
 	tcase_add_loop_test(tc, a_plugins_section_is_found_however_it_is_written, 0, PS_ARRAY_LEN(spellings));
 	tcase_add_loop_test(tc, every_type_reads_and_what_is_shown_reads_back_the_same, 0, 2);
+	tcase_add_test(tc, a_secret_is_shown_to_who_asks_for_it);
 	tcase_add_test(tc, an_absent_section_reads_as_its_defaults);
 	tcase_add_test(tc, a_list_can_be_empty_or_added_to);
 	tcase_add_test(tc, sections_of_a_kind_without_plugins_are_passed_over);

@@ -12,7 +12,7 @@
  *   0.1  first
  *   0.2  backend.h: a batch has a token and a modseq; PS_OP_IDENTITY; generations, check, compact
  *   0.3  backend.h: a body may be read a piece at a time; body_rest
- *   0.4  two kinds of plugins more, extensions and user databases; userdb.h; settings.h: a list may be of networks
+ *   0.4  two kinds of plugins more, extensions and user databases; userdb.h; settings.h: a list may be of networks, a row secret
  */
 #ifndef POSTERN_PLUGIN_H
 #define POSTERN_PLUGIN_H
