@@ -128,27 +128,6 @@ static struct ps_looking *waiting_for(struct ps_databases *databases, unsigned d
 	return looking != &databases->waiting && looking->database == database ? looking : NULL;
 }
 
-static struct ps_bytes take_text(struct ps_bytes *rest)
-{
-	ptrdiff_t nul = ps_bytes_find(*rest, '\0');
-	struct ps_bytes text = nul < 0 ? *rest : ps_bytes(rest->ptr, (size_t)nul);
-
-	*rest = ps_bytes_skip(*rest, text.len + (nul >= 0));
-	return text;
-}
-
-static int read_fields(struct ps_entry_maker *maker, struct ps_bytes fields)
-{
-	int r = 0;
-
-	while (r == 0 && fields.len) {
-		struct ps_bytes name = take_text(&fields);
-
-		r = ps_entry_set(maker, name, take_text(&fields));
-	}
-	return r == 0 ? ps_entry_end(maker) : r;
-}
-
 static void keep_stand_in(struct ps_databases *databases, const struct ps_user_entry *entry)
 {
 	if (!databases->stand_in && entry->password && ps_password_cost(entry->password).len > 0)
@@ -163,7 +142,7 @@ static void take_found(struct ps_databases *databases, struct ps_looking *lookin
 	struct ps_entry_maker maker = {.pool = pool, .defaults = &databases->defaults, .entry = &entry};
 
 	ps_entry_begin(&maker, looking->login.name);
-	if (read_fields(&maker, answer->fields) < 0) {
+	if (ps_entry_set_all(&maker, answer->fields) < 0) {
 		give_up(looking, ps_last_error());
 		return;
 	}

@@ -285,6 +285,27 @@ int ps_entry_end(struct ps_entry_maker *maker)
 	return r;
 }
 
+static struct ps_bytes take_text(struct ps_bytes *rest)
+{
+	ptrdiff_t nul = ps_bytes_find(*rest, '\0');
+	struct ps_bytes text = nul < 0 ? *rest : ps_bytes(rest->ptr, (size_t)nul);
+
+	*rest = ps_bytes_skip(*rest, text.len + (nul >= 0));
+	return text;
+}
+
+int ps_entry_set_all(struct ps_entry_maker *maker, struct ps_bytes all)
+{
+	int r = 0;
+
+	while (r == 0 && all.len) {
+		struct ps_bytes name = take_text(&all);
+
+		r = ps_entry_set(maker, name, take_text(&all));
+	}
+	return r == 0 ? ps_entry_end(maker) : r;
+}
+
 bool ps_protocols_allow(const char *protocols, const char *service)
 {
 	struct ps_bytes rest = ps_bytes_str(protocols);

@@ -6,6 +6,7 @@
 #define CLI_CLI_H
 
 #include <jansson.h>
+#include "auth/entry.h"
 #include "core/config/config.h"
 #include "postern/buf.h"
 #include "postern/error.h"
@@ -95,10 +96,6 @@ int cli_load_plugins(void);
 /* Reads the configuration, with all plugins loaded; all its errors are told. Negative: failed. */
 int cli_load(struct cli *cli);
 const char *cli_config_path(const struct cli *cli);
-/* The user's entry; `ret_info` lives in the pool. Loads the configuration. Negative: told already. */
-int cli_find_user(struct cli *cli, const char *name, struct ps_user_info *ret_info);
-/* All users of the passwd-file, but those whose line has an error: told. Non-zero from `fn` ends it. Negative: told already. */
-int cli_each_user(struct cli *cli, int (*fn)(void *arg, const struct ps_user_info *info), void *arg);
 /* The passwd-file's path. NULL: told already. */
 const char *cli_passwd_file(struct cli *cli);
 /* The uid and gid that mail belongs to: the setting user_mail when run as root, else our own. Negative: told. */
@@ -111,6 +108,17 @@ int cli_become(const struct ps_user_info *info);
  * root's rights it is called here. */
 int cli_as_user(struct cli *cli, const struct ps_user_info *info,
 		int (*work)(struct cli *cli, const struct ps_user_info *info));
+
+/* ---- users.c ---- */
+
+/* Of the passwd-file or any user database; what `ret_...` has lives in the pool, or as long as the configuration. Loads the configuration. Negative:
+ * told already. */
+int cli_find_entry(struct cli *cli, const char *name, struct ps_user_entry *ret_entry);
+/* The same, with nothing told: PS_E_NOTFOUND, or it cannot be told now. */
+int cli_look_up(struct cli *cli, const char *name, struct ps_user_entry *ret_entry);
+int cli_find_user(struct cli *cli, const char *name, struct ps_user_info *ret_info);
+/* All users of the passwd-file, but those whose line has an error: told. Non-zero from `fn` ends it. Negative: told already. */
+int cli_each_user(struct cli *cli, int (*fn)(void *arg, const struct ps_user_info *info), void *arg);
 
 /* ---- output.c ---- */
 
@@ -145,6 +153,7 @@ int cli_user_forget(struct cli *cli);
 int cli_user_list(struct cli *cli);
 int cli_user_passwd(struct cli *cli);
 int cli_user_remove(struct cli *cli);
+int cli_user_show(struct cli *cli);
 int cli_mailbox_list(struct cli *cli);
 int cli_mailbox_status(struct cli *cli);
 int cli_mailbox_expire(struct cli *cli);

@@ -20,7 +20,6 @@ struct explain {
 	struct ps_resolver *resolver;
 	struct ps_sender *sender;
 	struct ps_route *route;
-	struct ps_passwd_file *users;
 	json_t *story; /* of the target under way */
 	json_t *targets;
 };
@@ -66,30 +65,34 @@ static json_t *explain_local(const struct ps_target *target)
 
 static void explain_targets(struct explain *explain, const struct ps_target *targets, size_t count, int depth);
 
-/* An unknown user: what the route has instead. */
-static bool is_unknown(struct explain *explain, const struct ps_target *target, int depth)
+/* Of an unknown user, what the route has instead: NULL, it is told. */
+static json_t *explain_user(struct explain *explain, const struct ps_target *target, int depth)
 {
+	struct ps_user_entry entry;
 	struct ps_target *others;
 	size_t count;
+	int r = depth < DEPTH_MAX ? cli_look_up(explain->cli, target->user, &entry) : 0;
 
-	if (ps_passwd_file_find(explain->users, target->user) || depth == DEPTH_MAX)
-		return false;
+	if (r == 0)
+		return explain_local(target);
+	if (r != PS_E_NOTFOUND)
+		return json_pack("{s:s, s:s, s:s, s:s}", "kind", "local", "user", target->user, "outcome", "deferred",
+				 "text", ps_last_error());
 	ps_route_otherwise(explain->route, explain->cli->pool, target, &others, &count);
 	explain_targets(explain, others, count, depth + 1);
-	return true;
+	return NULL;
 }
 
 static void explain_targets(struct explain *explain, const struct ps_target *targets, size_t count, int depth)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct ps_target *target = &targets[i];
-		json_t *story;
+		json_t *story = target->kind == PS_TARGET_REMOTE  ? explain_remote(explain, target)
+				: target->kind == PS_TARGET_LOCAL ? explain_user(explain, target, depth)
+								  : explain_refused(target);
 
-		if (target->kind == PS_TARGET_LOCAL && is_unknown(explain, target, depth))
+		if (!story)
 			continue;
-		story = target->kind == PS_TARGET_REMOTE  ? explain_remote(explain, target)
-			: target->kind == PS_TARGET_LOCAL ? explain_local(target)
-							  : explain_refused(target);
 		json_object_set_new(story, "address", json_string(target->address));
 		json_object_set_new(story, "by_alias", json_boolean(target->by_alias));
 		json_array_append_new(explain->targets, story);
@@ -247,17 +250,12 @@ static int begin(struct explain *explain, const struct ps_conf *root)
 		.mx_port = (uint16_t)ps_conf_int(conf, "mx_port"),
 		.mta_sts = ps_conf_bool(conf, "mta_sts"),
 	};
-	uid_t uid;
-	gid_t gid;
 	int r;
 
-	if (!cli_passwd_file(explain->cli) || cli_mail_ids(explain->cli, &uid, &gid) < 0)
-		return ps_fail(PS_E_NOTFOUND, "without users nobody is local");
 	for (size_t i = 0; i < ps_conf_list_size(conf, "resolvers"); i++)
 		ps_buf_printf(&servers, "%s%s", i ? "," : "", ps_conf_list_nth(conf, "resolvers", i));
 	dns.servers = servers.len > 0 ? ps_buf_cstr(&servers) : NULL;
-	if ((r = ps_passwd_file_open(root, uid, gid, &explain->users)) < 0 ||
-	    (r = ps_route_create(root, &explain->route)) < 0 || (r = read_aliases(explain, root)) < 0 ||
+	if ((r = ps_route_create(root, &explain->route)) < 0 || (r = read_aliases(explain, root)) < 0 ||
 	    (r = ps_loop_create(&explain->loop)) < 0 ||
 	    (r = ps_resolver_create(explain->loop, &dns, &explain->resolver)) < 0)
 		return r;
@@ -271,7 +269,6 @@ static void end(struct explain *explain)
 	ps_resolver_destroy(explain->resolver);
 	ps_loop_destroy(explain->loop);
 	ps_route_destroy(explain->route);
-	ps_passwd_file_destroy(explain->users);
 }
 
 static int tell(struct cli *cli, json_t *targets)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* postern user add|list|passwd|remove */
+/* postern user add|list|passwd|remove|show */
 #include <stdio.h>
 #include <unistd.h>
+#include "auth/entry_json.h"
 #include "auth/names.h"
 #include "auth/passwdfile.h"
 #include "auth/passwdfile_edit.h"
@@ -77,6 +78,43 @@ int cli_user_passwd(struct cli *cli)
 {
 	return change(cli, ps_passwd_file_set_password, "has the new password");
 }
+
+/* ---- show ------------------------------------------------------------------------------------ */
+
+/* Where the user is known from. */
+static const char *source_of(struct cli *cli, const struct ps_user_entry *entry)
+{
+	const struct ps_conf *root = ps_config_root(cli->config);
+
+	return entry->line ? ps_conf_str(root, "passwd_file")
+			   : ps_pool_printf(cli->pool, "userdb %s",
+					    ps_conf_title(ps_conf_section(root, "userdb", entry->database)));
+}
+
+int cli_user_show(struct cli *cli)
+{
+	struct ps_user_entry entry;
+	json_t *json, *value;
+	const char *key;
+
+	if (cli_find_entry(cli, cli->args[0], &entry) < 0)
+		return CLI_FAILED;
+	json = ps_entry_to_json(&entry);
+	json_object_del(json, "database");
+	json_object_set_new(json, "source", json_string(source_of(cli, &entry)));
+	if (cli_json(cli))
+		return cli_print_json(json);
+	json_object_foreach(json, key, value)
+	{
+		PS_CLEANUP(ps_freep) char *text = json_dumps(value, JSON_ENCODE_ANY);
+
+		printf("%-12s %s\n", key, json_is_string(value) ? json_string_value(value) : text);
+	}
+	json_decref(json);
+	return CLI_OK;
+}
+
+/* ---- list and remove ------------------------------------------------------------------------- */
 
 struct listing {
 	struct cli *cli;
@@ -161,20 +199,24 @@ int cli_user_remove(struct cli *cli)
 {
 	const char *path = cli_passwd_file(cli), *user;
 	bool with_mail = cli->option[CLI_OPT_MAIL];
-	struct ps_user_info info;
+	struct ps_user_entry entry = {.line = 1};
 
 	if (!path)
 		return CLI_FAILED;
 	if (user_name(cli, &user) < 0)
 		return cli_failed();
-	if (with_mail && cli_find_user(cli, user, &info) < 0)
+	if (with_mail && cli_find_entry(cli, user, &entry) < 0)
 		return CLI_FAILED;
-	if (!may_remove(cli, user, with_mail ? &info : NULL))
+	if (!entry.line) {
+		cli_error("%s is a user of %s, and can be removed there only", user, source_of(cli, &entry));
+		return CLI_FAILED;
+	}
+	if (!may_remove(cli, user, with_mail ? &entry.info : NULL))
 		return CLI_FAILED;
 	if (ps_passwd_file_remove(path, default_domain(cli), user) < 0)
 		return cli_failed();
 	tell_server(cli);
-	if (with_mail && cli_as_user(cli, &info, remove_mail) != CLI_OK)
+	if (with_mail && cli_as_user(cli, &entry.info, remove_mail) != CLI_OK)
 		return CLI_FAILED;
 	printf("%s removed%s\n", user, with_mail ? ", and the mail" : "");
 	return CLI_OK;

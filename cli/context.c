@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Configuration, users, and whose rights a command has. */
+/* Configuration, and whose rights a command has. */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -8,9 +8,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "auth/names.h"
-#include "auth/passwdfile.h"
-#include "auth/passwdfile_edit.h"
 #include "cli/cli.h"
 #include "core/process/plugins.h"
 
@@ -107,95 +104,6 @@ int cli_mail_ids(struct cli *cli, uid_t *ret_uid, gid_t *ret_gid)
 	*ret_uid = entry->pw_uid;
 	*ret_gid = entry->pw_gid;
 	return 0;
-}
-
-static void copy_info(struct ps_pool *pool, const struct ps_user_info *from, struct ps_user_info *to)
-{
-	*to = *from;
-	to->name = ps_pool_strdup(pool, from->name);
-	to->home = ps_pool_strdup(pool, from->home);
-	to->backend = ps_pool_strdup(pool, from->backend);
-	to->root = ps_pool_strdup(pool, from->root);
-	to->fields = ps_pool_strdup(pool, from->fields);
-}
-
-static const struct ps_user_entry *look_up(struct cli *cli, const struct ps_passwd_file *file, const char *name)
-{
-	struct ps_buf spelling = {0};
-	const char *domain = ps_conf_str(ps_config_root(cli->config), "default_domain");
-	const struct ps_user_entry *user = NULL;
-
-	if (ps_user_name_normalise(ps_bytes_str(name), domain, &spelling) < 0)
-		cli_failed();
-	else if (!(user = ps_passwd_file_find(file, ps_buf_cstr(&spelling))))
-		cli_error("there is no user \"%s\" in %s", ps_buf_cstr(&spelling),
-			  ps_conf_str(ps_config_root(cli->config), "passwd_file"));
-	ps_buf_finish(&spelling);
-	return user;
-}
-
-int cli_find_user(struct cli *cli, const char *name, struct ps_user_info *ret_info)
-{
-	struct ps_passwd_file *file;
-	const struct ps_user_entry *user;
-	uid_t uid;
-	gid_t gid;
-
-	if (!cli_passwd_file(cli) || cli_mail_ids(cli, &uid, &gid) < 0)
-		return PS_E_INVALID;
-	if (ps_passwd_file_open(ps_config_root(cli->config), uid, gid, &file) < 0) {
-		cli_failed();
-		return PS_E_INVALID;
-	}
-	user = look_up(cli, file, name);
-	if (user)
-		copy_info(cli->pool, &user->info, ret_info);
-	ps_passwd_file_destroy(file);
-	return user ? 0 : PS_E_NOTFOUND;
-}
-
-struct each {
-	struct cli *cli;
-	const struct ps_passwd_file *file;
-	int (*fn)(void *arg, const struct ps_user_info *info);
-	void *arg;
-};
-
-static int each_one(void *arg, const char *name)
-{
-	struct each *each = arg;
-	const struct ps_user_entry *user = ps_passwd_file_find(each->file, name);
-	struct ps_user_info info;
-
-	if (!user) {
-		cli_error("%s: the line has an error: passed over", name);
-		return 0;
-	}
-	copy_info(each->cli->pool, &user->info, &info);
-	return each->fn(each->arg, &info);
-}
-
-int cli_each_user(struct cli *cli, int (*fn)(void *arg, const struct ps_user_info *info), void *arg)
-{
-	const char *path = cli_passwd_file(cli);
-	struct each each = {.cli = cli, .fn = fn, .arg = arg};
-	struct ps_passwd_file *file;
-	uid_t uid;
-	gid_t gid;
-	int r;
-
-	if (!path || cli_mail_ids(cli, &uid, &gid) < 0)
-		return PS_E_INVALID;
-	r = ps_passwd_file_open(ps_config_root(cli->config), uid, gid, &file);
-	if (r == 0) {
-		each.file = file;
-		r = ps_passwd_file_list(path, ps_conf_str(ps_config_root(cli->config), "default_domain"), each_one,
-					&each);
-		ps_passwd_file_destroy(file);
-	}
-	if (r < 0)
-		cli_failed();
-	return r;
 }
 
 int cli_become(const struct ps_user_info *info)

@@ -32,6 +32,8 @@ const struct cli_command cli_commands[] = {
 	{"user", "remove", "USER", "remove a user from the passwd-file",
 	 COMMON | CLI_TAKES(CLI_OPT_YES) | CLI_TAKES(CLI_OPT_MAIL), 1, 1, cli_user_remove,
 	 "The user's mail stays where it is unless --mail is given. Sessions that are open end at once."},
+	{"user", "show", "USER", "show what is known of a user, and from where", JSON, 1, 1, cli_user_show,
+	 "The user may be of the passwd-file or of any user database. A running server is asked; where none runs, the databases are."},
 	{"mailbox", "list", "USER", "list a user's mailboxes", JSON, 1, 1, cli_mailbox_list, NULL},
 	{"mailbox", "status", "USER [MAILBOX...]", "show the figures of a user's mailboxes", JSON, 1, -1, cli_mailbox_status,
 	 "Without MAILBOX, those of all mailboxes. Names are as `postern mailbox list` prints them, with / between components."},

@@ -275,25 +275,25 @@ void control_kicked(struct master *master, const struct ps_msg_kicked *kicked)
 	one_has_told(asker);
 }
 
-/* ---- what the relay is asked ------------------------------------------------------------------------ */
+/* ---- what relay and auth are asked--------------------------------------------------------------------- */
 
 static void ask_over(struct asker *asker)
 {
 	end_wait(asker);
-	answer_error(asker, "the relay process does not answer");
+	answer_error(asker, "the process that knows does not answer");
 	flush(asker);
 }
 
-static bool has_relay(const struct master *master)
+static bool is_there(const struct master *master, uint32_t role)
 {
 	for (size_t i = 0; i < master->child_count; i++)
-		if (master->children[i].channel && master->children[i].role == PS_ROLE_RELAY)
+		if (master->children[i].channel && master->children[i].role == role)
 			return true;
 	return false;
 }
 
-/* {"do": SUBJECT, ...}: the whole object goes to the relay. */
-static void do_ask(struct asker *asker, const json_t *request)
+/* {"do": SUBJECT, ...}: the whole object goes to the role. */
+static void ask(struct asker *asker, const json_t *request, uint32_t role)
 {
 	struct master *master = asker->control->master;
 	PS_CLEANUP(ps_freep) char *line = json_dumps(request, JSON_COMPACT);
@@ -302,11 +302,6 @@ static void do_ask(struct asker *asker, const json_t *request)
 		.line = line,
 	};
 
-	if (!has_relay(master)) {
-		answer_error(asker,
-			     "this server takes no mail: spool_dir is not set, or the relay process is not there");
-		return;
-	}
 	if (!line || strlen(line) >= REQUEST_MAX) {
 		answer_error(asker, "the request is too long");
 		return;
@@ -314,8 +309,25 @@ static void do_ask(struct asker *asker, const json_t *request)
 	if (begin_wait(asker, ask_over) < 0)
 		return;
 	message.request = asker->request;
-	children_send(master, PS_ROLE_RELAY, PS_MSG_ASK, &message);
+	children_send(master, role, PS_MSG_ASK, &message);
 	ps_timer_set(asker->timer, ASK_WAIT_MS, 0);
+}
+
+static void do_ask_relay(struct asker *asker, const json_t *request)
+{
+	if (is_there(asker->control->master, PS_ROLE_RELAY))
+		ask(asker, request, PS_ROLE_RELAY);
+	else
+		answer_error(asker,
+			     "this server takes no mail: spool_dir is not set, or the relay process is not there");
+}
+
+static void do_ask_auth(struct asker *asker, const json_t *request)
+{
+	if (is_there(asker->control->master, PS_ROLE_AUTH))
+		ask(asker, request, PS_ROLE_AUTH);
+	else
+		answer_error(asker, "the auth process is not there");
 }
 
 void control_ask_answer(struct master *master, const struct ps_msg_ask_answer *message)
@@ -341,9 +353,10 @@ static const struct {
 	{"stop", do_stop},
 	{"users-changed", do_users_changed},
 	{"user-forget", do_user_forget},
-	{"trace", do_ask},
-	{"queue", do_ask},
-	{"tls-report", do_ask},
+	{"user", do_ask_auth},
+	{"trace", do_ask_relay},
+	{"queue", do_ask_relay},
+	{"tls-report", do_ask_relay},
 };
 
 static void run_request(struct asker *asker, const char *line, size_t len)
@@ -359,7 +372,7 @@ static void run_request(struct asker *asker, const char *line, size_t len)
 		run(asker, object);
 	else
 		answer_error(asker, "expected {\"do\": \"ping\", \"who\", \"kick\", \"reload\", \"stop\", "
-				    "\"users-changed\", \"user-forget\", "
+				    "\"users-changed\", \"user-forget\", \"user\", "
 				    "\"trace\" or \"queue\"}");
 	json_decref(object);
 }

@@ -12,6 +12,7 @@
  *   {"do": "stop"}           as SIGTERM
  *   {"do": "users-changed"}  auth reads the passwd-file again at once
  *   {"do": "user-forget", "user": "joe@example.org"}  what was remembered of what databases said of a user (without: of all) is forgotten
+ *   {"do": "user", "name": "joe@example.org"}  what the server knows of a user (auth/entry_json.h), wherever it knows it from; null: nothing
  *   {"do": "trace", "what": "joe@example.org", "most": 20}   what became of messages (core/delivery/trace/trace.h)
  *   {"do": "queue", "what": "list"}   mail that waits (core/delivery/queue/queue.h)
  * A failure is {"ok": false, "error": "text"}. Ages are in seconds.

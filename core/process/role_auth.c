@@ -8,6 +8,7 @@
 #include "auth/service.h"
 #include "auth/tokens.h"
 #include "core/net/tls.h"
+#include "core/process/auth_ask.h"
 #include "core/process/certificates.h"
 #include "core/process/place.h"
 #include "core/process/role.h"
@@ -276,6 +277,13 @@ static void on_user_forget(void *arg, struct ps_channel *from, union ps_message 
 	ps_auth_service_forget(auth->service, message->user_forget.name);
 }
 
+static void on_ask(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct auth *auth = ((struct ps_role *)arg)->state;
+
+	auth_ask(auth->service, from, &message->ask);
+}
+
 static void configure_databases(struct auth *auth)
 {
 	const struct ps_role *role = auth->role;
@@ -502,6 +510,7 @@ static const struct ps_handler from_master[] = {
 	{PS_MSG_USER_FORGET, on_user_forget},
 	{PS_MSG_LIVE, on_live},
 	{PS_MSG_ROLL_CALLED, on_roll_called},
+	{PS_MSG_ASK, on_ask},
 	{0, NULL},
 };
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Users in databases: a passwd-file, SQLite, PostgreSQL, LDAP, PAM and the configuration itself, asked one after the other."""
 
+import json
 import os
 import pathlib
 import re
@@ -165,6 +166,41 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
             with self.subTest(name):
                 self.assertRegex(self.login(name), "^OK")
                 self.assertRegex(self.login(name, "wrong"), r"^NO \[AUTHENTICATIONFAILED\]")
+
+    KNOWN = {"alice": "users", "lisa": "userdb lite", "peggy": "userdb big", "stan": "userdb some", "dora": "userdb dir",
+             "daemon": "userdb pam", "sam": "userdb few"}
+
+    def check_the_command_line(self, tool):
+        for name, source in self.KNOWN.items():
+            with self.subTest(name):
+                user = json.loads(tool("user", "show", "--json", name).stdout)
+                self.assertEqual((user["name"], user["mail"]), (name + "@" + postern.DOMAIN, "%s/%s/%s" % (
+                    self.server.mail_root, postern.DOMAIN, name)))
+                self.assertTrue(user["source"].endswith(source), user["source"])
+                self.assertNotIn("{", tool("user", "show", name).stdout)
+        self.assertEqual(json.loads(tool("user", "show", "--json", "peter").stdout)["reason"], "Please pay first")
+        self.assertIn("INBOX", tool("mailbox", "list", "peggy").stdout)
+        self.assertIn("of any", tool("quota", "show", "dora").stdout)
+        tool("mailbox", "expire", "lisa")
+        tool("sync", "--dry-run", "peggy", "maildir:%s/copy" % postern.scratch_folder())
+        for name, text in (("no-such-user", "there is no user"), ("twice", "userdb lite: .*|cannot tell")):
+            done = tool("mailbox", "list", name, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, text)
+
+    def test_the_command_line_knows_them(self):
+        self.check_the_command_line(self.server.tool)
+        self.assertRegex(self.server.tool("smtp", "explain", "peggy@" + postern.DOMAIN).stdout, "user peggy@.*\n.*would be stored")
+        self.assertRegex(self.server.tool("smtp", "explain", "no-such-user@" + postern.DOMAIN).stdout, "would be refused")
+        done = self.server.tool("user", "remove", "--mail", "--yes", "lisa", check=False)
+        self.assertRegex(done.stderr, "a user of userdb lite")
+
+    def test_the_command_line_knows_them_where_no_server_runs(self):
+        """The same configuration, but nobody at its control socket."""
+        config = os.path.join(postern.scratch_folder(), "postern.conf")
+        text = pathlib.Path(self.server.config).read_text(encoding="utf-8")
+        pathlib.Path(config).write_text(text.replace(self.server.run_dir, os.path.dirname(config)), encoding="utf-8")
+        self.check_the_command_line(lambda *args, **options: self.server.tool(*args, "--config", config, **options))
 
     def test_unknown_everywhere(self):
         self.assertEqual(self.login("no-such-user"), self.login("lisa", "wrong"))

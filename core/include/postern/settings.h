@@ -34,7 +34,7 @@ struct ps_setting {
 	const char *choices; /* "lf crlf"; of a list: NULL, or PS_NETWORKS */
 	const struct ps_setting *section;
 	bool titled;
-	bool secret; /* a string or list that `postern config show` does not show, such as a password */
+	bool secret;      /* a string or list that `postern config show` does not show, such as a password */
 	const char *help; /* one line, for `postern config show` and the manual */
 };
 
