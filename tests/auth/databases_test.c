@@ -240,7 +240,6 @@ int main(void)
 	Suite *suite = suite_create("databases");
 	TCase *tc = tcase_create("databases");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, the_next_is_asked_until_one_knows);
 	tcase_add_test(tc, who_is_in_none_is_unknown);
 	tcase_add_test(tc, one_that_cannot_tell_ends_the_search);

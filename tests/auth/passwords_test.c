@@ -126,7 +126,6 @@ int main(void)
 	Suite *suite = suite_create("passwords");
 	TCase *tc = tcase_create("passwords");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, the_right_password_and_no_other_is_taken, 0, PS_ARRAY_LEN(stored));
 	tcase_add_loop_test(tc, what_cannot_be_a_hash_lets_nobody_in, 0, PS_ARRAY_LEN(unusable));
 	tcase_add_loop_test(tc, a_new_hash_is_salted_and_checks, 0, PS_ARRAY_LEN(makers));

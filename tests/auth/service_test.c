@@ -779,7 +779,6 @@ int main(void)
 	Suite *suite = suite_create("service");
 	TCase *tc = tcase_create("service");
 
-	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, delays_begin_after_the_limit_and_grow_to_the_most);
 	tcase_add_test(tc, failures_are_forgotten_with_time);
 	tcase_add_test(tc, one_ipv6_network_is_one_client);

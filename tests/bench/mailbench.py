@@ -25,6 +25,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../functional")]
 import bench  # noqa: E402
+import ports  # noqa: E402
 import postern  # noqa: E402
 import postfix  # noqa: E402
 
@@ -116,7 +117,7 @@ class PostfixDovecot(Postfix):
     """Postfix hands local mail to Dovecot by LMTP. The CPU and memory are those of both."""
 
     def __init__(self, sink, top):
-        port = postern._free_port()
+        port = ports.free()
         super().__init__("postfix+dovecot", sink, "virtual_transport = lmtp:inet:127.0.0.1:%d\n" % port)
         folder = os.path.join(top, "lmtp")
         os.mkdir(folder)

@@ -459,7 +459,6 @@ int main(void)
 	tcase_add_loop_test(tc, databases_of_others_are_cut_out, 0, PS_ARRAY_LEN(databases));
 	tcase_add_loop_test(tc, near_words_are_found_and_others_not, 0, PS_ARRAY_LEN(words));
 	tcase_add_test(tc, files_that_cannot_be_read_are_told);
-	tcase_set_timeout(tc, 60);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }

@@ -280,7 +280,6 @@ int main(void)
 	Suite *suite = suite_create("relay");
 	TCase *tc = tcase_create("relay");
 
-	tcase_set_timeout(tc, 120);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_mail_process_that_hangs_keeps_only_its_own_users_waiting);
 	tcase_add_test(tc, aliases_are_read_while_mail_is_served);

@@ -3,23 +3,17 @@
 
 import pathlib
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 
-PATIENCE = 30
+import ports
+
+PATIENCE = 120
 
 
 def installed():
     return all(shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin") for name in ("knotd", "unbound", "kdig"))
-
-
-def free_port():
-    """One that is free for UDP and TCP, at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.bind(tcp.getsockname())
-        return tcp.getsockname()[1]
 
 
 KNOT = """
@@ -72,7 +66,7 @@ class Signed:
         self.folder = tempfile.TemporaryDirectory()
         self.dir = pathlib.Path(self.folder.name)
         self.processes = []
-        self.knot_port, self.port = free_port(), free_port()
+        self.knot_port, self.port = ports.free(), ports.free()
         try:
             self._serve(zones, unsigned)
             self._validate(zones, unsigned, bogus)

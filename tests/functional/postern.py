@@ -16,6 +16,8 @@ import tempfile
 import time
 import zlib
 
+import ports
+
 DOMAIN = "example.test"
 PASSWORD = "pass"
 # One hash of "pass" with few rounds: tests log in thousands of times.
@@ -27,7 +29,7 @@ PASSWORD_HASH = (
 SANITIZED = "ASAN_OPTIONS" in os.environ or "TSAN_OPTIONS" in os.environ
 
 # Sanitizers and a busy machine are slow. Nothing is judged by this time; it only ends what hangs.
-PATIENCE = float(os.environ.get("POSTERN_TEST_PATIENCE", "20"))
+PATIENCE = float(os.environ.get("POSTERN_TEST_PATIENCE", "60"))
 
 BACKENDS = os.environ.get("POSTERN_BACKENDS", "maildir memory").split()
 
@@ -115,12 +117,6 @@ def authority():
     return _authority
 
 
-def _free_port():
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def _passwd_line(name, domain, fields=""):
     return "%s@%s:%s::::::%s\n" % (name, domain, PASSWORD_HASH, fields)
 
@@ -200,7 +196,7 @@ class Instance:
         ]
         if self._listeners:
             for title, protocol, tls in LISTENERS:
-                self.ports.setdefault(title, _free_port())
+                self.ports.setdefault(title, ports.free())
                 text.append('listener %s { protocol = "%s" address = "127.0.0.1" port = %d tls = "%s" }'
                             % (title, protocol, self.ports[title], tls))
         text.append(self._settings)
@@ -213,7 +209,7 @@ class Instance:
             self.write_config()
             if self._start_once():
                 return self
-            self.ports = {}  # taken by another in between
+            self.ports = {}  # a machine may have servers on them that show only now
         raise AssertionError("the server does not serve:\n" + self.log_tail())
 
     def _start_once(self):
@@ -239,7 +235,8 @@ class Instance:
 
     def serves(self):
         try:
-            with contextlib.closing(socket.create_connection(("127.0.0.1", self.ports["imap"]), 5)) as sock:
+            # From an address of its own: that of the tests' clients may have a limit, and it is not known when this one has ended.
+            with contextlib.closing(socket.create_connection(("127.0.0.1", self.ports["imap"]), PATIENCE, ("127.0.0.3", 0))) as sock:
                 return sock.recv(5) == b"* OK "
         except OSError:
             return False

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import subprocess
 
+import ports
 import postern
 
 DOMAIN = "postfix.test"
@@ -86,7 +87,7 @@ class Postfix:
 
     def __init__(self, users, settings=""):
         self.dir = pathlib.Path(postern.scratch_folder())
-        self.port = postern._free_port()
+        self.port = ports.free()
         owner = pwd.getpwnam("postfix")
         for name in ("queue", "data", "mail"):
             (self.dir / name).mkdir()

@@ -12,6 +12,7 @@ import subprocess
 import unittest
 
 import courier
+import ports
 import postern
 from server_test import ServerTest, flags_by_uid, status, subjects_by_uid
 
@@ -90,8 +91,8 @@ namespace inbox {{
             self._owner = pwd.getpwuid(os.geteuid())
             internal = "default_internal_user = %s\ndefault_login_user = %s" % ((self._owner.pw_name,) * 2)
         os.chown(self.mail, self._owner.pw_uid, self._owner.pw_gid)
-        self.port = postern._free_port()
-        self.pop3_port = postern._free_port()
+        self.port = ports.free()
+        self.pop3_port = ports.free()
         with open(self.config, "w", encoding="ascii") as file:
             file.write(self.CONFIG.format(top=self.top, options=options, uid=self._owner.pw_uid, port=self.port,
                                           pop3=" pop3" if DOVECOT_POP3 else "", pop3_port=self.pop3_port, gid=self._owner.pw_gid, internal=internal))

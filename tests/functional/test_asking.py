@@ -10,6 +10,7 @@ import socket
 import subprocess
 import unittest
 
+import ports
 import postern
 from server_test import ServerTest
 
@@ -129,7 +130,7 @@ class Asking(ServerTest):
         os.chown(self.path, 0, group)
         os.chmod(self.path, 0o660)
         return {"folder": folder, "certificate": certificate, "key": key, "path": self.path,
-                "port": postern._free_port()}
+                "port": ports.free()}
 
     def write(self, path, text):
         with open(path, "w", encoding="ascii") as file:

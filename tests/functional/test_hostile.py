@@ -218,10 +218,10 @@ class Times(ServerTest):
             self.assertTrue(self.dribble(sock, b"\x16\x03\x01\x10\x00\x01\x00\x0f\xfc\x03\x03" + bytes(5000)))
 
     def test_commands_do_not_extend_the_time(self):
-        client = self.connect(tls=True)
-        client.greeting()
         end = time.monotonic() + postern.PATIENCE
         with self.assertRaises((OSError, postern.Closed)):
+            client = self.connect(tls=True)
+            client.greeting()
             while time.monotonic() < end:
                 client.ok("NOOP")
                 time.sleep(0.1)

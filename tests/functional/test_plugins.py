@@ -7,6 +7,7 @@ import socket
 import subprocess
 import unittest
 
+import ports
 import postern
 
 TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "plugins", "template")
@@ -39,7 +40,7 @@ class Protocol(Template):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.port = postern._free_port()
+        cls.port = ports.free()
         cls.instance = postern.Instance(settings='listener tally { protocol = "tally" address = "127.0.0.1"'
                                         ' port = %d tls = "none" }\nplaintext_without_tls = yes' % cls.port).start()
         cls.addClassCleanup(cls.instance.stop)

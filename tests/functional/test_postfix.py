@@ -7,6 +7,7 @@ import os
 import smtplib
 import unittest
 
+import ports
 import postern
 import postfix
 from server_test import ServerTest
@@ -50,7 +51,7 @@ class Neighbour(DeliveryTest):
         with open(os.path.join(folder, "aliases"), "w", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o644)
             file.write("%s  nobody@%s\n" % (address("gone"), postfix.DOMAIN))
-        port = postern._free_port()
+        port = ports.free()
         to_here = "[127.0.0.1]:%d" % port
         cls.postfix = postfix.Postfix(("peter", "jürgen", "closed"), settings="""
 transport_maps = inline:{ { %s = smtp:%s }, { closed@%s = error:5.2.1 This mailbox is closed } }

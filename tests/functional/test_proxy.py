@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 
+import ports
 import postern
 from server_test import ServerTest
 
@@ -21,7 +22,7 @@ class Proxy(ServerTest):
 
     @classmethod
     def setUpClass(cls):
-        cls.ports = (postern._free_port(), postern._free_port())
+        cls.ports = (ports.free(), ports.free())
         cls.settings = Proxy.settings % cls.ports
         super().setUpClass()
 

@@ -6,6 +6,7 @@ import re
 import ssl
 import subprocess
 
+import ports
 import postern
 from server_test import ServerTest
 
@@ -19,8 +20,8 @@ class Tls(ServerTest):
     def setUpClass(cls):
         authority = postern.authority()
         cls.folder = postern.scratch_folder()
-        cls.ports = {name: postern._free_port() for name in ("optional", "required")}
-        cls.others = {protocol: postern._free_port() for protocol in ("pop3", "submission")}
+        cls.ports = {name: ports.free() for name in ("optional", "required")}
+        cls.others = {protocol: ports.free() for protocol in ("pop3", "submission")}
         for name in ("one.test", "*.two.test"):
             authority.issue(*cls.files(name), name=name)
         cls.client = (cls.path("client.pem"), cls.path("client-key.pem"))

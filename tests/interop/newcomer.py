@@ -12,27 +12,16 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
 import time
 import unittest
 
+import ports
+
 PATIENCE = 900  # it builds first
-
-
-def free_base():
-    """A port base whose two ports are free now."""
-    for base in range(30000 + os.getpid() % 20000, 64000, 7):
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in (base + 143, base + 993):
-                    stack.enter_context(contextlib.closing(socket.socket())).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return base
-    raise AssertionError("no free ports")
+DISTANCES = (24, 25, 110, 143, 465, 587, 993, 995, 2525)  # of what quickstart serves from its base
 
 
 def quickstart(*args, check=True, env=None):
@@ -69,7 +58,7 @@ class Demo:
         self.folder = tempfile.mkdtemp(prefix="postern-newcomer-")
         os.chmod(self.folder, 0o755)
         self.dir = os.path.join(self.folder, "demo")
-        self.base = free_base()
+        self.base = ports.free_base(DISTANCES)
         self.options = options
         self.output = ""
 

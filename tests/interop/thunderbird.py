@@ -18,7 +18,8 @@ import tempfile
 import time
 import unittest
 
-from newcomer import Demo, free_base
+import ports
+from newcomer import Demo
 
 PATIENCE = 120
 MESSAGE = "From: a@example.test\r\nTo: b@example.test\r\nSubject: %s\r\nDate: Mon, 02 Mar 2026 08:30:00 +0100\r\n" \
@@ -160,7 +161,7 @@ class Thunderbird:
         self._log = open(os.path.join(self.folder, "log"), "wb")
         preferences = dict(PREFERENCES)
         preferences.update({
-            "marionette.port": free_base(),
+            "marionette.port": ports.free(),
             "mail.identity.id1.useremail": user,
             "mail.server.server1.userName": user,
             "mail.server.server1.port": port,

@@ -19,7 +19,7 @@
 
 /* Generous: reached only by a failure. */
 enum {
-	PATIENCE_MS = 8000
+	PATIENCE_MS = 60000
 };
 
 /* A configuration with these settings. */

@@ -833,7 +833,6 @@ int main(void)
 	TCase *tcase = tcase_create("mail"), *limits = tcase_create("limits");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 20);
 	tcase_add_test(tcase, a_command_runs_however_its_line_is_cut);
 	tcase_add_test(tcase, commands_sent_together_are_answered_in_order);
 	tcase_add_test(tcase, unread_input_of_the_hand_over_comes_first);

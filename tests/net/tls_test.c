@@ -690,7 +690,6 @@ int main(void)
 
 	tcase_add_unchecked_fixture(tcase, setup_keys, NULL);
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 30);
 	tcase_add_loop_test(tcase, a_session_with_the_key_elsewhere_octet_by_octet, 0, PS_ARRAY_LEN(good));
 	tcase_add_loop_test(tcase, old_versions_and_weak_key_exchange_are_refused, 0, PS_ARRAY_LEN(refused));
 	tcase_add_loop_test(tcase, a_client_that_wants_another_protocol_is_refused, 0, PS_ARRAY_LEN(alpns));

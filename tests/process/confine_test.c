@@ -767,7 +767,6 @@ int main(void)
 	Suite *suite = suite_create("confine");
 	TCase *tc = tcase_create("confine");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_forbidden_act_is_refused_to_each_role, 0, PS_ARRAY_LEN(acts));
 	tcase_add_loop_test(tc, what_a_role_needs_it_can_do, 0, PS_ARRAY_LEN(needs));
 	tcase_add_test(tc, the_manual_tells_the_table);

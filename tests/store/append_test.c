@@ -266,7 +266,6 @@ int main(void)
 	TCase *tc = tcase_create("append");
 
 	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_set_timeout(tc, 30);
 	tcase_add_loop_test(tc, line_ends_become_crlf_however_the_text_is_cut, 0, PS_ARRAY_LEN(line_ends));
 	tcase_add_test(tc, a_long_text_of_bare_lf_becomes_crlf);
 	tcase_add_test(tc, a_message_beyond_the_limit_is_refused_and_so_is_all);

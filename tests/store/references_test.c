@@ -161,7 +161,6 @@ int main(void)
 	Suite *suite = suite_create("references");
 	TCase *tc = tcase_create("references");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, parents_are_what_the_rfc_says, 0, PS_ARRAY_LEN(mailboxes));
 	tcase_add_loop_test(tc, a_chain_may_be_deep, 0, 2);
 	tcase_add_test(tc, looking_for_loops_ends);

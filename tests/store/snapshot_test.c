@@ -242,7 +242,6 @@ int main(void)
 	Suite *suite = suite_create("snapshot");
 	TCase *tc = tcase_create("snapshot");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_history_of_changes_gives_what_a_plain_array_has, 0, 8);
 	tcase_add_loop_test(tc, a_single_change_copies_one_chunk, 0, PS_ARRAY_LEN(single));
 	tcase_add_test(tc, messages_that_come_one_by_one_fill_chunks);

@@ -431,7 +431,6 @@ int main(void)
 	Suite *suite = suite_create("view");
 	TCase *histories = tcase_create("histories"), *rules = tcase_create("rules");
 
-	tcase_set_timeout(histories, 60);
 	tcase_add_loop_test(histories, what_events_tell_is_what_is_there, 0, 12);
 	tcase_add_checked_fixture(rules, two_open, two_close);
 	tcase_add_test(rules, an_expunged_message_keeps_its_number_until_it_may_be_told);

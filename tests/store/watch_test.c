@@ -8,7 +8,7 @@
 #include "tests/store/user.h"
 
 enum {
-	PATIENCE = 200
+	PATIENCE = 600
 }; /* tenths of a second; far more than it takes */
 
 static void count_call(void *arg)
@@ -31,6 +31,21 @@ static void deliver(const char *user, unsigned number)
 	ck_assert_int_eq(rename(from, to), 0);
 }
 
+/* A call may come for what was seen before, too: then the next one tells it. */
+static void wait_for_messages(struct ps_view *view, unsigned count)
+{
+	struct ps_view_status status = {0};
+
+	for (int i = 0; i < PATIENCE; i++) {
+		ck_assert_ok(ps_view_sync(view, PS_SYNC_EXPUNGE, NULL, NULL));
+		ps_view_status(view, &status);
+		if (status.messages == count)
+			return;
+		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+	}
+	ck_assert_uint_eq(status.messages, count);
+}
+
 static void wait_for(const atomic_int *calls, int more_than)
 {
 	for (int i = 0; i < PATIENCE && atomic_load(calls) <= more_than; i++)
@@ -41,7 +56,6 @@ static void wait_for(const atomic_int *calls, int more_than)
 START_TEST(who_waits_is_told_of_a_delivery_from_outside)
 {
 	struct ps_user *user = test_user("watch");
-	struct ps_view_status status;
 	struct ps_view *a, *b;
 	atomic_int calls_a = 0, calls_b = 0;
 
@@ -53,9 +67,7 @@ START_TEST(who_waits_is_told_of_a_delivery_from_outside)
 		deliver("watch", 1700000000 + i);
 		wait_for(&calls_a, before_a);
 		wait_for(&calls_b, before_b);
-		ck_assert_ok(ps_view_sync(a, PS_SYNC_EXPUNGE, NULL, NULL));
-		ps_view_status(a, &status);
-		ck_assert_uint_eq(status.messages, i);
+		wait_for_messages(a, i);
 	}
 	ps_view_close(b);
 	ps_view_close(a);
@@ -88,7 +100,6 @@ int main(void)
 	Suite *suite = suite_create("watch");
 	TCase *tc = tcase_create("watch");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, who_waits_is_told_of_a_delivery_from_outside);
 	tcase_add_test(tc, a_look_brings_the_delivery_at_once);
 	suite_add_tcase(suite, tc);

@@ -224,7 +224,6 @@ int main(void)
 	/* Hundreds of stores are made: on a disk that takes minutes. */
 	if (!getenv("TMPDIR") && access("/dev/shm", W_OK) == 0)
 		setenv("TMPDIR", "/dev/shm", 1);
-	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, adopted_whole_or_again, 0, 4);
 	tcase_add_test(tc, a_state_that_was_taken_away_is_not_adopted_again);
 	suite_add_tcase(suite, tc);

@@ -296,7 +296,6 @@ int main(void)
 	Suite *suite = suite_create("maildir");
 	TCase *tc = tcase_create("crowd");
 
-	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, each_delivery_is_seen_exactly_once);
 	tcase_add_test(tc, who_watches_hears_of_others_and_not_of_itself);
 	tcase_add_loop_test(tc, a_flipped_bit_is_found, 0, PS_ARRAY_LEN(small_files));

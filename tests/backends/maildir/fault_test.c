@@ -652,7 +652,6 @@ int main(void)
 	/* Thousands of stores are made: on a disk that takes minutes. */
 	if (access("/dev/shm", W_OK) == 0)
 		setenv("TMPDIR", "/dev/shm", 1);
-	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, a_failing_call_is_a_refusal, 0, PS_ARRAY_LEN(operations) * PS_ARRAY_LEN(failures));
 	tcase_add_loop_test(tc, a_death_leaves_whole_batches, 0, PS_ARRAY_LEN(operations));
 	tcase_add_test(tc, a_copy_that_died_has_the_modseqs_it_brought);

@@ -29,7 +29,7 @@ except ImportError:
     dnslib = None
 
 SEND = pathlib.Path(os.environ.get("POSTERN_TEST_BUILD", ".")) / "tests/delivery/client/send"
-PATIENCE = float(os.environ.get("POSTERN_TEST_PATIENCE", "20"))
+PATIENCE = float(os.environ.get("POSTERN_TEST_PATIENCE", "60"))
 MESSAGE = b"From: sender@home.test\r\nSubject: test\r\n\r\nHello.\r\n.\r\n..dots\r\n.\r\n"
 EIGHT = b"From: sender@home.test\r\nSubject: test\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n"
 HEADER8 = b"From: sender@home.test\r\nSubject: Gr\xc3\xbc\xc3\x9fe\r\n\r\nHello\r\n"
