@@ -41,6 +41,27 @@ static int mail_create(const char *user, struct mail **ret_mail)
 	return batch.err;
 }
 
+static void mail_destroy(struct mail *mail)
+{
+	for (struct token *token = mail->tokens; token; token = mail->tokens) {
+		mail->tokens = token->next;
+		free(token);
+	}
+	version_unref(mail->version);
+	free(mail->user);
+	free(mail);
+}
+
+void memory_forget(void)
+{
+	pthread_mutex_lock(&registry.lock);
+	for (struct mail *mail = registry.mails; mail; mail = registry.mails) {
+		registry.mails = mail->next;
+		mail_destroy(mail);
+	}
+	pthread_mutex_unlock(&registry.lock);
+}
+
 static int get_mail(const struct ps_store_args *args, struct mail **ret_mail)
 {
 	struct mail *mail = find_mail(args->user);

@@ -100,6 +100,9 @@ struct ps_staged {
 	struct ps_buf octets;
 };
 
+/* memory.c: all mail goes, as if the process had ended; for tests. No store may be open. */
+void memory_forget(void);
+
 /* version.c */
 struct message *message_create(struct ps_buf *octets, struct ps_bytes cache); /* takes the octets over */
 struct message *message_ref(struct message *message);

@@ -45,7 +45,9 @@ static int bad(const char *what)
 
 struct imap_args imap_args(struct ps_bytes text)
 {
-	return (struct imap_args){.at = text.ptr, .end = text.ptr + text.len};
+	const uint8_t *at = text.len > 0 ? text.ptr : (const uint8_t *)""; /* an empty line may lie nowhere */
+
+	return (struct imap_args){.at = at, .end = at + text.len};
 }
 
 bool imap_args_done(const struct imap_args *args)

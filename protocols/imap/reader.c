@@ -80,11 +80,20 @@ static enum imap_read begin_literal(struct imap_reader *reader, struct ps_bytes 
 	return literal->synchronising ? IMAP_READ_CONTINUE : IMAP_READ_MORE;
 }
 
-/* A line that is not wanted. It may end in a literal, which is on its way already if it does not wait for us. */
+/* Of a line that has not ended, all but the last octets: they may be the begin of "{12+}". */
+static size_t droppable(struct ps_bytes in)
+{
+	return in.len > 32 ? in.len - 32 : 0;
+}
+
+/*
+ * A line that is not wanted. It may end in a literal, which is on its way already if it does not wait for us. Only what would have been
+ * kept of the line is looked at, so that it does not matter in which pieces it came.
+ */
 static enum imap_read drop_line(struct imap_reader *reader, struct ps_bytes line, enum imap_read verdict)
 {
 	struct imap_literal literal;
-	int found = imap_literal_at_end(line, &literal);
+	int found = imap_literal_at_end(ps_bytes_skip(line, droppable(line)), &literal);
 
 	reader->at = IMAP_AT_LINE;
 	if (found == 0 || literal.synchronising)
@@ -93,12 +102,6 @@ static enum imap_read drop_line(struct imap_reader *reader, struct ps_bytes line
 		return IMAP_READ_HOPELESS;
 	imap_reader_skip(reader, literal.octets);
 	return verdict;
-}
-
-/* Of a line that has not ended, all but the last octets: they may be the begin of "{12+}". */
-static size_t droppable(struct ps_bytes in)
-{
-	return in.len > 32 ? in.len - 32 : 0;
 }
 
 /* A command that is refused unread has its tag here yet. */

@@ -181,6 +181,28 @@ START_TEST(a_line_without_end_does_not_fill_memory)
 }
 END_TEST
 
+/* No length has so many digits; and in small pieces, its "{" is dropped before its end comes. */
+START_TEST(a_literal_of_a_dropped_line_is_the_same_in_pieces)
+{
+	static const char sent[] = "a \0 {000000000000000000000000000000000000000009+}\r\nb X\r\n";
+	struct imap_reader reader;
+	struct ps_buf whole = {0}, pieces = {0};
+	size_t from = 0;
+
+	reader_init(&reader);
+	feed(&reader, ps_bytes(sent, sizeof sent - 1), &whole);
+	imap_reader_finish(&reader);
+	reader_init(&reader);
+	for (size_t to = 1; to < sizeof sent; to++)
+		from += feed(&reader, ps_bytes(sent + from, to - from), &pieces);
+	ck_assert_str_eq(ps_buf_cstr(&whole), "nul <b X>");
+	ck_assert_str_eq(ps_buf_cstr(&pieces), "nul <b X>");
+	imap_reader_finish(&reader);
+	ps_buf_finish(&whole);
+	ps_buf_finish(&pieces);
+}
+END_TEST
+
 START_TEST(it_says_how_much_it_wants)
 {
 	struct imap_reader reader;
@@ -208,6 +230,7 @@ int main(void)
 	tcase_add_loop_test(tc, commands_are_read_octet_by_octet, 0, PS_ARRAY_LEN(dialogues));
 	tcase_add_loop_test(tc, nul_is_refused_and_its_command_dropped, 0, PS_ARRAY_LEN(with_nul));
 	tcase_add_test(tc, a_line_without_end_does_not_fill_memory);
+	tcase_add_test(tc, a_literal_of_a_dropped_line_is_the_same_in_pieces);
 	tcase_add_test(tc, it_says_how_much_it_wants);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
