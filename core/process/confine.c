@@ -282,7 +282,11 @@ void ps_confine_describe(struct ps_buf *out)
 			      confinement->user_section ? confinement->user_section : "");
 		ps_buf_printf(out, "* root directory, when started as root: %s\n",
 			      confinement->empty_root ? "an empty one" : "not changed");
-		ps_buf_str(out, "* files (Landlock): ");
+		ps_buf_str(out, "* capabilities: none; TCP (Landlock): ");
+		ps_buf_printf(out, "%s, no bind\n* files (Landlock): ",
+			      confinement->of_driver  ? "connect if its driver does"
+			      : confinement->connects ? "connect"
+						      : "no connect");
 		describe_files(confinement, out);
 		ps_buf_printf(out, "\n* system calls beside those of all: %s\n", *own ? own : "none");
 		ps_buf_str(out, "* calls whose argument decides: ");
