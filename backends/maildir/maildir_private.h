@@ -275,6 +275,17 @@ int stage_finish(struct ps_staged *staged);
 void stage_drop(struct ps_staged *staged);
 int stage_whole(const struct ps_staged *staged, uint64_t *ret_size);
 
+/* ---- renamed.c: under which name others keep a message by now --------------------------------- */
+
+/* The names in a directory. */
+struct name_list;
+int name_list_create(int dirfd, struct name_list **ret_list);
+void name_list_destroy(struct name_list *list);
+/* The one that a message has by now. */
+bool name_list_find(const struct name_list *list, const char *name, char ret_name[NAME_SIZE]);
+/* What `to` is to be for a message that was to be renamed from `from`, but that others have renamed to `now`. PS_E_LIMIT. */
+int name_after(const char *from, const char *to, const char *now, char ret_name[NAME_SIZE]);
+
 /* ---- steps.c: changes of files, done, undone, and replayed ------------------------------------ */
 
 enum step_kind {
@@ -305,6 +316,7 @@ struct step_dir {
 	bool changed;
 	struct ps_folder *folder; /* borrowed; NULL: none of its directories */
 	enum place place;
+	struct name_list *names; /* a listing of it; NULL: none */
 };
 struct steps {
 	struct ps_store *store;
@@ -315,6 +327,7 @@ struct steps {
 	size_t dir_count, dir_cap;
 	size_t stopped_at; /* the step that failed */
 	bool left;         /* and may yet be done */
+	bool recovering;   /* one listing of each directory does */
 };
 void steps_init(struct steps *steps, struct ps_store *store, struct ps_pool *pool);
 void steps_finish(struct steps *steps); /* closes its directories */

@@ -13,7 +13,6 @@
  */
 #include "config.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -47,8 +46,10 @@ void steps_init(struct steps *steps, struct ps_store *store, struct ps_pool *poo
 
 void steps_finish(struct steps *steps)
 {
-	for (size_t i = 0; i < steps->dir_count; i++)
+	for (size_t i = 0; i < steps->dir_count; i++) {
+		name_list_destroy(steps->dirs[i].names);
 		ps_closep(&steps->dirs[i].fd);
+	}
 	steps->dir_count = steps->count = 0;
 }
 
@@ -99,67 +100,87 @@ static void expect(struct steps *steps, uint32_t n, uint32_t event, const char *
 
 /* ---- names that others gave ------------------------------------------------------------------ */
 
-/* The name in a directory that others gave to a message; false when it is not there. */
-static bool find_renamed(int dirfd, const char *name, char ret_name[NAME_SIZE])
+static bool is_place(const char *path, const char *place)
 {
-	struct msg_name wanted, other;
-	struct dirent *entry;
-	bool found = false;
-	DIR *dir;
+	size_t len = strlen(path);
 
-	if (open_listing(dirfd, &dir) < 0)
-		return false;
-	msg_name_parse(ps_bytes_str(name), &wanted);
-	while (!found && (entry = readdir(dir)) != NULL) {
-		msg_name_parse(ps_bytes_str(entry->d_name), &other);
-		found = ps_bytes_eq(wanted.base, other.base);
-		if (found)
-			snprintf(ret_name, NAME_SIZE, "%s", entry->d_name);
-	}
-	closedir(dir);
-	return found;
+	return strcmp(path, place) == 0 || (len > 4 && path[len - 4] == '/' && strcmp(path + len - 3, place) == 0);
 }
 
-/* 1: not there under any name. */
-static int unlink_renamed(int dirfd, const char *name)
+static bool has_messages(const struct steps *steps, uint32_t n)
 {
-	char other[NAME_SIZE];
+	return is_place(steps->dirs[n].path, "cur") || is_place(steps->dirs[n].path, "new");
+}
 
-	for (int i = 0; i < RENAMES_FOLLOWED && find_renamed(dirfd, name, other); i++) {
-		if (ps_io.unlink(dirfd, other, 0) == 0)
-			return ps_io_sync_dir(dirfd, other);
-		if (errno != ENOENT)
-			return ps_fail_errno("remove %s", other);
+/* The `new` of a mailbox's `cur`, and the other way round. */
+static uint32_t other_place(struct steps *steps, uint32_t n)
+{
+	const struct step_dir *dir = &steps->dirs[n];
+	bool is_cur = is_place(dir->path, "cur");
+	char *path = ps_pool_strdup(steps->pool, dir->path);
+
+	memcpy(path + strlen(path) - 3, is_cur ? "new" : "cur", 3);
+	return steps_dir(steps, path, dir->folder, is_cur ? PLACE_NEW : PLACE_CUR);
+}
+
+static bool find_in(struct steps *steps, uint32_t n, const char *name, bool again, char ret_name[NAME_SIZE])
+{
+	struct step_dir *dir = &steps->dirs[n];
+	int fd;
+
+	if (open_dir(steps, n, &fd) < 0)
+		return false;
+	if (again || !steps->recovering) {
+		name_list_destroy(dir->names);
+		dir->names = NULL;
 	}
-	return 1;
+	return (dir->names || name_list_create(fd, &dir->names) == 0) && name_list_find(dir->names, name, ret_name);
+}
+
+/* Where others moved a message to within its mailbox, and as what. `again`: what was found before has gone in turn. */
+static bool find_renamed(struct steps *steps, uint32_t n, const char *name, bool again, uint32_t *ret_dir,
+			 char ret_name[NAME_SIZE])
+{
+	if (!has_messages(steps, n))
+		return false;
+	*ret_dir = n;
+	if (find_in(steps, n, name, again, ret_name))
+		return true;
+	*ret_dir = other_place(steps, n);
+	return find_in(steps, *ret_dir, name, again, ret_name);
 }
 
 /* Removes a message's file, under whichever name others gave it. That there is none is fine. */
 static int remove_file(struct steps *steps, uint32_t n, int fd, const char *name)
 {
-	const struct step_dir *dir = &steps->dirs[n];
-	int r;
+	char other[NAME_SIZE];
+	uint32_t where;
 
 	expect(steps, n, IN_DELETE, name);
 	if (ps_io.unlink(fd, name, 0) == 0)
 		return 0;
 	if (errno != ENOENT)
 		return ps_fail_errno("remove %s", name);
-	r = unlink_renamed(fd, name);
-	if (r == 1 && dir->folder)
-		r = unlink_renamed(folder_fd(dir->folder, dir->place == PLACE_CUR ? PLACE_NEW : PLACE_CUR), name);
-	return r < 0 ? r : 0;
+	for (int i = 0; i < RENAMES_FOLLOWED && find_renamed(steps, n, name, i > 0, &where, other); i++) {
+		steps->dirs[where].changed = true;
+		if (ps_io.unlink(steps->dirs[where].fd, other, 0) == 0)
+			return 0;
+		if (errno != ENOENT)
+			return ps_fail_errno("remove %s", other);
+	}
+	return 0;
 }
 
 /* A file that came from outside the mailbox goes back there, under whichever name others gave it: nobody was told that it came. */
-static int take_back(struct steps *steps, const struct step *step, int from, int to)
+static int take_back(struct steps *steps, const struct step *step, int from)
 {
 	char other[NAME_SIZE];
+	uint32_t where;
 
 	if (steps->dirs[step->from_dir].folder || !steps->dirs[step->to_dir].folder)
 		return 0;
-	for (int i = 0; i < RENAMES_FOLLOWED && find_renamed(to, step->to, other); i++)
-		if (ps_io.rename(to, other, from, step->from, RENAME_NOREPLACE) == 0)
+	for (int i = 0; i < RENAMES_FOLLOWED && find_renamed(steps, step->to_dir, step->to, i > 0, &where, other); i++)
+		if (ps_io.rename(steps->dirs[where].fd, other, from, step->from, RENAME_NOREPLACE) == 0)
 			return 0;
 		else if (errno != ENOENT)
 			return -1;
@@ -182,7 +203,32 @@ static int undo_rename(struct steps *steps, const struct step *step, int from, i
 {
 	if (ps_io.rename(to, step->to, from, step->from, RENAME_NOREPLACE) == 0)
 		return 0;
-	return errno == ENOENT ? take_back(steps, step, from, to) : -1;
+	return errno == ENOENT ? take_back(steps, step, from) : -1;
+}
+
+/* Moves or links a message that others renamed. What they did to its flags meanwhile stays. 1: it is not there at all. */
+static int follow_renamed(struct steps *steps, const struct step *step, int to, bool move)
+{
+	char now[NAME_SIZE], name[NAME_SIZE];
+	uint32_t where;
+	int r;
+
+	for (int i = 0; i < RENAMES_FOLLOWED && find_renamed(steps, step->from_dir, step->from, i > 0, &where, now);
+	     i++) {
+		int from = steps->dirs[where].fd;
+
+		if ((r = name_after(step->from, step->to, now, name)) < 0)
+			return r;
+		if (from == to && strcmp(now, name) == 0)
+			return 0;
+		steps->dirs[where].changed = steps->dirs[step->to_dir].changed = true;
+		r = move ? ps_io.rename(from, now, to, name, RENAME_NOREPLACE) : ps_io.link(from, now, to, name);
+		if (r == 0 || errno == EEXIST)
+			return 0;
+		if (errno != ENOENT)
+			return ps_fail_errno("%s %s", move ? "rename" : "link", now);
+	}
+	return 1;
 }
 
 /* Done already, or the file was taken away by others: both are fine. */
@@ -191,8 +237,10 @@ static int redo_rename(struct steps *steps, const struct step *step, int from, i
 	struct stat a, b;
 	int r = do_rename(steps, step, from, to);
 
+	if (r == PS_E_NOTFOUND)
+		r = follow_renamed(steps, step, to, true);
 	if (r != PS_E_EXISTS)
-		return r == PS_E_NOTFOUND ? 0 : r;
+		return r < 0 ? r : 0;
 	if (fstatat(from, step->from, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    fstatat(to, step->to, &b, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(a.st_mode) && a.st_dev == b.st_dev &&
 	    a.st_ino == b.st_ino)
@@ -212,11 +260,19 @@ static int undo_link(struct steps *steps, const struct step *step, int from, int
 	return remove_file(steps, step->to_dir, to, step->to);
 }
 
+/* The copy may be there already, and others may have read it since. */
 static int redo_link(struct steps *steps, const struct step *step, int from, int to)
 {
-	int r = do_link(steps, step, from, to);
+	char now[NAME_SIZE];
+	uint32_t where;
+	int r;
 
-	return r == PS_E_NOTFOUND || r == PS_E_EXISTS ? 0 : r;
+	if (find_renamed(steps, step->to_dir, step->to, false, &where, now))
+		return 0;
+	r = do_link(steps, step, from, to);
+	if (r == PS_E_NOTFOUND)
+		r = follow_renamed(steps, step, to, false);
+	return r < 0 && r != PS_E_EXISTS ? r : 0;
 }
 
 /* The old file waits aside, under the new one's name with a tail, until the step is past being undone. */
@@ -647,6 +703,7 @@ int steps_recover(struct ps_store *store)
 	int r = ps_io_read_file(store->cat.control_fd, "intent", INTENT_MAX + sizeof(struct intent_head), &text);
 
 	steps_init(&steps, store, pool);
+	steps.recovering = true;
 	if (r == 0) {
 		state = parse_intent(ps_buf_view(&text), &steps);
 		take_brought(&steps);

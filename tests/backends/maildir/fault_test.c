@@ -5,6 +5,7 @@
  */
 #include "tests/backends/maildir/kit.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -199,6 +200,11 @@ static int do_flags(void)
 static int do_expunge(void)
 {
 	return kit_expunge(&kit, kit.inbox, 2);
+}
+
+static int do_expunge_all(void)
+{
+	return one((struct ps_op){.kind = PS_OP_EXPUNGE, .mbox = kit.inbox, .uids = &all, .uid_count = 1});
 }
 
 static int do_copy(void)
@@ -455,7 +461,7 @@ START_TEST(a_failing_call_is_a_refusal)
 END_TEST
 
 /* Runs it in a process of its own, which dies at the n-th call. What it said, or DIED. */
-static int run_and_die(size_t operation, unsigned n)
+static int run_and_die(int (*run)(void), unsigned n)
 {
 	pid_t child = fork();
 	int status;
@@ -466,7 +472,7 @@ static int run_and_die(size_t operation, unsigned n)
 		archive = kit_mailbox(&kit, "Archive");
 		calls = 0;
 		fail_at = n;
-		_exit(operations[operation].run() == 0 ? 0 : REFUSED);
+		_exit(run() == 0 ? 0 : REFUSED);
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) != REFUSED);
@@ -489,19 +495,16 @@ static void modseqs_must_be_brought(void)
 
 START_TEST(a_copy_that_died_has_the_modseqs_it_brought)
 {
-	size_t operation = 0;
 	int said = DIED;
 
 	ps_log_set_level(PS_LOG_ERROR);
 	real = ps_io;
 	ps_io = failing;
 	fail_with = DEATH;
-	while (operations[operation].run != do_copied)
-		operation++;
 	for (trying = 1; said == DIED; trying++) {
 		furnish();
 		close_all();
-		said = run_and_die(operation, trying);
+		said = run_and_die(do_copied, trying);
 		kit_again(&kit);
 		archive = kit_mailbox(&kit, "Archive");
 		modseqs_must_be_brought();
@@ -523,7 +526,7 @@ START_TEST(a_death_leaves_whole_batches)
 	for (trying = 1; said == DIED; trying++) {
 		furnish();
 		close_all();
-		said = run_and_die((size_t)_i, trying);
+		said = run_and_die(operations[_i].run, trying);
 		if (trying % 2)
 			kit_drop_index(&kit);
 		kit_again(&kit);
@@ -533,6 +536,100 @@ START_TEST(a_death_leaves_whole_batches)
 		else
 			state_must_be(said == DIED ? PS_E_STORAGE : 0, before, after, picture(), "after a death");
 		ck_assert_ok(kit_append(&kit, kit.inbox, MESSAGE, 0, NULL));
+		close_all();
+		kit_remove(&kit);
+	}
+	ck_assert_uint_gt(trying, 3);
+}
+END_TEST
+
+/* ---- a reader comes before the server does --------------------------------------------------------- */
+
+/* As mutt and isync do: what is in `new` goes to `cur`, all is marked as seen, and every second name of ours is extended. */
+static void read_one(const char *mailbox, const char *place, const char *name, unsigned n)
+{
+	const char *colon = strchrnul(name, ':');
+	char from[1024], to[1024];
+
+	snprintf(from, sizeof from, "%s/%s%s/%s", kit.root, mailbox, place, name);
+	snprintf(to, sizeof to, "%s/%scur/%.*s%s:2,%sS", kit.root, mailbox, (int)(colon - name), name,
+		 n % 2 && strstr(name, ",P=") ? ",U=1" : "", *colon ? colon + 3 : "");
+	ck_assert_int_eq(rename(from, to), 0);
+}
+
+/* Gives how many files there are. */
+static unsigned each_file(const char *place, void (*fn)(const char *, const char *, const char *, unsigned))
+{
+	static const char *const mailboxes[] = {"", ".Archive/"};
+	struct dirent **names;
+	unsigned count = 0;
+
+	for (size_t m = 0; m < PS_ARRAY_LEN(mailboxes); m++) {
+		char path[1024];
+		int n;
+
+		snprintf(path, sizeof path, "%s/%s%s", kit.root, mailboxes[m], place);
+		n = scandir(path, &names, NULL, alphasort);
+		ck_assert_int_ge(n, 0);
+		for (int i = 0; i < n; i++) {
+			if (names[i]->d_name[0] != '.' && ++count && fn)
+				fn(mailboxes[m], place, names[i]->d_name, count);
+			free(names[i]);
+		}
+		free(names);
+	}
+	return count;
+}
+
+static void somebody_reads(void)
+{
+	each_file("cur", read_one);
+	each_file("new", read_one);
+}
+
+static int (*const read_meanwhile[])(void) = {do_flags, do_expunge_all, do_copy,
+					      do_move, do_mixed};
+
+/* A message that others delivered lies in `new` still. */
+static void furnish_to_be_read(void)
+{
+	furnish();
+	kit_deliver(&kit, "", "1700000000.new", "Subject: x\n\nx\n");
+	kit_sync(&kit, kit.inbox);
+}
+
+static void picture_read(int (*run)(void), char text[4096])
+{
+	furnish_to_be_read();
+	if (run)
+		ck_assert_ok(run());
+	somebody_reads();
+	snprintf(text, 4096, "%s", picture());
+	close_all();
+	kit_remove(&kit);
+}
+
+START_TEST(who_reads_between_a_death_and_the_start_doubles_and_tears_nothing)
+{
+	char before[4096], after[4096];
+	int said = DIED;
+
+	ps_log_set_level(PS_LOG_ERROR);
+	real = ps_io;
+	ps_io = failing;
+	picture_read(NULL, before);
+	picture_read(read_meanwhile[_i], after);
+	fail_with = DEATH;
+	for (trying = 1; said == DIED; trying++) {
+		furnish_to_be_read();
+		close_all();
+		said = run_and_die(read_meanwhile[_i], trying);
+		somebody_reads();
+		kit_again(&kit);
+		archive = kit_mailbox(&kit, "Archive");
+		state_must_be(said == DIED ? PS_E_STORAGE : 0, before, after, picture(), "read after a death");
+		ck_assert_uint_eq(each_file("cur", NULL),
+				  kit_info(&kit, kit.inbox).messages + kit_info(&kit, archive).messages);
 		close_all();
 		kit_remove(&kit);
 	}
@@ -654,6 +751,8 @@ int main(void)
 		setenv("TMPDIR", "/dev/shm", 1);
 	tcase_add_loop_test(tc, a_failing_call_is_a_refusal, 0, PS_ARRAY_LEN(operations) * PS_ARRAY_LEN(failures));
 	tcase_add_loop_test(tc, a_death_leaves_whole_batches, 0, PS_ARRAY_LEN(operations));
+	tcase_add_loop_test(tc, who_reads_between_a_death_and_the_start_doubles_and_tears_nothing, 0,
+			    PS_ARRAY_LEN(read_meanwhile));
 	tcase_add_test(tc, a_copy_that_died_has_the_modseqs_it_brought);
 	tcase_add_loop_test(tc, a_refused_delivery_can_be_tried_again, 0,
 			    PS_ARRAY_LEN(deliveries) * PS_ARRAY_LEN(failures));
