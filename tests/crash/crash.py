@@ -69,7 +69,7 @@ class Site:
             self.environment["LD_PRELOAD"] = "libeatmydata.so"
         self.next_host = NextHost(self.new_chance())
         self.disk = disk.Disk() if power else None
-        self.server = postern.Instance(backend=backend, users=("in1", "in2", "pop", "im1", "im2", "sub"),
+        self.server = postern.Instance(backend=backend, users=("in1", "in2", "pop", "im1", "im2", "im3", "im4", "sub"),
                                        settings=SETTINGS % (self.next_host.port, ATTEMPTS), environment=self.environment)
         self.kills = journal.Kills(ATTEMPTS)
         self.slowest = 0.0
@@ -96,14 +96,16 @@ class Site:
         chance = self.new_chance
         self.reader = drivers.Reader(self, "pop", chance(), boxes["pop"])
         self.copier = drivers.Copier(self, "copy", chance(), boxes["in1"], copies)
-        self.people = [drivers.Person(self, name, chance()) for name in ("im1", "im2")]
+        self.people = [drivers.Person(self, name, chance()) for name in ("im1", "im2", "im3")] + [
+            drivers.Gardener(self, "im4", chance())]
+        self.switcher = drivers.Switcher(self, "switch", chance(), "im3", BACKENDS)
         self.boxes = boxes
         self.clients = [
             drivers.Sender(self, "smtp", chance(), "smtp", {one: to[one], two: to[two]}),
             drivers.Sender(self, "lmtp", chance(), "lmtp", {one: to[one], two: to[two]}),
             drivers.Sender(self, "sub", chance(), "submission", {"joe@example.com": self.sent, two: to[two]}, user="sub"),
             drivers.Sender(self, "away", chance(), "submission", {"joe@example.com": self.sent}, user="sub"),
-            self.reader, self.copier, *self.people]
+            self.reader, self.copier, self.switcher, *self.people]
 
     # ---- life and death
 
@@ -120,6 +122,7 @@ class Site:
         if self.disk:
             self.disk.cut()
         self.copier.kill()
+        self.switcher.kill()
         self.server.kill()
         self.kills.times.append((before, time.monotonic()))
 
@@ -137,7 +140,7 @@ class Site:
         for client in self.clients:
             client.begin()
         try:
-            if not self.disk and self.chance.random() < 0.5:
+            while not self.disk and self.chance.random() < 0.5:
                 time.sleep(self.chance.uniform(0.1, 0.6))
                 self.kill_role()
             time.sleep(self.chance.uniform(0.1, 0.8))
@@ -172,7 +175,7 @@ class Site:
         self.copier.check(found["in1"])
         for person in self.people:
             person.check()
-        for user in ("in1", "im1", "im2", "pop"):
+        for user in ("in1", "im1", "im2", "im3", "im4", "pop"):
             self.storage_check(user)
         for name in ("in1", "in2"):
             self.empty(self.boxes[name], found[name])
@@ -220,7 +223,7 @@ def run(backend, power=False, rounds=10, seed=1, plant=None, service=5.0, say=pr
             if (number + 1) % 50 == 0:
                 say("%s: %d rounds, %d changes" % (backend, number + 1, site.changes()))
         twice = site.check_next_host()
-    except (journal.Broken, AssertionError) as error:
+    except (journal.Broken, drivers.Refused, AssertionError) as error:
         raise journal.Broken("%s\nseed %d; the end of the log:\n%s" % (error, seed, site.server.log_tail())) from None
     finally:
         site.close()

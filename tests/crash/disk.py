@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A file system in a file, whose power can be cut: what was not synced is gone, as FS_IOC_SHUTDOWN without a flush of the log has it."""
 
+import ctypes
 import fcntl
 import os
 import struct
@@ -11,6 +12,18 @@ import postern
 FS_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
 NO_LOG_FLUSH = 2
 MEGABYTES = 512
+CLONE_NEWNS = 0x20000
+
+
+def mounts_of_our_own():
+    """A mount that somebody else's new namespace copies meanwhile would keep the dead file system alive."""
+    if not mounts_of_our_own.made and ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) < 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    mounts_of_our_own.made = True
+    run("mount", "--make-rprivate", "/")
+
+
+mounts_of_our_own.made = False
 
 
 def run(*args):
@@ -21,6 +34,7 @@ def run(*args):
 
 class Disk:
     def __init__(self):
+        mounts_of_our_own()
         self.folder = postern.scratch_folder()
         self.path = os.path.join(self.folder, "disk")
         self._image = os.path.join(self.folder, "image")

@@ -186,13 +186,11 @@ class Reader(Driver):
         self.lost()
 
 
-class Copier(Driver):
-    """`postern sync` of a user's mail to a Maildir, again and again; it dies with the server."""
+class Command(Driver):
+    """Runs `postern`, again and again; the command dies with the server."""
 
-    def __init__(self, site, name, chance, arrivals, target):
+    def __init__(self, site, name, chance):
         super().__init__(site, name, chance)
-        self.arrivals, self.target = arrivals, target
-        self.synced = set()  # what was there before a sync that went well
         self._process = None
 
     def lost(self):
@@ -203,22 +201,40 @@ class Copier(Driver):
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 
-    def command(self, *options):
-        return (self.site.server.installation.path("bin/postern"), "--config", self.site.server.config, "sync", *options,
-                self.arrivals.name, "maildir:" + self.target)
+    def command(self, *arguments):
+        return (self.site.server.installation.path("bin/postern"), "--config", self.site.server.config, *arguments)
+
+    def run(self, *arguments):
+        """Its exit status and what it complained of; the status is None when it died, or when the server did meanwhile."""
+        self._process = subprocess.Popen(self.command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                         env=self.site.environment)
+        _, errors = self._process.communicate()
+        status = self._process.returncode
+        died = status == -signal.SIGKILL or (status != 0 and self._stop.is_set())
+        return None if died else status, errors.decode()
+
+
+class Copier(Command):
+    """`postern sync` of a user's mail to a Maildir."""
+
+    def __init__(self, site, name, chance, arrivals, target):
+        super().__init__(site, name, chance)
+        self.arrivals, self.target = arrivals, target
+        self.synced = set()  # what was there before a sync that went well
+
+    def sync(self, *options):
+        return ("sync", *options, self.arrivals.name, "maildir:" + self.target)
 
     def act(self):
         before = self.arrivals.staying()
         if not before:
             raise Refused("there may be no source yet: it is made by the first delivery")
-        self._process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                         env=self.site.environment)
-        _, errors = self._process.communicate()
-        if self._process.returncode == 0:
+        status, errors = self.run(*self.sync())
+        if status == 0:
             self.synced |= before
             self.changes += 1
-        elif self._process.returncode != -signal.SIGKILL and not self._stop.is_set():
-            raise Broken("postern sync: %s" % errors.decode())
+        elif status is not None:
+            raise Broken("postern sync: %s" % errors)
 
     def tokens(self):
         found = []
@@ -234,11 +250,26 @@ class Copier(Driver):
         missing = self.synced - set(self.tokens())
         if missing:
             raise Broken("lost in the copy: " + ", ".join(sorted(missing)[:10]))
-        done = subprocess.run(self.command("--verify"), capture_output=True, text=True, check=False)
+        done = subprocess.run(self.command(*self.sync("--verify")), capture_output=True, text=True, check=False)
         found = self.tokens()
         if done.returncode != 0 or sorted(found) != sorted(there):
             raise Broken("the copy differs: %s\n%s\n%s" % (sorted(found), sorted(there), done.stdout + done.stderr))
         self.synced = set()
+
+
+class Switcher(Command):
+    """`postern storage switch`: a user's mail goes to other backends and back, while its owner works in it."""
+
+    def __init__(self, site, name, chance, user, backends):
+        super().__init__(site, name, chance)
+        self.user, self.backends = user, backends
+
+    def act(self):
+        where = self.chance.choice([("--to", backend) for backend in self.backends] + [("--undo",), ("--purge",)])
+        status, _ = self.run("storage", "switch", *where, self.user)
+        if status == 0:
+            self.changes += 1
+        self._stop.wait(self.chance.uniform(0, 0.5))  # or its owner would do nothing else than follow
 
 
 def number_in(pattern, octets):
@@ -417,6 +448,108 @@ class Person(Driver):
 
     def content(self):
         return [content_of(mailbox.rows) for mailbox in self.boxes.values()]
+
+    def check(self):
+        self.connect()
+        self.settle()
+        self.lost()
+
+
+class Gardener(Driver):
+    """IMAP: makes, renames, removes and subscribes to mailboxes, a tree of them, and puts messages into them. `is_now` and, of the
+    command under way, `next` are ({mailbox: tokens}, the names subscribed to)."""
+
+    MOST = 6
+
+    def __init__(self, site, name, chance):
+        super().__init__(site, name, chance)
+        self.client = None
+        self.is_now, self.next = ({}, frozenset()), None
+
+    def lost(self):
+        if self.client:
+            self.client.close()
+        self.client = None
+
+    def say(self, text):
+        lines, tagged = self.client.command(text)
+        if not tagged.startswith(b"OK"):
+            raise Refused(text, tagged)
+        return lines
+
+    def connect(self):
+        self.client = self.site.server.connect()
+        self.client.greeting()
+        self.say("LOGIN %s %s" % (self.name, postern.PASSWORD))
+
+    def act(self):
+        if not self.client:
+            self.connect()
+            self.settle()
+        boxes, subscribed = self.is_now
+        if len(boxes) > self.MOST:
+            self.delete(dict(boxes), subscribed)
+        elif not boxes or self.chance.random() < 0.2:
+            self.create(dict(boxes), subscribed)
+        else:
+            self.chance.choice((self.put, self.put, self.rename, self.delete, self.subscribe))(dict(boxes), subscribed)
+
+    def change(self, send, boxes, subscribed):
+        self.next = (boxes, subscribed)
+        send()
+        self.is_now, self.next = self.next, None
+        self.changes += 1
+
+    def fresh(self):
+        self.count += 1
+        return "g%d" % self.count
+
+    def create(self, boxes, subscribed):
+        name = self.fresh()
+        tops = [one for one in boxes if "/" not in one]
+        if tops and self.chance.random() < 0.5:
+            name = self.chance.choice(tops) + "/" + name
+        boxes[name] = ()
+        self.change(lambda: self.say("CREATE " + name), boxes, subscribed)
+
+    def put(self, boxes, subscribed):
+        name, token = self.chance.choice(sorted(boxes)), self.token()
+
+        def send():
+            tagged = self.client.append(made(token, 300), name)
+            if not isinstance(tagged, bytes) or not tagged.startswith(b"OK"):
+                raise Refused("APPEND", tagged)
+
+        boxes[name] += (token,)
+        self.change(send, boxes, subscribed)
+
+    def rename(self, boxes, subscribed):
+        name, new = self.chance.choice([one for one in sorted(boxes) if "/" not in one]), self.fresh()
+        moved = {new + one[len(name):] if one == name or one.startswith(name + "/") else one: tokens for one, tokens in boxes.items()}
+        self.change(lambda: self.say("RENAME %s %s" % (name, new)), moved, subscribed)
+
+    def delete(self, boxes, subscribed):
+        name = self.chance.choice([one for one in sorted(boxes) if not any(other.startswith(one + "/") for other in boxes)])
+        del boxes[name]
+        self.change(lambda: self.say("DELETE " + name), boxes, subscribed)
+
+    def subscribe(self, boxes, subscribed):
+        name = self.chance.choice(sorted(boxes))
+        verb = "UNSUBSCRIBE" if name in subscribed else "SUBSCRIBE"
+        self.change(lambda: self.say("%s %s" % (verb, name)), boxes, subscribed ^ {name})
+
+    # ---- what became of it
+
+    def names(self, options):
+        lines = self.say('LIST %s"" g*' % options)
+        return sorted(line.split()[-1].decode().strip('"') for line in lines if line.startswith(b"* LIST"))
+
+    def settle(self):
+        boxes = {name: tuple(View(self.client, name).tokens()) for name in self.names("")}
+        there = (boxes, frozenset(self.names("(SUBSCRIBED) ")))
+        if there not in (self.is_now, self.next):
+            raise Broken("%s: there is %s; lawful is %s or %s" % (self.name, there, self.is_now, self.next))
+        self.is_now, self.next = there, None
 
     def check(self):
         self.connect()
