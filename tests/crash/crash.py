@@ -223,8 +223,8 @@ def run(backend, power=False, rounds=10, seed=1, plant=None, service=5.0, say=pr
             if (number + 1) % 50 == 0:
                 say("%s: %d rounds, %d changes" % (backend, number + 1, site.changes()))
         twice = site.check_next_host()
-    except (journal.Broken, drivers.Refused, AssertionError) as error:
-        raise journal.Broken("%s\nseed %d; the end of the log:\n%s" % (error, seed, site.server.log_tail())) from None
+    except (journal.Broken, drivers.Refused, AssertionError, *drivers.GONE) as error:
+        raise journal.Broken("%s\nseed %d; the end of the log:\n%s" % (error or repr(error), seed, site.server.log_tail())) from error
     finally:
         site.close()
     if site.slowest > service:

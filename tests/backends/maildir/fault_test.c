@@ -587,8 +587,7 @@ static void somebody_reads(void)
 	each_file("new", read_one);
 }
 
-static int (*const read_meanwhile[])(void) = {do_flags, do_expunge_all, do_copy,
-					      do_move, do_mixed};
+static int (*const read_meanwhile[])(void) = {do_flags, do_expunge_all, do_copy, do_move, do_mixed};
 
 /* A message that others delivered lies in `new` still. */
 static void furnish_to_be_read(void)
