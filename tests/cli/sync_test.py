@@ -131,7 +131,7 @@ class Killed(Sync):
     def test_an_interrupt_ends_between_two_batches(self):
         source, to = self.maildir(600), self.end("maildir", "to")
         environment = dict(os.environ, POSTERN_PLUGINDIR=str(BUILD), POSTERN_CONFIG=str(self.config))
-        running = subprocess.Popen([POSTERN, "sync", "--throttle", "200msg", source, to], env=environment,
+        running = subprocess.Popen([POSTERN, "sync", "--throttle", "50msg", source, to], env=environment,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + cli_test.PATIENCE
         while not self.has_mail(self.dir / "to") and time.monotonic() < deadline:

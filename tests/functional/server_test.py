@@ -2,6 +2,7 @@
 """What the Python tests share: a test case with a server of its own."""
 
 import re
+import smtplib
 import sys
 import unittest
 
@@ -46,6 +47,16 @@ class ServerTest(unittest.TestCase):
         client = self.server.connect(**options)
         self.addCleanup(client.close)
         return client
+
+
+def in_time(connect):
+    """What connect() gives, of a server that has little patience on purpose: a busy machine may be slower than that."""
+    def attempt():
+        try:
+            return connect()
+        except (OSError, postern.Closed, smtplib.SMTPException):
+            return None
+    return postern.wait_until(attempt, "a client that is quick enough")
 
 
 def for_each_backend(cls):

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What a stranger may cost."""
 
-import contextlib
 import socket
 import time
 import unittest
 
 import postern
-from server_test import ServerTest
+from server_test import ServerTest, in_time
 
 
 class BeforeLogin(ServerTest):
@@ -87,24 +86,17 @@ class BeforeLogin(ServerTest):
 class Times(ServerTest):
     settings = "limits { preauth_timeout = 2s tls_handshake_timeout = 2s connections_per_address = 0 }"
 
-    def in_time(self, connect):
-        """A client of a server that has little patience, however busy the machine is."""
-        def attempt():
-            with contextlib.suppress(OSError, postern.Closed):
-                return connect()
-        return postern.wait_until(attempt, "a client that is quick enough")
-
     def greeted(self):
         client = self.connect(tls=True)
         client.greeting()
         return client
 
     def test_silence_before_log_in(self):
-        client = self.in_time(self.greeted)
+        client = in_time(self.greeted)
         self.assertTrue(client.is_closed())
 
     def test_dribble_before_log_in(self):
-        client = self.in_time(self.greeted)
+        client = in_time(self.greeted)
         end = time.monotonic() + postern.PATIENCE
         try:
             while time.monotonic() < end:
@@ -121,7 +113,7 @@ class Times(ServerTest):
                 pass  # an alert; then the end
 
     def test_a_session_is_not_bound_by_it(self):
-        client = self.in_time(self.session)
+        client = in_time(self.session)
         time.sleep(3)
         client.ok("NOOP")
 

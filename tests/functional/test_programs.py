@@ -2,11 +2,12 @@
 """What a client that is logged in may ask: programs of every shape, thousands of commands at once, answers that it never reads.
 
 Each is answered, refused or cut off within bounds; meanwhile another user in the same process is served. The bounds are those of what
-is quadratic or worse, with much to spare: a busy machine keeps them.
+is quadratic or worse, with much to spare, and of the time that the server computes: a busy machine keeps them.
 """
 
 import contextlib
 import json
+import os
 import random
 import re
 import threading
@@ -15,7 +16,8 @@ import time
 import postern
 from server_test import ServerTest, for_each_backend
 
-BOUND = 10.0 * (6 if postern.SANITIZED else 1)  # seconds; hostile input must be read in ten
+BOUND = 10.0 * (6 if postern.SANITIZED else 1)  # seconds of computing; hostile input must be read in ten
+WAIT = 60.0  # seconds that a neighbour may wait on a machine that has much else to do
 COUNT = 400
 
 
@@ -141,13 +143,22 @@ class Programs(ServerTest):
 
     def ask(self, client, text):
         """The tagged answer, whatever it is, within the bound; None: the server has ended the session."""
-        start = time.monotonic()
+        start = self.computed()
         try:
             status = client.command(text)[1]
         except (postern.Closed, ConnectionError):
             status = None
-        self.assertLess(time.monotonic() - start, BOUND, text[:200])
+        self.assertLess(self.computed() - start, BOUND, text[:200])
         return status
+
+    def computed(self):
+        """Seconds that front and mail have computed so far."""
+        ticks = 0
+        for pid, role in self.server.roles():
+            if role in ("front", "mail"):
+                with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as file:
+                    ticks += sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def reopened(self, client, status):
         if status is not None and not status.startswith(b"BAD"):
@@ -168,7 +179,7 @@ class Programs(ServerTest):
                     client = self.reopened(client, status)
         self.assertGreater(min(counts.values()), 5, counts)
         self.assertGreater(neighbour.rounds, 10)
-        self.assertLess(neighbour.slowest, BOUND / 2)
+        self.assertLess(neighbour.slowest, WAIT)
 
     def test_a_search_ends_with_its_client(self):
         """Nobody searches on for somebody who has gone."""
@@ -177,10 +188,10 @@ class Programs(ServerTest):
                 client = self.session(select="INBOX")
                 client.send(b"s SEARCH " + b" ".join(b"NOT BODY n%d" % n for n in range(1500)) + b"\r\n")
                 client.close()
-            start = time.monotonic()
+            start = self.computed()
             self.session(select="INBOX").ok("SEARCH BODY line 1:10")
-            self.assertLess(time.monotonic() - start, BOUND)
-        self.assertLess(neighbour.slowest, BOUND / 2)
+            self.assertLess(self.computed() - start, BOUND)
+        self.assertLess(neighbour.slowest, WAIT)
 
     def test_thousands_of_commands_at_once(self):
         """All are answered, in order."""
@@ -198,7 +209,7 @@ class Programs(ServerTest):
             for number in range(count):
                 self.assertRegex(client.finish(b"p%d" % number)[1], b"^OK")
             sent.join()
-        self.assertLess(neighbour.slowest, BOUND / 2)
+        self.assertLess(neighbour.slowest, WAIT)
 
     def test_thousands_of_wrong_commands_at_once(self):
         """They end the session, and nothing behind the end is done."""
@@ -247,4 +258,4 @@ class NeverReads(ServerTest):
                 postern.wait_until(lambda: self.sessions_of("alice") == 0, "the end of those that never read")
             if not postern.SANITIZED:
                 self.assertLess(grown, 10 * 1024 + 8192)
-            self.assertLess(neighbour.slowest, BOUND / 2)
+            self.assertLess(neighbour.slowest, WAIT)

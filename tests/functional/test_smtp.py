@@ -14,7 +14,7 @@ import unittest
 
 import postern
 import realmail
-from server_test import ServerTest, for_each_backend, status, subjects_by_uid
+from server_test import ServerTest, for_each_backend, in_time, status, subjects_by_uid
 
 EVERY = 20  # message of the corpus
 ALICE = "alice@example.test"
@@ -225,12 +225,16 @@ class Patience(ServerTest):
         protocol submission { errors = 3 }
     """
 
-    def begin(self):
-        client = connect(self.server)
-        client.ehlo()
-        for line in ("MAIL FROM:<a@example.org>", "RCPT TO:<%s>" % ALICE):
-            self.assertEqual(client.docmd(line)[0], 250)
-        return client
+    def begin(self, *more):
+        """A client that has said so much before the server lost its patience."""
+        def attempt():
+            client = connect(self.server)
+            client.ehlo()
+            for line in ("MAIL FROM:<a@example.org>", "RCPT TO:<%s>" % ALICE, *more):
+                if client.docmd(line)[0] not in (250, 354):
+                    return None
+            return client
+        return in_time(attempt)
 
     def ends(self, client):
         """What is said before the end."""
@@ -241,12 +245,11 @@ class Patience(ServerTest):
         return words
 
     def test_silence_between_commands(self):
-        client = connect(self.server)
+        client = in_time(lambda: connect(self.server))
         self.assertIn(b"4.4.2", self.ends(client))
 
     def test_silence_within_a_message(self):
-        client = self.begin()
-        self.assertEqual(client.docmd("DATA")[0], 354)
+        client = self.begin("DATA")
         client.send(b"Subject: one\r\n")
         self.assertIn(b"4.4.2", self.ends(client))
 
@@ -256,15 +259,16 @@ class Patience(ServerTest):
         self.assertIn(b"4.4.2", self.ends(client))
 
     def test_a_message_that_trickles(self):
-        client = self.begin()
-        self.assertEqual(client.docmd("DATA")[0], 354)
-        try:
-            for _ in range(40):
+        client = self.begin("DATA")
+
+        def trickles():
+            try:
                 client.send(b"Subject: one\r\n")
-                time.sleep(0.1)
-        except (OSError, smtplib.SMTPServerDisconnected):
-            pass
-        self.assertIn("event=too_slow", self.server.log())
+            except (OSError, smtplib.SMTPServerDisconnected):
+                pass
+            return "event=too_slow" in self.server.log()
+
+        postern.wait_until(trickles, "its end")
         client.close()
 
 

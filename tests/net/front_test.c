@@ -170,7 +170,7 @@ START_TEST(who_does_not_log_in_is_closed_however_busy)
 {
 	static const char *const before[] = {"", "echo x\n", "login never\n", "login ask\n"};
 
-	setup_with("limits { preauth_timeout = 1s }\n");
+	setup_with("limits { preauth_timeout = 3s }\n");
 	client = connect_plain(plain_port);
 	client_expect(client, "hello\n");
 	client_say(client, before[_i]);

@@ -240,6 +240,7 @@ START_TEST(mail_takes_no_ticket_but_a_right_one_and_that_once)
 		check_refused(&scene, ps_buf_view(&ticket), "imap", "a changed ticket");
 		ticket.ptr[at] ^= 1;
 	}
+	seal_for(&ticket, "S1", 0, ps_monotonic_ms(), &key);
 	check_served(&scene, ps_buf_view(&ticket));
 	check_refused(&scene, ps_buf_view(&ticket), "imap", "a ticket a second time");
 	check_right_one_is_served(&scene);
