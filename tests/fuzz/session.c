@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "backends/memory/memory_private.h"
 #include "core/store/user.h"
+#include "core/store/watch.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/plugin.h"
@@ -169,8 +170,16 @@ struct ps_bytes ps_session_blob(const struct ps_session *s)
 	return ps_bytes("tag", 3);
 }
 
+/* With FUZZ_TRACE in the environment all that is said is shown: what an input does can be read. */
+static void trace(const struct ps_session *s, char mark, struct ps_bytes octets)
+{
+	if (octets.len > 0 && getenv("FUZZ_TRACE"))
+		fprintf(stderr, "%p %c %.*s\n", (const void *)s, mark, (int)octets.len, (const char *)octets.ptr);
+}
+
 static int flush(struct ps_session *s)
 {
+	trace(s, '<', ps_buf_view(&s->out.tail));
 	must(!s->out.first); /* no file is sent by the backends that are used here */
 	ps_buf_bytes(&of(s)->said, ps_buf_view(&s->out.tail));
 	ps_buf_reset(&s->out.tail);
@@ -242,11 +251,23 @@ bool fuzz_session_feed(struct fuzz_session *f, struct ps_bytes octets)
 		size_t room = session_room(&f->s), n = octets.len < room ? octets.len : room;
 
 		must(n > 0);
+		trace(&f->s, '>', ps_bytes(octets.ptr, n));
 		session_feed(&f->s, ps_bytes(octets.ptr, n));
 		octets = ps_bytes_skip(octets, n);
 		goes_on = fuzz_session_run(f);
 	}
 	return goes_on;
+}
+
+/* Nobody else changes a store in memory, and nothing is to happen by a clock. */
+void ps_watch_add(struct ps_mailbox *mailbox)
+{
+	(void)mailbox;
+}
+
+void ps_watch_remove(struct ps_mailbox *mailbox)
+{
+	(void)mailbox;
 }
 
 /* ---- users --------------------------------------------------------------------------------------- */
