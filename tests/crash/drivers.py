@@ -223,6 +223,9 @@ class Copier(Command):
         self.synced = set()  # what was there before a sync that went well
 
     def sync(self, *options):
+        """What a power cut leaves of the copy's index is made anew, and looks like others' changes: hence by force."""
+        if self.site.disk:
+            options += ("--force",)
         return ("sync", *options, self.arrivals.name, "maildir:" + self.target)
 
     def act(self):
