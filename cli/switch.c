@@ -355,6 +355,9 @@ static int copy_to_target(struct change *c)
 	int r;
 
 	choose_target(c);
+	/* Who was killed while the store was shut may have raised its generation after noting it. */
+	if (c->record.paused)
+		c->record.now.generation = 0;
 	c->record.paused = false;
 	snprintf(c->result->from, sizeof c->result->from, "%s", c->record.now.backend);
 	snprintf(c->result->to, sizeof c->result->to, "%s", c->record.target.backend);

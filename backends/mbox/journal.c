@@ -18,7 +18,7 @@
 #include "postern/log.h"
 
 enum {
-	ARMED = 0x44524d41,
+	ARMED = 0x324d5241,
 	DONE = 0x454e4f44, /* but the index may not know yet what the batch brought for it */
 	EMPTY = 0,
 	JOURNAL_ROOM = 1 << 16,
@@ -79,6 +79,7 @@ static void put_step(struct ps_buf *out, const struct step *step)
 	put_bytes(out, ps_bytes_str(step->kept ? step->kept : ""));
 	put_bytes(out, step->old);
 	put_bytes(out, step->heads);
+	put_bytes(out, step->first);
 }
 
 static bool take(struct ps_bytes *in, void *to, size_t len)
@@ -108,7 +109,8 @@ static bool take_step(struct ps_bytes *in, struct ps_pool *pool, struct step *re
 	struct step step = {.fd = -1};
 
 	if (!take(in, numbers, sizeof numbers) || !take_bytes(in, &path) || !take_bytes(in, &to) ||
-	    !take_bytes(in, &kept) || !take_bytes(in, &step.old) || !take_bytes(in, &step.heads))
+	    !take_bytes(in, &kept) || !take_bytes(in, &step.old) || !take_bytes(in, &step.heads) ||
+	    !take_bytes(in, &step.first) || step.first.len > FIRST_MAX)
 		return false;
 	step.kind = (enum step_kind)numbers[0];
 	step.offset = numbers[1];
@@ -227,6 +229,16 @@ static bool is_ours(struct ps_bytes heads, uint64_t at)
 	return false;
 }
 
+/* Whether what lies at `offset` begins as this step wrote it, as far as it came. What a power cut left of it may be zeros. */
+static bool begins_as_ours(const struct step *step, int fd, uint64_t size)
+{
+	uint8_t now[FIRST_MAX], zeros[FIRST_MAX] = {0};
+	size_t len = step->first.len < size - step->offset ? step->first.len : (size_t)(size - step->offset);
+
+	return ps_io.pread(fd, now, len, (off_t)step->offset) == (ssize_t)len &&
+	       (memcmp(now, step->first.ptr, len) == 0 || memcmp(now, zeros, len) == 0);
+}
+
 /* Whether all that lies behind `offset` is what this step wrote, as far as it came. */
 static bool nobody_else_wrote(const struct step *step, int fd, uint64_t size)
 {
@@ -236,6 +248,8 @@ static bool nobody_else_wrote(const struct step *step, int fd, uint64_t size)
 
 	if (step->heads.len == 0)
 		return ours;
+	if (size < step->offset || !begins_as_ours(step, fd, size))
+		return size == step->old_size; /* not begun */
 	file = ps_mboxfile_create(fd, size);
 	while (ours && at < size) {
 		if (ps_mboxfile_find_end(file, at, &end, &at) < 0)
@@ -269,10 +283,6 @@ static int undo_write_in(const struct step *step, int fd)
 		return ps_fail_errno("stat %s", step->path);
 	if (step->old_size == step->new_size)
 		return is_at_its_place(step, fd) ? ps_io_pwrite_all(fd, step->old, (off_t)step->offset) : 0;
-	if (step->fd < 0 && !nobody_else_wrote(step, fd, (uint64_t)st.st_size)) {
-		ps_log(PS_LOG_WARNING, "mbox_not_undone", "file", step->path, NULL);
-		return 0;
-	}
 	if (step->old.len > 0)
 		r = ps_io_pwrite_all(fd, step->old, (off_t)step->offset);
 	if (r == 0 && (uint64_t)st.st_size > step->old_size && ps_io.truncate(fd, (off_t)step->old_size) < 0)
@@ -296,8 +306,28 @@ static int undo_write(struct ps_store *store, const struct step *step)
 	return r;
 }
 
+/* Whether the new file is in its place. 1: it is; 2: and others have written to it since. */
+static int is_replaced(struct ps_store *store, const struct step *step)
+{
+	struct stat now, old;
+
+	if (fstatat(store->cat.root_fd, step->to, &now, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : ps_fail_errno("stat %s", step->to);
+	if (fstatat(store->cat.aside_fd, step->kept, &old, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : ps_fail_errno("stat %s", step->kept);
+	if (now.st_ino == old.st_ino)
+		return 0;
+	if ((uint64_t)now.st_size == step->new_size)
+		return 1;
+	return (uint64_t)now.st_size == step->old_size ? 0 : 2; /* in a copy of all files nothing is the same inode */
+}
+
 static int undo_replace(struct ps_store *store, const struct step *step)
 {
+	int r = is_replaced(store, step);
+
+	if (r <= 0)
+		return r;
 	if (ps_io.rename(store->cat.aside_fd, step->kept, store->cat.root_fd, step->to, 0) < 0 && errno != ENOENT)
 		return ps_fail_errno("put back %s", step->to);
 	return 0;
@@ -405,13 +435,32 @@ static bool needs_journal(const struct step *steps, size_t count)
 	return count > 1 || (count == 1 && steps[0].kind == STEP_WRITE);
 }
 
+/* By its size a file is known that nobody has written to since it took the other's place. */
+static int know_new_files(struct write *w)
+{
+	int root = w->t.store->cat.root_fd;
+	struct stat st;
+
+	for (size_t i = 0; i < w->step_count; i++) {
+		struct step *step = &w->steps[i];
+
+		if (step->kind != STEP_REPLACE)
+			continue;
+		if (fstatat(root, step->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return ps_fail_errno("stat %s", step->path);
+		step->new_size = (uint64_t)st.st_size;
+		step->old_size = fstatat(root, step->to, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_size : 0;
+	}
+	return 0;
+}
+
 int steps_do(struct write *w)
 {
 	bool journal = needs_journal(w->steps, w->step_count);
 	size_t begun = 0;
-	int r = journal ? arm(w) : 0;
+	int r = know_new_files(w);
 
-	if (r < 0)
+	if (r < 0 || (journal && (r = arm(w)) < 0))
 		return r;
 	while (begun < w->step_count && r == 0)
 		r = do_step(w, &w->steps[begun++]);
@@ -520,13 +569,39 @@ static struct step *take_steps(struct ps_bytes in, struct ps_pool *pool, size_t 
 	return steps;
 }
 
+/* Whether somebody else wrote, after us, where a step wrote. 1: yes. */
+static int is_written_over(struct ps_store *store, const struct step *step)
+{
+	PS_CLEANUP(ps_closep) int fd = -1;
+	struct stat st;
+	int r;
+
+	if (step->kind == STEP_REPLACE)
+		return (r = is_replaced(store, step)) < 0 ? r : r == 2;
+	if (step->kind != STEP_WRITE || step->old_size == step->new_size)
+		return 0;
+	fd = ps_io.open(store->cat.root_fd, step->path, O_RDONLY | O_NONBLOCK, 0);
+	if (fd < 0)
+		return errno == ENOENT || errno == ELOOP ? 0 : ps_fail_errno("open %s", step->path);
+	if (fstat(fd, &st) < 0)
+		return ps_fail_errno("stat %s", step->path);
+	return !nobody_else_wrote(step, fd, (uint64_t)st.st_size);
+}
+
+/* What would take away others' mail is left as it is, and with it all of the batch: to undo the rest could lose what was moved. */
 static int undo_record(struct ps_store *store, const struct step *steps, size_t count)
 {
 	int r = 0;
 
-	for (size_t i = count; i-- > 0 && r == 0;)
+	for (size_t i = 0; i < count && r == 0; i++)
+		if ((r = is_written_over(store, &steps[i])) == 1)
+			ps_log(PS_LOG_WARNING, "mbox_not_undone", "file",
+			       steps[i].kind == STEP_REPLACE ? steps[i].to : steps[i].path, NULL);
+	if (r < 0)
+		return r;
+	for (size_t i = r == 1 ? 0 : count; i-- > 0 && r == 0;)
 		r = undo_step(store, &steps[i]);
-	if (r == 0)
+	if (r >= 0)
 		r = sync_steps(store, steps, count);
 	return r == 0 ? set_state(store, EMPTY) : r;
 }

@@ -340,6 +340,7 @@ static int keep_old_tail(struct write *w, struct edit *edit, struct step *step)
 static int lay_tail(struct write *w, struct edit *edit)
 {
 	struct ps_buf heads = {0};
+	struct ps_bytes first = {0};
 	uint64_t at = edit->base;
 	struct step *step = NULL;
 	int r = 0;
@@ -350,6 +351,8 @@ static int lay_tail(struct write *w, struct edit *edit)
 		if (!change->has_content)
 			continue;
 		change->loc.at = at;
+		if (heads.len == 0)
+			first = ps_bytes(change->head.ptr, change->head.len < FIRST_MAX ? change->head.len : FIRST_MAX);
 		ps_buf_append(&heads, &at, sizeof at);
 		at = locator_end(&change->loc);
 		r = put_place(w, edit, change->uid, &change->loc);
@@ -359,6 +362,7 @@ static int lay_tail(struct write *w, struct edit *edit)
 		step->tail = edit;
 		step->new_size = at;
 		step->heads = keep(w, &heads);
+		step->first = first;
 		if (step->old_size > edit->base)
 			r = keep_old_tail(w, edit, step);
 	}

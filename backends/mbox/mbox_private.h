@@ -305,8 +305,12 @@ struct step {
 	uint64_t offset;             /* INDEX: the transaction's number */
 	struct ps_bytes data, old;   /* WRITE; INDEX: old is struct ps_brought */
 	const struct edit *tail;     /* WRITE: instead of data */
-	uint64_t old_size, new_size; /* WRITE: of the file; equal: it stays */
+	uint64_t old_size, new_size; /* WRITE: of the file; equal: it stays. REPLACE: of both files */
 	struct ps_bytes heads;       /* WRITE: where our messages begin, uint64_t each: for recovery */
+	struct ps_bytes first;       /* the same: how the first one begins */
+};
+enum {
+	FIRST_MAX = 512
 };
 void leave_aside(struct write *w, const char *name);
 struct step *steps_add(struct write *w, enum step_kind kind, const char *path, const char *to);

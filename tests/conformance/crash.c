@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "postern/io.h"
 #include "tests/conformance/calls.h"
 #include "tests/conformance/deeds.h"
 
@@ -349,9 +350,98 @@ static void killed_at_each_call(struct kit *kit)
 	must(k.at > 2, "it made no storage call at all");
 }
 
+/* ---- and others come before the store is opened again -------------------------------------------- */
+
+enum {
+	THEIRS = 77
+};
+
+/* How often a message is there, by its id and octets. */
+static unsigned count_of(const char *description, const char *message)
+{
+	unsigned count = 0;
+
+	for (const char *at = description; (at = strstr(at, message)); at += strlen(message))
+		count++;
+	return count;
+}
+
+/* Each message of `description` is in `other` at least, or at most, as often as here. */
+static void must_compare(struct kit *kit, const char *description, const char *lawful, const char *other, bool is_all,
+			 const char *when)
+{
+	for (const char *line = strstr(description, " id "); line; line = strstr(line + 1, " id ")) {
+		const char *message = ps_pool_strndup(kit->pool, line, strcspn(line, "\n") + 1);
+		unsigned least = count_of(description, message), most = count_of(lawful, message), is;
+
+		is = count_of(other, message);
+		if (is_all)
+			must(is >= (least < most ? least : most), "%s, of%s there are %u:\n%s", when, message, is,
+			     other);
+		else
+			must(is <= (least > most ? least : most), "%s, of%s there are %u:\n%s", when, message, is,
+			     other);
+	}
+}
+
+/* Nothing is lost that was in both states, or moved; nothing doubled; and what came from others is there, once. */
+static void nothing_is_lost(struct kit *kit, const struct expected *expected, const char *when)
+{
+	struct scene scene = scene_open(kit);
+	struct ps_bytes theirs = kit_text(kit, "Subject: %u\r\n\r\nbody %u\r\n", THEIRS, THEIRS);
+	const char *is;
+
+	scene_sync(&scene);
+	is = kit_describe(kit, scene.store);
+	must(count_of(is, ps_pool_printf(kit->pool, "%zu octets %08x\n", theirs.len,
+					 ps_crc32c(0, theirs.ptr, theirs.len))) == 1,
+	     "%s, what was delivered meanwhile is not there once:\n%s", when, is);
+	must_compare(kit, expected->before, expected->after, is, true, when);
+	must_compare(kit, expected->before, expected->after, is, false, when);
+	must_compare(kit, expected->after, expected->before, is, false, when);
+	kit_fill(kit, scene.store, scene.inbox, 1);
+	scene_close(&scene);
+}
+
+/* Of several steps each: removing one message is one rename. */
+static const char *const torn[] = {"APPEND of three, into two mailboxes", "EXPUNGE of all messages", "MOVE of three",
+				   "a batch of all kinds"};
+
+static void torn_rows(size_t row, char name[ROW_NAME])
+{
+	snprintf(name, ROW_NAME, "%s", torn[row]);
+}
+
+static void others_come_first(struct kit *kit)
+{
+	const char *wanted = torn[kit->row];
+	struct kit template = *kit, copy = *kit;
+	struct killing k = {.told = calls_shared(sizeof *k.told)};
+	struct expected expected;
+
+	for (kit->row = 0; strcmp(deeds[kit->row].name, wanted) != 0;)
+		kit->row++;
+	template.row = copy.row = kit->row;
+	expected = deed_expect(kit, &deeds[kit->row]);
+	must(mkdir(kit->root, 0700) == 0, "mkdir: %s", strerror(errno));
+	template.root = ps_pool_printf(kit->pool, "%s/template", kit->root);
+	scene_furnish(&template);
+	for (k.at = 1; !k.told->done; k.at++) {
+		k.calls = 0;
+		k.told->armed = false;
+		copy.root = ps_pool_printf(kit->pool, "%s/%u", kit->root, k.at);
+		copy_tree(template.root, copy.root);
+		calls_watch(&copy, do_and_tell, &k, kill_at, &k);
+		kit->outside->deliver(&copy, THEIRS, false);
+		nothing_is_lost(&copy, &expected, k.what);
+	}
+}
+
 static const struct check checks[] = {
 	{"law 4: killed before any storage call, the batch is whole or absent", killed_at_each_call, NEEDS_CALLS,
 	 DEEDS_AND_COPIES},
+	{"law 4: killed before any storage call, and others deliver before it is opened: nothing is lost or doubled by",
+	 others_come_first, NEEDS_CALLS | NEEDS_OUTSIDE, ROWS_NAMED(PS_ARRAY_LEN(torn), torn_rows)},
 	{"law 4: after kill -9 what was acknowledged is there, and each batch is whole or absent", killed, NEEDS_DISK},
 };
 GROUP(crash, "laws 1, 2 and 4: durable on return", checks);

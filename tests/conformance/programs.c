@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -86,6 +87,19 @@ struct mbox_file {
 	struct ps_buf text;
 };
 
+/* Of one that was killed. */
+static void drop_dead_lock(const char *lock)
+{
+	char text[32] = "";
+	int fd = open(lock, O_RDONLY | O_CLOEXEC);
+	long pid = fd >= 0 && read(fd, text, sizeof text - 1) > 0 ? strtol(text, NULL, 10) : 0;
+
+	if (fd >= 0)
+		close(fd);
+	if (pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+		unlink(lock);
+}
+
 /* As procmail and mutt do it: the dot lock, then fcntl(). */
 static void mbox_open(struct kit *kit, struct mbox_file *file)
 {
@@ -94,6 +108,7 @@ static void mbox_open(struct kit *kit, struct mbox_file *file)
 	int dot;
 
 	*file = (struct mbox_file){.lock = below(kit, "INBOX.lock")};
+	drop_dead_lock(file->lock);
 	while ((dot = open(file->lock, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
 		must(errno == EEXIST && usleep(1000) == 0, "lock INBOX: %s", strerror(errno));
 	close(dot);

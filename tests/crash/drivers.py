@@ -289,16 +289,24 @@ def uids_in(pattern, octets):
     return found
 
 
+def answered(client, text):
+    """All that was answered to a command, which was done. On a disk that has died it is not."""
+    lines, tagged = client.command(text)
+    if not tagged.startswith(b"OK"):
+        raise Refused(text, tagged)
+    return lines + [tagged]
+
+
 class View:
     """What a mailbox shows: its numbers, and its messages, each of which is whole."""
 
     def __init__(self, client, box):
-        told = b"".join(client.ok("SELECT %s (CONDSTORE)" % box))
+        told = b"".join(answered(client, "SELECT %s (CONDSTORE)" % box))
         self.uidvalidity = number_in(rb"UIDVALIDITY (\d+)", told)
         self.uidnext = number_in(rb"UIDNEXT (\d+)", told)
         self.modseq = number_in(rb"HIGHESTMODSEQ (\d+)", told)
         self.rows, self.modseqs = {}, {}  # by UID: (token, flags), and MODSEQ
-        for row in client.ok("UID FETCH 1:* (UID FLAGS MODSEQ BODY.PEEK[])"):
+        for row in answered(client, "UID FETCH 1:* (UID FLAGS MODSEQ BODY.PEEK[])"):
             size, _, rest = row.partition(b"{")[2].partition(b"}\r\n")
             items = row.partition(b"{")[0] + rest[int(size):]
             uid = number_in(rb"[( ]UID (\d+)", items)
@@ -332,10 +340,7 @@ class Person(Driver):
         self.client = None
 
     def say(self, text):
-        lines, tagged = self.client.command(text)
-        if not tagged.startswith(b"OK"):
-            raise Refused(text, tagged)
-        return lines + [tagged]
+        return answered(self.client, text)
 
     def connect(self):
         self.client = self.site.server.connect()
@@ -475,10 +480,7 @@ class Gardener(Driver):
         self.client = None
 
     def say(self, text):
-        lines, tagged = self.client.command(text)
-        if not tagged.startswith(b"OK"):
-            raise Refused(text, tagged)
-        return lines
+        return answered(self.client, text)
 
     def connect(self):
         self.client = self.site.server.connect()

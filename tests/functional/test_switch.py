@@ -33,6 +33,15 @@ FEWEST = 4  # deliveries while it moves, or shortly after
 DELIVERIES_A_SECOND = 10
 
 
+def crc32c(octets):
+    crc = 0xFFFFFFFF
+    for octet in octets:
+        crc ^= octet
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
 class Load:
     """Sessions of alice: five that wait, one that stores flags, one that delivers ten messages a second."""
 
@@ -191,7 +200,7 @@ SyncState *
 @unittest.skipIf(len(DURABLE) < 2, "there is but one backend on disk")
 class Live(ServerTest):
     backend = DURABLE[0] if DURABLE else "memory"
-    users = ("alice", "bob", "robert", "robin")
+    users = ("alice", "bob", "robert", "robin", "wren")
     # "lmdb-mbox-load" begins in lmdb.
     users_with = {"backend=" + one: ["%s-%s-%s" % (one, other, what) for other in DURABLE for what in ("load", "kill", "sync")]
                   for one in DURABLE}
@@ -313,6 +322,27 @@ class Live(ServerTest):
             os.fchown(file.fileno(), os.stat(place).st_uid, os.stat(place).st_gid)
         self.assertEqual(self.switch("robin", "--to", "maildir")[0]["outcome"], "done")
         self.assertEqual(self.picture("robin"), before)
+
+    @unittest.skipUnless("maildir" in DURABLE[1:], "wren's mail goes to a Maildir")
+    def test_two_that_are_killed_in_a_row_shut_nobody_out(self):
+        """The first between raising the store's generation and moving; the next while it copies."""
+        self.fill("wren", 40)
+        before = self.picture("wren")
+        control = os.path.join(self.server.maildir("wren"), "postern-control")
+        record = "postern-place 1\nnow %s . 99\ntarget maildir 2-maildir 0\npaused\n" % DURABLE[0]
+        os.makedirs(control, 0o700, exist_ok=True)
+        with open(control + "/place", "w", encoding="ascii") as file:
+            file.write("%send %08x\n" % (record, crc32c(record.encode())))
+        owner = os.stat(self.server.maildir("wren"))
+        for path in (control, control + "/place"):
+            os.chown(path, owner.st_uid, owner.st_gid)
+        running = subprocess.Popen((self.server.installation.path("bin/postern"), "--config", self.server.config, "storage",
+                                    "switch", "--to", "maildir", "--throttle", "20msg", "wren"), stderr=subprocess.DEVNULL)
+        postern.wait_until(lambda: glob.glob(control + "/places/2-maildir/cur/*"), "the copy")
+        running.kill()
+        running.communicate()
+        self.server.tool("mailbox", "status", "wren", "INBOX")  # in a process that opens the store anew
+        self.assertEqual(self.picture("wren"), before)
 
     def state(self, user):
         return json.loads(self.server.tool("storage", "status", "--json", user).stdout)
