@@ -306,7 +306,7 @@ class View:
         self.uidnext = number_in(rb"UIDNEXT (\d+)", told)
         self.modseq = number_in(rb"HIGHESTMODSEQ (\d+)", told)
         self.rows, self.modseqs = {}, {}  # by UID: (token, flags), and MODSEQ
-        for row in answered(client, "UID FETCH 1:* (UID FLAGS MODSEQ BODY.PEEK[])"):
+        for row in answered(client, "UID FETCH 1:* (UID FLAGS MODSEQ BODY.PEEK[])")[:-1]:
             size, _, rest = row.partition(b"{")[2].partition(b"}\r\n")
             items = row.partition(b"{")[0] + rest[int(size):]
             uid = number_in(rb"[( ]UID (\d+)", items)
