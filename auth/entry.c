@@ -28,7 +28,7 @@ static const char *text_of(struct ps_entry_maker *maker, struct ps_bytes value)
 
 /* ---- fields ---------------------------------------------------------------------------------- */
 
-static int check_id(const char *what, struct ps_bytes value, uint32_t expected, uint32_t *id)
+static int check_id(const char *what, struct ps_bytes value, bool any, uint32_t expected, uint32_t *id)
 {
 	uint32_t n;
 
@@ -37,7 +37,9 @@ static int check_id(const char *what, struct ps_bytes value, uint32_t expected, 
 	/* What stands there is not told: it may be the rest of a password with a colon in it. */
 	if (ps_bytes_u32(value, &n) < 0)
 		return ps_fail(PS_E_INVALID, "the %s is not a number", what);
-	if (n != expected)
+	if (any && n == 0)
+		return ps_fail(PS_E_INVALID, "the %s is 0", what);
+	if (!any && n != expected)
 		return ps_fail(PS_E_UNSUPPORTED, "%s %u differs from %u, under which the mail processes run", what, n,
 			       expected);
 	*id = n;
@@ -46,12 +48,12 @@ static int check_id(const char *what, struct ps_bytes value, uint32_t expected, 
 
 static int set_uid(struct ps_entry_maker *maker, struct ps_bytes value)
 {
-	return check_id("uid", value, maker->defaults->uid, &maker->entry->info.uid);
+	return check_id("uid", value, maker->defaults->own_ids, maker->defaults->uid, &maker->entry->info.uid);
 }
 
 static int set_gid(struct ps_entry_maker *maker, struct ps_bytes value)
 {
-	return check_id("gid", value, maker->defaults->gid, &maker->entry->info.gid);
+	return check_id("gid", value, maker->defaults->own_ids, maker->defaults->gid, &maker->entry->info.gid);
 }
 
 static int set_password(struct ps_entry_maker *maker, struct ps_bytes value)
@@ -263,6 +265,7 @@ void ps_user_defaults_from(const struct ps_conf *root, uid_t uid, gid_t gid, str
 		.root = root,
 		.uid = uid,
 		.gid = gid,
+		.own_ids = strcmp(ps_conf_str(root, "isolation"), "per-user") == 0,
 	};
 }
 

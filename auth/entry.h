@@ -25,6 +25,7 @@ struct ps_user_defaults {
 		*root; /* where `domain` sections are, which say otherwise for their users; NULL: there are none */
 	uid_t uid;     /* of the mail processes: they run under one uid, so a user with another is an error */
 	gid_t gid;
+	bool own_ids; /* but with mail processes of their own */
 };
 /* The strings are the configuration's. */
 void ps_user_defaults_from(const struct ps_conf *root, uid_t uid, gid_t gid, struct ps_user_defaults *ret_defaults);

@@ -804,6 +804,11 @@ void ps_mail_run(struct ps_mail *mail, void (*fn)(void *arg), void (*then)(void 
 	ps_workers_run(mail->workers, errand_work, errand_done, errand);
 }
 
+bool ps_mail_is_idle(const struct ps_mail *mail)
+{
+	return mail->count == 0 && mail->errands == 0;
+}
+
 int ps_mail_create(struct ps_loop *loop, const struct ps_conf *conf, unsigned workers, struct ps_mail **ret_mail)
 {
 	struct ps_mail *mail = ps_zalloc(sizeof *mail);

@@ -49,6 +49,8 @@ int ps_mail_take(struct ps_mail *mail, const struct ps_handover *handover);
 /* Runs fn(arg) on one of the threads that run sessions, then then(arg) on the loop. Stopping waits for it. */
 void ps_mail_run(struct ps_mail *mail, void (*fn)(void *arg), void (*then)(void *arg), void *arg);
 
+/* No session, and nothing that ps_mail_run() runs. */
+bool ps_mail_is_idle(const struct ps_mail *mail);
 void ps_mail_each(struct ps_mail *mail, void (*fn)(void *arg, const struct ps_session_info *info), void *arg);
 /* Ends the sessions that are chosen, with the protocol's ended_text where a client may be told something; how many there are. */
 unsigned ps_mail_end(struct ps_mail *mail, const struct ps_session_choice *choice);

@@ -33,7 +33,7 @@ static const struct pairing {
 
 /* ---- sending ---------------------------------------------------------------------------------------- */
 
-static void send_to(struct child *child, uint32_t type, const void *message)
+void child_send(struct child *child, uint32_t type, const void *message)
 {
 	if (ps_channel_send(child->channel, type, message) < 0)
 		ps_log(PS_LOG_ERROR, "message_lost", "to", ps_role_name(child->role), "msg", ps_last_error(), NULL);
@@ -42,8 +42,8 @@ static void send_to(struct child *child, uint32_t type, const void *message)
 void children_send(struct master *master, uint32_t roles, uint32_t type, const void *message)
 {
 	for (size_t i = 0; i < master->child_count; i++)
-		if (master->children[i].channel && (master->children[i].role & roles))
-			send_to(&master->children[i], type, message);
+		if (master->children[i].channel && (master->children[i].role & roles) && !master->children[i].ending)
+			child_send(&master->children[i], type, message);
 }
 
 unsigned children_ask_sessions(struct master *master, uint32_t type, const void *message)
@@ -52,7 +52,8 @@ unsigned children_ask_sessions(struct master *master, uint32_t type, const void 
 	unsigned count = 0;
 
 	for (size_t i = 0; i < master->child_count; i++)
-		count += master->children[i].channel && (master->children[i].role & roles);
+		count += master->children[i].channel && (master->children[i].role & roles) &&
+			 !master->children[i].ending;
 	children_send(master, roles, type, message);
 	return count;
 }
@@ -99,11 +100,13 @@ static void send_config(struct child *child)
 	struct ps_buf text = {0};
 	struct ps_msg_config message = {
 		.path = master->config_path,
-		.mail_uid = master->mail_uid,
-		.mail_gid = master->mail_gid,
+		.user = child->user,
+		.root = child->root,
+		.mail_uid = child->user ? child->uid : master->mail_uid,
+		.mail_gid = child->user ? child->gid : master->mail_gid,
 		.index = child->index,
 		.fronts = count_of(master, PS_ROLE_FRONT),
-		.mails = count_of(master, PS_ROLE_MAIL),
+		.mails = master->users ? 0 : count_of(master, PS_ROLE_MAIL),
 		.userdbs = count_of(master, PS_ROLE_USERDB),
 		.privileged = master->privileged,
 	};
@@ -114,7 +117,7 @@ static void send_config(struct child *child)
 	if (message.text < 0)
 		ps_log(PS_LOG_ERROR, "memfd", "msg", strerror(errno), NULL);
 	else
-		send_to(child, PS_MSG_CONFIG, &message);
+		child_send(child, PS_MSG_CONFIG, &message);
 }
 
 void children_send_config(struct master *master)
@@ -130,12 +133,12 @@ static void send_listener(struct child *child, const struct listener *listener, 
 	struct ps_msg_listener message = {.name = listener->name};
 
 	if (gone) {
-		send_to(child, PS_MSG_LISTENER_GONE, &gone_message);
+		child_send(child, PS_MSG_LISTENER_GONE, &gone_message);
 		return;
 	}
 	message.socket = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
 	if (message.socket >= 0)
-		send_to(child, PS_MSG_LISTENER, &message);
+		child_send(child, PS_MSG_LISTENER, &message);
 }
 
 void children_send_listener(struct master *master, const struct listener *listener, bool gone)
@@ -153,7 +156,7 @@ static void send_secret(struct child *child, struct secret *secret)
 	if (message.file < 0)
 		ps_log(PS_LOG_ERROR, "secret_unreadable", "msg", ps_last_error(), NULL);
 	else
-		send_to(child, PS_MSG_SECRET, &message);
+		child_send(child, PS_MSG_SECRET, &message);
 }
 
 void children_send_secret(struct master *master, struct secret *secret)
@@ -199,7 +202,7 @@ static void send_counts(struct child *to, const struct child *of)
 
 	message.table = message.own ? fcntl(of->counts, F_DUPFD_CLOEXEC, 0) : read_only(of->counts);
 	if (message.table >= 0)
-		send_to(to, PS_MSG_COUNTS, &message);
+		child_send(to, PS_MSG_COUNTS, &message);
 	else
 		ps_log(PS_LOG_ERROR, "counts", "msg", strerror(errno), NULL);
 }
@@ -240,8 +243,8 @@ static void introduce(struct child *one, struct child *other, const struct pairi
 	}
 	to_one.socket = fds[0];
 	to_other.socket = fds[1];
-	send_to(one, PS_MSG_PEER, &to_one);
-	send_to(other, PS_MSG_PEER, &to_other);
+	child_send(one, PS_MSG_PEER, &to_one);
+	child_send(other, PS_MSG_PEER, &to_other);
 }
 
 /* Gives a new child its channels to those that run already. */
@@ -337,6 +340,8 @@ static void on_revoked(void *arg, struct ps_channel *from, union ps_message *mes
 	struct child *child = arg;
 
 	(void)from;
+	if (child->master->users)
+		users_revoke(child->master, &message->revoked);
 	children_send(child->master, PS_ROLE_FRONT | PS_ROLE_MAIL | PS_ROLE_RELAY, PS_MSG_REVOKED, &message->revoked);
 }
 
@@ -348,10 +353,30 @@ static void on_ask_answer(void *arg, struct ps_channel *from, union ps_message *
 	control_ask_answer(child->master, &message->ask_answer);
 }
 
+static void on_place(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	(void)from;
+	users_place(arg, &message->place);
+}
+
+static void on_idle(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	(void)from;
+	users_idle(arg, message->idle.for_ms);
+}
+
 static const struct ps_handler handlers[] = {
-	{PS_MSG_READY, on_ready},     {PS_MSG_OFFENCE, on_offence},       {PS_MSG_WHO_ROW, on_who_row},
-	{PS_MSG_WHO_END, on_who_end}, {PS_MSG_ASK_ANSWER, on_ask_answer}, {PS_MSG_KICKED, on_kicked},
-	{PS_MSG_REVOKED, on_revoked}, {PS_MSG_ROLL_CALL, on_roll_call},   {0, NULL},
+	{PS_MSG_READY, on_ready},
+	{PS_MSG_OFFENCE, on_offence},
+	{PS_MSG_WHO_ROW, on_who_row},
+	{PS_MSG_WHO_END, on_who_end},
+	{PS_MSG_ASK_ANSWER, on_ask_answer},
+	{PS_MSG_KICKED, on_kicked},
+	{PS_MSG_REVOKED, on_revoked},
+	{PS_MSG_ROLL_CALL, on_roll_call},
+	{PS_MSG_PLACE, on_place},
+	{PS_MSG_IDLE, on_idle},
+	{0, NULL},
 };
 
 static void drop_channel(struct child *child)
@@ -424,7 +449,7 @@ static int fork_role(struct child *child)
 	return ps_channel_open(child->master->loop, &args, &child->channel);
 }
 
-static int start(struct child *child)
+int child_start(struct child *child)
 {
 	struct master *master = child->master;
 	struct ps_msg_ticket_key key = {.key = ps_bytes(master->ticket_key.octets, sizeof master->ticket_key.octets)};
@@ -432,24 +457,22 @@ static int start(struct child *child)
 	struct ps_msg_resumption_key resumption_key = {
 		.key = ps_bytes(master->resumption_key, sizeof master->resumption_key)};
 	struct ps_msg_start start_message = {};
-	bool again = child->started_ms > 0;
 	int r;
 
 	child->phase = PS_PHASE_STARTING;
 	child->state = CHILD_STARTING;
 	child->started_ms = ps_monotonic_ms();
-	/* Clients may be quicker than a process that starts for the first time, and nobody took their tickets before it. */
-	key.since = again ? child->started_ms : 0;
+	key.since = child->since_ms;
 	r = fork_role(child);
 	if (r < 0)
 		return r;
 	send_config(child);
 	if (child->role & (PS_ROLE_AUTH | PS_ROLE_MAIL))
-		send_to(child, PS_MSG_TICKET_KEY, &key);
+		child_send(child, PS_MSG_TICKET_KEY, &key);
 	if (child->role & (PS_ROLE_AUTH | PS_ROLE_RELAY))
-		send_to(child, PS_MSG_PASS_KEY, &pass_key);
+		child_send(child, PS_MSG_PASS_KEY, &pass_key);
 	if (child->role == PS_ROLE_FRONT)
-		send_to(child, PS_MSG_RESUMPTION_KEY, &resumption_key);
+		child_send(child, PS_MSG_RESUMPTION_KEY, &resumption_key);
 	for (size_t i = 0; i < master->secret_count; i++)
 		if (child->role == secret_reader(master->secrets[i].kind))
 			send_secret(child, &master->secrets[i]);
@@ -458,7 +481,7 @@ static int start(struct child *child)
 	if (child->role == PS_ROLE_FRONT)
 		share_counts(child);
 	introduce_all(child);
-	send_to(child, PS_MSG_START, &start_message);
+	child_send(child, PS_MSG_START, &start_message);
 	return 0;
 }
 
@@ -467,16 +490,26 @@ int children_start(struct master *master)
 	int r = 0;
 
 	for (size_t i = 0; i < master->child_count && r == 0; i++)
-		r = start(&master->children[i]);
+		if (!master->children[i].of_user)
+			r = child_start(&master->children[i]);
 	return r;
 }
 
 bool children_all_serving(const struct master *master)
 {
 	for (size_t i = 0; i < master->child_count; i++)
-		if (master->children[i].state != CHILD_SERVING)
+		if (master->children[i].state != CHILD_SERVING && !master->children[i].of_user)
 			return false;
 	return true;
+}
+
+size_t children_running(const struct master *master)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < master->child_count; i++)
+		n += master->children[i].pid != 0;
+	return n;
 }
 
 /* ---- their end -------------------------------------------------------------------------------------- */
@@ -487,7 +520,7 @@ static void restart(void *arg)
 
 	if (child->master->stopping)
 		return;
-	if (start(child) < 0) {
+	if (child_start(child) < 0) {
 		ps_log(PS_LOG_ERROR, "role_start", "role_name", ps_role_name(child->role), "msg", ps_last_error(),
 		       NULL);
 		ps_timer_set(child->restart, LAST_RESTART_MS, 0);
@@ -522,15 +555,21 @@ static void log_end(const struct child *child, int status)
 static void ended(struct child *child, int status)
 {
 	struct master *master = child->master;
-	bool was_serving = child->state == CHILD_SERVING;
+	bool was_serving = child->state == CHILD_SERVING, asked = child->ending && status == 0;
 
-	if (!master->stopping)
+	if (!master->stopping && !asked)
 		log_end(child, status);
 	child->pid = 0;
 	child->state = CHILD_DOWN;
+	child->ending = false;
+	child->since_ms = asked ? 0 : ps_monotonic_ms();
 	drop_channel(child);
 	if (master->stopping)
 		return;
+	if (child->of_user) {
+		users_ended(child, asked);
+		return;
+	}
 	if (!master->ready && !was_serving) {
 		/* What hinders it from starting would hinder it again: tell the administrator at once. */
 		master->failed = true;
@@ -557,6 +596,15 @@ static void on_sigchld(void *arg, int signum)
 		alive = alive || master->children[i].pid;
 	if (master->stopping && !alive)
 		master_children_gone(master);
+}
+
+/* It has nothing to do; or does it for somebody who is another by now. */
+void child_end(struct child *child)
+{
+	struct ps_msg_stop message = {};
+
+	child_send(child, PS_MSG_STOP, &message);
+	child->ending = true;
 }
 
 /* Auth goes last: the others may still need it. Their channels' ends tell it nothing. */
@@ -603,13 +651,16 @@ static const char *driver_of(const struct master *master, size_t n)
 /* Auth first, so that what starts later finds it; the fronts last. */
 int children_create(struct master *master)
 {
+	const bool own = strcmp(ps_conf_str(master->conf, "isolation"), "per-user") == 0;
+	const size_t mails = own ? (size_t)ps_conf_int(master->conf, "user_processes")
+				 : processes_of(master->conf, "mail_processes");
 	const struct {
 		uint32_t role;
 		size_t count;
 	} kinds[] = {
 		{PS_ROLE_AUTH, 1},
 		{PS_ROLE_USERDB, ps_conf_section_count(master->conf, "userdb")},
-		{PS_ROLE_MAIL, processes_of(master->conf, "mail_processes")},
+		{PS_ROLE_MAIL, mails},
 		{PS_ROLE_RELAY, ps_conf_str(master->conf, "spool_dir") != NULL},
 		{PS_ROLE_FRONT, processes_of(master->conf, "front_processes")},
 	};
@@ -619,12 +670,15 @@ int children_create(struct master *master)
 		n += kinds[k].count;
 	if (n > PS_PEERS_MAX)
 		return ps_fail(PS_E_LIMIT, "%zu processes are more than %d", n, PS_PEERS_MAX);
+	if (own)
+		users_create(master);
 	master->children = ps_zalloc(n * sizeof *master->children);
 	for (size_t k = 0; k < PS_ARRAY_LEN(kinds); k++) {
 		for (unsigned i = 0; i < kinds[k].count; i++) {
 			struct child *child = &master->children[master->child_count++];
 
 			*child = (struct child){.master = master, .role = kinds[k].role, .index = i, .counts = -1};
+			child->of_user = own && child->role == PS_ROLE_MAIL;
 			if (kinds[k].role == PS_ROLE_USERDB)
 				child->driver = ps_strdup(driver_of(master, i));
 			if (ps_timer_open(master->loop, restart, child, &child->restart) < 0)
@@ -653,6 +707,9 @@ void children_destroy(struct master *master)
 		ps_timer_close(master->children[i].restart);
 		ps_closep(&master->children[i].counts);
 		free(master->children[i].driver);
+		free(master->children[i].user);
+		free(master->children[i].root);
 	}
+	users_destroy(master);
 	free(master->children);
 }

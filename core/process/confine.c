@@ -43,6 +43,7 @@ struct path {
 	const char *setting; /* the path is the value of this setting, */
 	const char *pattern; /* or whatever this pattern finds */
 	enum ps_landlock_right right;
+	bool of_users; /* with a process for each user: only what is theirs of it */
 };
 
 struct confinement {
@@ -77,7 +78,7 @@ struct confinement {
 #define CALLS_SANITIZER "readlink readlinkat openat access "
 
 static const struct path mail_paths[] = {
-	{.setting = "mail_root", .right = PS_LANDLOCK_WRITE},
+	{.setting = "mail_root", .right = PS_LANDLOCK_WRITE, .of_users = true},
 	/* iconv() loads its converters when it needs them */
 	{.pattern = "/usr/lib/*/gconv", .right = PS_LANDLOCK_READ},
 	{.pattern = "/usr/lib*/gconv", .right = PS_LANDLOCK_READ},
@@ -231,8 +232,9 @@ static void describe_files(const struct confinement *confinement, struct ps_buf 
 	for (size_t i = 0; i < confinement->path_count; i++) {
 		const struct path *path = &confinement->paths[i];
 
-		ps_buf_printf(out, "%s`%s` (%s)", i ? ", " : "", path->setting ? path->setting : path->pattern,
-			      path->right == PS_LANDLOCK_WRITE ? "read, write" : "read");
+		ps_buf_printf(out, "%s`%s` (%s%s)", i ? ", " : "", path->setting ? path->setting : path->pattern,
+			      path->right == PS_LANDLOCK_WRITE ? "read, write" : "read",
+			      path->of_users ? "; with `isolation = per-user` only what is the user's of it" : "");
 	}
 	if (confinement->of_driver)
 		ps_buf_str(out, ", and what its driver says");
@@ -277,9 +279,11 @@ void ps_confine_describe(struct ps_buf *out)
 		const char *own = confinement->calls + strlen(CALLS_COMMON);
 
 		ps_buf_printf(out, "**%s**\n\n", ps_role_name(confinement->role));
-		ps_buf_printf(out, "* user, when started as root: that of the setting `%s`%s%s\n",
+		ps_buf_printf(out, "* user, when started as root: that of the setting `%s`%s%s%s\n",
 			      confinement->user_setting, confinement->user_section ? " in " : "",
-			      confinement->user_section ? confinement->user_section : "");
+			      confinement->user_section ? confinement->user_section : "",
+			      confinement->role == PS_ROLE_MAIL ? ", or the mail's owner with `isolation = per-user`"
+								: "");
 		ps_buf_printf(out, "* root directory, when started as root: %s\n",
 			      confinement->empty_root ? "an empty one" : "not changed");
 		ps_buf_str(out, "* capabilities: none; TCP (Landlock): ");
@@ -415,8 +419,10 @@ static void add_places(struct ps_pool *pool, struct ps_landlock_rule **rules, si
 	}
 }
 
-static int confine_files(const struct confinement *confinement, const struct ps_conf *conf)
+static int confine_files(const struct confinement *confinement, const struct ps_confine_args *args)
 {
+	const struct ps_confine_user *user = args->user;
+	const struct ps_conf *conf = args->conf;
 	const struct ps_userdb *driver = driver_of(confinement, conf);
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("confine");
 	struct ps_landlock_rule *rules = NULL;
@@ -426,7 +432,10 @@ static int confine_files(const struct confinement *confinement, const struct ps_
 		const struct path *path = &confinement->paths[i];
 		glob_t found = {0};
 
-		if (path->setting) {
+		if (path->of_users && user) {
+			for (size_t j = 0; j < user->root_count; j++)
+				add_path(pool, &rules, &count, &cap, user->roots[j], path->right);
+		} else if (path->setting) {
 			add_path(pool, &rules, &count, &cap, value_of(conf, path), path->right);
 		} else if (glob(path->pattern, 0, NULL, &found) == 0) {
 			for (size_t j = 0; j < found.gl_pathc; j++)
@@ -523,6 +532,10 @@ static int drop_rights(const struct confinement *confinement, const struct ps_co
 	/* The user is looked up while there is still a file system. */
 	if ((r = ps_confine_user(args->conf, args->role, &uid, &gid)) < 0)
 		return r;
+	if (args->user) {
+		uid = args->user->uid;
+		gid = args->user->gid;
+	}
 	if (confinement->empty_root && (r = empty_root(args->empty)) < 0)
 		return r;
 	if ((r = drop_bounding_set()) < 0 || (r = take_user(uid, gid)) < 0)
@@ -536,7 +549,10 @@ static void tell(const struct confinement *confinement, const struct ps_confine_
 
 	if (landlock)
 		ps_buf_printf(&files, "abi%d", ps_landlock_abi());
-	ps_log(PS_LOG_INFO, "confinement", "user", args->privileged ? user_of(confinement, args->conf) : "as started",
+	ps_log(args->user ? PS_LOG_DEBUG : PS_LOG_INFO, "confinement", "user",
+	       args->privileged && !args->user ? user_of(confinement, args->conf)
+	       : args->privileged              ? "the mail's"
+					       : "as started",
 	       "uid", ps_num(getuid()), "root",
 	       !confinement->empty_root ? "not changed"
 	       : args->privileged       ? "empty"
@@ -558,7 +574,7 @@ int ps_confine(const struct ps_confine_args *args)
 		return r;
 	if ((r = drop_capabilities()) < 0 || (r = seal_process(parent)) < 0)
 		return r;
-	landlock = confine_files(confinement, args->conf);
+	landlock = confine_files(confinement, args);
 	if (landlock < 0 && landlock != PS_E_UNSUPPORTED)
 		return landlock;
 	tell(confinement, args, landlock == 0);

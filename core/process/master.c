@@ -156,6 +156,8 @@ static const struct fixed {
 	{NULL, "spool_dir", PS_SET_STRING},
 	{NULL, "front_processes", PS_SET_INT},
 	{NULL, "mail_processes", PS_SET_INT},
+	{NULL, "isolation", PS_SET_STRING},
+	{NULL, "user_processes", PS_SET_INT},
 	{NULL, "worker_threads", PS_SET_INT},
 	{NULL, "auth_workers", PS_SET_INT},
 	{"relay", "resolvers", PS_SET_LIST},
@@ -265,8 +267,8 @@ void master_child_ready(struct master *master)
 	if (master->ready || !children_all_serving(master))
 		return;
 	master->ready = true;
-	ps_log(PS_LOG_INFO, "ready", "config", master->config_path, "processes", ps_num((long long)master->child_count),
-	       NULL);
+	ps_log(PS_LOG_INFO, "ready", "config", master->config_path, "processes",
+	       ps_num((long long)children_running(master)), NULL);
 	notify("READY=1");
 	if (master->ready_pipe >= 0 && write(master->ready_pipe, "", 1) < 0)
 		ps_log(PS_LOG_WARNING, "starter_gone", NULL);

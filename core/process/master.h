@@ -33,7 +33,16 @@ struct child {
 	enum ps_phase phase; /* of master, as this child's channel sees it */
 	uint64_t started_ms;
 	unsigned quick_deaths; /* in a row */
+	uint64_t since_ms;     /* tickets from before may have been taken by one that died; 0: none was */
 	int counts;            /* a front's table of connections (core/net/counts.h); -1: none */
+	/* A mail process for one user at a time (users.c): */
+	bool of_user;
+	bool ending;       /* it was asked to */
+	char *user, *root; /* NULL: nobody's now */
+	uid_t uid;
+	gid_t gid;
+	uint64_t placed_ms; /* when a ticket was last shown for it */
+	uint64_t idle_ms;   /* when it last said that it has nothing to do */
 	struct ps_timer *restart;
 };
 
@@ -72,6 +81,7 @@ struct master {
 	uint8_t resumption_key[TLS_TICKET_KEY_SIZE];
 	struct ps_timer *poll, *kill, *rekey;
 	struct control *control;
+	struct users *users; /* NULL: they share mail processes */
 	struct {
 		uint64_t round;
 		unsigned missing; /* processes that have not told all */
@@ -101,11 +111,26 @@ void children_send_secret(struct master *master, struct secret *secret);
 void children_send_resumption_key(struct master *master);
 void children_send_listeners(struct master *master, struct child *child);
 bool children_all_serving(const struct master *master);
+size_t children_running(const struct master *master);
 void children_stop(struct master *master);
 void children_kill(struct master *master);
 /* Whether they are what the configuration says, as far as a reload cannot change it. */
 bool children_fit(const struct master *master);
 void children_destroy(struct master *master);
+
+void child_send(struct child *child, uint32_t type, const void *message);
+int child_start(struct child *child);
+void child_end(struct child *child);
+
+/* ---- users.c */
+void users_create(struct master *master);
+void users_destroy(struct master *master);
+void users_revoke(struct master *master, const struct ps_msg_revoked *message);
+/* Which is the process of the ticket's user? It is started if need be; the answer may come later. */
+void users_place(struct child *asker, const struct ps_msg_place *question);
+void users_idle(struct child *child, uint64_t for_ms);
+/* A process of a user has ended: as asked, or of its own accord. */
+void users_ended(struct child *child, bool asked);
 
 /* ---- listeners.c */
 /* Makes the listeners what the configuration says; tells the fronts. Those that cannot be bound are logged, and PS_E_ACCESS

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "auth/passwdfile.h"
 #include "core/process/confine.h"
+#include "core/process/own_mail.h"
 #include "core/process/role.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -40,6 +41,16 @@ enum ps_log_level ps_log_level_of(const struct ps_conf *conf)
 	return PS_LOG_INFO;
 }
 
+/* Whose process it is does not change. */
+static void keep_user(struct ps_msg_config *about, const struct ps_msg_config *message)
+{
+	const char *user = about->user, *root = about->root;
+
+	*about = *message;
+	about->user = user || !message->user ? user : ps_strdup(message->user);
+	about->root = root || !message->root ? root : ps_strdup(message->root);
+}
+
 /* The former configuration stays in memory: sessions read from it until they end. */
 static int take_config(struct ps_role *role, const struct ps_msg_config *message)
 {
@@ -54,7 +65,7 @@ static int take_config(struct ps_role *role, const struct ps_msg_config *message
 		return r;
 	role->config = config;
 	role->conf = ps_config_root(config);
-	role->about = *message;
+	keep_user(&role->about, message);
 	role->about.path = NULL;
 	role->about.text = -1;
 	ps_log_set_level(ps_log_level_of(role->conf));
@@ -65,7 +76,7 @@ static int take_config(struct ps_role *role, const struct ps_msg_config *message
 
 struct ps_channel *ps_role_peer(struct ps_role *role, uint32_t peer, unsigned index)
 {
-	for (size_t i = 0; i < PS_PEERS_MAX; i++)
+	for (size_t i = 0; i < role->peer_count; i++)
 		if (role->peers[i] && ps_channel_peer(role->peers[i]) == peer &&
 		    ps_channel_index(role->peers[i]) == index)
 			return role->peers[i];
@@ -77,7 +88,7 @@ static void drop_peer(struct ps_role *role, struct ps_channel *channel)
 	uint32_t peer = ps_channel_peer(channel);
 	unsigned index = ps_channel_index(channel);
 
-	for (size_t i = 0; i < PS_PEERS_MAX; i++)
+	for (size_t i = 0; i < role->peer_count; i++)
 		if (role->peers[i] == channel)
 			role->peers[i] = NULL;
 	ps_channel_destroy(channel);
@@ -107,6 +118,8 @@ static void keep_peer(struct ps_role *role, struct ps_channel *channel)
 		return;
 	}
 	role->peers[i] = channel;
+	if (i >= role->peer_count)
+		role->peer_count = i + 1;
 	if (role->ops->peer_came)
 		role->ops->peer_came(role, channel);
 }
@@ -162,7 +175,7 @@ static void on_start(void *arg, struct ps_channel *from, union ps_message *messa
 	(void)from;
 	(void)message;
 	role->phase = PS_PHASE_SERVING;
-	for (size_t i = 0; i < PS_PEERS_MAX; i++)
+	for (size_t i = 0; i < role->peer_count; i++)
 		if (role->peers[i])
 			ps_channel_pause(role->peers[i], false);
 	if (role->ops->serve(role) < 0)
@@ -253,6 +266,8 @@ static void first_config(struct ps_role *role, struct ps_inbox *inbox)
 
 static void confine(struct ps_role *role)
 {
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("confine");
+	struct ps_confine_user user;
 	char empty[4096];
 	struct ps_confine_args args = {
 		.role = role->ops->role, .conf = role->conf, .empty = empty, .privileged = role->about.privileged};
@@ -261,6 +276,10 @@ static void confine(struct ps_role *role)
 	tzset(); /* reads its file now, as it may not be reached later */
 	if (role->ops->load && role->ops->load(role->conf) < 0)
 		give_up("load");
+	if (role->about.user && ps_own_mail(&role->about, role->conf, pool, &user) < 0)
+		give_up("find the user's mail");
+	if (role->about.user)
+		args.user = &user;
 	if (ps_confine(&args) < 0)
 		give_up("confine");
 }

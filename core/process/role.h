@@ -36,7 +36,7 @@ struct ps_role_ops {
 	void (*stop)(struct ps_role *role);
 };
 
-#define PS_PEERS_MAX 256
+#define PS_PEERS_MAX 4096 /* more than there are processes */
 
 struct ps_role {
 	const struct ps_role_ops *ops;
@@ -47,6 +47,7 @@ struct ps_role {
 	const struct ps_conf *conf; /* the root */
 	struct ps_channel *master;
 	struct ps_channel *peers[PS_PEERS_MAX]; /* NULL: free */
+	size_t peer_count;                      /* those behind it are free */
 	void *state;
 };
 

@@ -307,7 +307,7 @@ static void publish_serves(struct auth *auth, struct ps_channel *front)
 /* To the fronts, which offer mechanisms; relay does not. */
 static void publish(struct auth *auth, void (*tell)(struct auth *auth, struct ps_channel *front))
 {
-	for (size_t i = 0; i < PS_PEERS_MAX; i++)
+	for (size_t i = 0; i < auth->role->peer_count; i++)
 		if (auth->role->peers[i] && ps_channel_peer(auth->role->peers[i]) == PS_ROLE_FRONT)
 			tell(auth, auth->role->peers[i]);
 }

@@ -10,6 +10,7 @@
 #include "core/net/front.h"
 #include "core/net/session.h"
 #include "core/process/front_mail.h"
+#include "core/process/placing.h"
 #include "core/process/plugins.h"
 #include "core/process/role.h"
 #include "core/process/sessions.h"
@@ -33,6 +34,7 @@ struct front {
 	bool has_certificate, certificates_known, ready;
 	unsigned serves;          /* PS_SERVES_*: what auth's users have; 0: not known yet */
 	struct ps_buf mechanisms; /* as last asked for */
+	struct ps_placing *placing;
 	int sign_fd;
 	uint64_t sign_number;
 	struct ps_inbox *sign_inbox;
@@ -190,14 +192,10 @@ static const char *mechanisms(void *arg, struct ps_session *s)
 }
 
 /* For core/net a ticket is octets: the mail process's number is put before what auth sealed. */
-static void on_auth_answer(void *arg, struct ps_channel *from, union ps_message *message)
+static void pass_answer(struct front *front, const struct ps_msg_auth_answer *answer)
 {
-	struct ps_role *role = arg;
-	struct front *front = role->state;
-	const struct ps_msg_auth_answer *answer = &message->auth_answer;
 	struct ps_buf ticket = {0};
 
-	(void)from;
 	if (!wait_over(front, answer->number))
 		return;
 	if (answer->ticket.ptr) {
@@ -213,6 +211,35 @@ static void on_auth_answer(void *arg, struct ps_channel *from, union ps_message 
 				     .credential = ps_credential_from(answer->credential),
 			     });
 	ps_buf_wipe(&ticket);
+}
+
+static void on_auth_answer(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct front *front = ((struct ps_role *)arg)->state;
+	const struct ps_msg_auth_answer *answer = &message->auth_answer;
+
+	(void)from;
+	if (ps_placing_must(front->placing, answer->ticket))
+		ps_placing_ask(front->placing, PS_MSG_AUTH_ANSWER, answer, answer->ticket);
+	else
+		pass_answer(front, answer);
+}
+
+static void placed(struct ps_role *role, union ps_message *message, int error, uint32_t mail)
+{
+	struct ps_msg_auth_answer *answer = &message->auth_answer;
+	const struct ps_msg_auth_answer none = {.number = answer->number, .status = PS_AUTH_TEMPFAIL};
+
+	answer->mail = mail;
+	pass_answer(role->state, error ? &none : answer);
+}
+
+static void on_placed(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct front *front = ((struct ps_role *)arg)->state;
+
+	(void)from;
+	ps_placing_answer(front->placing, &message->placed);
 }
 
 /* ---- hand-over and signatures ----------------------------------------------------------------------- */
@@ -564,6 +591,7 @@ static int start(struct ps_role *role)
 
 	front->role = role;
 	front->sign_fd = -1;
+	front->placing = ps_placing_create(role, placed);
 	front->sign_inbox = ps_malloc(sizeof *front->sign_inbox);
 	role->state = front;
 	return ps_front_create(role->loop, role->conf, &hooks, &front->front);
@@ -595,10 +623,15 @@ static void stop(struct ps_role *role)
 }
 
 static const struct ps_handler from_master[] = {
-	{PS_MSG_LISTENER, on_listener}, {PS_MSG_LISTENER_GONE, on_listener_gone},
-	{PS_MSG_COUNTS, on_counts},     {PS_MSG_RESUMPTION_KEY, on_resumption_key},
-	{PS_MSG_WHO, on_who},           {PS_MSG_KICK, on_kick},
-	{PS_MSG_REVOKED, on_revoked},   {0, NULL},
+	{PS_MSG_LISTENER, on_listener},
+	{PS_MSG_LISTENER_GONE, on_listener_gone},
+	{PS_MSG_COUNTS, on_counts},
+	{PS_MSG_RESUMPTION_KEY, on_resumption_key},
+	{PS_MSG_WHO, on_who},
+	{PS_MSG_KICK, on_kick},
+	{PS_MSG_REVOKED, on_revoked},
+	{PS_MSG_PLACED, on_placed},
+	{0, NULL},
 };
 
 static const struct ps_handler from_peers[] = {

@@ -19,11 +19,17 @@
 #include "postern/message.h"
 #include "postern/pool.h"
 
+enum {
+	IDLE_EVERY_MS = 2000
+};
+
 struct mail {
 	struct ps_mail *mail;
 	struct ps_ticket_key key;
 	struct ps_ticket_book *book;
 	struct ps_revoked *revoked;
+	struct ps_timer *idle; /* of a user's own process */
+	uint64_t idle_since;   /* 0: it has something to do */
 };
 
 static void on_ticket_key(void *arg, struct ps_channel *from, union ps_message *message)
@@ -35,7 +41,7 @@ static void on_ticket_key(void *arg, struct ps_channel *from, union ps_message *
 	if (message->ticket_key.key.len == sizeof mail->key.octets)
 		memcpy(mail->key.octets, message->ticket_key.key.ptr, sizeof mail->key.octets);
 	if (!mail->book)
-		mail->book = ps_ticket_book_create(role->about.index, message->ticket_key.since);
+		mail->book = ps_ticket_book_create(role->about.index, role->about.user, message->ticket_key.since);
 }
 
 /* ---- hand-over -------------------------------------------------------------------------------------- */
@@ -329,6 +335,26 @@ static void on_revoked(void *arg, struct ps_channel *from, union ps_message *mes
 	ps_mail_end(mail->mail, &choice);
 }
 
+/* ---- a process of one user's ------------------------------------------------------------------------- */
+
+/* Master ends it when nobody can be on the way to it. */
+static void look_idle(void *arg)
+{
+	struct ps_role *role = arg;
+	struct mail *mail = role->state;
+	uint64_t now = ps_monotonic_ms();
+	struct ps_msg_idle message;
+
+	if (!ps_mail_is_idle(mail->mail)) {
+		mail->idle_since = 0;
+		return;
+	}
+	if (!mail->idle_since)
+		mail->idle_since = now;
+	message.for_ms = now - mail->idle_since;
+	ps_channel_send(role->master, PS_MSG_IDLE, &message);
+}
+
 /* ---- the role --------------------------------------------------------------------------------------- */
 
 static int start(struct ps_role *role)
@@ -340,6 +366,8 @@ static int start(struct ps_role *role)
 	ps_notices_to(pass_notice, role);
 	mail->revoked = ps_revoked_create(PS_TICKET_LIFETIME_MS);
 	r = ps_mail_create(role->loop, role->conf, (unsigned)ps_conf_int(role->conf, "worker_threads"), &mail->mail);
+	if (r == 0 && role->about.user && (r = ps_timer_open(role->loop, look_idle, role, &mail->idle)) == 0)
+		ps_timer_set(mail->idle, IDLE_EVERY_MS, IDLE_EVERY_MS);
 	if (r == 0)
 		ps_mail_set_hooks(mail->mail, &(struct ps_mail_hooks){hand_back, session_over, role});
 	return r;

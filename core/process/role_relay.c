@@ -11,6 +11,7 @@
 #include "core/delivery/relay.h"
 #include "core/delivery/trace/trace.h"
 #include "core/net/https.h"
+#include "core/process/placing.h"
 #include "core/process/relay_ask.h"
 #include "core/process/role.h"
 #include "core/process/sessions.h"
@@ -21,6 +22,8 @@
 enum {
 	STOP_MS = 5000
 };
+
+static struct ps_placing *placing;
 
 static struct ps_relay *relay_of(void *arg)
 {
@@ -146,8 +149,30 @@ static void on_mail_reset(void *arg, struct ps_channel *from, union ps_message *
 
 static void on_lookup_answer(void *arg, struct ps_channel *from, union ps_message *message)
 {
+	const struct ps_msg_lookup_answer *answer = &message->lookup_answer;
+
 	(void)from;
-	ps_local_found(ps_relay_local(relay_of(arg)), &message->lookup_answer);
+	if (ps_placing_must(placing, answer->ticket))
+		ps_placing_ask(placing, PS_MSG_LOOKUP_ANSWER, answer, answer->ticket);
+	else
+		ps_local_found(ps_relay_local(relay_of(arg)), answer);
+}
+
+static void placed(struct ps_role *role, union ps_message *message, int error, uint32_t mail)
+{
+	struct ps_msg_lookup_answer *answer = &message->lookup_answer;
+
+	answer->mail = mail;
+	if (error)
+		answer->status = PS_LOOKUP_TEMPFAIL;
+	ps_local_found(ps_relay_local(relay_of(role)), answer);
+}
+
+static void on_placed(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	(void)arg;
+	(void)from;
+	ps_placing_answer(placing, &message->placed);
 }
 
 static void on_delivered(void *arg, struct ps_channel *from, union ps_message *message)
@@ -222,7 +247,10 @@ static int start(struct ps_role *role)
 	const struct ps_relay_hooks hooks = {
 		.local = {find_user, deliver, role}, .reply = reply, .give_file = give_file, .arg = role};
 	struct ps_relay *relay;
-	int r = ps_relay_create(role->loop, role->conf, &hooks, &relay);
+	int r;
+
+	placing = ps_placing_create(role, placed);
+	r = ps_relay_create(role->loop, role->conf, &hooks, &relay);
 
 	open_trace(role);
 	if (r == 0) {
@@ -277,11 +305,8 @@ static void stop(struct ps_role *role)
 }
 
 static const struct ps_handler from_master[] = {
-	{PS_MSG_ASK, relay_on_ask},
-	{PS_MSG_PASS_KEY, on_pass_key},
-	{PS_MSG_REVOKED, on_revoked},
-	{PS_MSG_SECRET, on_secret},
-	{0, NULL},
+	{PS_MSG_ASK, relay_on_ask},   {PS_MSG_PASS_KEY, on_pass_key}, {PS_MSG_PLACED, on_placed},
+	{PS_MSG_REVOKED, on_revoked}, {PS_MSG_SECRET, on_secret},     {0, NULL},
 };
 
 static const struct ps_handler from_peers[] = {

@@ -50,7 +50,8 @@ static int prepare_empty(const char *run_dir)
 static int prepare_mail_root(const struct master *master)
 {
 	const char *path = ps_conf_str(master->conf, "mail_root");
-	bool made = mkdir(path, 0700) == 0;
+	/* users with uids of their own must get to their folders */
+	bool made = mkdir(path, strcmp(ps_conf_str(master->conf, "isolation"), "per-user") == 0 ? 0711 : 0700) == 0;
 	int reachable;
 
 	if (!made && errno != EEXIST)

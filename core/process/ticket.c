@@ -20,6 +20,7 @@ struct taken {
 
 struct ps_ticket_book {
 	uint32_t mail;
+	char *user; /* NULL: of whoever is sent to `mail` */
 	uint64_t since;
 	struct taken *buckets[BUCKETS];
 };
@@ -64,11 +65,12 @@ int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket
 	return r;
 }
 
-struct ps_ticket_book *ps_ticket_book_create(uint32_t mail, uint64_t since_ms)
+struct ps_ticket_book *ps_ticket_book_create(uint32_t mail, const char *user, uint64_t since_ms)
 {
 	struct ps_ticket_book *book = ps_zalloc(sizeof *book);
 
 	book->mail = mail;
+	book->user = user ? ps_strdup(user) : NULL;
 	book->since = since_ms;
 	return book;
 }
@@ -83,6 +85,8 @@ void ps_ticket_book_destroy(struct ps_ticket_book *book)
 			book->buckets[i] = next;
 		}
 	}
+	if (book)
+		free(book->user);
 	free(book);
 }
 
@@ -126,22 +130,41 @@ static int unseal(const struct ps_ticket_key *key, uint32_t type, struct ps_byte
 	return 0;
 }
 
+int ps_ticket_look(const struct ps_ticket_key *key, struct ps_bytes sealed, uint64_t now_ms,
+		   union ps_message *ret_message)
+{
+	int r = unseal(key, PS_MSG_TICKET, sealed, ret_message);
+
+	if (r < 0)
+		return r;
+	if (ret_message->ticket.nonce.len != NONCE_SIZE)
+		return ps_fail(PS_E_AUTH, "ticket: without a nonce");
+	if (ret_message->ticket.expires < now_ms)
+		return ps_fail(PS_E_AUTH, "ticket: expired");
+	return 0;
+}
+
+static int check_place(const struct ps_ticket_book *book, const struct ps_msg_ticket *ticket)
+{
+	if (book->user && strcmp(ticket->user, book->user) != 0)
+		return ps_fail(PS_E_AUTH, "ticket: for user %s, this is the process of %s", ticket->user, book->user);
+	if (!book->user && ticket->mail != book->mail)
+		return ps_fail(PS_E_AUTH, "ticket: for mail process %u, this is %u", ticket->mail, book->mail);
+	return 0;
+}
+
 int ps_ticket_take(struct ps_ticket_book *book, const struct ps_ticket_key *key, struct ps_bytes sealed,
 		   uint64_t now_ms, struct ps_msg_ticket *ret_ticket)
 {
 	const struct ps_msg_ticket *ticket;
 	union ps_message message;
-	int r = unseal(key, PS_MSG_TICKET, sealed, &message);
+	int r = ps_ticket_look(key, sealed, now_ms, &message);
 
 	if (r < 0)
 		return r;
 	ticket = &message.ticket;
-	if (ticket->nonce.len != NONCE_SIZE)
-		return ps_fail(PS_E_AUTH, "ticket: without a nonce");
-	if (ticket->mail != book->mail)
-		return ps_fail(PS_E_AUTH, "ticket: for mail process %u, this is %u", ticket->mail, book->mail);
-	if (ticket->expires < now_ms)
-		return ps_fail(PS_E_AUTH, "ticket: expired");
+	if ((r = check_place(book, ticket)) < 0)
+		return r;
 	if (book->since > 0 && ticket->expires < book->since + PS_TICKET_LIFETIME_MS)
 		return ps_fail(PS_E_AUTH, "ticket: older than this process");
 	r = enter(book, ticket, now_ms);

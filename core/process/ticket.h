@@ -26,10 +26,14 @@ struct ps_ticket_key {
 /* Sets `expires` and `nonce` itself; now_ms is CLOCK_MONOTONIC. */
 int ps_ticket_seal(const struct ps_ticket_key *key, struct ps_msg_ticket *ticket, uint64_t now_ms, struct ps_buf *out);
 
+/* Whether it is sealed and holds; it is not taken. The texts of the message point into `sealed`. PS_E_AUTH with the reason. */
+int ps_ticket_look(const struct ps_ticket_key *key, struct ps_bytes sealed, uint64_t now_ms,
+		   union ps_message *ret_message);
+
 /* What a mail process has taken. It refuses tickets from before `since_ms`, as it cannot know whether a process that
- * was in its place then had taken them. */
+ * was in its place then had taken them; and those for another process, or, if it is `user`'s own, for others. */
 struct ps_ticket_book;
-struct ps_ticket_book *ps_ticket_book_create(uint32_t mail, uint64_t since_ms);
+struct ps_ticket_book *ps_ticket_book_create(uint32_t mail, const char *user, uint64_t since_ms);
 void ps_ticket_book_destroy(struct ps_ticket_book *book);
 
 /* Checks everything and takes it. The texts of ret_ticket point into `sealed`. PS_E_AUTH with the reason. */

@@ -199,7 +199,7 @@ class Instance:
                 self.ports.setdefault(title, ports.free())
                 text.append('listener %s { protocol = "%s" address = "127.0.0.1" port = %d tls = "%s" }'
                             % (title, protocol, self.ports[title], tls))
-        text.append(self._settings)
+        text += [self._settings, os.environ.get("POSTERN_TEST_SETTINGS", "")]
         with open(self.config + ".new", "w", encoding="utf-8") as file:
             file.write("\n".join(text) + "\n")
         os.rename(self.config + ".new", self.config)

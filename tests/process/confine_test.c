@@ -48,9 +48,9 @@ static void become_ordinary(void)
 		_exit(FAILED);
 }
 
-static void confine(uint32_t role, enum mode mode)
+static void confine_to(uint32_t role, enum mode mode, const struct ps_confine_user *user)
 {
-	struct ps_confine_args args = {.role = role, .empty = world.empty, .privileged = mode == AS_ROOT};
+	struct ps_confine_args args = {.role = role, .empty = world.empty, .privileged = mode == AS_ROOT, .user = user};
 	const struct ps_plugin *plugin;
 	struct ps_config *config;
 	char text[512];
@@ -69,6 +69,11 @@ static void confine(uint32_t role, enum mode mode)
 		fprintf(stderr, "%s\n", ps_last_error());
 		_exit(FAILED);
 	}
+}
+
+static void confine(uint32_t role, enum mode mode)
+{
+	confine_to(role, mode, NULL);
 }
 
 static _Noreturn void do_act(int (*act)(void))
@@ -165,6 +170,118 @@ START_TEST(what_a_role_needs_it_can_do)
 			drop_world();
 		}
 	}
+}
+END_TEST
+
+/* ---- a mail process of one user ---------------------------------------------------------------------- */
+
+/* In the mail root, where the world's message is another's. */
+static const char *own(const char *name)
+{
+	static char path[160];
+
+	snprintf(path, sizeof path, "%s/own%s", world.mail, name);
+	return path;
+}
+
+static int reach(const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC, 0600);
+
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int act_own(void)
+{
+	return reach(own("/new"), O_RDWR | O_CREAT);
+}
+
+static int act_others(void)
+{
+	return reach(world.file, O_RDONLY);
+}
+
+static int act_write_others(void)
+{
+	return reach(world.file, O_WRONLY);
+}
+
+static int act_look_around(void)
+{
+	return reach(world.mail, O_RDONLY | O_DIRECTORY);
+}
+
+static int act_beside(void)
+{
+	return reach(own("-beside"), O_RDWR | O_CREAT);
+}
+
+static int act_give_away(void)
+{
+	char to[128];
+
+	snprintf(to, sizeof to, "%s/given", world.mail);
+	return act_own() < 0 ? 0 : rename(own("/new"), to);
+}
+
+static int act_steal(void)
+{
+	return link(world.file, own("/stolen"));
+}
+
+static int act_replace(void)
+{
+	return unlink(world.file);
+}
+
+static const struct {
+	const char *name;
+	int (*act)(void);
+	int expected;
+} acts_of_user[] = {
+	{"make a file of its own", act_own, DONE},
+	{"read another's message", act_others, REFUSED},
+	{"write to it", act_write_others, REFUSED},
+	{"list the mail root", act_look_around, REFUSED},
+	{"make a file beside its folder", act_beside, REFUSED},
+	{"move a message out", act_give_away, REFUSED},
+	{"link another's in", act_steal, REFUSED},
+	{"remove another's", act_replace, REFUSED},
+};
+
+static int try_as_user(int (*act)(void), enum mode mode)
+{
+	const char *const roots[] = {own("")};
+	struct ps_confine_user user = {NOBODY, NOBODY, roots, 1};
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		confine_to(PS_ROLE_MAIL, mode, &user);
+		do_act(act);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : DIED;
+}
+
+START_TEST(a_users_process_reaches_its_users_mail_only)
+{
+	int error;
+
+	for (enum mode mode = ORDINARY; mode <= (geteuid() == 0 ? AS_ROOT : ORDINARY); mode++) {
+		int r;
+
+		make_world();
+		ck_assert_int_eq(mkdir(own(""), 0777), 0);
+		r = try_as_user(acts_of_user[_i].act, mode);
+		ck_assert_msg(r == acts_of_user[_i].expected, "%s: %d", acts_of_user[_i].name, r);
+		drop_world();
+	}
+	/* Where users share it, all of this can be done. */
+	make_world();
+	ck_assert_int_eq(mkdir(own(""), 0777), 0);
+	ck_assert_int_eq(try(acts_of_user[_i].act, PS_ROLE_MAIL, ORDINARY, &error), DONE);
+	drop_world();
 }
 END_TEST
 
@@ -271,6 +388,7 @@ int main(void)
 	ps_log_set_level(PS_LOG_WARNING);
 	tcase_add_loop_test(tc, a_forbidden_act_is_refused_to_each_role, 0, act_count);
 	tcase_add_loop_test(tc, what_a_role_needs_it_can_do, 0, need_count);
+	tcase_add_loop_test(tc, a_users_process_reaches_its_users_mail_only, 0, PS_ARRAY_LEN(acts_of_user));
 	tcase_add_loop_test(tc, a_role_has_no_capabilities_and_its_own_user, 0, PS_ARRAY_LEN(roles));
 	tcase_add_test(tc, the_manual_tells_the_table);
 	suite_add_tcase(suite, tc);

@@ -23,9 +23,31 @@ static void seal(struct ps_buf *out, const struct ps_ticket_key *with, uint32_t 
 	ck_assert_ok(ps_ticket_seal(with, &ticket, now, out));
 }
 
+/* That it was sealed for another place is no matter then. */
+START_TEST(a_users_own_process_takes_no_others_tickets)
+{
+	struct ps_ticket_book *alices = ps_ticket_book_create(7, "alice@example.test", NOW);
+	struct ps_ticket_book *bobs = ps_ticket_book_create(7, "bob@example.test", NOW);
+	struct ps_buf sealed = {0};
+	struct ps_msg_ticket got;
+	union ps_message seen;
+
+	seal(&sealed, &key, 3, NOW);
+	ck_assert_int_eq(ps_ticket_take(bobs, &key, ps_buf_view(&sealed), NOW, &got), PS_E_AUTH);
+	ck_assert_ok(ps_ticket_look(&key, ps_buf_view(&sealed), NOW, &seen));
+	ck_assert_str_eq(seen.ticket.user, "alice@example.test");
+	ck_assert_ok(ps_ticket_take(alices, &key, ps_buf_view(&sealed), NOW, &got));
+	ck_assert_int_eq(ps_ticket_take(alices, &key, ps_buf_view(&sealed), NOW, &got), PS_E_AUTH);
+	ck_assert_int_eq(ps_ticket_look(&key, ps_buf_view(&sealed), NOW + PS_TICKET_LIFETIME_MS + 1, &seen), PS_E_AUTH);
+	ps_ticket_book_destroy(alices);
+	ps_ticket_book_destroy(bobs);
+	ps_buf_finish(&sealed);
+}
+END_TEST
+
 START_TEST(a_ticket_is_taken_once)
 {
-	struct ps_ticket_book *book = ps_ticket_book_create(3, NOW);
+	struct ps_ticket_book *book = ps_ticket_book_create(3, NULL, NOW);
 	struct ps_buf sealed = {0};
 	struct ps_msg_ticket ticket;
 
@@ -58,7 +80,7 @@ static const struct {
 
 START_TEST(a_ticket_holds_for_one_process_and_a_time)
 {
-	struct ps_ticket_book *book = ps_ticket_book_create(3, NOW);
+	struct ps_ticket_book *book = ps_ticket_book_create(3, NULL, NOW);
 	struct ps_msg_ticket ticket = {.user = "untouched"};
 	struct ps_buf sealed = {0};
 
@@ -75,7 +97,7 @@ END_TEST
 
 START_TEST(any_changed_octet_is_seen)
 {
-	struct ps_ticket_book *book = ps_ticket_book_create(3, NOW);
+	struct ps_ticket_book *book = ps_ticket_book_create(3, NULL, NOW);
 	struct ps_buf sealed = {0};
 	struct ps_msg_ticket ticket;
 
@@ -95,7 +117,7 @@ END_TEST
 
 START_TEST(no_two_tickets_are_alike)
 {
-	struct ps_ticket_book *book = ps_ticket_book_create(3, NOW);
+	struct ps_ticket_book *book = ps_ticket_book_create(3, NULL, NOW);
 	struct ps_msg_ticket ticket;
 
 	for (unsigned i = 0; i < 5000; i++) {
@@ -143,7 +165,7 @@ END_TEST
 
 START_TEST(a_pass_and_a_ticket_are_not_alike)
 {
-	struct ps_ticket_book *book = ps_ticket_book_create(3, NOW);
+	struct ps_ticket_book *book = ps_ticket_book_create(3, NULL, NOW);
 	struct ps_buf pass = {0}, sealed = {0};
 	struct ps_msg_pass content = {.sid = "S1", .user = "alice@example.test"}, checked;
 	struct ps_msg_ticket ticket;
@@ -166,6 +188,7 @@ int main(void)
 
 	tcase_add_test(tc, a_ticket_is_taken_once);
 	tcase_add_loop_test(tc, a_ticket_holds_for_one_process_and_a_time, 0, PS_ARRAY_LEN(cases));
+	tcase_add_test(tc, a_users_own_process_takes_no_others_tickets);
 	tcase_add_test(tc, any_changed_octet_is_seen);
 	tcase_add_test(tc, no_two_tickets_are_alike);
 	tcase_add_loop_test(tc, a_pass_holds_for_a_session_and_a_time, 0, PS_ARRAY_LEN(passes));
