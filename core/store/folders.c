@@ -342,7 +342,12 @@ static int rename_within(struct ps_user *user, const char *from, const char *to)
 		return r;
 	ops = PS_NEWV(pool, struct ps_op, list.count);
 	for (size_t i = 0; i < list.count; i++) {
-		if (!(list.infos[i].attributes & PS_MBOX_EXISTS) || !is_at_or_below(list.infos[i].name, from))
+		if (!(list.infos[i].attributes & PS_MBOX_EXISTS))
+			continue;
+		/* The backend sees to it where `from` is a mailbox itself; here it may be but a name with others below. */
+		if (strcmp(list.infos[i].name, to) == 0)
+			return ps_fail(PS_E_EXISTS, "mailbox %s exists", to);
+		if (!is_at_or_below(list.infos[i].name, from))
 			continue;
 		if ((r = add_rename(pool, list.infos[i].name, from, to, &ops[count++])) < 0)
 			return r;

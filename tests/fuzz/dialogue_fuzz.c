@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whole dialogues of IMAP and POP3, before log-in and after, with whatever a client sends, in pieces of any size. All that is said must
- * be lines, and each of them what a server of that protocol may say.
+ * Whole dialogues of IMAP, POP3 and what other servers ask us by (protocols/auth), before log-in and after, with whatever a client sends, in
+ * pieces of any size. All that is said must be lines, and literals as long as they say.
  */
 #include <stdlib.h>
 #include "protocols/imap/imap.h"
@@ -45,15 +45,22 @@ static void check_pop3(struct ps_bytes said)
 		must((lf = ps_bytes_find(said, '\n')) >= 1 && said.ptr[lf - 1] == '\r');
 }
 
+static void check_auth(struct ps_bytes said)
+{
+	must(said.len == 0 || said.ptr[said.len - 1] == '\n');
+	must(!said.ptr || !memchr(said.ptr, '\0', said.len));
+}
+
+extern const struct ps_half auth_half;
+
 static const struct dialogue {
 	const struct ps_half *half;
 	bool logged_in;
 	void (*check)(struct ps_bytes said);
 } dialogues[] = {
-	{&imap_front_half, false, check_imap},
-	{&imap_mail_half, true, check_imap},
-	{&pop3_front_half, false, check_pop3},
-	{&pop3_mail_half, true, check_pop3},
+	{&imap_front_half, false, check_imap}, {&imap_mail_half, true, check_imap},
+	{&pop3_front_half, false, check_pop3}, {&pop3_mail_half, true, check_pop3},
+	{&auth_half, false, check_auth},
 };
 
 static void talk(const struct dialogue *dialogue, struct ps_user *user, struct ps_bytes sent, size_t piece, bool tls)

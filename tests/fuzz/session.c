@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include "backends/memory/memory_private.h"
 #include "core/store/user.h"
-#include "core/store/watch.h"
 #include "postern/error.h"
 #include "postern/log.h"
 #include "postern/plugin.h"
@@ -81,6 +80,21 @@ const struct ps_conf *ps_conf_section(const struct ps_conf *conf, const char *na
 	return conf;
 }
 
+size_t ps_conf_list_size(const struct ps_conf *conf, const char *name)
+{
+	(void)conf;
+	(void)name;
+	return 1;
+}
+
+const char *ps_conf_list_nth(const struct ps_conf *conf, const char *name, size_t n)
+{
+	(void)conf;
+	(void)name;
+	must(n == 0);
+	return "192.0.2.0/24";
+}
+
 /* ---- what the drivers do (postern/session.h) ------------------------------------------------------ */
 
 void ps_session_wake(struct ps_session *s)
@@ -140,6 +154,13 @@ void ps_session_auth_cancel(struct ps_session *s)
 struct ps_auth_reply ps_session_auth_reply(struct ps_session *s)
 {
 	return (struct ps_auth_reply){.status = of(s)->auth, .data = ps_bytes("data", 4), .user = "alice"};
+}
+
+void ps_session_speak_for(struct ps_session *s, const char *remote, bool is_secured)
+{
+	(void)s;
+	(void)is_secured;
+	must(strlen(remote) < 64);
 }
 
 void ps_session_hand_over(struct ps_session *s, struct ps_bytes blob)
@@ -257,17 +278,6 @@ bool fuzz_session_feed(struct fuzz_session *f, struct ps_bytes octets)
 		goes_on = fuzz_session_run(f);
 	}
 	return goes_on;
-}
-
-/* Nobody else changes a store in memory, and nothing is to happen by a clock. */
-void ps_watch_add(struct ps_mailbox *mailbox)
-{
-	(void)mailbox;
-}
-
-void ps_watch_remove(struct ps_mailbox *mailbox)
-{
-	(void)mailbox;
 }
 
 /* ---- users --------------------------------------------------------------------------------------- */

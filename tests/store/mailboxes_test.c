@@ -71,6 +71,18 @@ START_TEST(missing_parents_are_listed_once)
 }
 END_TEST
 
+/* RFC 9051 section 6.3.6: to a name that exists is an error, also where the old one only has others below it. */
+START_TEST(a_name_without_a_mailbox_is_not_renamed_onto_one)
+{
+	ck_assert_ok(ps_user_create(user, "A/B", 0));
+	ck_assert_ok(ps_user_create(user, "C", 0));
+	ck_assert_int_eq(ps_user_rename(user, "A", "C"), PS_E_EXISTS);
+	ck_assert_int_eq(ps_user_delete(user, "C/B"), PS_E_NOTFOUND);
+	ck_assert_ok(ps_user_rename(user, "A", "D"));
+	ck_assert_ok(ps_user_delete(user, "D/B"));
+}
+END_TEST
+
 START_TEST(a_rename_takes_what_is_below_along)
 {
 	ck_assert_ok(ps_user_create(user, "A", 0));
@@ -142,6 +154,7 @@ int main(void)
 	tcase_add_test(tc, a_new_user_has_the_mailboxes_of_every_user);
 	tcase_add_test(tc, who_deleted_them_all_does_not_get_them_again);
 	tcase_add_test(tc, missing_parents_are_listed_once);
+	tcase_add_test(tc, a_name_without_a_mailbox_is_not_renamed_onto_one);
 	tcase_add_test(tc, a_rename_takes_what_is_below_along);
 	tcase_add_test(tc, renaming_inbox_moves_its_messages);
 	tcase_add_test(tc, what_cannot_be_is_told);
