@@ -273,9 +273,9 @@ static void killed(struct kit *kit)
 	store = kit_open(kit);
 	must_ok(kit_create(kit, store, "Other"));
 	kit_close(kit, store);
-	for (unsigned i = 0; i < kit->rounds; i++)
+	/* Where a busy machine has acknowledged nothing by then, the rounds go on. */
+	for (unsigned i = 0; i < kit->rounds || ledger.acknowledged == 0; i++)
 		run_round(kit, &ledger);
-	must(ledger.acknowledged > 0, "no change was ever acknowledged: the rounds are too short");
 }
 
 /* ---- killed before each storage call ------------------------------------------------------- */

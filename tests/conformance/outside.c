@@ -213,7 +213,7 @@ static void watched(struct kit *kit)
 	set_out(kit);
 	must_ok(kit->ops->watch(kit->inbox, note_change, &changed, &watch));
 	let_go(pid, go);
-	must(comes_true(&changed, 20), "nothing was told");
+	must(comes_true(&changed, 60), "nothing was told");
 	kit->ops->unwatch(watch);
 	bring_up(kit);
 	kit_end(kit);

@@ -231,12 +231,12 @@ START_TEST(what_was_acknowledged_survives_a_kill)
 	size_t in_all = 0;
 
 	seen = ps_zalloc(MESSAGES_MAX * sizeof *seen);
-	for (unsigned round = 0; round < rounds; round++) {
+	/* Where a busy machine has acknowledged nothing by then, the rounds go on. */
+	for (unsigned round = 0; round < rounds || in_all == 0; round++) {
 		one_round(round, &chance);
 		for (size_t i = 0; i < seen_count; i++)
 			in_all += seen[i].acknowledged;
 	}
-	ck_assert_uint_gt(in_all, 0);
 	free(seen);
 }
 END_TEST
