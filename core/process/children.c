@@ -19,6 +19,7 @@
 #define QUICK_DEATH_MS   10000u
 #define FIRST_RESTART_MS 100u
 #define LAST_RESTART_MS  10000u
+#define LAST_END_MS      15000u /* sessions get less to say goodbye */
 
 /* Who talks to whom, beside master with all. The first is the one who asks. */
 static const struct pairing {
@@ -514,12 +515,18 @@ size_t children_running(const struct master *master)
 
 /* ---- their end -------------------------------------------------------------------------------------- */
 
-static void restart(void *arg)
+static void on_timer(void *arg)
 {
 	struct child *child = arg;
 
 	if (child->master->stopping)
 		return;
+	if (child->ending) { /* others may wait for its place */
+		ps_log(PS_LOG_ERROR, "role_killed", "role_name", ps_role_name(child->role), "child", ps_num(child->pid),
+		       "msg", "it does not end", NULL);
+		kill(child->pid, SIGKILL);
+		return;
+	}
 	if (child_start(child) < 0) {
 		ps_log(PS_LOG_ERROR, "role_start", "role_name", ps_role_name(child->role), "msg", ps_last_error(),
 		       NULL);
@@ -564,6 +571,7 @@ static void ended(struct child *child, int status)
 	child->ending = false;
 	child->since_ms = asked ? 0 : ps_monotonic_ms();
 	drop_channel(child);
+	ps_timer_stop(child->restart);
 	if (master->stopping)
 		return;
 	if (child->of_user) {
@@ -605,6 +613,7 @@ void child_end(struct child *child)
 
 	child_send(child, PS_MSG_STOP, &message);
 	child->ending = true;
+	ps_timer_set(child->restart, LAST_END_MS, 0);
 }
 
 /* Auth goes last: the others may still need it. Their channels' ends tell it nothing. */
@@ -681,7 +690,7 @@ int children_create(struct master *master)
 			child->of_user = own && child->role == PS_ROLE_MAIL;
 			if (kinds[k].role == PS_ROLE_USERDB)
 				child->driver = ps_strdup(driver_of(master, i));
-			if (ps_timer_open(master->loop, restart, child, &child->restart) < 0)
+			if (ps_timer_open(master->loop, on_timer, child, &child->restart) < 0)
 				return PS_E_LIMIT;
 		}
 	}

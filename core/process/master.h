@@ -41,9 +41,9 @@ struct child {
 	char *user, *root; /* NULL: nobody's now */
 	uid_t uid;
 	gid_t gid;
-	uint64_t placed_ms; /* when a ticket was last shown for it */
-	uint64_t idle_ms;   /* when it last said that it has nothing to do */
-	struct ps_timer *restart;
+	uint64_t placed_ms;       /* when a ticket was last shown for it */
+	uint64_t idle_ms;         /* when it last said that it has nothing to do */
+	struct ps_timer *restart; /* or, while it is ending, how long it may take */
 };
 
 struct listener {

@@ -15,6 +15,7 @@ import postern
 tempfile.tempdir = "/tmp"  # whatever $TMPDIR says: under the unit /dev, with /dev/shm, is another
 UNIT = "lib/systemd/system/postern.service"
 HERE = os.path.dirname(os.path.abspath(__file__))
+MAY_UNSHARE = shutil.which("setpriv") and subprocess.run(("unshare", "-m", "true"), stderr=subprocess.DEVNULL).returncode == 0
 SCORE = 30  # tenths; the smaller, the less is exposed
 
 
@@ -60,26 +61,32 @@ class Unit(unittest.TestCase):
 
 
 @unittest.skipIf(postern.SANITIZED, "sanitizers map what the unit does not let them")
-@unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv") and shutil.which("systemd-analyze"), "needs root and util-linux")
+@unittest.skipUnless(os.geteuid() == 0 and MAY_UNSHARE and shutil.which("systemd-analyze"), "needs root and namespaces")
 class Under(unittest.TestCase):
-    def test_the_server_works_under_it(self):
-        server = postern.Instance(backend="maildir")
+    def works(self, settings, fields):
+        server = postern.Instance(backend="maildir", settings=settings)
         server.installation = Confined(server.folder)
+        os.chmod(server.mail_root, 0o711)
         with server:
             self.assertEqual(self.value(server, "NoNewPrivs"), "1")
             self.assertLess(bin(int(self.value(server, "CapBnd"), 16)).count("1"), 10)
-            with server.session() as client:
-                client.append(postern.message("x", "text\r\n"), "INBOX")
-                client.ok("SELECT INBOX")
-                self.assertIn(b"text", b"".join(client.ok("FETCH 1 BODY[]")))
-            server.add_users("carol")
+            server.add_users("carol", fields=fields)
             postern.wait_until(lambda: "users=3" in server.log(), "the other passwd-file")
-            server.session("carol").close()
-            roles = {role for _, role in server.roles()}
-            self.assertEqual(roles, {"auth", "front", "mail", "relay"})
+            for user in ("alice", "carol"):
+                with server.session(user) as client:
+                    client.append(postern.message("x", "text\r\n"), "INBOX")
+                    client.ok("SELECT INBOX")
+                    self.assertIn(b"text", b"".join(client.ok("FETCH 1 BODY[]")))
+            self.assertEqual({role for _, role in server.roles()}, {"auth", "front", "mail", "relay"})
             server.reload()
             postern.wait_until(lambda: "event=reloaded" in server.log(), "a reload")
         self.assertNotIn("role_died", server.log())
+
+    def test_the_server_works_under_it(self):
+        self.works("", "")
+
+    def test_users_have_processes_and_uids_of_their_own_under_it(self):
+        self.works('isolation = "per-user"', "uid=64001 gid=64001")
 
     def test_what_it_takes_away_is_gone(self):
         folder = postern.scratch_folder()
