@@ -534,7 +534,7 @@ static void on_timer(void *arg)
 	}
 }
 
-static void plan_restart(struct child *child)
+static uint64_t restart_delay(struct child *child)
 {
 	uint64_t delay = 0;
 
@@ -543,7 +543,7 @@ static void plan_restart(struct child *child)
 	else
 		delay = (uint64_t)FIRST_RESTART_MS << (child->quick_deaths < 10 ? child->quick_deaths : 10);
 	child->quick_deaths++;
-	ps_timer_set(child->restart, delay < LAST_RESTART_MS ? delay : LAST_RESTART_MS, 0);
+	return delay < LAST_RESTART_MS ? delay : LAST_RESTART_MS;
 }
 
 static void log_end(const struct child *child, int status)
@@ -570,6 +570,7 @@ static void ended(struct child *child, int status)
 	child->state = CHILD_DOWN;
 	child->ending = false;
 	child->since_ms = asked ? 0 : ps_monotonic_ms();
+	child->rest_ms = asked ? 0 : restart_delay(child);
 	drop_channel(child);
 	ps_timer_stop(child->restart);
 	if (master->stopping)
@@ -584,7 +585,7 @@ static void ended(struct child *child, int status)
 		master_stop(master);
 		return;
 	}
-	plan_restart(child);
+	ps_timer_set(child->restart, child->rest_ms, 0);
 }
 
 static void on_sigchld(void *arg, int signum)

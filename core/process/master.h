@@ -33,6 +33,7 @@ struct child {
 	enum ps_phase phase; /* of master, as this child's channel sees it */
 	uint64_t started_ms;
 	unsigned quick_deaths; /* in a row */
+	uint64_t rest_ms;      /* after the last, before it is started again */
 	uint64_t since_ms;     /* tickets from before may have been taken by one that died; 0: none was */
 	int counts;            /* a front's table of connections (core/net/counts.h); -1: none */
 	/* A mail process for one user at a time (users.c): */

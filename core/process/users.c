@@ -190,8 +190,10 @@ static int start_for(struct child *child, const struct ps_msg_ticket *ticket)
 {
 	int r;
 
-	if (!child->user || strcmp(child->user, ticket->user) != 0)
+	if (!child->user || strcmp(child->user, ticket->user) != 0) {
 		child->since_ms = 0;
+		child->quick_deaths = 0;
+	}
 	forget_user(child);
 	child->user = ps_strdup(ticket->user);
 	child->root = ps_strdup(ticket->root);
@@ -223,6 +225,8 @@ static int find_place(struct master *master, struct ps_bytes sealed, struct chil
 		child_end(child);
 		return PS_E_AGAIN;
 	}
+	if (child && !child->pid && now < child->since_ms + child->rest_ms)
+		return ps_fail(PS_E_BUSY, "the process of user %s died just now", ticket->user);
 	if (!child && (r = make_room(master, now, &child)) < 0)
 		return r;
 	if (!child->pid && (r = start_for(child, ticket)) < 0)
