@@ -22,17 +22,9 @@ bool ps_bytes_caseeq_str(struct ps_bytes a, const char *s)
 	return s[a.len] == '\0';
 }
 
-ptrdiff_t ps_bytes_find(struct ps_bytes a, uint8_t c)
-{
-	const uint8_t *at = a.len ? memchr(a.ptr, c, a.len) : NULL;
-
-	return at ? at - a.ptr : -1;
-}
-
-struct ps_bytes ps_bytes_skip(struct ps_bytes a, size_t n)
-{
-	return n ? ps_bytes(a.ptr + n, a.len - n) : a; /* an absent slice has no place to count from */
-}
+/* For those who were built when they were no inline functions. */
+extern inline ptrdiff_t ps_bytes_find(struct ps_bytes a, uint8_t c);
+extern inline struct ps_bytes ps_bytes_skip(struct ps_bytes a, size_t n);
 
 int ps_bytes_u64(struct ps_bytes a, uint64_t *ret_n)
 {

@@ -4,6 +4,8 @@
 #include "core/message/param.h"
 #include "core/message/preview.h"
 
+static const uint64_t CHECKSUM_ODD = UINT64_C(0x9e3779b97f4a7c15);
+
 static void put_le(struct ps_buf *out, uint64_t n, int octets)
 {
 	for (int i = 0; i < octets; i++)
@@ -28,18 +30,32 @@ static uint64_t get_le64(const uint8_t *at)
 
 /* Each step maps states one to one, so a change within one word cannot get lost; it is no defence
  * against people. */
+static uint64_t mix(uint64_t sum, uint64_t word)
+{
+	sum = (sum ^ word) * CHECKSUM_ODD;
+	return sum ^ sum >> 32;
+}
+
+/* A step waits for the one before it. Four sums side by side do not wait for each other, so the processor takes four
+ * words in the time of one: caches are summed up as often as they are read. */
 uint64_t cache_checksum(struct ps_bytes octets)
 {
-	const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
-	uint64_t sum = octets.len * odd, tail = 0;
+	uint64_t sum = octets.len * CHECKSUM_ODD, a = 1, b = 2, c = 3, d = 4, tail = 0;
+	const uint8_t *at = octets.ptr;
+	size_t left = octets.len;
 
-	for (; octets.len >= 8; octets = ps_bytes_skip(octets, 8)) {
-		sum = (sum ^ get_le64(octets.ptr)) * odd;
-		sum ^= sum >> 32;
+	for (; left >= 32; left -= 32, at += 32) {
+		a = mix(a, get_le64(at));
+		b = mix(b, get_le64(at + 8));
+		c = mix(c, get_le64(at + 16));
+		d = mix(d, get_le64(at + 24));
 	}
-	for (size_t i = 0; i < octets.len; i++)
-		tail |= (uint64_t)octets.ptr[i] << 8 * i;
-	sum = (sum ^ tail) * odd;
+	sum = mix(mix(mix(mix(sum, a), b), c), d);
+	for (; left >= 8; left -= 8, at += 8)
+		sum = mix(sum, get_le64(at));
+	for (size_t i = 0; i < left; i++)
+		tail |= (uint64_t)at[i] << 8 * i;
+	sum = (sum ^ tail) * CHECKSUM_ODD;
 	return sum ^ sum >> 29;
 }
 
@@ -195,7 +211,7 @@ static bool take_extent(struct ps_bytes *in, struct ps_span *span)
 	return bare <= span->lines && span->lines <= span->raw_length;
 }
 
-void cache_walk_init(struct cache_walk *walk, const struct ps_cache *cache)
+static void walk_begin(struct cache_walk *walk, const struct ps_cache *cache)
 {
 	struct cache_head head;
 
@@ -258,18 +274,29 @@ static bool check_entity(struct cache_walk *walk, struct bounds *bounds, uint32_
 	return true;
 }
 
-static bool check_entities(const struct ps_cache *cache, uint32_t count)
+static bool entities_are_sound(const struct ps_cache *cache)
 {
 	struct cache_walk walk;
+	struct cache_head head;
 	struct bounds bounds;
 
-	cache_walk_init(&walk, cache);
-	return check_entity(&walk, &bounds, &count, 0) && count == 0 && walk.rest.len == 0;
+	cache_head_read(cache->octets, &head);
+	walk_begin(&walk, cache);
+	return head.count <= TREE_PARTS_MAX && check_entity(&walk, &bounds, &head.count, 0) && head.count == 0 &&
+	       walk.rest.len == 0;
 }
 
+int cache_walk_init(struct cache_walk *walk, const struct ps_cache *cache)
+{
+	if (!entities_are_sound(cache))
+		return ps_fail(PS_E_CORRUPT, "message cache: its parts do not fit");
+	walk_begin(walk, cache);
+	return 0;
+}
+
+/* What is within the parts is looked at by who uses them: most want one. */
 int ps_cache_open(struct ps_cache *cache, struct ps_bytes octets)
 {
-	struct ps_cache opened = {octets};
 	struct cache_head head;
 
 	if (octets.len < CACHE_HEAD || get_le32(octets.ptr) != CACHE_MAGIC || get_le32(octets.ptr + 4) != octets.len ||
@@ -277,11 +304,9 @@ int ps_cache_open(struct ps_cache *cache, struct ps_bytes octets)
 		return ps_fail(PS_E_CORRUPT, "not a message cache of this version, or damaged");
 	cache_head_read(octets, &head);
 	if ((uint64_t)CACHE_HEAD + head.envelope + head.structure + head.fields + head.entities + head.preview !=
-		    octets.len ||
-	    head.count > TREE_PARTS_MAX || !check_entities(&opened, head.count) || head.preview > PREVIEW_OCTETS ||
-	    !ps_utf8_valid(ps_cache_preview(&opened)))
+	    octets.len)
 		return ps_fail(PS_E_CORRUPT, "message cache: its parts do not fit");
-	*cache = opened;
+	cache->octets = octets;
 	return 0;
 }
 
@@ -301,7 +326,7 @@ struct ps_bytes ps_cache_bodystructure(const struct ps_cache *cache)
 	return ps_bytes(cache->octets.ptr + CACHE_HEAD + head.envelope, head.structure);
 }
 
-int ps_cache_fields(const struct ps_cache *cache, const char *const *names, size_t count, struct ps_buf *out)
+int ps_cache_kept(const struct ps_cache *cache, const char *const *names, size_t count, struct ps_bytes *ret_fields)
 {
 	struct cache_head head;
 
@@ -312,16 +337,26 @@ int ps_cache_fields(const struct ps_cache *cache, const char *const *names, size
 		if (row < 0 || !field_row_kept(row) || head.not_kept >> row & 1)
 			return ps_fail(PS_E_NOTFOUND, "the cache does not keep %s", names[i]);
 	}
-	return ps_header_filter(ps_bytes(cache->octets.ptr + CACHE_HEAD + head.envelope + head.structure, head.fields),
-				names, count, false, out);
+	*ret_fields = ps_bytes(cache->octets.ptr + CACHE_HEAD + head.envelope + head.structure, head.fields);
+	return 0;
+}
+
+int ps_cache_fields(const struct ps_cache *cache, const char *const *names, size_t count, struct ps_buf *out)
+{
+	struct ps_bytes fields;
+	int r = ps_cache_kept(cache, names, count, &fields);
+
+	return r < 0 ? r : ps_header_filter(fields, names, count, false, out);
 }
 
 struct ps_bytes ps_cache_preview(const struct ps_cache *cache)
 {
 	struct cache_head head;
+	struct ps_bytes preview;
 
 	cache_head_read(cache->octets, &head);
-	return ps_bytes(cache->octets.ptr + cache->octets.len - head.preview, head.preview);
+	preview = ps_bytes(cache->octets.ptr + cache->octets.len - head.preview, head.preview);
+	return preview.len <= PREVIEW_OCTETS && ps_utf8_valid(preview) ? preview : ps_bytes("", 0);
 }
 
 bool ps_cache_has_nul(const struct ps_cache *cache)

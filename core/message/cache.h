@@ -21,7 +21,7 @@
 #include "postern/message.h"
 
 enum {
-	CACHE_MAGIC = 0x03634d50, /* "PMc" and the version */
+	CACHE_MAGIC = 0x04634d50, /* "PMc" and the version */
 	CACHE_HEAD = 64,
 	CACHE_NO_DATE = INT32_MIN,
 	CACHE_HAS_NUL = 1, /* the message has NUL octets, which may not be sent as they are */
@@ -49,13 +49,13 @@ struct cache_entity {
 	struct ps_bytes type, charset, encoding; /* of a leaf */
 };
 
-/* Walks the entities in order. The cache was opened, so they are sound. */
+/* Walks the entities in order. Whoever begins one sees to it that they are sound. */
 struct cache_walk {
 	struct ps_bytes rest;
 	uint64_t raw, wire; /* where the last one started */
 };
 
-void cache_walk_init(struct cache_walk *walk, const struct ps_cache *cache);
+int cache_walk_init(struct cache_walk *walk, const struct ps_cache *cache); /* PS_E_CORRUPT */
 /* False at the end, and where the octets are not of the format. */
 bool cache_walk_next(struct cache_walk *walk, struct cache_entity *ret_entity);
 

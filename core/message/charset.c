@@ -8,6 +8,7 @@
 #include "postern/message.h"
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+#define HIGH_BITS   UINT64_C(0x8080808080808080)
 
 /*
  * Names in mail and what iconv is asked for. Where a name is commonly used for a larger relative of what it stands for,
@@ -171,13 +172,18 @@ static size_t ascii_length(struct ps_bytes text)
 
 	while (text.len - n >= 8) {
 		memcpy(&word, text.ptr + n, 8);
-		if (word & UINT64_C(0x8080808080808080))
+		if (word & HIGH_BITS)
 			break;
 		n += 8;
 	}
 	while (n < text.len && text.ptr[n] < 0x80)
 		n++;
 	return n;
+}
+
+bool charset_is_ascii(struct ps_bytes text)
+{
+	return ascii_length(text) == text.len;
 }
 
 static int invalid(const struct charset *charset, uint8_t octet, struct ps_buf *out)
@@ -356,27 +362,45 @@ static void fold_char(ucs4_t c, struct ps_buf *out, int depth)
 		ps_buf_append(out, utf8, (size_t)n);
 }
 
-static int fold_ascii(struct ps_bytes text, struct ps_buf *out)
+/* Octets below 0x80 in upper case, eight at a time. With 0x1f added, those from 'a' on have their high bit set; with 0x05,
+ * those behind 'z'. */
+static uint64_t fold_word(uint64_t word)
 {
-	uint8_t *to = ps_buf_reserve(out, text.len);
+	const uint64_t each = UINT64_C(0x0101010101010101);
+	uint64_t lower = (word + 0x1f * each) & ~(word + 0x05 * each) & 0x80 * each;
 
-	if (!to)
-		return PS_E_LIMIT;
-	for (size_t i = 0; i < text.len; i++)
-		to[i] = (uint8_t)ps_toupper(text.ptr[i]);
-	out->len += text.len;
-	return 0;
+	return word ^ lower >> 2;
+}
+
+/* What is ASCII at the start of the text, folded; gives how much that was. */
+static size_t fold_ascii(struct ps_bytes text, uint8_t *to)
+{
+	size_t n = 0;
+	uint64_t word;
+
+	for (; text.len - n >= sizeof word; n += sizeof word) {
+		memcpy(&word, text.ptr + n, sizeof word);
+		if (word & HIGH_BITS)
+			break;
+		word = fold_word(word);
+		memcpy(to + n, &word, sizeof word);
+	}
+	for (; n < text.len && text.ptr[n] < 0x80; n++)
+		to[n] = (uint8_t)ps_toupper(text.ptr[n]);
+	return n;
 }
 
 int ps_casefold(struct ps_bytes text, struct ps_buf *out)
 {
 	while (text.len) {
-		size_t n = ascii_length(text);
+		uint8_t *to = ps_buf_reserve(out, text.len);
+		size_t n = to ? fold_ascii(text, to) : 0;
 		ucs4_t c;
 		int used;
 
-		if (fold_ascii(ps_bytes(text.ptr, n), out) < 0)
+		if (!to)
 			return PS_E_LIMIT;
+		out->len += n;
 		text = ps_bytes_skip(text, n);
 		if (text.len == 0)
 			break;

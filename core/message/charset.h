@@ -34,6 +34,7 @@ int charset_feed(struct charset *charset, struct ps_bytes in, struct ps_buf *out
 /* What is held at the end is not whole and will not be. */
 int charset_end(struct charset *charset, struct ps_buf *out);
 
+bool charset_is_ascii(struct ps_bytes text);
 /* Octets of the UTF-8 character ahead: 0 if it is none, -1 if it may become one with more octets. */
 int utf8_ahead(struct ps_bytes text);
 

@@ -285,12 +285,27 @@ int ps_imap_day_parse(struct ps_bytes text, int64_t *ret_time)
 	return to_time(&c, ret_time);
 }
 
+static void put_digits(char *at, int width, unsigned n)
+{
+	for (int i = width; i-- > 0; n /= 10)
+		at[i] = (char)('0' + n % 10);
+}
+
+/* By hand: a FETCH of dates takes three times as long with printf(). */
 void ps_imap_date_format(struct ps_buf *out, int64_t time)
 {
 	const int64_t first = INT64_C(-62135596800), last = INT64_C(253402300799); /* years 1 to 9999 */
+	char text[] = "dd-mon-year hh:mm:ss +0000";
 	struct calendar c;
 
 	from_time(time < first ? first : time > last ? last : time, &c);
-	ps_buf_printf(out, "%2d-%s-%04d %02d:%02d:%02d +0000", c.day, months[c.month], (int)c.year, c.hour, c.minute,
-		      c.second);
+	put_digits(text, 2, (unsigned)c.day);
+	if (text[0] == '0')
+		text[0] = ' ';
+	memcpy(text + 3, months[c.month], 3);
+	put_digits(text + 7, 4, (unsigned)c.year);
+	put_digits(text + 12, 2, (unsigned)c.hour);
+	put_digits(text + 15, 2, (unsigned)c.minute);
+	put_digits(text + 18, 2, (unsigned)c.second);
+	ps_buf_append(out, text, sizeof text - 1);
 }

@@ -179,11 +179,30 @@ static void decode_text(struct decoding *d, struct ps_bytes text)
 	plain_text(d, plain, d->end);
 }
 
+/* On one line, ASCII, and without encoded words, as most values are: there is nothing to decode. */
+static bool is_plain(struct ps_bytes value)
+{
+	for (struct ps_bytes rest = value; rest.len;) {
+		ptrdiff_t at = ps_bytes_find(rest, '=');
+
+		if (at < 0)
+			break;
+		rest = ps_bytes_skip(rest, (size_t)at + 1);
+		if (rest.len && rest.ptr[0] == '?')
+			return false;
+	}
+	return ps_bytes_find(value, '\n') < 0 && charset_is_ascii(value);
+}
+
 int ps_header_decode(struct ps_bytes value, struct ps_buf *out)
 {
 	struct ps_buf text = {0};
 	struct decoding d = {.out = out};
 
+	if (is_plain(value)) {
+		text_unfold(value, out);
+		return out->failed ? PS_E_LIMIT : 0;
+	}
 	text_unfold(value, &text);
 	if (text.len) {
 		d.end = text.ptr + text.len;

@@ -13,7 +13,7 @@ static size_t line_length(struct ps_bytes text)
 
 static bool is_blank_line(struct ps_bytes line)
 {
-	return ps_bytes_eq_str(line, "\r\n") || ps_bytes_eq_str(line, "\n");
+	return line.ptr[0] == '\n' || (line.len == 2 && line.ptr[0] == '\r' && line.ptr[1] == '\n');
 }
 
 static bool is_folded(struct ps_bytes text)

@@ -52,7 +52,10 @@ static int enter(struct place *place, uint32_t n)
 
 static int find_place(const struct ps_cache *cache, const uint32_t *part, size_t depth, struct place *place)
 {
-	cache_walk_init(&place->walk, cache);
+	int r = cache_walk_init(&place->walk, cache);
+
+	if (r < 0)
+		return r;
 	if (!cache_walk_next(&place->walk, &place->entity))
 		return PS_E_NOTFOUND;
 	place->is_message = true;
@@ -75,8 +78,11 @@ int ps_cache_section(const struct ps_cache *cache, const uint32_t *part, size_t 
 		     struct ps_span *ret_span)
 {
 	struct place place;
+	int r = find_place(cache, part, depth, &place);
 
-	if (find_place(cache, part, depth, &place) < 0 || (what == PS_SECTION_MIME && depth == 0))
+	if (r == PS_E_CORRUPT)
+		return r;
+	if (r < 0 || (what == PS_SECTION_MIME && depth == 0))
 		return ps_fail(PS_E_NOTFOUND, "the message has no such part");
 	if (depth && (what == PS_SECTION_HEADER || what == PS_SECTION_TEXT)) {
 		if (place.entity.kind != ENTITY_MESSAGE || !cache_walk_next(&place.walk, &place.entity))
@@ -94,9 +100,10 @@ int ps_cache_section(const struct ps_cache *cache, const uint32_t *part, size_t 
 int ps_cache_encoding(const struct ps_cache *cache, const uint32_t *part, size_t depth, struct ps_bytes *ret_encoding)
 {
 	struct place place;
+	int r = find_place(cache, part, depth, &place);
 
-	if (find_place(cache, part, depth, &place) < 0)
-		return ps_fail(PS_E_NOTFOUND, "the message has no such part");
+	if (r < 0)
+		return r == PS_E_CORRUPT ? r : ps_fail(PS_E_NOTFOUND, "the message has no such part");
 	*ret_encoding = depth && place.entity.kind == ENTITY_LEAF ? place.entity.encoding : ps_bytes("", 0);
 	return 0;
 }
@@ -186,8 +193,10 @@ int ps_cache_leaves(const struct ps_cache *cache, struct ps_pool *pool,
 {
 	struct leaves l = {.pool = pool, .fn = fn, .arg = arg};
 	struct cache_entity root;
+	int r = cache_walk_init(&l.walk, cache);
 
-	cache_walk_init(&l.walk, cache);
+	if (r < 0)
+		return r;
 	if (!cache_walk_next(&l.walk, &root))
 		return ps_fail(PS_E_CORRUPT, "message cache without a message");
 	return walk_leaves(&l, &root, 0, true);

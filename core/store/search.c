@@ -9,7 +9,8 @@
 enum {
 	MAX_DEPTH = 32,
 	MAX_NODES = 2000,
-	DAY = 86400
+	DAY = 86400,
+	AT_ONCE_MAX = 128 << 10 /* octets; 250 KB of memory at most, in each search that is under way */
 };
 
 /* What has to be at hand to answer. */
@@ -44,7 +45,8 @@ struct ps_search {
 	struct ps_reader *reader; /* for one step */
 	struct ps_pool *scratch;
 	struct ps_cache cache;
-	struct ps_buf header, folded;
+	struct ps_buf header, whole;
+	struct ps_search_value value;
 	bool have_cache, have_header, have_texts;
 };
 
@@ -85,16 +87,38 @@ static int need_header(struct ps_search *s)
 	return r;
 }
 
+/* Each part is read by itself; of a message that is not large, they are in memory after one reading. */
+static int read_at_once(struct ps_search *s, const struct ps_body *body, struct ps_body *ret_body)
+{
+	struct ps_bytes octets;
+	uint8_t *space;
+	int r;
+
+	*ret_body = *body;
+	if (body->fd < 0 || body->data || body->length > AT_ONCE_MAX)
+		return 0;
+	ps_buf_reset(&s->whole);
+	if (!(space = ps_buf_reserve(&s->whole, (size_t)body->length)))
+		return PS_E_LIMIT;
+	for (uint64_t at = 0; at < body->length; at += octets.len)
+		if ((r = ps_body_piece(body, at, space + at, (size_t)(body->length - at), &octets)) < 0)
+			return r;
+	*ret_body = (struct ps_body){.data = space, .fd = -1, .length = body->length, .wire_form = body->wire_form};
+	return 0;
+}
+
 static int need_texts(struct ps_search *s)
 {
-	struct ps_body body;
+	struct ps_body body, whole;
 	int r;
 
 	if (s->have_texts)
 		return 0;
 	if ((r = need_cache(s)) < 0 || (r = ps_view_body(s->view, s->row->uid, &body)) < 0)
 		return r;
-	r = ps_search_texts(&body, &s->cache, s->scratch, s->needles);
+	r = read_at_once(s, &body, &whole);
+	if (r == 0)
+		r = ps_search_texts(&whole, &s->cache, s->scratch, s->needles);
 	ps_view_body_close(s->view, &body);
 	s->have_texts = r == 0;
 	return r;
@@ -233,35 +257,28 @@ static int eval_sent(struct ps_search *s, const struct node *node)
 	return compare_day(node->source->kind, day_of(time + zone * 60), node->source->date);
 }
 
+/* Whether one of the fields of that name contains the text. */
 static int match_fields(struct ps_search *s, struct ps_bytes fields, const struct node *node)
 {
 	struct ps_header_walk walk = {.rest = fields};
 	struct ps_bytes name, value;
 
 	while (ps_header_next(&walk, &name, &value))
-		if (ps_search_value(value, node->folded, &s->folded))
+		if (ps_bytes_caseeq_str(name, node->source->name) && ps_search_value(&s->value, value, node->folded))
 			return 1;
 	return 0;
 }
 
 static int eval_header(struct ps_search *s, const struct node *node)
 {
-	const char *name = node->source->name;
-	struct ps_buf fields = {0};
+	struct ps_bytes fields;
 	int r = need_cache(s);
 
 	if (r == 0)
-		r = ps_cache_fields(&s->cache, &name, 1, &fields);
-	if (r == PS_E_NOTFOUND) {
-		ps_buf_reset(&fields);
-		r = need_header(s);
-		if (r == 0)
-			r = ps_header_filter(ps_buf_view(&s->header), &name, 1, false, &fields);
-	}
-	if (r == 0)
-		r = match_fields(s, ps_buf_view(&fields), node);
-	ps_buf_finish(&fields);
-	return r;
+		r = ps_cache_kept(&s->cache, &node->source->name, 1, &fields);
+	if (r == PS_E_NOTFOUND && (r = need_header(s)) == 0)
+		fields = ps_buf_view(&s->header);
+	return r < 0 ? r : match_fields(s, fields, node);
 }
 
 static int eval_text(struct ps_search *s, const struct node *node)
@@ -428,7 +445,8 @@ void ps_search_destroy(struct ps_search *s)
 	if (!s)
 		return;
 	ps_buf_finish(&s->header);
-	ps_buf_finish(&s->folded);
+	ps_buf_finish(&s->whole);
+	ps_search_value_finish(&s->value);
 	ps_pool_destroy(s->scratch);
 }
 

@@ -19,8 +19,13 @@ struct ps_needle {
 /* Sets `found` of each. Stops reading when all are found. */
 int ps_search_texts(const struct ps_body *body, const struct ps_cache *cache, struct ps_pool *pool,
 		    struct ps_needle *needles);
-/* Whether a folded header field's value contains the needle; an empty one is contained in any. */
-bool ps_search_value(struct ps_bytes value, struct ps_bytes folded, struct ps_buf *scratch);
+/* Room for the text of one field after the other; a zeroed one is valid. */
+struct ps_search_value {
+	struct ps_buf decoded, folded;
+};
+/* Whether a header field's value contains the needle; an empty one is contained in any. */
+bool ps_search_value(struct ps_search_value *search, struct ps_bytes value, struct ps_bytes folded);
+void ps_search_value_finish(struct ps_search_value *search);
 bool ps_bytes_contain(struct ps_bytes text, struct ps_bytes part);
 
 #endif

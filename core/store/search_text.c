@@ -4,6 +4,7 @@
 
 enum {
 	WINDOW = 65536,
+	SHORT = 256,
 	HEADER_MAX = 16 << 20, /* a message too deep to be taken apart is one long header */
 };
 
@@ -18,9 +19,26 @@ struct scan {
 	int error;
 };
 
+/* memmem() makes a table first, which costs more than most header fields are long. */
+static bool short_contains(struct ps_bytes text, struct ps_bytes part)
+{
+	const uint8_t *at = text.ptr, *end = text.ptr + text.len - part.len + 1;
+
+	while (at < end && (at = memchr(at, part.ptr[0], (size_t)(end - at)))) {
+		if (memcmp(at, part.ptr, part.len) == 0)
+			return true;
+		at++;
+	}
+	return false;
+}
+
 bool ps_bytes_contain(struct ps_bytes text, struct ps_bytes part)
 {
-	return part.len == 0 || (text.len >= part.len && memmem(text.ptr, text.len, part.ptr, part.len) != NULL);
+	if (part.len == 0 || text.len < part.len)
+		return part.len == 0;
+	if (text.len < SHORT)
+		return short_contains(text, part);
+	return memmem(text.ptr, text.len, part.ptr, part.len) != NULL;
 }
 
 static bool all_found(const struct scan *scan)
@@ -87,18 +105,21 @@ static int scan_header(struct scan *scan, const struct ps_body *body, const stru
 	return r;
 }
 
-bool ps_search_value(struct ps_bytes value, struct ps_bytes folded, struct ps_buf *scratch)
+bool ps_search_value(struct ps_search_value *search, struct ps_bytes value, struct ps_bytes folded)
 {
-	struct ps_buf decoded = {0};
-	bool found;
-
 	if (folded.len == 0)
 		return true;
-	ps_buf_reset(scratch);
-	found = ps_header_decode(value, &decoded) == 0 && ps_casefold(ps_buf_view(&decoded), scratch) == 0 &&
-		ps_bytes_contain(ps_buf_view(scratch), folded);
-	ps_buf_finish(&decoded);
-	return found;
+	ps_buf_reset(&search->decoded);
+	ps_buf_reset(&search->folded);
+	return ps_header_decode(value, &search->decoded) == 0 &&
+	       ps_casefold(ps_buf_view(&search->decoded), &search->folded) == 0 &&
+	       ps_bytes_contain(ps_buf_view(&search->folded), folded);
+}
+
+void ps_search_value_finish(struct ps_search_value *search)
+{
+	ps_buf_finish(&search->decoded);
+	ps_buf_finish(&search->folded);
 }
 
 /* ---- bodies -------------------------------------------------------------------------------- */

@@ -111,11 +111,15 @@ uint32_t ps_snapshot_last_uid(const struct ps_snapshot *snapshot)
 	return snapshot->chunk_count ? chunk_last_uid(snapshot->chunks[snapshot->chunk_count - 1]) : 0;
 }
 
-/* The chunk that seq, which there is, lies in: the last that starts before it. */
+/* The chunk that seq, which there is, lies in: the last that starts before it. Where all chunks but the last are full, as
+ * in a mailbox that only grew, it is found by a division. */
 static size_t find_chunk(const struct ps_snapshot *snapshot, uint32_t seq)
 {
-	size_t low = 0, high = snapshot->chunk_count;
+	size_t low = (seq - 1) / CHUNK_MAX, high = snapshot->chunk_count;
 
+	if (low < high && snapshot->starts[low] < seq && (low + 1 == high || snapshot->starts[low + 1] >= seq))
+		return low;
+	low = 0;
 	while (high - low > 1) {
 		size_t middle = low + (high - low) / 2;
 

@@ -123,13 +123,11 @@ static void put_flags(struct imap_cmd *cmd, struct ps_buf *out, const struct ps_
 	ps_buf_bytes(out, ps_buf_view(&fetch->flags));
 }
 
-/* A blank between the items, and the name of the next. */
+/* The name of the next item, with the blank ahead of it that the first one does not get. */
 static void put_name(struct ps_buf *out, bool *first, const char *name, size_t len)
 {
-	if (!*first)
-		ps_buf_char(out, ' ');
+	ps_buf_append(out, name + *first, len - *first);
 	*first = false;
-	ps_buf_append(out, name, len);
 }
 
 #define PUT_NAME(out, first, name) put_name((out), (first), (name), sizeof(name) - 1)
@@ -137,24 +135,24 @@ static void put_name(struct ps_buf *out, bool *first, const char *name, size_t l
 static void put_row(struct imap_cmd *cmd, struct ps_buf *out, unsigned items, const struct ps_row *row, bool *first)
 {
 	if (items & IMAP_FETCH_UID) {
-		PUT_NAME(out, first, "UID ");
+		PUT_NAME(out, first, " UID ");
 		ps_buf_u64(out, row->uid);
 	}
 	if (items & IMAP_FETCH_FLAGS) {
-		PUT_NAME(out, first, "FLAGS ");
+		PUT_NAME(out, first, " FLAGS ");
 		put_flags(cmd, out, row);
 	}
 	if (items & IMAP_FETCH_DATE) {
-		PUT_NAME(out, first, "INTERNALDATE \"");
+		PUT_NAME(out, first, " INTERNALDATE \"");
 		ps_imap_date_format(out, row->internal_date);
 		ps_buf_char(out, '"');
 	}
 	if (items & IMAP_FETCH_SIZE) {
-		PUT_NAME(out, first, "RFC822.SIZE ");
+		PUT_NAME(out, first, " RFC822.SIZE ");
 		ps_buf_u64(out, row->size);
 	}
 	if (items & IMAP_FETCH_MODSEQ) {
-		PUT_NAME(out, first, "MODSEQ (");
+		PUT_NAME(out, first, " MODSEQ (");
 		ps_buf_u64(out, row->modseq);
 		ps_buf_char(out, ')');
 	}
@@ -164,19 +162,19 @@ static void put_row(struct imap_cmd *cmd, struct ps_buf *out, unsigned items, co
 static void put_identity(struct ps_buf *out, unsigned items, const struct ps_row *row, bool *first)
 {
 	if (items & IMAP_FETCH_EMAILID) {
-		PUT_NAME(out, first, "EMAILID (");
+		PUT_NAME(out, first, " EMAILID (");
 		imap_put_object_id(out, IMAP_EMAIL_ID, &row->email_id);
 		ps_buf_char(out, ')');
 	}
 	if (items & IMAP_FETCH_THREADID)
-		PUT_NAME(out, first, "THREADID NIL");
+		PUT_NAME(out, first, " THREADID NIL");
 	if (!(items & IMAP_FETCH_SAVEDATE))
 		return;
 	if (!row->save_date) {
-		PUT_NAME(out, first, "SAVEDATE NIL");
+		PUT_NAME(out, first, " SAVEDATE NIL");
 		return;
 	}
-	PUT_NAME(out, first, "SAVEDATE \"");
+	PUT_NAME(out, first, " SAVEDATE \"");
 	ps_imap_date_format(out, row->save_date);
 	ps_buf_char(out, '"');
 }
@@ -185,19 +183,19 @@ static void put_cached(const struct imap *imap, struct ps_buf *out, unsigned ite
 		       bool *first)
 {
 	if (items & IMAP_FETCH_ENVELOPE) {
-		PUT_NAME(out, first, "ENVELOPE ");
+		PUT_NAME(out, first, " ENVELOPE ");
 		ps_buf_bytes(out, ps_cache_envelope(cache));
 	}
 	if (items & IMAP_FETCH_BODY) {
-		PUT_NAME(out, first, "BODY ");
+		PUT_NAME(out, first, " BODY ");
 		ps_cache_body(cache, out);
 	}
 	if (items & IMAP_FETCH_STRUCTURE) {
-		PUT_NAME(out, first, "BODYSTRUCTURE ");
+		PUT_NAME(out, first, " BODYSTRUCTURE ");
 		ps_buf_bytes(out, ps_cache_bodystructure(cache));
 	}
 	if (items & IMAP_FETCH_PREVIEW) {
-		PUT_NAME(out, first, "PREVIEW ");
+		PUT_NAME(out, first, " PREVIEW ");
 		imap_put_text(imap, out, ps_cache_preview(cache));
 	}
 }
@@ -259,7 +257,7 @@ static void start_message(struct imap_cmd *cmd, uint32_t seq, const struct ps_ro
 	if (items & IMAP_FETCH_CACHED)
 		put_cached(cmd->imap, out, items, &cache, &fetch->first);
 	if (items & IMAP_FETCH_NO_PREVIEW)
-		PUT_NAME(out, &fetch->first, "PREVIEW NIL");
+		PUT_NAME(out, &fetch->first, " PREVIEW NIL");
 	fetch->in_message = true;
 }
 

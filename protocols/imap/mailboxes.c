@@ -82,7 +82,8 @@ const struct ps_row *imap_walk_next(const struct imap *imap, struct imap_walk *w
 
 		if (walk->next == 0)
 			walk->next = ps_view_seq_from(imap->view, range->first);
-		walk->next = ps_view_seq_changed(imap->view, walk->next, walk->changed_since);
+		if (walk->changed_since > 0)
+			walk->next = ps_view_seq_changed(imap->view, walk->next, walk->changed_since);
 		row = ps_view_row(imap->view, walk->next);
 		if (row && row->uid <= range->last) {
 			*ret_seq = walk->next++;

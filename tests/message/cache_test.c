@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "core/message/body.h"
+#include "core/message/cache.h"
 #include "tests/message/message_unit.h"
 
 static const char sample[] =
@@ -27,6 +28,7 @@ static void use(const struct ps_cache *cache)
 	size_t n = 0;
 
 	ps_cache_body(cache, &out);
+	ps_buf_bytes(&out, ps_cache_preview(cache));
 	ps_cache_fields(cache, names, 2, &out);
 	ps_cache_leaves(cache, pool, count_leaf, &n);
 	for (size_t depth = 0; depth <= PS_ARRAY_LEN(numbers); depth++)
@@ -61,23 +63,13 @@ START_TEST(a_change_of_any_octet_is_seen)
 }
 END_TEST
 
-/* The checksum as core/message/cache.h describes the block: someone may write octets that have a right one. */
+/* Someone may write octets that have a right checksum. */
 static void seal(uint8_t *octets, size_t len)
 {
-	const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
-	uint64_t sum = (len - 16) * odd, word = 0;
-	size_t at = 16;
+	uint64_t sum = cache_checksum(ps_bytes(octets + 16, len - 16));
 
-	for (; len - at >= 8; at += 8) {
-		memcpy(&word, octets + at, 8);
-		sum = (sum ^ word) * odd;
-		sum ^= sum >> 32;
-	}
-	word = 0;
-	memcpy(&word, octets + at, len - at);
-	sum = (sum ^ word) * odd;
-	sum ^= sum >> 29;
-	memcpy(octets + 8, &sum, 8);
+	for (int i = 0; i < 8; i++)
+		octets[8 + i] = (uint8_t)(sum >> 8 * i);
 }
 
 START_TEST(a_hostile_cache_is_refused_or_harmless)
@@ -102,6 +94,22 @@ START_TEST(a_hostile_cache_is_refused_or_harmless)
 	}
 	seal(copy, len);
 	ck_assert_ok(ps_cache_open(&cache, ps_bytes(copy, len)));
+	free(copy);
+	derived_finish(&d);
+}
+END_TEST
+
+START_TEST(a_cache_of_another_version_is_refused)
+{
+	struct derived d = derive(sample);
+	size_t len = d.cache.octets.len;
+	uint8_t *copy = ps_malloc(len);
+	struct ps_cache cache;
+
+	memcpy(copy, d.cache.octets.ptr, len);
+	copy[3]--;
+	seal(copy, len);
+	ck_assert_int_eq(ps_cache_open(&cache, ps_bytes(copy, len)), PS_E_CORRUPT);
 	free(copy);
 	derived_finish(&d);
 }
@@ -435,6 +443,7 @@ int main(void)
 
 	tcase_add_test(tc, a_change_of_any_octet_is_seen);
 	tcase_add_test(tc, a_hostile_cache_is_refused_or_harmless);
+	tcase_add_test(tc, a_cache_of_another_version_is_refused);
 	tcase_add_loop_test(tc, common_fields_come_from_the_cache, 0, PS_ARRAY_LEN(wanted));
 	tcase_add_test(tc, the_date_is_in_the_cache);
 	tcase_add_loop_test(tc, a_header_is_filtered_by_name, 0, PS_ARRAY_LEN(filters));

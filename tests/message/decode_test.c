@@ -186,6 +186,27 @@ START_TEST(case_folds_as_rfc_5051_says)
 }
 END_TEST
 
+/* Octets are folded several at a time: each comes in each place, with its neighbours. */
+START_TEST(ascii_folds_octet_for_octet)
+{
+	uint8_t text[256 + 16], want[sizeof text];
+
+	for (size_t i = 0; i < sizeof text; i++) {
+		text[i] = (uint8_t)(i % 128);
+		want[i] = (uint8_t)ps_toupper(text[i]);
+	}
+	for (size_t start = 0; start < 16; start++) {
+		for (size_t len = 0; len <= sizeof text - start; len++) {
+			struct ps_buf folded = {0};
+
+			ck_assert_ok(ps_casefold(ps_bytes(text + start, len), &folded));
+			ck_assert_same_bytes(ps_buf_view(&folded), ps_bytes(want + start, len));
+			ps_buf_finish(&folded);
+		}
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("decode");
@@ -197,6 +218,7 @@ int main(void)
 	tcase_add_loop_test(tc, search_charsets_are_converted_or_refused, 0, PS_ARRAY_LEN(charsets));
 	tcase_add_test(tc, every_charset_of_the_list_has_its_converter);
 	tcase_add_loop_test(tc, case_folds_as_rfc_5051_says, 0, PS_ARRAY_LEN(equal));
+	tcase_add_test(tc, ascii_folds_octet_for_octet);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "core/store/search.h"
 #include "tests/store/user.h"
 
 /* 784111777: Sun, 6 Nov 1994 08:49:37 UTC */
@@ -183,6 +184,24 @@ START_TEST(a_search_goes_on_where_its_slice_ended)
 }
 END_TEST
 
+/* There is one way for short texts and one for long ones. */
+START_TEST(a_part_is_found_wherever_it_is)
+{
+	char text[520];
+
+	for (size_t len = 0; len < sizeof text; len++) {
+		memset(text, 'A', sizeof text);
+		ck_assert(!ps_bytes_contain(ps_bytes(text, len), ps_bytes_str("AB")));
+		ck_assert(ps_bytes_contain(ps_bytes(text, len), ps_bytes_str("")));
+		ck_assert_int_eq(ps_bytes_contain(ps_bytes(text, len), ps_bytes_str("AAA")), len >= 3);
+		if (len > 0)
+			text[len - 1] = 'B';
+		ck_assert_int_eq(ps_bytes_contain(ps_bytes(text, len), ps_bytes_str("AB")), len >= 2);
+		ck_assert_int_eq(ps_bytes_contain(ps_bytes(text, len), ps_bytes_str("B")), len >= 1);
+	}
+}
+END_TEST
+
 START_TEST(an_expunged_message_is_not_found)
 {
 	struct ps_search_node deep = {.kind = PS_SEARCH_BODY, TEXT("deep")},
@@ -258,6 +277,7 @@ int main(void)
 	tcase_add_test(tc, keys_combine);
 	tcase_add_test(tc, a_set_is_of_uids);
 	tcase_add_test(tc, a_search_goes_on_where_its_slice_ended);
+	tcase_add_test(tc, a_part_is_found_wherever_it_is);
 	tcase_add_test(tc, an_expunged_message_is_not_found);
 	tcase_add_test(tc, too_many_keys_are_refused);
 	tcase_add_loop_test(tc, a_needle_is_found_wherever_the_text_is_cut, 0, 3);

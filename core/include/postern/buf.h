@@ -31,9 +31,21 @@ bool ps_bytes_eq(struct ps_bytes a, struct ps_bytes b);
 bool ps_bytes_eq_str(struct ps_bytes a, const char *s);
 bool ps_bytes_caseeq_str(struct ps_bytes a, const char *s); /* ASCII letters only */
 /* Index of the first `c`, or -1. */
-ptrdiff_t ps_bytes_find(struct ps_bytes a, uint8_t c);
+inline ptrdiff_t ps_bytes_find(struct ps_bytes a, uint8_t c)
+{
+	const uint8_t *at = a.len ? (const uint8_t *)memchr(a.ptr, c, a.len) : NULL;
+
+	return at ? at - a.ptr : -1;
+}
 /* Drops the first n (n <= len) octets. */
-struct ps_bytes ps_bytes_skip(struct ps_bytes a, size_t n);
+inline struct ps_bytes ps_bytes_skip(struct ps_bytes a, size_t n)
+{
+	if (n == 0)
+		return a; /* an absent slice has no place to count from */
+	a.ptr += n;
+	a.len -= n;
+	return a;
+}
 /* Decimal without sign or leading blanks, the whole slice; 0 or PS_E_SYNTAX (also on overflow). */
 int ps_bytes_u64(struct ps_bytes a, uint64_t *ret_n);
 int ps_bytes_u32(struct ps_bytes a, uint32_t *ret_n);

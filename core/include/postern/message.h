@@ -82,6 +82,8 @@ int ps_cache_leaves(const struct ps_cache *cache, struct ps_pool *pool,
  * itself and use ps_header_filter(). `except`: all fields but the names: never from the cache. */
 bool ps_cache_has_field(const char *name);
 int ps_cache_fields(const struct ps_cache *cache, const char *const *names, size_t count, struct ps_buf *out);
+/* All that the cache keeps, if the names are among it, to be walked without a copy; valid as long as the cache. PS_E_NOTFOUND. */
+int ps_cache_kept(const struct ps_cache *cache, const char *const *names, size_t count, struct ps_bytes *ret_fields);
 
 /* From a whole header block (CRLF), the fields named (or all but them), folded lines and all, in order; the
  * blank line is left out. */

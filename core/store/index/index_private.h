@@ -22,7 +22,7 @@
  *   ROWS      box uid               struct row_record, locator
  *   CHANGES   box modseq uid        nothing
  *   VANISHED  box modseq first-uid  last-uid
- *   CACHE     box uid               checksum, spare, octets
+ *   CACHE     box uid               checksum of key and length, spare, octets
  *   TOKENS    token                 struct token_record
  *   TOKEN_TIMES  time token         nothing
  * and in a durable one:
@@ -69,6 +69,7 @@ struct ps_index {
 struct ps_index_txn {
 	struct ps_index *index;
 	MDB_txn *txn;
+	MDB_cursor *caches; /* of a read: where the last cache was; NULL: none was asked for */
 	bool write;
 };
 

@@ -6,7 +6,8 @@
 
 /* Beyond so many records a mailbox forgets the older half of what vanished; vanished_since says so. */
 enum {
-	VANISHED_MAX = 65536
+	VANISHED_MAX = 65536,
+	CACHE_RECORD_HEAD = 8, /* checksum, spare */
 };
 
 struct row_record {
@@ -328,35 +329,62 @@ int ps_index_vanished(struct ps_index_txn *txn, uint64_t key, uint64_t since, ps
 	return index_walk_since(txn, DB_VANISHED, key, since, tell_vanished, &walk);
 }
 
+/* Says whose cache the record is and how long. What is in it is checked by who knows what that is: core's caches have a
+ * checksum of their own, and with a second one, that would be most of what a FETCH or SEARCH of cached items costs. */
+static uint32_t cache_crc(const struct row_key *key, size_t len)
+{
+	uint64_t le = htole64(len);
+
+	return ps_crc32c(ps_crc32c(0, key, sizeof *key), &le, sizeof le);
+}
+
+/* Most who read caches read them in their order: the next one is found from the one before, others from the root. */
+static int get_cache(struct ps_index_txn *txn, MDB_val key, MDB_val *ret_value)
+{
+	MDB_val next;
+	int rc;
+
+	if (txn->write)
+		return index_get(txn, DB_CACHE, key, ret_value);
+	if (txn->caches) {
+		rc = mdb_cursor_get(txn->caches, &next, ret_value, MDB_NEXT);
+		if (rc == 0 && next.mv_size == key.mv_size && memcmp(next.mv_data, key.mv_data, key.mv_size) == 0)
+			return 0;
+	} else if ((rc = mdb_cursor_open(txn->txn, txn->index->dbi[DB_CACHE], &txn->caches)) != 0) {
+		return index_fail(rc, "cursor");
+	}
+	rc = mdb_cursor_get(txn->caches, &key, ret_value, MDB_SET);
+	return rc ? index_fail(rc, "get") : 0;
+}
+
 int ps_index_cache(struct ps_index_txn *txn, uint64_t key, uint32_t uid, struct ps_bytes *ret_cache)
 {
 	struct row_key rk = row_key(key, uid);
 	MDB_val value;
 	uint32_t crc;
-	int r = index_get(txn, DB_CACHE, index_val(&rk, sizeof rk), &value);
+	int r = get_cache(txn, index_val(&rk, sizeof rk), &value);
 
 	if (r < 0)
 		return r;
-	if (value.mv_size < 8)
+	if (value.mv_size < CACHE_RECORD_HEAD)
 		return ps_fail(PS_E_CORRUPT, "index: a cache record is damaged");
-	memcpy(&crc, value.mv_data, 4);
-	if (crc != record_crc(&rk, (const uint8_t *)value.mv_data, value.mv_size))
+	memcpy(&crc, value.mv_data, sizeof crc);
+	if (crc != cache_crc(&rk, value.mv_size - CACHE_RECORD_HEAD))
 		return ps_fail(PS_E_CORRUPT, "index: the cache of UID %u is damaged", uid);
-	*ret_cache = ps_bytes((const uint8_t *)value.mv_data + 8, value.mv_size - 8);
+	*ret_cache = ps_bytes((const uint8_t *)value.mv_data + CACHE_RECORD_HEAD, value.mv_size - CACHE_RECORD_HEAD);
 	return 0;
 }
 
 int ps_index_cache_put(struct ps_index_txn *txn, uint64_t key, uint32_t uid, struct ps_bytes cache)
 {
 	struct row_key rk = row_key(key, uid);
-	MDB_val at = index_val(&rk, sizeof rk), value = {.mv_size = cache.len + 8};
-	uint8_t *record = ps_zalloc(cache.len + 8);
-	uint32_t crc;
+	MDB_val at = index_val(&rk, sizeof rk), value = {.mv_size = CACHE_RECORD_HEAD + cache.len};
+	uint8_t *record = ps_zalloc(value.mv_size);
+	uint32_t crc = cache_crc(&rk, cache.len);
 	int r;
 
-	memcpy(record + 8, cache.ptr, cache.len);
-	crc = record_crc(&rk, record, cache.len + 8);
-	memcpy(record, &crc, 4);
+	memcpy(record, &crc, sizeof crc);
+	memcpy(record + CACHE_RECORD_HEAD, cache.ptr, cache.len);
 	value.mv_data = record;
 	r = index_put(txn, DB_CACHE, at, value);
 	free(record);

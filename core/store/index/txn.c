@@ -186,6 +186,8 @@ void ps_index_end(struct ps_index_txn *txn)
 {
 	if (!txn)
 		return;
+	if (txn->caches)
+		mdb_cursor_close(txn->caches);
 	mdb_txn_abort(txn->txn);
 	txn_free(txn);
 }

@@ -257,6 +257,44 @@ START_TEST(two_mailboxes_change_places)
 }
 END_TEST
 
+static void cache_is(struct ps_index_txn *txn, uint32_t uid, bool there)
+{
+	struct ps_bytes octets;
+	int r = ps_index_cache(txn, 1, uid, &octets);
+
+	ck_assert_int_eq(r, there ? 0 : PS_E_NOTFOUND);
+	if (there) {
+		ck_assert_uint_eq(octets.len, 100 + uid);
+		ck_assert_uint_eq(octets.ptr[0], uid);
+	}
+}
+
+/* In order, backwards, and asking for what is not there in between. */
+START_TEST(caches_are_read_in_any_order)
+{
+	struct ps_index_txn *txn = begin(), *read;
+	uint8_t block[200];
+
+	for (uint32_t uid = 2; uid <= 80; uid += 2) {
+		memset(block, (int)uid, sizeof block);
+		ck_assert_ok(ps_index_cache_put(txn, 1, uid, ps_bytes(block, 100 + uid)));
+	}
+	cache_is(txn, 2, true);
+	ck_assert_ok(ps_index_cache_put(txn, 2, 1, ps_bytes("other", 5)));
+	ck_assert_ok(ps_index_commit(txn));
+	ck_assert_ok(ps_index_read(ix, &read));
+	for (uint32_t uid = 2; uid <= 80; uid += 2)
+		cache_is(read, uid, true);
+	for (uint32_t uid = 0; uid <= 90; uid++)
+		cache_is(read, uid, uid >= 2 && uid <= 80 && uid % 2 == 0);
+	for (uint32_t uid = 90; uid > 0; uid--)
+		cache_is(read, uid, uid >= 2 && uid <= 80 && uid % 2 == 0);
+	for (uint32_t n = 0; n < 89; n++)
+		cache_is(read, n * 37 % 89, n * 37 % 89 >= 2 && n * 37 % 89 <= 80 && n * 37 % 89 % 2 == 0);
+	ps_index_end(read);
+}
+END_TEST
+
 START_TEST(a_full_map_grows)
 {
 	static uint8_t block[1 << 20];
@@ -515,6 +553,7 @@ int main(void)
 	tcase_add_test(tc, tokens_are_kept_in_the_order_of_time);
 	tcase_add_test(tc, old_tokens_are_forgotten);
 	tcase_add_test(tc, two_mailboxes_change_places);
+	tcase_add_test(tc, caches_are_read_in_any_order);
 	tcase_add_test(tc, a_full_map_grows);
 	tcase_add_test(tc, it_grows_while_others_ask_for_news);
 	tcase_add_test(tc, a_read_sees_one_moment);
