@@ -21,6 +21,7 @@ struct ps_databases {
 	bool file_wanted; /* without it nothing can be told */
 	char *stand_in;   /* a password that costs time, of some user of a database; NULL: none was met yet */
 	unsigned count;
+	uint32_t issuers;  /* a bit for each that knows tokens, as it has said */
 	unsigned verifier; /* one more than that of a database which checks passwords; 0: none was met yet */
 	uint64_t last, timeout_ms, keep_ms;
 	struct ps_looking waiting; /* a ring, by the time of their ends; this is no question */
@@ -58,30 +59,63 @@ static void end(struct ps_looking *looking, int r, const struct ps_user_entry *e
 	looking->done(looking->arg, r, entry);
 }
 
+static void ask_issuer(struct ps_databases *databases, struct ps_looking *looking, unsigned first);
+
+/* The next one may know it: tokens of the others hold on while one of several issuers is away. */
+static void go_past_issuer(struct ps_looking *looking, bool unsure)
+{
+	struct ps_databases *databases = looking->databases;
+
+	ps_looking_cancel(looking);
+	looking->unsure |= unsure;
+	ask_issuer(databases, looking, looking->database + 1);
+}
+
 /* Not an answer of the database's. */
 static void give_up(struct ps_looking *looking, const char *why)
 {
 	ps_log(PS_LOG_ERROR, "userdb_failed", "database", ps_num(looking->database), "user", looking->login.name, "msg",
 	       why, NULL);
-	end(looking, PS_E_AGAIN, NULL);
+	if (looking->token.ptr)
+		go_past_issuer(looking, true);
+	else
+		end(looking, PS_E_AGAIN, NULL);
 }
 
 static void ask(struct ps_databases *databases, struct ps_looking *looking)
 {
-	struct ps_database_question question = {.number = ++databases->last, .login = looking->login};
+	struct ps_database_question question = {
+		.number = ++databases->last, .login = looking->login, .token = looking->token};
 
 	looking->number = question.number;
-	if (databases->waiting_count[looking->database] >= WAITING_MAX)
+	wait_for(databases, looking);
+	if (databases->waiting_count[looking->database] > WAITING_MAX)
 		give_up(looking, "too many questions wait for an answer");
 	else if (databases->hooks.ask(databases->hooks.arg, looking->database, &question) < 0)
 		give_up(looking, ps_last_error());
+}
+
+static bool is_issuer(const struct ps_databases *databases, unsigned database)
+{
+	return database < PS_DATABASES_MAX && (databases->issuers & UINT32_C(1) << database);
+}
+
+static void ask_issuer(struct ps_databases *databases, struct ps_looking *looking, unsigned first)
+{
+	looking->database = first;
+	while (looking->database < databases->count && !is_issuer(databases, looking->database))
+		looking->database++;
+	if (looking->database < databases->count)
+		ask(databases, looking);
 	else
-		wait_for(databases, looking);
+		end(looking, looking->unsure ? PS_E_AGAIN : PS_E_AUTH, NULL);
 }
 
 /* The next database, or the end. */
 static void go_on(struct ps_databases *databases, struct ps_looking *looking)
 {
+	while (is_issuer(databases, looking->database))
+		looking->database++;
 	if (looking->database < databases->count)
 		ask(databases, looking);
 	else
@@ -93,6 +127,7 @@ void ps_databases_find(struct ps_databases *databases, const char *name, struct 
 	const struct ps_user_entry *entry = databases->file ? ps_passwd_file_find(databases->file, name) : NULL;
 
 	looking->login = (struct ps_userdb_login){.name = name};
+	looking->token = (struct ps_bytes){0};
 	looking->database = 0;
 	if (databases->file_wanted && !databases->file) {
 		end(looking, PS_E_AGAIN, NULL);
@@ -110,11 +145,34 @@ void ps_databases_verify(struct ps_databases *databases, const struct ps_user_en
 			 const struct ps_userdb_login *login, struct ps_looking *looking)
 {
 	looking->login = *login;
+	looking->token = (struct ps_bytes){0};
 	looking->database = entry->database;
 	if (entry->verifies && entry->database < databases->count)
 		ask(databases, looking);
 	else
 		end(looking, PS_E_AUTH, NULL);
+}
+
+void ps_databases_check_token(struct ps_databases *databases, struct ps_bytes token, struct ps_looking *looking)
+{
+	looking->login = (struct ps_userdb_login){.name = ""};
+	looking->token = token;
+	looking->unsure = false;
+	ask_issuer(databases, looking, 0);
+}
+
+bool ps_databases_have_tokens(const struct ps_databases *databases)
+{
+	return databases->issuers;
+}
+
+bool ps_databases_have_users(const struct ps_databases *databases)
+{
+	unsigned database = 0;
+
+	while (database < databases->count && is_issuer(databases, database))
+		database++;
+	return database < databases->count;
 }
 
 /* ---- answers --------------------------------------------------------------------------------------- */
@@ -153,6 +211,27 @@ static void take_found(struct ps_databases *databases, struct ps_looking *lookin
 	end(looking, 0, &entry);
 }
 
+static void take_holder(struct ps_looking *looking, const struct ps_database_answer *answer)
+{
+	struct ps_bytes fields = answer->fields;
+
+	looking->holder = ps_bytes("", 0);
+	looking->expires = 0;
+	while (answer->error == 0 && fields.len) {
+		struct ps_bytes name, value;
+
+		ps_field_next(&fields, &name, &value);
+		if (ps_bytes_eq_str(name, "user"))
+			looking->holder = value;
+		else if (ps_bytes_eq_str(name, "expires") && ps_bytes_u64(value, &looking->expires) < 0)
+			looking->holder = ps_bytes("", 0);
+	}
+	if (answer->error == 0 && looking->holder.len > 0)
+		end(looking, 0, NULL);
+	else
+		go_past_issuer(looking, answer->error != PS_E_AUTH && answer->error != PS_E_NOTFOUND);
+}
+
 void ps_databases_answer(struct ps_databases *databases, unsigned database, const struct ps_database_answer *answer)
 {
 	struct ps_looking *looking = waiting_for(databases, database, answer->number);
@@ -160,8 +239,14 @@ void ps_databases_answer(struct ps_databases *databases, unsigned database, cons
 
 	if (answer->verifies)
 		databases->verifier = database + 1;
+	if (answer->tokens && database < PS_DATABASES_MAX)
+		databases->issuers |= UINT32_C(1) << database;
 	if (!looking)
 		return;
+	if (looking->token.ptr) {
+		take_holder(looking, answer);
+		return;
+	}
 	search = !looking->login.password.ptr;
 	if (answer->error == 0 && search) {
 		take_found(databases, looking, answer);

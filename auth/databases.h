@@ -24,6 +24,7 @@ struct ps_database_question {
 	uint64_t number;
 	/* For a password: whether it is right. Without one, all that is known of the user. */
 	struct ps_userdb_login login;
+	struct ps_bytes token; /* there: whom the token was made for, and nothing else */
 };
 
 /* `fields` are "name\0value\0" ..., with an error of 0 after a question without password. */
@@ -32,6 +33,7 @@ struct ps_database_answer {
 	int error; /* 0, PS_E_NOTFOUND, PS_E_AUTH; all else: cannot tell */
 	struct ps_bytes fields;
 	bool verifies; /* it can tell of passwords itself */
+	bool tokens;   /* of access tokens, and of nothing else */
 };
 
 struct ps_databases_hooks {
@@ -40,15 +42,19 @@ struct ps_databases_hooks {
 	void *arg;
 };
 
-/* A search, or a password that is checked elsewhere. It is the caller's memory, zeroed at first, and so are its texts until it is over. */
+/* A search, or a password or a token that is checked elsewhere. It is the caller's memory, zeroed at first, and so are its texts until it is over. */
 struct ps_looking {
 	struct ps_looking *next, *before;
 	struct ps_databases *databases; /* NULL: nothing is under way */
 	uint64_t number, until;
 	unsigned database;
 	struct ps_userdb_login login;
+	struct ps_bytes token;  /* there: it is what is asked about */
+	bool unsure;            /* some issuer could not tell of it */
+	struct ps_bytes holder; /* of the token, with r 0; valid until done() returns; */
+	uint64_t expires;       /* and until when it is, in seconds since 1970; 0: not told */
 	/* entry: with r 0 of a search; valid until done() returns. PS_E_NOTFOUND: there is none of that name; PS_E_AUTH: the
-	 * password is wrong; all else: it cannot be told now. Another one may be begun in it. */
+	 * password is wrong, or the token does not hold; all else: it cannot be told now. Another one may be begun in it. */
 	void (*done)(void *arg, int r, const struct ps_user_entry *entry);
 	void *arg;
 };
@@ -74,6 +80,12 @@ void ps_databases_find(struct ps_databases *databases, const char *name, struct 
 /* Of an entry that has no password: the database that told of it. */
 void ps_databases_verify(struct ps_databases *databases, const struct ps_user_entry *entry,
 			 const struct ps_userdb_login *login, struct ps_looking *looking);
+/* Of all that know tokens, in their order, the first for which it holds; without any, PS_E_AUTH. One that cannot tell does not keep the others from
+ * telling. */
+void ps_databases_check_token(struct ps_databases *databases, struct ps_bytes token, struct ps_looking *looking);
+/* Whether some know tokens; and whether some know users, or may. */
+bool ps_databases_have_tokens(const struct ps_databases *databases);
+bool ps_databases_have_users(const struct ps_databases *databases);
 /* done() will not be called. */
 void ps_looking_cancel(struct ps_looking *looking);
 

@@ -297,14 +297,21 @@ static struct ps_bytes take_text(struct ps_bytes *rest)
 	return text;
 }
 
+void ps_field_next(struct ps_bytes *all, struct ps_bytes *ret_name, struct ps_bytes *ret_value)
+{
+	*ret_name = take_text(all);
+	*ret_value = take_text(all);
+}
+
 int ps_entry_set_all(struct ps_entry_maker *maker, struct ps_bytes all)
 {
 	int r = 0;
 
 	while (r == 0 && all.len) {
-		struct ps_bytes name = take_text(&all);
+		struct ps_bytes name, value;
 
-		r = ps_entry_set(maker, name, take_text(&all));
+		ps_field_next(&all, &name, &value);
+		r = ps_entry_set(maker, name, value);
 	}
 	return r == 0 ? ps_entry_end(maker) : r;
 }

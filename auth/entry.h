@@ -57,6 +57,8 @@ struct ps_entry_maker {
 void ps_entry_begin(struct ps_entry_maker *maker, const char *name);
 /* PS_E_UNSUPPORTED: there is no such field. PS_E_INVALID: its value is none. "userdb_" before a name is passed over. */
 int ps_entry_set(struct ps_entry_maker *maker, struct ps_bytes field, struct ps_bytes value);
+/* Takes the first of "name\0value\0" ... off. */
+void ps_field_next(struct ps_bytes *all, struct ps_bytes *ret_name, struct ps_bytes *ret_value);
 /* Many of them, "name\0value\0" ..., and the end: as a driver's answer travels. */
 int ps_entry_set_all(struct ps_entry_maker *maker, struct ps_bytes fields);
 /* Says where the mail is. PS_E_INVALID: outside mail_root. */

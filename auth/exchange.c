@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A log-in, from the front's first question to the answer. */
 #include <gnutls/crypto.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -38,10 +39,13 @@ struct ps_exchange {
 	char *stored;       /* what the password is checked against, or the secret made from; NULL: there is no user */
 	char *padding;      /* what is checked too, for the time that it takes, if `stored` costs none; or NULL */
 	const char *known;  /* the name of who logs in, as looked up; NULL: not lawful */
+	const char *proof;  /* of a token or certificate: what its credential is made from */
 	const char *app;    /* id of the app password that it is; NULL: none */
 	const char *target; /* of the other user as whom; NULL: as oneself */
 	struct ps_user_entry user;
-	struct ps_hash credential;  /* what `stored` is known by */
+	struct ps_hash credential; /* what `stored`, or the token or certificate, is known by */
+	uint64_t expires;          /* when it does, in seconds since 1970; 0: not by itself */
+	uint64_t certificate_expires;
 	uint64_t looked_up;         /* when it was */
 	const char *reason;         /* why not, whatever the password; NULL: it decides */
 	const char *refused;        /* right, but may not log in: why, for the log; or NULL */
@@ -85,6 +89,7 @@ static struct ps_exchange *create(struct ps_auth_service *service, const struct 
 	x->mechanism = ps_pool_strdup(pool, request->mechanism);
 	x->remote = ps_pool_strdup(pool, request->remote);
 	x->is_tls = request->is_tls;
+	x->certificate_expires = request->certificate_expires;
 	x->next = *bucket;
 	*bucket = x;
 	service->count++;
@@ -129,7 +134,8 @@ static void answer(struct ps_exchange *x, enum ps_auth_status status, struct ps_
 		a.owner = x->known;
 		a.database = x->user.database;
 		a.credential = x->credential;
-		a.is_app = x->app != NULL;
+		a.is_app = x->app || x->trusted;
+		a.expires = x->expires;
 	}
 	x->service->args.answer(x->service->args.arg, &a);
 	if (status != PS_AUTH_CONTINUE)
@@ -481,6 +487,7 @@ static bool choose_app(struct ps_exchange *x)
 	if (app) {
 		x->app = ps_pool_strdup(x->pool, app->id);
 		x->stored = ps_pool_strdup(x->pool, app->hash);
+		x->expires = app->expires;
 		x->credential = ps_credential_mark(&x->service->mark_key, x->known, app->hash);
 		ps_buf_reset(&x->sasl.password);
 		ps_buf_str(&x->sasl.password, spelt);
@@ -559,13 +566,69 @@ static void prove(struct ps_exchange *x, int r)
 
 static void accept_known(struct ps_exchange *x, const struct ps_user_entry *entry)
 {
+	if (entry)
+		x->credential = ps_credential_mark(&x->service->mark_key, x->known, x->proof);
 	prove(x, entry ? 0 : PS_E_AUTH);
 }
 
-static void trust(struct ps_exchange *x)
+/* `proof`: what this credential has and no other. */
+static void trust(struct ps_exchange *x, const char *proof, uint64_t expires)
 {
 	x->trusted = true;
+	x->proof = proof;
+	x->expires = expires;
 	look_up(x, accept_known);
+}
+
+static void trust_certificate(struct ps_exchange *x)
+{
+	trust(x, ps_pool_printf(x->pool, "certificate until %" PRIu64, x->certificate_expires), x->certificate_expires);
+}
+
+static void trust_token(struct ps_exchange *x, struct ps_bytes user, uint64_t expires)
+{
+	ps_buf_bytes(&x->sasl.authcid, user);
+	trust(x, ps_pool_printf(x->pool, "token %s", ps_buf_cstr(&x->sasl.token)), expires);
+}
+
+static void refuse_token(struct ps_exchange *x)
+{
+	ps_sasl_refuse_token(&x->sasl);
+	answer(x, PS_AUTH_CONTINUE, ps_buf_view(&x->sasl.challenge));
+}
+
+static void issuer_told(void *arg, int r, const struct ps_user_entry *entry)
+{
+	struct ps_exchange *x = arg;
+
+	(void)entry;
+	if (r == 0)
+		trust_token(x, x->looking.holder, x->looking.expires);
+	else if (r == PS_E_AUTH)
+		refuse_token(x);
+	else
+		finish(x, PS_AUTH_TEMPFAIL, "issuer_unavailable");
+}
+
+/* By the keys of the file, then by who can tell. */
+static void check_token(struct ps_exchange *x)
+{
+	const struct ps_token_keys *keys = x->service->token_keys; /* NULL: they may just have gone */
+	struct ps_bytes token = ps_buf_view(&x->sasl.token);
+	struct ps_token_holder holder = {.user.limit = PS_USER_NAME_MAX};
+	bool holds = keys && ps_token_check(keys, ps_conf_section(x->service->args.conf, "oauth", 0), time(NULL), token,
+					    &holder) == 0;
+
+	if (holds) {
+		trust_token(x, ps_buf_view(&holder.user), (uint64_t)holder.expires);
+	} else {
+		if (keys)
+			ps_log(PS_LOG_INFO, "token_refused", "sid", x->sid, "msg", ps_last_error(), NULL);
+		x->looking.done = issuer_told;
+		x->looking.arg = x;
+		ps_databases_check_token(x->service->databases, token, &x->looking);
+	}
+	ps_buf_finish(&holder.user);
 }
 
 static void take_response(struct ps_exchange *x, struct ps_bytes data)
@@ -574,7 +637,8 @@ static void take_response(struct ps_exchange *x, struct ps_bytes data)
 	case PS_SASL_CHALLENGE: answer(x, PS_AUTH_CONTINUE, ps_buf_view(&x->sasl.challenge)); break;
 	case PS_SASL_PASSWORD: look_up(x, check); break;
 	case PS_SASL_SECRET: look_up(x, make_secret); break;
-	case PS_SASL_TRUSTED: trust(x); break;
+	case PS_SASL_TOKEN: check_token(x); break;
+	case PS_SASL_TRUSTED: trust_certificate(x); break;
 	case PS_SASL_VERIFIED: prove(x, 0); break;
 	case PS_SASL_WRONG:
 		x->reason = x->sasl.reason ? x->sasl.reason : x->reason;
@@ -600,7 +664,6 @@ static int start_sasl(struct ps_exchange *x, const struct ps_auth_request *reque
 		.plaintext_ok = request->plaintext_ok,
 		.is_tls = request->is_tls,
 		.certificate_user = request->certificate_user,
-		.tokens = &x->service->tokens,
 		.serves = ps_auth_service_serves(x->service),
 	};
 	struct ps_bytes bindings[PS_BINDINGS];

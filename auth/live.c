@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "auth/live.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -19,9 +20,11 @@ enum {
 
 struct credential {
 	struct credential *next; /* in its bucket */
-	bool is_app;             /* or a master user's: only that the owner is there is looked at */
+	bool is_app;             /* or a token, or a master user's: only that the owner is there is looked at */
+	bool in_file;            /* the owner: there is nothing to ask */
 	bool from_before;        /* a former process has checked it, and it is not known what it is */
 	struct ps_hash mark;
+	uint64_t expires;      /* seconds since 1970; 0: not by itself */
 	uint64_t added, asked; /* when */
 	uint64_t seen;         /* in which round, at last */
 	unsigned database;     /* that told of the owner at last, or could not */
@@ -38,6 +41,7 @@ struct ps_live {
 	uint64_t interval;                 /* 0: nobody is asked */
 	uint64_t paused[PS_DATABASES_MAX]; /* until when they are not asked, as they could not tell */
 	uint64_t round, called;
+	uint64_t soonest; /* no credential expires before */
 };
 
 struct question {
@@ -68,17 +72,25 @@ static void drop(struct ps_live *live, struct credential **at)
 
 /* ---- questions -------------------------------------------------------------------------------------- */
 
-static bool holds(struct ps_live *live, const struct question *question, const struct ps_user_entry *entry)
+static bool holds(struct ps_live *live, const struct question *question, const struct ps_user_entry *entry,
+		  uint64_t *ret_expires)
 {
 	struct ps_hash now = ps_auth_service_mark(live->args.service, entry);
 
 	if (question->from_before)
-		return ps_auth_service_may_be(live->args.service, entry, &question->mark);
+		return ps_auth_service_may_be(live->args.service, entry, &question->mark, ret_expires);
 	return question->is_app || ps_hash_eq(&now, &question->mark);
 }
 
+static void set_expiry(struct ps_live *live, struct credential *credential, uint64_t expires)
+{
+	credential->expires = expires;
+	if (expires && expires < live->soonest)
+		live->soonest = expires;
+}
+
 /* It is known what it is now; and of the passwd-file's, changes are seen elsewhere. */
-static void settle(struct ps_live *live, struct credential **at, const struct ps_user_entry *entry)
+static void settle(struct ps_live *live, struct credential **at, const struct ps_user_entry *entry, uint64_t expires)
 {
 	struct ps_hash now = ps_auth_service_mark(live->args.service, entry);
 
@@ -86,7 +98,9 @@ static void settle(struct ps_live *live, struct credential **at, const struct ps
 		return;
 	(*at)->from_before = false;
 	(*at)->is_app = !ps_hash_eq(&now, &(*at)->mark);
-	if (entry->line)
+	(*at)->in_file = entry->line;
+	set_expiry(live, *at, expires);
+	if (entry->line && !expires)
 		drop(live, at);
 }
 
@@ -95,9 +109,10 @@ static void judge(struct ps_live *live, const struct question *question, const s
 {
 	struct ps_auth_service *service = live->args.service;
 	bool gone = !entry || entry->nologin;
+	uint64_t expires = 0;
 
-	if (!gone && holds(live, question, entry)) {
-		settle(live, find(live, &question->mark), entry);
+	if (!gone && holds(live, question, entry, &expires)) {
+		settle(live, find(live, &question->mark), entry, expires);
 		return;
 	}
 	if (gone)
@@ -151,7 +166,7 @@ static void ask(struct ps_live *live, struct credential *credential, uint64_t no
 static bool ask_one_of(struct ps_live *live, struct credential *first, uint64_t now)
 {
 	for (struct credential *credential = first; credential; credential = credential->next) {
-		if (!live->interval && !credential->from_before)
+		if ((!live->interval || credential->in_file) && !credential->from_before)
 			continue;
 		if (credential->asking || credential->asked + live->interval > now ||
 		    live->paused[credential->database] > now)
@@ -175,6 +190,41 @@ static void ask_some(struct ps_live *live, uint64_t now)
 	}
 }
 
+/* ---- what expires ----------------------------------------------------------------------------------- */
+
+static void expire(struct ps_live *live, struct credential **at)
+{
+	const struct credential *credential = *at;
+
+	ps_log(PS_LOG_INFO, "credential_expired", "user", credential->owner, NULL);
+	ps_auth_service_revoke(live->args.service, credential->owner, &credential->mark);
+	drop(live, at);
+}
+
+static void end_expired(struct ps_live *live)
+{
+	uint64_t now = (uint64_t)time(NULL);
+
+	if (now < live->soonest)
+		return;
+	live->soonest = UINT64_MAX;
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct credential **at = &live->buckets[i];
+
+		while (*at) {
+			uint64_t expires = (*at)->expires;
+
+			if (expires && expires <= now) {
+				expire(live, at);
+				continue;
+			}
+			if (expires && expires < live->soonest)
+				live->soonest = expires;
+			at = &(*at)->next;
+		}
+	}
+}
+
 /* ---- the call --------------------------------------------------------------------------------------- */
 
 static void on_tick(void *arg)
@@ -188,6 +238,7 @@ static void on_tick(void *arg)
 		live->called = now;
 		live->args.call_up(live->args.arg, ++live->round);
 	}
+	end_expired(live);
 	ask_some(live, now);
 }
 
@@ -234,19 +285,22 @@ void ps_live_called(struct ps_live *live, uint64_t round)
 
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
-void ps_live_add(struct ps_live *live, const char *owner, unsigned database, const struct ps_hash *mark, bool is_app)
+void ps_live_add(struct ps_live *live, const struct ps_auth_answer *answer)
 {
 	const struct ps_passwd_file *file = ps_databases_file(ps_auth_service_databases(live->args.service));
-	struct credential **at = find(live, mark), *credential = *at;
+	struct credential **at = find(live, &answer->credential), *credential = *at;
+	bool in_file = file && ps_passwd_file_find(file, answer->owner);
 
-	if (file && ps_passwd_file_find(file, owner))
+	if (in_file && !answer->expires)
 		return;
 	if (!credential)
-		credential = add(live, at, owner, mark);
+		credential = add(live, at, answer->owner, &answer->credential);
 	credential->from_before = false;
+	credential->in_file = in_file;
 	credential->added = credential->asked = ps_loop_now(live->args.loop);
-	credential->is_app = is_app;
-	credential->database = database % PS_DATABASES_MAX;
+	credential->is_app = answer->is_app;
+	credential->database = answer->database % PS_DATABASES_MAX;
+	set_expiry(live, credential, answer->expires);
 	live->paused[credential->database] = 0; /* it could tell */
 }
 
@@ -262,6 +316,7 @@ int ps_live_create(const struct ps_live_args *args, struct ps_live **ret_live)
 	int r;
 
 	live->args = *args;
+	live->soonest = UINT64_MAX;
 	r = ps_timer_open(args->loop, on_tick, live, &live->tick);
 	if (r < 0) {
 		free(live);

@@ -6,6 +6,8 @@
  * userdb_check_time says, but of all users together no more than a database can easily bear. What does not hold any more is revoked
  * (auth/service.h). The passwd-file is none of this: what changes in it is seen when it is read.
  *
+ * A credential that holds until a certain time only is revoked then, wherever its owner is.
+ *
  * Sessions that are older than this process, as it was started again, are called up once, and what opened them is looked at in the same
  * way; this also where the user is in the passwd-file.
  *
@@ -29,9 +31,8 @@ struct ps_live_args {
 
 int ps_live_create(const struct ps_live_args *args, struct ps_live **ret_live);
 void ps_live_reconfigure(struct ps_live *live, const struct ps_conf *conf); /* the root */
-/* Somebody has logged in by a credential of `owner`, whom this database has told of. An app password is not in the database, but its owner is. */
-void ps_live_add(struct ps_live *live, const char *owner, unsigned database, const struct ps_hash *credential,
-		 bool is_app);
+/* Somebody has logged in: the answer is PS_AUTH_OK. */
+void ps_live_add(struct ps_live *live, const struct ps_auth_answer *answer);
 void ps_live_seen(struct ps_live *live, const char *user, const struct ps_hash *credential);
 void ps_live_called(struct ps_live *live, uint64_t round);
 

@@ -133,22 +133,34 @@ static bool find_token(struct ps_bytes fields, struct ps_bytes *ret_token)
 			continue;
 		scheme = until(&field, ' ');
 		*ret_token = field;
-		return ps_bytes_caseeq_str(scheme, "Bearer") && field.len > 0;
+		return ps_bytes_caseeq_str(scheme, "Bearer");
 	}
 	return false;
 }
 
-/* RFC 7628 section 3.2.2: what is wrong is told by a challenge, and any answer to that ends the exchange. */
-static enum ps_sasl_result check_token(struct ps_sasl *sasl, struct ps_bytes fields)
+/* RFC 6750 section 2.1 has fewer; no octet that a header could not hold. */
+static bool is_token(struct ps_bytes text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.ptr[i] <= ' ' || text.ptr[i] > '~')
+			return false;
+	return text.len > 0;
+}
+
+static enum ps_sasl_result take_token(struct ps_sasl *sasl, struct ps_bytes fields)
 {
 	struct ps_bytes token;
 
-	if (sasl->authzid.failed || !find_token(fields, &token))
+	if (sasl->authzid.failed || !find_token(fields, &token) || !is_token(token))
 		return bad("no access token");
-	if (sasl->tokens->check(sasl->tokens->arg, token, &sasl->authcid) == 0)
-		return PS_SASL_TRUSTED;
+	return ps_buf_bytes(&sasl->token, token) < 0 ? bad("a token that is too long") : PS_SASL_TOKEN;
+}
+
+/* RFC 7628 section 3.2.2 */
+void ps_sasl_refuse_token(struct ps_sasl *sasl)
+{
 	sasl->reason = "bad_token";
-	return challenge(sasl, "{\"status\":\"invalid_token\"}");
+	challenge(sasl, "{\"status\":\"invalid_token\"}");
 }
 
 /* RFC 7628 section 3.1: gs2-header ^A fields ^A */
@@ -163,7 +175,7 @@ static enum ps_sasl_result oauthbearer_step(struct ps_sasl *sasl, struct ps_byte
 	name = until(&header, ',');
 	if (take_prefix(&name, "a=") && ps_scram_put_name(&sasl->authzid, name) < 0)
 		return PS_SASL_BAD;
-	return check_token(sasl, data);
+	return take_token(sasl, data);
 }
 
 /* As Google and Microsoft describe it: "user=" name ^A fields ^A */
@@ -176,7 +188,7 @@ static enum ps_sasl_result xoauth2_step(struct ps_sasl *sasl, struct ps_bytes da
 	if (!take_prefix(&name, "user="))
 		return bad("no user");
 	ps_buf_bytes(&sasl->authzid, name);
-	return check_token(sasl, data);
+	return take_token(sasl, data);
 }
 
 static const struct ps_sasl_mechanism mechanisms[] = {
@@ -251,7 +263,7 @@ int ps_sasl_start(struct ps_sasl *sasl, const char *mechanism, const struct ps_s
 		.authzid.limit = PS_USER_NAME_MAX,
 		.authcid.limit = PS_USER_NAME_MAX,
 		.password.limit = PS_PASSWORD_MAX,
-		.tokens = terms->tokens,
+		.token.limit = PS_ACCESS_TOKEN_MAX,
 		.channel = {.is_tls = terms->is_tls, .plus = found->flags & BOUND},
 	};
 	if (found->flags & CERTIFIED)
@@ -293,6 +305,7 @@ void ps_sasl_finish(struct ps_sasl *sasl)
 	ps_buf_finish(&sasl->authzid);
 	ps_buf_finish(&sasl->authcid);
 	ps_buf_wipe(&sasl->password);
+	ps_buf_wipe(&sasl->token);
 	ps_scram_finish(&sasl->scram);
 	sasl->mechanism = NULL;
 }

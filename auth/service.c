@@ -39,20 +39,6 @@ static void on_forget(void *arg)
 	ps_verified_forget(service->verified, ps_loop_now(service->args.loop));
 }
 
-static int check_token(void *arg, struct ps_bytes token, struct ps_buf *ret_user)
-{
-	struct ps_auth_service *service = arg;
-	int r;
-
-	if (!service->token_keys) /* they went while the exchange was under way */
-		return ps_fail(PS_E_AUTH, "there are no keys");
-	r = ps_token_check(service->token_keys, ps_conf_section(service->args.conf, "oauth", 0), time(NULL), token,
-			   ret_user);
-	if (r < 0)
-		ps_log(PS_LOG_INFO, "token_refused", "msg", ps_last_error(), NULL);
-	return r;
-}
-
 void ps_auth_service_set_token_keys(struct ps_auth_service *service, struct ps_token_keys *keys)
 {
 	ps_token_keys_destroy(service->token_keys);
@@ -80,7 +66,6 @@ int ps_auth_service_create(const struct ps_auth_service_args *args, struct ps_au
 	service->verified = ps_verified_create();
 	service->revoked = ps_revoked_create(PS_EXCHANGE_MS);
 	gnutls_rnd(GNUTLS_RND_KEY, service->salt_key, sizeof service->salt_key);
-	service->tokens = (struct ps_sasl_tokens){.check = check_token, .arg = service};
 	ps_auth_service_reconfigure(service, args->conf);
 	*ret_service = service;
 	return 0;
@@ -90,12 +75,13 @@ unsigned ps_auth_service_serves(const struct ps_auth_service *service)
 {
 	const struct ps_passwd_file *file = ps_databases_file(service->databases);
 	const struct ps_conf *conf = service->args.conf;
-	unsigned tokens = service->token_keys ? PS_SERVES_TOKEN : 0;
+	bool has_tokens = service->token_keys || ps_databases_have_tokens(service->databases);
+	unsigned tokens = has_tokens ? PS_SERVES_TOKEN : 0;
 
 	/* Clients take the strongest that they see: who could not use it would not get in. So it is one that all can use, or that was named. */
 	if (ps_conf_list_size(conf, "sasl_mechanisms") > 0)
 		return PS_SERVES_ALL | tokens;
-	if (!file || ps_conf_section_count(conf, "userdb") > 0)
+	if (!file || ps_databases_have_users(service->databases))
 		return PS_SERVES_PASSWORD | tokens;
 	return PS_SERVES_PASSWORD | tokens | ps_passwd_file_serves(file);
 }
@@ -141,7 +127,8 @@ struct ps_hash ps_auth_service_mark(const struct ps_auth_service *service, const
 	return ps_credential_mark(&service->mark_key, entry->info.name, entry->password ? entry->password : "");
 }
 
-static bool is_app_of(const struct ps_auth_service *service, const char *user, const struct ps_hash *mark)
+static bool is_app_of(const struct ps_auth_service *service, const char *user, const struct ps_hash *mark,
+		      uint64_t *ret_expires)
 {
 	const struct ps_app *app;
 
@@ -150,8 +137,10 @@ static bool is_app_of(const struct ps_auth_service *service, const char *user, c
 	for (size_t i = 0; (app = ps_apps_nth(service->apps, i)); i++) {
 		struct ps_hash own = ps_credential_mark(&service->mark_key, app->user, app->hash);
 
-		if (strcmp(app->user, user) == 0 && ps_hash_eq(&own, mark))
-			return true;
+		if (strcmp(app->user, user) != 0 || !ps_hash_eq(&own, mark))
+			continue;
+		*ret_expires = app->expires;
+		return true;
 	}
 	return false;
 }
@@ -181,11 +170,13 @@ static bool is_of_master(const struct ps_auth_service *service, const struct ps_
 }
 
 bool ps_auth_service_may_be(const struct ps_auth_service *service, const struct ps_user_entry *entry,
-			    const struct ps_hash *mark)
+			    const struct ps_hash *mark, uint64_t *ret_expires)
 {
 	struct ps_hash own = ps_auth_service_mark(service, entry);
 
-	return ps_hash_eq(&own, mark) || is_app_of(service, entry->info.name, mark) || is_of_master(service, mark);
+	*ret_expires = 0;
+	return ps_hash_eq(&own, mark) || is_app_of(service, entry->info.name, mark, ret_expires) ||
+	       is_of_master(service, mark);
 }
 
 void ps_auth_service_revoke(struct ps_auth_service *service, const char *user, const struct ps_hash *credential)
@@ -229,7 +220,8 @@ void ps_auth_service_set_apps(struct ps_auth_service *service, struct ps_apps *a
 	for (size_t i = 0; service->apps && (old = ps_apps_nth(service->apps, i)); i++) {
 		new = ps_apps_by_id(apps, old->id);
 		mark = ps_credential_mark(&service->mark_key, old->user, old->hash);
-		if (!new || strcmp(new->user, old->user) != 0 || strcmp(new->hash, old->hash) != 0)
+		if (!new || strcmp(new->user, old->user) != 0 || strcmp(new->hash, old->hash) != 0 ||
+		    new->expires != old->expires)
 			ps_auth_service_revoke(service, old->user, &mark);
 	}
 	ps_apps_destroy(service->apps);

@@ -29,6 +29,7 @@ struct ps_auth_request {
 	const char *sid, *service, *mechanism, *remote;
 	bool is_tls, plaintext_ok;
 	const char *certificate_user;          /* whom the client's certificate names; NULL: nobody */
+	uint64_t certificate_expires;          /* when it does; seconds since 1970 */
 	struct ps_bytes bindings[PS_BINDINGS]; /* what the TLS connection has that "-PLUS" may be bound to */
 	struct ps_bytes initial;
 };
@@ -43,7 +44,8 @@ struct ps_auth_answer {
 	const char *owner;         /* of the credential: the user, or a master user */
 	unsigned database;         /* that the user is in */
 	struct ps_hash credential; /* its mark */
-	bool is_app;               /* it is an app password, which no database knows */
+	bool is_app;               /* it is one that no database knows: an app password, a token, a certificate */
+	uint64_t expires;          /* when it does, in seconds since 1970; 0: not by itself */
 	uint32_t sessions;         /* that the user may have at a time; 0: any number */
 };
 
@@ -63,9 +65,10 @@ void ps_auth_service_reconfigure(struct ps_auth_service *service, const struct p
 /* What marks of credentials are made with, before the first log-in: always the same while sessions of before go on. */
 void ps_auth_service_set_mark_key(struct ps_auth_service *service, const struct ps_hash_key *key);
 struct ps_hash ps_auth_service_mark(const struct ps_auth_service *service, const struct ps_user_entry *entry);
-/* Whether a credential with this mark may be one that opens sessions of this user: the user's own, an app password, a master user's. */
+/* Whether a credential with this mark may be one that opens sessions of this user: the user's own, an app password, a master user's. Of a
+ * token or certificate nothing is known any more. */
 bool ps_auth_service_may_be(const struct ps_auth_service *service, const struct ps_user_entry *entry,
-			    const struct ps_hash *mark);
+			    const struct ps_hash *mark, uint64_t *ret_expires);
 /* The user's credential with this mark (NULL: each one) is changed or removed. What is being checked by it fails. */
 void ps_auth_service_revoke(struct ps_auth_service *service, const char *user, const struct ps_hash *credential);
 /* Takes the file over; the former is destroyed, and what it has more or other than the new one is revoked. NULL: until there is one,

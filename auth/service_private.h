@@ -33,7 +33,6 @@ struct ps_auth_service {
 	uint64_t verified_ms, elsewhere_ms; /* 0: nothing is kept; of passwords that a database has checked */
 	uint8_t salt_key[32];
 	struct ps_token_keys *token_keys; /* NULL: there are none */
-	struct ps_sasl_tokens tokens;
 	struct ps_timer *forget;
 	struct ps_exchange *buckets[PS_EXCHANGE_BUCKETS];
 	unsigned count, count_max, checking;

@@ -9,10 +9,12 @@
 #include "postern/log.h"
 #include "postern/pool.h"
 
+#define TIME_MAX (INT64_C(1) << 40) /* seconds: what is later is never */
+
 enum {
 	KEYS_MAX = 64,
 	RSA_BITS_MIN = 2048, /* RFC 7518 section 3.3 */
-	LEEWAY_S = 60,       /* clocks differ */
+	LEEWAY_S = 60,       /* clocks differ; not at the end, when sessions end too */
 };
 
 /* RFC 7518 section 3.1, RFC 8037. What is not here, "none" before all, is refused. */
@@ -238,16 +240,21 @@ static int check_signature(const struct ps_token_keys *keys, const json_t *heade
 			   const struct ps_buf *signature)
 {
 	const struct algorithm *algorithm = find_algorithm(text_of(header, "alg"));
+	const char *id = text_of(header, "kid");
+	bool fitting = false;
 
 	if (!algorithm)
 		return ps_fail(PS_E_AUTH, "signed by an algorithm that is not taken here");
 	if (json_object_get(header, "crit"))
 		return ps_fail(PS_E_AUTH, "an extension that must be understood");
-	for (size_t i = 0; i < keys->count; i++)
-		if (fits(&keys->keys[i], algorithm, text_of(header, "kid")) &&
-		    is_signed_with(&keys->keys[i], algorithm, text, signature))
+	for (size_t i = 0; i < keys->count; i++) {
+		if (!fits(&keys->keys[i], algorithm, id))
+			continue;
+		if (is_signed_with(&keys->keys[i], algorithm, text, signature))
 			return 0;
-	return ps_fail(PS_E_AUTH, "not signed with any of the keys");
+		fitting = *id;
+	}
+	return ps_fail(fitting ? PS_E_AUTH : PS_E_NOTFOUND, "not signed with any of the keys");
 }
 
 /* ---- the claims ------------------------------------------------------------------------------------- */
@@ -289,18 +296,23 @@ static double time_of(const json_t *claims, const char *name)
 	return json_is_number(claim) ? json_number_value(claim) : -1;
 }
 
-static int check_claims(const json_t *claims, const struct ps_conf *oauth, int64_t now)
+static bool is_claimed(const json_t *claims, const char *name, const struct ps_conf *conf, const char *setting)
 {
-	const char *scope = ps_conf_str(oauth, "scope");
+	const char *wanted = ps_conf_str(conf, setting);
+
+	return !wanted || holds(json_object_get(claims, name), wanted, false);
+}
+
+static int check_claims(const json_t *claims, const struct ps_conf *conf, int64_t now)
+{
+	const char *scope = ps_conf_str(conf, "scope");
 	const json_t *scopes = json_object_get(claims, "scope");
 
-	if (time_of(claims, "exp") <= (double)(now - LEEWAY_S))
-		return ps_fail(PS_E_AUTH, "expired, or for ever");
 	if (time_of(claims, "nbf") > (double)(now + LEEWAY_S))
 		return ps_fail(PS_E_AUTH, "not valid yet");
-	if (strcmp(text_of(claims, "iss"), ps_conf_str(oauth, "issuer")) != 0)
+	if (!is_claimed(claims, "iss", conf, "issuer"))
 		return ps_fail(PS_E_AUTH, "of another issuer");
-	if (!holds(json_object_get(claims, "aud"), ps_conf_str(oauth, "audience"), false))
+	if (!is_claimed(claims, "aud", conf, "audience"))
 		return ps_fail(PS_E_AUTH, "for another audience");
 	if (scope && !holds(scopes ? scopes : json_object_get(claims, "scp"), scope, true))
 		return ps_fail(PS_E_AUTH, "without the scope");
@@ -316,6 +328,22 @@ static int read_user(const json_t *claims, const char *name, struct ps_buf *ret_
 	if (strcmp(name, "email") == 0 && json_is_false(json_object_get(claims, "email_verified")))
 		return ps_fail(PS_E_AUTH, "the address is not verified");
 	return ps_buf_str(ret_user, user) < 0 ? ps_fail(PS_E_AUTH, "the name is too long") : 0;
+}
+
+static int read_holder(const json_t *claims, const struct ps_conf *conf, int64_t now,
+		       struct ps_token_holder *ret_holder)
+{
+	double end = time_of(claims, "exp");
+	int r = check_claims(claims, conf, now);
+
+	if (r < 0)
+		return r;
+	if (end >= 0 && end <= (double)now)
+		return ps_fail(PS_E_AUTH, "expired");
+	if ((r = read_user(claims, ps_conf_str(conf, "user_claim"), &ret_holder->user)) < 0)
+		return r;
+	ret_holder->expires = end < 0 ? 0 : end < (double)TIME_MAX ? (int64_t)end : TIME_MAX;
+	return 0;
 }
 
 /* ---- tokens ----------------------------------------------------------------------------------------- */
@@ -343,8 +371,8 @@ static struct ps_bytes part(struct ps_bytes *rest)
 	return field;
 }
 
-int ps_token_check(const struct ps_token_keys *keys, const struct ps_conf *oauth, int64_t now, struct ps_bytes token,
-		   struct ps_buf *ret_user)
+int ps_token_check(const struct ps_token_keys *keys, const struct ps_conf *conf, int64_t now, struct ps_bytes token,
+		   struct ps_token_holder *ret_holder)
 {
 	struct ps_bytes rest = token, head = part(&rest), body = part(&rest);
 	struct ps_bytes text = ps_bytes(token.ptr, token.len - rest.len - (rest.len > 0));
@@ -354,11 +382,28 @@ int ps_token_check(const struct ps_token_keys *keys, const struct ps_conf *oauth
 
 	if (!header || !claims || rest.len == 0 || decode_url(rest, &signature) < 0)
 		r = ps_fail(PS_E_AUTH, "no signed JWT");
-	else if ((r = check_signature(keys, header, text, &signature)) == 0 &&
-		 (r = check_claims(claims, oauth, now)) == 0)
-		r = read_user(claims, ps_conf_str(oauth, "user_claim"), ret_user);
+	else if ((r = check_signature(keys, header, text, &signature)) == 0)
+		r = time_of(claims, "exp") < 0 ? ps_fail(PS_E_AUTH, "for ever")
+					       : read_holder(claims, conf, now, ret_holder);
 	json_decref(header);
 	json_decref(claims);
 	ps_buf_finish(&signature);
+	return r;
+}
+
+int ps_token_introspected(struct ps_bytes json, const struct ps_conf *conf, int64_t now,
+			  struct ps_token_holder *ret_holder)
+{
+	json_t *claims = json_loadb((const char *)json.ptr, json.len, JSON_REJECT_DUPLICATES, NULL);
+	const json_t *active = json_object_get(claims, "active");
+	int r;
+
+	if (!json_is_boolean(active))
+		r = ps_fail(PS_E_INVALID, "no answer of token introspection");
+	else if (!json_is_true(active))
+		r = ps_fail(PS_E_AUTH, "not active");
+	else
+		r = read_holder(claims, conf, now, ret_holder);
+	json_decref(claims);
 	return r;
 }

@@ -773,6 +773,13 @@ const char *ps_session_certificate_user(const struct ps_session *s)
 	return s->driver == &front_driver && conn->stream.tls ? tls_client_user(conn->stream.tls) : NULL;
 }
 
+uint64_t ps_front_certificate_expires(const struct ps_session *s)
+{
+	const struct conn *conn = (const struct conn *)s;
+
+	return s->driver == &front_driver && conn->stream.tls ? tls_client_expires(conn->stream.tls) : 0;
+}
+
 void ps_session_speak_for(struct ps_session *s, const char *remote, bool is_secured)
 {
 	char *client = ps_strdup(remote);

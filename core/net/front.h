@@ -76,6 +76,8 @@ struct ps_front_listener {
 int ps_front_listen(struct ps_front *front, const struct ps_front_listener *listener);
 /* Stops accepting on the listener of this name and closes its descriptor; its connections go on. */
 void ps_front_unlisten(struct ps_front *front, const char *name);
+/* When the certificate expires that the client has shown: seconds since 1970; 0: it has shown none. */
+uint64_t ps_front_certificate_expires(const struct ps_session *s);
 /* Appends what the session's TLS connection may be known by; nothing, where that is not to be had. */
 void ps_front_binding(const struct ps_session *s, enum ps_binding binding, struct ps_buf *out);
 /* Replaces the former of its slot for new handshakes. */

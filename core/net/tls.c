@@ -30,9 +30,10 @@ struct tls {
 	unsigned warnings;
 	unsigned verified; /* what the last check of the certificate said; 0: good */
 	bool asks_client, needs_client, client_is_common_name;
-	char *client_user; /* whom the client's certificate names; NULL: nobody */
-	bool open;         /* the handshake is done */
-	bool unsent;       /* GnuTLS holds a sealed record that the socket did not take */
+	uint64_t client_expires; /* 0: it has no certificate */
+	char *client_user;       /* whom the client's certificate names; NULL: nobody */
+	bool open;               /* the handshake is done */
+	bool unsent;             /* GnuTLS holds a sealed record that the socket did not take */
 };
 
 /* ---- a session -------------------------------------------------------------------------------- */
@@ -193,6 +194,21 @@ static int read_user(const struct tls *tls, gnutls_x509_crt_t leaf, char text[NA
 	return r < 0 || size >= NAME_SIZE || memchr(text, '\0', size) ? PS_E_NOTFOUND : 0;
 }
 
+static void keep_expiry(struct tls *tls, const gnutls_datum_t *der)
+{
+	gnutls_x509_crt_t certificate;
+	time_t end;
+
+	if (gnutls_x509_crt_init(&certificate) < 0)
+		abort(); /* memory: as ps_malloc() */
+	end = gnutls_x509_crt_import(certificate, der, GNUTLS_X509_FMT_DER) < 0
+		      ? 0
+		      : gnutls_x509_crt_get_expiration_time(certificate);
+	if (end > 0 && (tls->client_expires == 0 || (uint64_t)end < tls->client_expires))
+		tls->client_expires = (uint64_t)end;
+	gnutls_x509_crt_deinit(certificate);
+}
+
 static void keep_user(struct tls *tls, const gnutls_datum_t *der)
 {
 	char text[NAME_SIZE] = "";
@@ -217,12 +233,19 @@ static int check_client(struct tls *tls)
 	if (gnutls_certificate_verify_peers(tls->session, &purpose, 1, &status) < 0 || status != 0)
 		return fail_verification(status);
 	keep_user(tls, &chain[0]);
+	for (unsigned i = 0; i < count; i++)
+		keep_expiry(tls, &chain[i]);
 	return 0;
 }
 
 const char *tls_client_user(const struct tls *tls)
 {
 	return tls->client_user;
+}
+
+uint64_t tls_client_expires(const struct tls *tls)
+{
+	return tls->client_expires;
 }
 
 /* ---- the client's side ------------------------------------------------------------------------- */

@@ -71,6 +71,8 @@ struct tls_server_args {
 int tls_create(struct tls_context *context, int fd, const struct tls_server_args *args, struct tls **ret_tls);
 /* The user whom the client's certificate names. NULL: it gave none that is believed, or that names one. Lives as long as the session. */
 const char *tls_client_user(const struct tls *tls);
+/* When its certificate does, or one that it brought along to show that; seconds since 1970; 0: there is none. */
+uint64_t tls_client_expires(const struct tls *tls);
 /* The client's side. A trust is whom it believes: `ca_file` has the certificates of authorities; NULL: those of the system. It
  * must outlive its sessions. */
 struct tls_trust;

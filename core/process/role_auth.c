@@ -85,7 +85,7 @@ static void send_answer(void *arg, const struct ps_auth_answer *answer)
 		message.ticket = ps_buf_view(&ticket);
 		message.user = answer->user->name;
 		message.credential = ps_credential_octets(&answer->credential);
-		ps_live_add(auth->live, answer->owner, answer->database, &answer->credential, answer->is_app);
+		ps_live_add(auth->live, answer);
 	}
 	if (ps_channel_send(front, PS_MSG_AUTH_ANSWER, &message) < 0)
 		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
@@ -148,6 +148,7 @@ static void on_auth_start(void *arg, struct ps_channel *from, union ps_message *
 		.is_tls = start->is_tls,
 		.plaintext_ok = start->plaintext_ok,
 		.certificate_user = start->certificate_user,
+		.certificate_expires = start->certificate_expires,
 		.bindings = {[PS_BINDING_EXPORTER] = start->exporter,
 			     [PS_BINDING_UNIQUE] = start->unique,
 			     [PS_BINDING_END_POINT] = start->end_point},
@@ -234,6 +235,24 @@ static void on_lookup(void *arg, struct ps_channel *from, union ps_message *mess
 	ps_auth_service_find(auth->service, message->lookup.name, pool, &lookup->looking);
 }
 
+/* ---- what the fronts offer ---------------------------------------------------------------------------- */
+
+static void publish_serves(struct auth *auth, struct ps_channel *front)
+{
+	struct ps_msg_serves message = {.kinds = ps_auth_service_serves(auth->service)};
+
+	if (ps_channel_send(front, PS_MSG_SERVES, &message) < 0)
+		ps_log(PS_LOG_ERROR, "serves", "msg", ps_last_error(), NULL);
+}
+
+/* To the fronts, which offer mechanisms; relay does not. */
+static void publish(struct auth *auth, void (*tell)(struct auth *auth, struct ps_channel *front))
+{
+	for (size_t i = 0; i < auth->role->peer_count; i++)
+		if (auth->role->peers[i] && ps_channel_peer(auth->role->peers[i]) == PS_ROLE_FRONT)
+			tell(auth, auth->role->peers[i]);
+}
+
 /* ---- user databases ---------------------------------------------------------------------------------- */
 
 static int ask_database(void *arg, unsigned database, const struct ps_database_question *question)
@@ -247,6 +266,7 @@ static int ask_database(void *arg, unsigned database, const struct ps_database_q
 		.password = login->password,
 		.service = login->service ? login->service : "",
 		.remote = login->remote ? login->remote : "",
+		.token = question->token,
 	};
 
 	return userdb ? ps_channel_send(userdb, PS_MSG_USERDB_ASK, &message)
@@ -263,9 +283,13 @@ static void on_userdb_answer(void *arg, struct ps_channel *from, union ps_messag
 		.error = -(int)said->error,
 		.fields = said->fields,
 		.verifies = said->verifies,
+		.tokens = said->tokens,
 	};
+	unsigned serves = ps_auth_service_serves(auth->service);
 
 	ps_databases_answer(ps_auth_service_databases(auth->service), ps_channel_index(from), &answer);
+	if (ps_auth_service_serves(auth->service) != serves)
+		publish(auth, publish_serves);
 }
 
 static void on_user_forget(void *arg, struct ps_channel *from, union ps_message *message)
@@ -295,22 +319,6 @@ static void configure_databases(struct auth *auth)
 }
 
 /* ---- secrets ---------------------------------------------------------------------------------------- */
-
-static void publish_serves(struct auth *auth, struct ps_channel *front)
-{
-	struct ps_msg_serves message = {.kinds = ps_auth_service_serves(auth->service)};
-
-	if (ps_channel_send(front, PS_MSG_SERVES, &message) < 0)
-		ps_log(PS_LOG_ERROR, "serves", "msg", ps_last_error(), NULL);
-}
-
-/* To the fronts, which offer mechanisms; relay does not. */
-static void publish(struct auth *auth, void (*tell)(struct auth *auth, struct ps_channel *front))
-{
-	for (size_t i = 0; i < auth->role->peer_count; i++)
-		if (auth->role->peers[i] && ps_channel_peer(auth->role->peers[i]) == PS_ROLE_FRONT)
-			tell(auth, auth->role->peers[i]);
-}
 
 static void load_users(struct auth *auth, const char *path, struct ps_buf *text)
 {

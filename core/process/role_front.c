@@ -143,6 +143,7 @@ static void auth_start(void *arg, uint64_t number, struct ps_session *s, const c
 		.local = ps_session_local(s),
 		.is_tls = is_bindable(s),
 		.certificate_user = certificate_user(s),
+		.certificate_expires = ps_front_certificate_expires(s),
 		.plaintext_ok = ps_session_plaintext_ok(s),
 		.initial = initial,
 	};

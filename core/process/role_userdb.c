@@ -50,6 +50,7 @@ struct question {
 	uint64_t number, came, timeout_ms;
 	_Atomic uint64_t began; /* 0: it waits for a worker */
 	struct ps_userdb_login login;
+	struct ps_bytes token; /* there: it is what is asked about */
 	struct ps_buf fields;
 	bool bad_field;
 	int r;
@@ -97,8 +98,10 @@ static void put_field(void *arg, const char *field, struct ps_bytes value)
 
 static int find(struct question *question, void *db)
 {
+	const struct ps_userdb *ops = question->userdb->ops;
 	const struct ps_userdb_fields fields = {put_field, question};
-	int r = question->userdb->ops->find(db, question->login.name, &fields);
+	int r = question->token.ptr ? ops->token(db, question->token, &fields)
+				    : ops->find(db, question->login.name, &fields);
 
 	if (r < 0)
 		return r;
@@ -111,6 +114,8 @@ static int ask(struct question *question, void *db)
 {
 	const struct ps_userdb *ops = question->userdb->ops;
 
+	if (question->token.ptr && !ops->token)
+		return ps_fail(PS_E_UNSUPPORTED, "it knows no tokens");
 	if (!question->login.password.ptr)
 		return find(question, db);
 	return ops->verify ? ops->verify(db, &question->login) : ps_fail(PS_E_UNSUPPORTED, "it knows no passwords");
@@ -158,6 +163,7 @@ static void question_done(void *arg)
 		.error = (uint32_t) - (is_answer(question->r) ? question->r : PS_E_AGAIN),
 		.fields = ps_buf_view(&question->fields),
 		.verifies = userdb->ops->verify != NULL,
+		.tokens = userdb->ops->token != NULL,
 	};
 
 	while (*at != question)
@@ -191,6 +197,8 @@ static void on_ask(void *arg, struct ps_channel *from, union ps_message *message
 	if (ask->password.ptr)
 		question->login.password =
 			ps_bytes(ps_pool_memdup(pool, ask->password.ptr, ask->password.len), ask->password.len);
+	if (ask->token.ptr)
+		question->token = ps_bytes(ps_pool_memdup(pool, ask->token.ptr, ask->token.len), ask->token.len);
 	question->fields.limit = FIELDS_MAX;
 	question->next = userdb->first;
 	userdb->first = question;
@@ -251,6 +259,19 @@ static int serve(struct ps_role *role)
 	return 0;
 }
 
+/* So that mechanisms are offered which nobody has tried yet. */
+static void peer_came(struct ps_role *role, struct ps_channel *channel)
+{
+	const struct userdb *userdb = role->state;
+	struct ps_msg_userdb_answer message = {
+		.verifies = userdb->ops->verify != NULL,
+		.tokens = userdb->ops->token != NULL,
+	};
+
+	if (ps_channel_send(channel, PS_MSG_USERDB_ANSWER, &message) < 0)
+		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
+}
+
 static void reconfigure(struct ps_role *role)
 {
 	if (ps_conf_section(role->conf, "userdb", 0))
@@ -272,6 +293,7 @@ const struct ps_role_ops ps_role_userdb = {
 	.from_peers = from_peers,
 	.start = start,
 	.serve = serve,
+	.peer_came = peer_came,
 	.reconfigure = reconfigure,
 	.stop = stop,
 };

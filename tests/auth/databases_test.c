@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The order in which databases are asked, and what becomes of a question that has no answer. */
+#include <inttypes.h>
 #include <stdio.h>
 #include "auth/databases.h"
 #include "core/config/config.h"
@@ -23,6 +24,7 @@ struct scene {
 	unsigned ends;
 	char name[64], protocols[64];
 	uint32_t sessions;
+	char holder[64];
 };
 
 static int on_ask(void *arg, unsigned database, const struct ps_database_question *question)
@@ -42,7 +44,11 @@ static void on_end(void *arg, int r, const struct ps_user_entry *entry)
 
 	scene->r = r;
 	scene->ends++;
-	ck_assert(!entry == (r != 0));
+	if (r == 0 && scene->looking.token.ptr)
+		snprintf(scene->holder, sizeof scene->holder, "%.*s until %" PRIu64, (int)scene->looking.holder.len,
+			 (const char *)scene->looking.holder.ptr, scene->looking.expires);
+	else
+		ck_assert(!entry == (r != 0));
 	if (!entry)
 		return;
 	snprintf(scene->name, sizeof scene->name, "%s", entry->info.name);
@@ -173,6 +179,93 @@ START_TEST(what_comes_late_or_from_another_is_passed_over)
 }
 END_TEST
 
+/* What three that know tokens say, in their order, and what becomes of it. */
+static const struct {
+	struct {
+		int error;
+		const char *fields;
+		size_t len;
+	} said[3];
+	unsigned asked;
+	int r;
+	const char *holder;
+} chains[] = {
+#define SAID(text)                                                                                                     \
+	{                                                                                                              \
+		0, text, sizeof text                                                                                   \
+	}
+	{{SAID("user\0joe\0expires\00017")}, 1, 0, "joe until 17"},
+	{{SAID("user\0joe")}, 1, 0, "joe until 0"},
+	{{{PS_E_AUTH, NULL, 0}, SAID("user\0joe")}, 2, 0, "joe until 0"},
+	{{{PS_E_AGAIN, NULL, 0}, SAID("user\0joe")}, 2, 0, "joe until 0"},
+	{{{PS_E_AUTH, NULL, 0}, {PS_E_AUTH, NULL, 0}, {PS_E_AUTH, NULL, 0}}, 3, PS_E_AUTH, ""},
+	{{{PS_E_AUTH, NULL, 0}, {PS_E_AGAIN, NULL, 0}, {PS_E_AUTH, NULL, 0}}, 3, PS_E_AGAIN, ""},
+	{{SAID("user\0"), {PS_E_AUTH, NULL, 0}, {PS_E_AUTH, NULL, 0}}, 3, PS_E_AGAIN, ""},
+	{{SAID("user\0joe\0expires\0soon"), {PS_E_AUTH, NULL, 0}, {PS_E_AUTH, NULL, 0}}, 3, PS_E_AGAIN, ""},
+};
+
+/* 0 has users, 1 to 3 know tokens. */
+static void set_up_issuers(struct scene *scene, const char *limits)
+{
+	const struct ps_database_answer none = {.tokens = true};
+
+	set_up(scene, limits, 4);
+	ck_assert(!ps_databases_have_tokens(scene->databases));
+	for (unsigned i = 1; i < 4; i++)
+		ps_databases_answer(scene->databases, i, &none);
+	ck_assert(ps_databases_have_tokens(scene->databases) && ps_databases_have_users(scene->databases));
+}
+
+START_TEST(a_token_is_whose_the_first_that_knows_it_says)
+{
+	struct scene scene;
+
+	set_up_issuers(&scene, "");
+	ps_databases_check_token(scene.databases, ps_bytes_str("token"), &scene.looking);
+	for (unsigned i = 0; i < chains[_i].asked; i++) {
+		ck_assert_int_eq(scene.r, 1);
+		ck_assert_uint_eq(scene.asked[i], i + 1);
+		answer(&scene, i, chains[_i].said[i].error,
+		       ps_bytes(chains[_i].said[i].fields, chains[_i].said[i].len));
+	}
+	ck_assert_int_eq(scene.r, chains[_i].r);
+	ck_assert_uint_eq(scene.ends, 1);
+	ck_assert_uint_eq(scene.asked_count, chains[_i].asked);
+	ck_assert_str_eq(scene.holder, chains[_i].holder);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(an_issuer_that_goes_away_keeps_no_token_of_others_out)
+{
+	struct scene scene;
+
+	set_up_issuers(&scene, "");
+	ps_databases_check_token(scene.databases, ps_bytes_str("token"), &scene.looking);
+	ps_databases_lost(scene.databases, 1);
+	answer(&scene, 1, 0, ps_bytes("user\0joe", 9));
+	ck_assert_int_eq(scene.r, 0);
+	scene.r = 1;
+	scene.cannot_ask = true;
+	ps_databases_check_token(scene.databases, ps_bytes_str("token"), &scene.looking);
+	ck_assert_int_eq(scene.r, PS_E_AGAIN);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(who_knows_tokens_is_not_asked_for_users)
+{
+	struct scene scene;
+
+	set_up_issuers(&scene, "");
+	ps_databases_find(scene.databases, "joe@example.test", &scene.looking);
+	answer(&scene, 0, PS_E_NOTFOUND, ps_bytes(NULL, 0));
+	ck_assert_int_eq(scene.r, PS_E_NOTFOUND);
+	ck_assert_uint_eq(scene.asked_count, 1);
+	tear_down(&scene);
+}
+END_TEST
+
 static void stop_when_ended(void *arg)
 {
 	struct scene *scene = arg;
@@ -240,6 +333,9 @@ int main(void)
 	Suite *suite = suite_create("databases");
 	TCase *tc = tcase_create("databases");
 
+	tcase_add_loop_test(tc, a_token_is_whose_the_first_that_knows_it_says, 0, PS_ARRAY_LEN(chains));
+	tcase_add_test(tc, an_issuer_that_goes_away_keeps_no_token_of_others_out);
+	tcase_add_test(tc, who_knows_tokens_is_not_asked_for_users);
 	tcase_add_test(tc, the_next_is_asked_until_one_knows);
 	tcase_add_test(tc, who_is_in_none_is_unknown);
 	tcase_add_test(tc, one_that_cannot_tell_ends_the_search);

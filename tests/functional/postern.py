@@ -91,12 +91,12 @@ class Authority:
         """Writes a certificate and its key, each by a rename, as certificate renewal does."""
         self._issue(certificate, key, kind, "cn = " + name, "dns_name = " + name, "ip_address = 127.0.0.1", "tls_www_server")
 
-    def issue_client(self, certificate, key, email):
+    def issue_client(self, certificate, key, email, expiry="expiration_days = 30"):
         self._issue(certificate, key, ("--key-type=ecdsa", "--curve=secp256r1"), "cn = " + email, "email = " + email,
-                    "tls_www_client")
+                    "tls_www_client", expiry=expiry)
 
-    def _issue(self, certificate, key, kind, *lines):
-        template = self._template("other", *lines, "signing_key", "expiration_days = 30")
+    def _issue(self, certificate, key, kind, *lines, expiry="expiration_days = 30"):
+        template = self._template("other", *lines, "signing_key", expiry)
         _certtool("--generate-privkey", *kind, "--outfile", key + ".new")
         _certtool("--generate-certificate", "--load-privkey", key + ".new", "--load-ca-certificate", self.ca,
                   "--load-ca-privkey", self.key, "--template", template, "--outfile", certificate + ".new")

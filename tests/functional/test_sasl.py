@@ -10,10 +10,10 @@ import re
 import shutil
 import ssl
 import subprocess
-import time
 import unittest
 
 import postern
+from issuer import Issuer
 from server_test import ServerTest
 
 PASSWORD = postern.PASSWORD
@@ -51,35 +51,6 @@ class Scram:
 
     def check(self, challenge):
         return challenge == b"v=" + b64(self.signature).encode()
-
-
-class Issuer:
-    """Makes access tokens (RFC 7519), signed with a key of its own."""
-
-    def __init__(self, folder):
-        self.key = os.path.join(folder, "issuer.pem")
-        self.jwks = os.path.join(folder, "jwks.json")
-        self._openssl("genrsa", "-out", self.key, "2048")
-        modulus = self._openssl("rsa", "-in", self.key, "-noout", "-modulus").decode().strip().partition("=")[2]
-        with open(self.jwks, "w", encoding="ascii") as file:
-            json.dump({"keys": [{"kty": "RSA", "kid": "one", "use": "sig", "n": self._url(bytes.fromhex(modulus)),
-                                 "e": "AQAB"}]}, file)
-
-    @staticmethod
-    def _openssl(*args, text=b""):
-        return subprocess.run(("openssl",) + args, input=text, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              check=True).stdout
-
-    @staticmethod
-    def _url(octets):
-        return base64.urlsafe_b64encode(octets).decode().rstrip("=")
-
-    def token(self, **claims):
-        claims = {"iss": "https://id.example.test", "aud": "mail", "exp": int(time.time()) + 3600,
-                  "email": "alice@example.test", **claims}
-        text = "%s.%s" % (self._url(b'{"alg":"RS256","kid":"one"}'), self._url(json.dumps(claims).encode()))
-        signature = self._openssl("dgst", "-sha256", "-sign", self.key, text=text.encode())
-        return "%s.%s" % (text, self._url(signature))
 
 
 class Wire:

@@ -42,19 +42,10 @@ static const struct ps_scram_secret *secret_of(const struct ps_scram_hash *hash)
 	return &secret;
 }
 
-/* Any token of one octet is one. */
-static int check_token(void *arg, struct ps_bytes token, struct ps_buf *ret_user)
-{
-	(void)arg;
-	must(token.len > 0 && !memchr(token.ptr, 1, token.len));
-	return token.len > 1 ? ps_fail(PS_E_AUTH, "no token") : ps_buf_str(ret_user, "user");
-}
-
 /* Responses are separated by 0xff. */
 static void read_sasl(const char *mechanism, struct ps_bytes octets)
 {
-	static const struct ps_sasl_tokens checker = {.check = check_token};
-	struct ps_sasl_terms terms = {.plaintext_ok = true, .is_tls = true, .serves = UINT_MAX, .tokens = &checker};
+	struct ps_sasl_terms terms = {.plaintext_ok = true, .is_tls = true, .serves = UINT_MAX};
 	enum ps_sasl_result r = PS_SASL_CHALLENGE;
 	struct ps_sasl sasl = {0};
 
@@ -67,13 +58,16 @@ static void read_sasl(const char *mechanism, struct ps_bytes octets)
 			ps_sasl_set_secret(&sasl, secret_of(ps_sasl_hash(&sasl)), false);
 			r = PS_SASL_CHALLENGE;
 		}
+		if (r == PS_SASL_TOKEN && sasl.token.len > 1) {
+			ps_sasl_refuse_token(&sasl);
+			r = PS_SASL_CHALLENGE;
+		}
 		octets = ps_bytes_skip(octets, response.len + (at >= 0));
 	}
 	must(r != PS_SASL_CHALLENGE && r != PS_SASL_VERIFIED); /* who does not know our nonce proves nothing */
 	if (r == PS_SASL_PASSWORD)
 		must(sasl.authcid.len > 0 && sasl.password.len > 0 && sasl.password.len <= 1024);
-	if (r == PS_SASL_TRUSTED)
-		must(ps_bytes_eq_str(ps_buf_view(&sasl.authcid), "user"));
+	must(r != PS_SASL_TOKEN || sasl.token.len == 1);
 	ps_sasl_finish(&sasl);
 }
 
@@ -85,7 +79,9 @@ static void read_token(struct ps_bytes token)
 				   "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}]}";
 	static struct ps_token_keys *keys;
 	static struct ps_config *config;
-	struct ps_buf user = {0};
+	struct ps_token_holder holder = {0};
+	const struct ps_conf *oauth;
+	int r;
 
 	if (!keys)
 		must(ps_token_keys_parse(ps_bytes_str(jwks), "jwks", &keys) == 0 &&
@@ -93,9 +89,12 @@ static void read_token(struct ps_bytes token)
 			     "fuzz",
 			     ps_bytes_str("mail_root = \"/srv/mail\"\noauth { issuer = \"joe\" audience = \"a\" }\n"),
 			     NULL, &config) == 0);
-	must(ps_token_check(keys, ps_conf_section(ps_config_root(config), "oauth", 0), 1300819000, token, &user) ==
-	     PS_E_AUTH);
-	must(user.len == 0);
+	oauth = ps_conf_section(ps_config_root(config), "oauth", 0);
+	r = ps_token_check(keys, oauth, 1300819000, token, &holder);
+	must((r == PS_E_AUTH || r == PS_E_NOTFOUND) && holder.user.len == 0);
+	r = ps_token_introspected(token, oauth, 1300819000, &holder);
+	must(r < 0 || holder.user.len > 0);
+	ps_buf_finish(&holder.user);
 }
 
 static void read_name(struct ps_bytes name)

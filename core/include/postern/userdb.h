@@ -69,6 +69,11 @@ struct ps_userdb {
 	const struct ps_userdb_place *places;
 	bool connects; /* to other machines, by TCP */
 	bool as_root;  /* `user` may be root: it keeps no capabilities all the same */
+
+	/* NULL: it knows no access tokens. Else it knows nothing else: it is not asked for users. Puts the fields `user`, whom the token was made for, and
+	 * `expires`, seconds since 1970, if that is known: sessions end then. The token is printable ASCII. PS_E_AUTH: it does not hold, and the next database
+	 * that knows tokens is asked; as it is when this one cannot tell. */
+	int (*token)(void *db, struct ps_bytes token, const struct ps_userdb_fields *fields);
 };
 
 #endif
