@@ -32,6 +32,7 @@ static const struct {
 	{PS_E_CLOSED, "PS_E_CLOSED"},
 	{PS_E_SYNTAX, "PS_E_SYNTAX"},
 	{PS_E_AUTH, "PS_E_AUTH"},
+	{PS_E_SCARCE, "PS_E_SCARCE"},
 };
 
 /* What a failed system call means to somebody who wants to act on it; all else is PS_E_STORAGE. */
@@ -39,9 +40,9 @@ static const struct {
 	int error;
 	enum ps_err code;
 } errnos[] = {
-	{ENOSPC, PS_E_FULL},   {EDQUOT, PS_E_QUOTA}, {ENOENT, PS_E_NOTFOUND}, {EEXIST, PS_E_EXISTS},
-	{EACCES, PS_E_ACCESS}, {EPERM, PS_E_ACCESS}, {EAGAIN, PS_E_AGAIN},    {ENOMEM, PS_E_LIMIT},
-	{EMFILE, PS_E_LIMIT},  {ENFILE, PS_E_LIMIT},
+	{ENOSPC, PS_E_FULL},   {EDQUOT, PS_E_QUOTA},  {ENOENT, PS_E_NOTFOUND}, {EEXIST, PS_E_EXISTS},
+	{EACCES, PS_E_ACCESS}, {EPERM, PS_E_ACCESS},  {EAGAIN, PS_E_AGAIN},    {ENOMEM, PS_E_SCARCE},
+	{EMFILE, PS_E_SCARCE}, {ENFILE, PS_E_SCARCE},
 };
 
 int(ps_fail)(enum ps_err code, const char *fmt, ...)

@@ -19,6 +19,7 @@
 #define CORE_NET_CONN_H
 
 #include <sys/socket.h>
+#include "core/base/seldom.h"
 #include "core/net/counts.h"
 #include "core/net/front.h"
 #include "core/net/linger.h"
@@ -106,7 +107,8 @@ struct conn {
 };
 
 struct front_limits {
-	unsigned connections, per_address;
+	unsigned connections, per_address; /* of all front processes */
+	unsigned here;                     /* connections that there are descriptors for */
 	uint64_t preauth_ms, handshake_ms, output_ms;
 };
 
@@ -127,7 +129,7 @@ struct ps_front {
 	struct lingers lingers;
 	struct ps_timer *accept_timer; /* runs while accepting is paused */
 	bool paused;
-	uint64_t pause_logged; /* when; 0: never */
+	struct seldom pauses, refusals; /* in the log */
 	bool stopping;
 	int reserved[RESERVED_FDS]; /* descriptors kept for hand-overs when all others are in use */
 	void (*empty)(void *arg);
@@ -139,6 +141,7 @@ struct ps_front {
 /* Text for people ("192.0.2.1:49152"), and the address as it is counted. */
 void address_describe(const struct sockaddr_storage *address, char ret_name[ADDRESS_NAME_SIZE],
 		      struct address *ret_address);
+extern const struct address everybody;
 void listener_unref(struct listener *listener);
 void front_accept_stop(struct ps_front *front);   /* on all listeners, for good */
 void front_accept_resume(struct ps_front *front); /* descriptors have become free */

@@ -17,44 +17,32 @@ enum {
 
 /* ---- settings ----------------------------------------------------------------------------------- */
 
-static unsigned front_processes(const struct ps_conf *conf)
+/* More connections than there are descriptors for would only make accepting stop and go. */
+static unsigned most_here(unsigned connections)
 {
-	long n = (long)ps_conf_int(conf, "front_processes");
-
-	if (n <= 0)
-		n = sysconf(_SC_NPROCESSORS_ONLN);
-	return n > 0 ? (unsigned)n : 1;
-}
-
-/* The setting is for all front processes together. More than there are descriptors for would only make accepting
- * stop and go. */
-static unsigned most_connections(const struct ps_conf *conf, const struct ps_conf *limits)
-{
-	uint64_t most = (uint64_t)ps_conf_int(limits, "connections");
-	unsigned share = front_processes(conf);
 	struct rlimit fds;
 	uint64_t room;
 
-	most = (most + share - 1) / share;
-	if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur != RLIM_INFINITY && fds.rlim_cur > 2 * OTHER_FDS) {
-		room = (fds.rlim_cur - OTHER_FDS) / FDS_PER_CONN;
-		if (most > room) {
-			/* Of no matter on most machines; who meets it is refused, and that is logged, too. */
-			ps_logf(PS_LOG_INFO, "connections_limited", NULL,
-				"%ju connections need more than the %ju descriptors allowed; %ju it is",
-				(uintmax_t)most, (uintmax_t)fds.rlim_cur, (uintmax_t)room);
-			most = room;
-		}
-	}
-	return (unsigned)most;
+	if (getrlimit(RLIMIT_NOFILE, &fds) < 0 || fds.rlim_cur == RLIM_INFINITY || fds.rlim_cur <= 2 * OTHER_FDS)
+		return connections;
+	room = (fds.rlim_cur - OTHER_FDS) / FDS_PER_CONN;
+	if (connections <= room)
+		return connections;
+	/* Of no matter on most machines; who meets it is refused, and that is logged, too. */
+	ps_logf(PS_LOG_INFO, "connections_limited", NULL,
+		"%u connections need more than the %ju descriptors allowed; %ju it is in this process", connections,
+		(uintmax_t)fds.rlim_cur, (uintmax_t)room);
+	return (unsigned)room;
 }
 
 static struct front_limits read_limits(const struct ps_conf *conf)
 {
 	const struct ps_conf *limits = ps_conf_section(conf, "limits", 0);
+	unsigned connections = (unsigned)ps_conf_int(limits, "connections");
 
 	return (struct front_limits){
-		.connections = most_connections(conf, limits),
+		.connections = connections,
+		.here = most_here(connections),
 		.per_address = (unsigned)ps_conf_int(limits, "connections_per_address"),
 		.preauth_ms = (uint64_t)ps_conf_int(limits, "preauth_timeout") * 1000,
 		.handshake_ms = (uint64_t)ps_conf_int(limits, "tls_handshake_timeout") * 1000,
@@ -254,6 +242,7 @@ void front_remove(struct ps_front *front, struct conn *conn)
 		conn->next->prev = conn->prev;
 	front->count--;
 	counts_drop(front->counts, &conn->address);
+	counts_drop(front->counts, &everybody);
 	front_accept_resume(front);
 	maybe_empty(front);
 }

@@ -19,7 +19,8 @@
 enum {
 	ACCEPT_BATCH = 64, /* in one turn of the loop */
 	ACCEPT_PAUSE_MS = 500,
-	PAUSE_LOG_MS = 60 * 1000,
+	PAUSE_LINES = 1,    /* in the log, a minute: it may come and go many times a second */
+	REFUSED_LINES = 20, /* the same */
 };
 
 /* ---- descriptors -------------------------------------------------------------------------------- */
@@ -72,13 +73,10 @@ static void on_accept_timer(void *arg)
 /* Those who are connected go on; the others wait in the kernel's queue. */
 static void pause_accepting(struct ps_front *front, int error)
 {
-	uint64_t now = ps_loop_now(front->loop);
+	unsigned left_out;
 
-	/* It may come and go many times a second. */
-	if (!front->pause_logged || now - front->pause_logged >= PAUSE_LOG_MS) {
+	if (seldom_may(&front->pauses, ps_loop_now(front->loop), PAUSE_LINES, &left_out))
 		ps_logf(PS_LOG_WARNING, "accept_paused", NULL, "%s; %u connections", strerror(error), front->count);
-		front->pause_logged = now;
-	}
 	front->paused = true;
 	watch_all(front, 0);
 	if (!front->accept_timer && ps_timer_open(front->loop, on_accept_timer, front, &front->accept_timer) < 0)
@@ -111,12 +109,19 @@ void address_describe(const struct sockaddr_storage *address, char ret_name[ADDR
 	}
 }
 
+/* All connections are counted like those of an address; of one that none comes from (it is for multicast). */
+const struct address everybody = {.octets = {0xff}, .counted = true};
+
 /* Nothing was read from it, so close() does not reset what is sent here. */
 static void refuse(const struct listener *listener, int fd, const char *remote, const char *reason)
 {
 	const char *text = listener->args.protocol->busy_text;
+	struct ps_front *front = listener->front;
+	unsigned left_out;
 
-	ps_log(PS_LOG_INFO, "refused", "remote", remote, "listener", listener->args.name, "reason", reason, NULL);
+	if (seldom_may(&front->refusals, ps_loop_now(front->loop), REFUSED_LINES, &left_out))
+		ps_log(PS_LOG_INFO, "refused", "remote", remote, "listener", listener->args.name, "reason", reason,
+		       "left_out", left_out ? ps_num(left_out) : NULL, NULL);
 	if (text && !listener->args.implicit_tls && send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
 		/* It will see the end of the connection. */
 	}
@@ -138,11 +143,12 @@ static void welcome(struct listener *listener, int fd, const struct sockaddr_sto
 	proxied = listener->args.proxies[0] && ps_nets_contain(listener->args.proxies, remote);
 	is_tcp = address.counted;
 	address.counted = address.counted && !proxied; /* all clients of a load balancer come from its address */
-	if (front->count >= front->limits.connections) {
+	if (front->count >= front->limits.here || !counts_add(front->counts, &everybody, front->limits.connections)) {
 		refuse(listener, fd, remote, "too many connections");
 		return;
 	}
 	if (!counts_add(front->counts, &address, front->limits.per_address)) {
+		counts_drop(front->counts, &everybody);
 		refuse(listener, fd, remote, "too many connections from this address");
 		return;
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -108,6 +109,59 @@ static size_t gather_fds(struct msghdr *msg, int fds[PS_MESSAGE_FDS_MAX])
 	return count;
 }
 
+/*
+ * When our table of descriptors is full, a message comes without those that it brings, and what it was about is lost: a session, or all
+ * that a role will ever hear of another. So room is kept for them. In each process one thread alone receives any.
+ */
+static int spare[PS_MESSAGE_FDS_MAX] = {-1, -1, -1, -1};
+
+static void spare_keep(void)
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(spare); i++)
+		if (spare[i] < 0)
+			spare[i] = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+}
+
+static void spare_release(void)
+{
+	close_all(spare, PS_ARRAY_LEN(spare));
+	for (size_t i = 0; i < PS_ARRAY_LEN(spare); i++)
+		spare[i] = -1;
+}
+
+/* Whether the next message does. */
+static bool brings_descriptors(int fd)
+{
+	uint32_t type;
+	ssize_t n = recv(fd, &type, sizeof type, MSG_PEEK | MSG_DONTWAIT);
+	const struct ps_message_row *row = n == sizeof type ? ps_message_row(type) : NULL;
+
+	return row && row->fd_count > 0;
+}
+
+static ssize_t receive_packet(int fd, struct msghdr *msg)
+{
+	bool brings = brings_descriptors(fd);
+	ssize_t n;
+
+	if (brings)
+		spare_release();
+	do
+		n = recvmsg(fd, msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (brings)
+		spare_keep();
+	return n;
+}
+
+/* Another thread was quicker to use what was kept: whoever handles the message finds that it has none. */
+static size_t without_descriptors(const struct ps_message_row *row, int fds[PS_MESSAGE_FDS_MAX], size_t count)
+{
+	while (row && count < row->fd_count)
+		fds[count++] = -1;
+	return count;
+}
+
 /* Receives and unpacks. PS_E_AGAIN, PS_E_CLOSED; all else is an offence. */
 static int receive(int fd, uint32_t from, uint32_t self, enum ps_phase phase, struct ps_inbox *inbox)
 {
@@ -122,9 +176,7 @@ static int receive(int fd, uint32_t from, uint32_t self, enum ps_phase phase, st
 	size_t fd_count;
 	ssize_t n;
 
-	do
-		n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	n = receive_packet(fd, &msg);
 	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		return ps_fail(PS_E_CLOSED, "the other process has gone");
 	if (n < 0)
@@ -132,6 +184,10 @@ static int receive(int fd, uint32_t from, uint32_t self, enum ps_phase phase, st
 	octets = ps_bytes(inbox->octets, (size_t)n);
 	fd_count = gather_fds(&msg, fds);
 	inbox->row = ps_message_row(ps_message_type(octets));
+	if ((msg.msg_flags & MSG_CTRUNC) && fd_count < PS_MESSAGE_FDS_MAX) {
+		msg.msg_flags &= ~MSG_CTRUNC;
+		fd_count = without_descriptors(inbox->row, fds, fd_count);
+	}
 	if (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
 		r = ps_fail(PS_E_SYNTAX, "longer, or with more descriptors, than any message");
 	else if (!inbox->row)
@@ -274,6 +330,7 @@ int ps_channel_open(struct ps_loop *loop, const struct ps_channel_args *args, st
 	channel->args = *args;
 	channel->tail = &channel->head;
 	channel->inbox = ps_malloc(sizeof *channel->inbox);
+	spare_keep();
 	r = ps_watch_open(loop, args->fd, on_events, channel, &channel->watch);
 	if (r < 0) {
 		free_channel(channel);

@@ -25,6 +25,7 @@ static const struct row {
 	{PS_E_STORAGE, "UNAVAILABLE", NULL},
 	{PS_E_MOVED, "UNAVAILABLE", "The mail store is being moved; try again"},
 	{PS_E_CONFLICT, "UNAVAILABLE", "The mailbox changed meanwhile; try again"},
+	{PS_E_SCARCE, "UNAVAILABLE", "The server has too much to do; try again"},
 	{PS_E_AGAIN, "INUSE", "The mailbox is in use; try again"},
 };
 

@@ -9,7 +9,7 @@ static const struct {
 } calls[] = {
 	{ENOSPC, PS_E_FULL, true},      {EDQUOT, PS_E_QUOTA, true},   {EIO, PS_E_STORAGE, false},
 	{ENOENT, PS_E_NOTFOUND, false}, {EEXIST, PS_E_EXISTS, false}, {EACCES, PS_E_ACCESS, false},
-	{EMFILE, PS_E_LIMIT, false},
+	{EMFILE, PS_E_SCARCE, false},   {ENOMEM, PS_E_SCARCE, false},
 };
 
 START_TEST(a_failed_call_is_something_to_act_on)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "core/base/seldom.h"
 #include "postern/log.h"
 #include "tests/unit.h"
 
@@ -71,6 +72,22 @@ START_TEST(a_long_value_is_cut_and_its_line_is_not_lost)
 }
 END_TEST
 
+START_TEST(of_a_minute_some_lines_are_written_and_the_rest_is_counted)
+{
+	struct seldom seldom = {0};
+	unsigned left_out = 0;
+
+	for (int i = 0; i < 5; i++)
+		ck_assert_int_eq(seldom_may(&seldom, 1000 + (uint64_t)i, 2, &left_out), i < 2);
+	ck_assert_uint_eq(left_out, 0);
+	ck_assert(seldom_may(&seldom, 61000, 2, &left_out));
+	ck_assert_uint_eq(left_out, 3);
+	ck_assert(seldom_may(&seldom, 61001, 2, &left_out));
+	ck_assert_uint_eq(left_out, 0);
+	ck_assert(!seldom_may(&seldom, 61002, 2, &left_out));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("log");
@@ -78,6 +95,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, a_value_cannot_end_its_line_or_add_a_key, 0, PS_ARRAY_LEN(values));
 	tcase_add_loop_test(tc, a_long_value_is_cut_and_its_line_is_not_lost, 0, 2);
+	tcase_add_test(tc, of_a_minute_some_lines_are_written_and_the_rest_is_counted);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }

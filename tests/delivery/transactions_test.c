@@ -150,7 +150,7 @@ static const struct {
 } ends[] = {
 	{0, 250, "2.0.0"},          {PS_E_FULL, 452, "4.3.1"},    {PS_E_QUOTA, 552, "5.2.2"},
 	{PS_E_LIMIT, 552, "5.3.4"}, {PS_E_STORAGE, 451, "4.3.0"}, {77, 451, "4.3.0"},
-	{-77, 451, "4.3.0"},
+	{-77, 451, "4.3.0"},        {PS_E_SCARCE, 451, "4.3.0"},
 };
 
 START_TEST(what_became_of_it_is_the_answer)

@@ -142,6 +142,30 @@ class Connections(ServerTest):
         postern.wait_until(self.server.serves, "room for another")
 
 
+class Total(ServerTest):
+    settings = "front_processes = 3\nlimits { connections = 6 connections_per_address = 0 }"
+
+    def test_all_processes_together(self):
+        def six():
+            clients = [self.connect() for _ in range(6)]
+            if all(client.greeting().startswith(b"* OK") for client in clients):
+                return clients
+            for client in clients:
+                client.close()
+            return None
+
+        clients = postern.wait_until(six, "six connections")
+        for protocol, words in (("imap", b"* BYE"), ("pop3", b"-ERR"), ("smtp", b"421 "), ("submission", b"421 "), ("lmtp", b"421 ")):
+            with self.subTest(protocol):
+                self.assertEqual(self.connect(protocol=protocol).line()[:len(words)], words)
+        for _ in range(30):
+            self.connect().is_closed()
+        self.assertLessEqual(self.server.log().count("event=refused"), 20 * 3)
+        clients[0].ok("NOOP")
+        clients.pop().close()
+        postern.wait_until(self.server.serves, "room for another")
+
+
 class Failures(ServerTest):
     settings = "limits { auth_failures_per_minute = 3 auth_delay_max = 2s connections_per_address = 0 }"
 

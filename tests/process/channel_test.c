@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "core/process/channel.h"
@@ -242,6 +243,33 @@ START_TEST(a_descriptor_that_no_handler_takes_is_closed)
 }
 END_TEST
 
+START_TEST(descriptors_come_even_when_all_others_are_in_use)
+{
+	struct rlimit before, little;
+	struct scene scene;
+
+	set_up(&scene, PS_ROLE_MAIL);
+	scene.keep_fd = true;
+	getrlimit(RLIMIT_NOFILE, &before);
+	little = before;
+	little.rlim_cur = 64;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &little), 0);
+	while (dup(STDERR_FILENO) >= 0)
+		;
+	for (int i = 0; i < 2; i++) {
+		send_hand_over(scene.other, STDERR_FILENO);
+		ps_loop_run(scene.loop);
+		ck_assert_int_ge(scene.kept_fd, 0);
+		ps_closep(&scene.kept_fd); /* a place for the next */
+		scene.kept_fd = -1;
+	}
+	ck_assert_uint_eq(scene.hand_overs, 2);
+	ck_assert_uint_eq(scene.closes, 0);
+	setrlimit(RLIMIT_NOFILE, &before);
+	tear_down(&scene);
+}
+END_TEST
+
 START_TEST(while_paused_messages_wait)
 {
 	struct ps_msg_auth_cancel cancel = {.number = 1};
@@ -367,6 +395,7 @@ int main(void)
 	tcase_add_loop_test(tc, who_breaks_the_rules_is_heard_no_more_and_leaks_no_descriptor, 0,
 			    PS_ARRAY_LEN(offences));
 	tcase_add_loop_test(tc, a_descriptor_that_no_handler_takes_is_closed, 0, 2);
+	tcase_add_test(tc, descriptors_come_even_when_all_others_are_in_use);
 	tcase_add_test(tc, while_paused_messages_wait);
 	tcase_add_test(tc, what_the_socket_does_not_take_is_queued_in_order);
 	tcase_add_test(tc, who_never_reads_is_not_queued_for_ever);

@@ -42,9 +42,9 @@ void smtp_session_open(struct smtp_transfer *transfer, const struct sockaddr_sto
 	int r = wire_create(transfer->sender->loop, to, on_wire, session, &session->wire);
 
 	/* That we are out of descriptors says nothing of the host. */
-	if (r != PS_E_LIMIT)
+	if (r != PS_E_SCARCE)
 		smtp_transfer_seen(transfer, PS_SEND_HOST_DEAD);
-	if (r == PS_E_LIMIT)
+	if (r == PS_E_SCARCE)
 		smtp_session_failed(session, PS_SEND_DEFERRED, 0, "4.3.0", "%s", ps_last_error());
 	else if (r < 0)
 		smtp_session_failed(session, PS_SEND_DEFERRED, 0, "4.4.1", "%s", ps_last_error());

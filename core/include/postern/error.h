@@ -33,13 +33,14 @@ enum ps_err {
 	PS_E_CLOSED = -17,      /* the other side has gone */
 	PS_E_SYNTAX = -18,      /* what was parsed is not of the grammar */
 	PS_E_AUTH = -19,        /* the credentials are not right */
+	PS_E_SCARCE = -20,      /* no descriptor or memory is left just now; trying again may work */
 };
 
 /* Remembers the sentence (this thread's last one, at most 511 octets) and returns `code`. */
 int ps_fail(enum ps_err code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same for a failed system call: maps errno (ENOSPC: FULL; EDQUOT: QUOTA; ENOENT: NOTFOUND; EEXIST:
- * EXISTS; EACCES, EPERM: ACCESS; EAGAIN: AGAIN; ENOMEM, EMFILE, ENFILE: LIMIT; else STORAGE) and
+ * EXISTS; EACCES, EPERM: ACCESS; EAGAIN: AGAIN; ENOMEM, EMFILE, ENFILE: SCARCE; else STORAGE) and
  * appends ": " and its text. */
 int ps_fail_errno(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
