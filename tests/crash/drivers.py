@@ -57,12 +57,21 @@ class Driver:
         while not self._stop.is_set():
             try:
                 self.act()
-            except (*GONE, Refused):
-                self.lost()
-                time.sleep(0.02)
+                self.rest()
+            except (*GONE, Refused) as error:
+                self.interrupted(error)
             except Exception as error:  # told by end()
                 self.wrong = error
                 return
+
+
+    def rest(self):
+        """Between two acts."""
+
+    def interrupted(self, _error):
+        """The server has gone, or cannot just now: so it is here, now and then."""
+        self.lost()
+        time.sleep(0.02)
 
 
 class Sender(Driver):
@@ -307,6 +316,8 @@ class View:
         self.modseq = number_in(rb"HIGHESTMODSEQ (\d+)", told)
         self.rows, self.modseqs = {}, {}  # by UID: (token, flags), and MODSEQ
         for row in answered(client, "UID FETCH 1:* (UID FLAGS MODSEQ BODY.PEEK[])")[:-1]:
+            if b"BODY[]" not in row:
+                continue  # of what others do meanwhile
             size, _, rest = row.partition(b"{")[2].partition(b"}\r\n")
             items = row.partition(b"{")[0] + rest[int(size):]
             uid = number_in(rb"[( ]UID (\d+)", items)

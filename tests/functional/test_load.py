@@ -10,6 +10,11 @@ import postern
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "load"))
 import crowd  # noqa: E402
 import load  # noqa: E402
+import soak  # noqa: E402
+
+
+def say(text):
+    print("# " + text, flush=True)
 
 
 class Load(unittest.TestCase):
@@ -20,7 +25,10 @@ class Load(unittest.TestCase):
     def test_cases(self):
         for name in load.CASES:
             with self.subTest(name):
-                load.Trial(name, postern.BACKENDS[0], "short", lambda text: print("# " + text, flush=True)).run()
+                load.Trial(name, postern.BACKENDS[0], "short", say).run()
+
+    def test_soak(self):
+        self.assertEqual(soak.soak(postern.BACKENDS[-1], minutes=0.05, sessions=20, pace=0.1, seed=5, say=say), [])
 
 
 if __name__ == "__main__":
