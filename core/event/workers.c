@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One queue, some threads. The loop's thread puts in; a thread takes out, runs, and posts the
- * second half back to the loop, whose queue is first come, first served as well.
+ * Some lanes of jobs, and some threads. The loop's thread puts in; a thread takes out of the lane whose turn it is, runs, and posts
+ * the second half back to the loop, whose queue is first come, first served.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -19,17 +19,64 @@ struct job {
 	void *arg;
 };
 
+enum {
+	LANES = 1024, /* two who share one share their turns */
+};
+
+/* Jobs of somebody, in the order they came. */
+struct lane {
+	struct lane *next; /* whose turn comes after this one's */
+	struct job *first;
+	struct job **last;
+};
+
 struct ps_workers {
 	struct ps_loop *loop;
 	pthread_mutex_t lock; /* guards all below but threads and count */
 	pthread_cond_t some;  /* there is a job, or the end has come */
-	struct job *first;
-	struct job **last;
+	struct lane *first;   /* those with jobs */
+	struct lane **last;
+	struct lane lanes[LANES];
 	bool ending;
 	unsigned idle; /* threads that wait for a job */
 	pthread_t *threads;
 	unsigned count;
 };
+
+static void queue_lane(struct ps_workers *workers, struct lane *lane)
+{
+	lane->next = NULL;
+	*workers->last = lane;
+	workers->last = &lane->next;
+}
+
+static void add_job(struct ps_workers *workers, struct lane *lane, struct job *job)
+{
+	if (!lane->first) {
+		lane->last = &lane->first;
+		queue_lane(workers, lane);
+	}
+	*lane->last = job;
+	lane->last = &job->next;
+}
+
+/* Of the lane whose turn it is, which then is the last. NULL: nothing is queued. */
+static struct job *take_job(struct ps_workers *workers)
+{
+	struct lane *lane = workers->first;
+	struct job *job;
+
+	if (!lane)
+		return NULL;
+	workers->first = lane->next;
+	if (!workers->first)
+		workers->last = &workers->first;
+	job = lane->first;
+	lane->first = job->next;
+	if (lane->first)
+		queue_lane(workers, lane);
+	return job;
+}
 
 /* NULL: the end has come and nothing is queued. */
 static struct job *next_job(struct ps_workers *workers)
@@ -41,12 +88,7 @@ static struct job *next_job(struct ps_workers *workers)
 	while (!workers->first && !workers->ending)
 		pthread_cond_wait(&workers->some, &workers->lock);
 	workers->idle--;
-	job = workers->first;
-	if (job) {
-		workers->first = job->next;
-		if (!workers->first)
-			workers->last = &workers->first;
-	}
+	job = take_job(workers);
 	pthread_mutex_unlock(&workers->lock);
 	return job;
 }
@@ -115,16 +157,32 @@ void ps_workers_destroy(struct ps_workers *workers)
 	free(workers);
 }
 
-void ps_workers_run(struct ps_workers *workers, void (*work)(void *arg), void (*done)(void *arg), void *arg)
+/* FNV-1a: names are not chosen to meet. */
+static uint32_t lane_of(const char *whose)
+{
+	uint32_t sum = 2166136261u;
+
+	for (const char *c = whose; *c; c++)
+		sum = (sum ^ (uint8_t)*c) * 16777619u;
+	return sum % LANES;
+}
+
+void ps_workers_run_for(struct ps_workers *workers, const char *whose, void (*work)(void *arg), void (*done)(void *arg),
+			void *arg)
 {
 	struct job *job = ps_malloc(sizeof *job);
+	struct lane *lane = &workers->lanes[lane_of(whose)];
 
 	*job = (struct job){.work = work, .done = done, .arg = arg};
 	pthread_mutex_lock(&workers->lock);
-	*workers->last = job;
-	workers->last = &job->next;
+	add_job(workers, lane, job);
 	pthread_mutex_unlock(&workers->lock);
 	pthread_cond_signal(&workers->some); /* who wakes up finds the lock free */
+}
+
+void ps_workers_run(struct ps_workers *workers, void (*work)(void *arg), void (*done)(void *arg), void *arg)
+{
+	ps_workers_run_for(workers, "", work, done, arg);
 }
 
 bool ps_workers_spare(struct ps_workers *workers)

@@ -401,7 +401,7 @@ static void submit(struct mail_session *m, enum mail_state state, void (*job)(st
 {
 	m->state = state;
 	m->job = job;
-	ps_workers_run(m->mail->workers, work, done, m);
+	ps_workers_run_for(m->mail->workers, m->user_name, work, done, m);
 }
 
 static void log_end(struct mail_session *m, const char *event, const char *reason)
@@ -795,13 +795,13 @@ static void errand_done(void *arg)
 	maybe_empty(mail);
 }
 
-void ps_mail_run(struct ps_mail *mail, void (*fn)(void *arg), void (*then)(void *arg), void *arg)
+void ps_mail_run(struct ps_mail *mail, const char *user, void (*fn)(void *arg), void (*then)(void *arg), void *arg)
 {
 	struct errand *errand = ps_malloc(sizeof *errand);
 
 	*errand = (struct errand){mail, fn, then, arg};
 	mail->errands++;
-	ps_workers_run(mail->workers, errand_work, errand_done, errand);
+	ps_workers_run_for(mail->workers, user, errand_work, errand_done, errand);
 }
 
 bool ps_mail_is_idle(const struct ps_mail *mail)

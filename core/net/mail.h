@@ -46,8 +46,8 @@ struct ps_handover {
 };
 int ps_mail_take(struct ps_mail *mail, const struct ps_handover *handover);
 
-/* Runs fn(arg) on one of the threads that run sessions, then then(arg) on the loop. Stopping waits for it. */
-void ps_mail_run(struct ps_mail *mail, void (*fn)(void *arg), void (*then)(void *arg), void *arg);
+/* Runs fn(arg) on one of the threads that run sessions, when it is that user's turn; then then(arg) on the loop. Stopping waits for it. */
+void ps_mail_run(struct ps_mail *mail, const char *user, void (*fn)(void *arg), void (*then)(void *arg), void *arg);
 
 /* No session, and nothing that ps_mail_run() runs. */
 bool ps_mail_is_idle(const struct ps_mail *mail);

@@ -238,7 +238,7 @@ static int start_job(struct ps_role *role, struct ps_msg_deliver *message)
 		ps_bytes(ps_pool_memdup(job->pool, message->token.ptr, message->token.len), message->token.len);
 	job->args.file = ps_take_fd(&message->file);
 	job->args.size = message->size;
-	ps_mail_run(mail->mail, job_work, job_done, job);
+	ps_mail_run(mail->mail, job->args.user.name, job_work, job_done, job);
 	return 0;
 }
 
@@ -269,7 +269,7 @@ static void on_probe(void *arg, struct ps_channel *from, union ps_message *messa
 	job->number = probe->number;
 	job->probe = true;
 	job->args.size = probe->size;
-	ps_mail_run(mail->mail, job_work, job_done, job);
+	ps_mail_run(mail->mail, job->args.user.name, job_work, job_done, job);
 }
 
 /* ---- notices ---------------------------------------------------------------------------------------- */

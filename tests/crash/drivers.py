@@ -64,7 +64,6 @@ class Driver:
                 self.wrong = error
                 return
 
-
     def rest(self):
         """Between two acts."""
 

@@ -5,8 +5,6 @@ import base64
 import contextlib
 import os
 import re
-import resource
-import signal
 import socket
 import ssl
 import stat
@@ -136,65 +134,6 @@ class BeforeLogin(ServerTest):
             client.send(b"x" * 4000 + b" \"" + b"y" * 8000)
         self.assertLess(self.server.front_memory() - before, 60 * 128)
         self.session()
-
-
-class Crowd(ServerTest):
-    """A thousand connections from one address, which say nothing."""
-    settings = "front_processes = 1"
-    crowd = 1000
-
-    @classmethod
-    def setUpClass(cls):
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
-        super().setUpClass()
-
-    def test_another_address_is_served(self):
-        idle = []
-        self.addCleanup(lambda: [sock.close() for sock in idle])
-        for _ in range(self.crowd):
-            idle.append(socket.create_connection(("127.0.0.1", self.server.ports["imap"]), postern.PATIENCE))
-        greeted = 0
-        for sock in idle:
-            greeted += sock.recv(4) == b"* OK"
-        self.assertEqual(greeted, self.greeted())
-        client = self.connect(tls=True, source="127.0.0.2")
-        client.greeting()
-        client.ok("LOGIN alice pass")
-        client.ok("SELECT INBOX")
-
-    def greeted(self):
-        with self.server.connect(source="127.0.0.2"):
-            return 100  # limits { connections_per_address }
-
-
-class Unlimited(Crowd):
-    settings = "front_processes = 1\nlimits { connections_per_address = 0 }"
-
-    def greeted(self):
-        return self.crowd
-
-
-class Descriptors(ServerTest):
-    settings = "front_processes = 1\nlimits { connections_per_address = 0 }"
-    may_die = True  # so that a front starts with the new limit
-
-    def front(self):
-        return [pid for pid, role in self.server.roles() if role == "front"]
-
-    def test_without_them_accepting_waits_and_sessions_go_on(self):
-        first = self.front()
-        resource.prlimit(self.server.process.pid, resource.RLIMIT_NOFILE, (90, 90))
-        os.kill(first[0], signal.SIGKILL)
-        postern.wait_until(lambda: self.front() not in ([], first) and self.server.serves(), "a new front")
-        client = self.session(select="INBOX")
-        crowd = [self.connect() for _ in range(100)]
-        postern.wait_until(lambda: "event=accept_paused" in self.server.log(), "the pause in the log")
-        client.ok("NOOP")
-        self.assertRegex(client.append(postern.message()), b"^OK")
-        for other in crowd:
-            other.close()
-        self.session("bob").ok("SELECT INBOX")
 
 
 class Times(ServerTest):

@@ -9,6 +9,7 @@ Each case has a server of its own, prints the figures that it saw, and fails whe
 
 import argparse
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -26,6 +27,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "functional")]
 import crowd  # noqa: E402
 import gauge  # noqa: E402
 import postern  # noqa: E402
+import sink  # noqa: E402
 
 USERS = ("alice", "bob", "carol", "dave")
 SETTINGS = """
@@ -122,9 +124,11 @@ class Slowest:
 
 
 @contextlib.contextmanager
-def serving(backend, settings="", limits="", **options):
+def serving(backend, settings="", limits="", log_path=None):
     text = "%s\nlimits { %s %s }\n%s" % (SETTINGS, LIMITS, limits, settings)
-    with postern.Instance(backend=backend, users=USERS, settings=text, **options) as server:
+    server = postern.Instance(backend=backend, users=USERS, settings=text)
+    server.log_path = log_path or server.log_path
+    with server:
         by_lmtp(server)  # bob is there
         by_imap(server)
         yield server
@@ -246,6 +250,260 @@ def case_descriptors(trial):
     with serving(trial.backend, limits="connections_per_address = 0") as server:
         for role in ("front", "auth", "mail", "relay"):
             starved(trial, server, role)
+
+
+# ---- answers that nobody reads, and messages that do not come to an end
+
+
+class Meanwhile:
+    """Does something again and again beside what is done in the block, in a thread; ends with it."""
+
+    def __init__(self, act):
+        self._act, self._stop, self._wrong = act, threading.Event(), None
+        self._thread = threading.Thread(target=self._go_on, daemon=True)
+
+    def _go_on(self):
+        try:
+            while not self._stop.is_set():
+                self._act()
+        except Exception as error:  # told at the end
+            self._wrong = error
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self._stop.set()
+        self._thread.join()
+        if self._wrong and kind is None:
+            raise Finding("%s: %s" % (type(self._wrong).__name__, self._wrong)) from self._wrong
+
+
+def fill(server, user, count, size):
+    """Messages into INBOX, hundreds of small ones by one command."""
+    octets = postern.message("much", ("x" * 70 + "\r\n") * (size // 72))
+    at_once = 500 if len(octets) < 4096 else 1
+    with server.session(user) as client:
+        for first in range(0, count, at_once):
+            number = min(at_once, count - first)
+            if number > 1:
+                client.send(b"f%d APPEND INBOX" % first + b" {%d+}\r\n%s" % (len(octets), octets) * number + b"\r\n")
+                status = client.finish(b"f%d" % first)[1]
+            else:
+                status = client.append(octets)
+            if not status.startswith(b"OK"):
+                raise Finding("APPEND was answered %r" % status)
+
+
+class Growth:
+    """Of the memory that is the processes' own, in front and mail together."""
+
+    def __init__(self, server):
+        self.server, self.most = server, 0
+        self.before = self._now()
+
+    def _now(self):
+        roles = gauge.by_role(self.server)
+        return sum(roles[role].own for role in ("front", "mail", "relay"))
+
+    def look(self):
+        self.most = max(self.most, self._now() - self.before)
+
+
+def bounded(trial, server, clients, beat, each):
+    """While `beat(client)` is done each second for `trial.rounds` seconds, others are served, and memory stays below `each` KiB a client."""
+    growth, slowest = Growth(server), Slowest()
+    for _ in range(trial.rounds):
+        began = time.monotonic()
+        for client in clients:
+            beat(client)
+        slowest.round(server)
+        growth.look()
+        time.sleep(max(0, began + 1 - time.monotonic()))
+    trial.say("%d sessions: at most %d KiB more in front, mail and relay, %d for each; slowest: %s"
+              % (len(clients), growth.most, growth.most // len(clients), slowest))
+    if growth.most > each * len(clients) + 4096 and not postern.SANITIZED:
+        raise Finding("%d KiB for %d sessions" % (growth.most, len(clients)))
+    slowest.judge(trial.size.patience)
+
+
+def case_readers(trial):
+    """A large mailbox is downloaded by sessions that read a kilobyte a second, half of them over TLS."""
+    with serving(trial.backend, limits="connections_per_address = 0") as server:
+        fill(server, "carol", trial.size.megabytes, 1 << 20)
+        clients = []
+        for number in range(trial.size.sessions):
+            client = server.connect(tls=number % 2 == 0)
+            client.greeting()
+            client.ok("LOGIN carol " + postern.PASSWORD)
+            client.ok("SELECT INBOX")
+            client.send(b"x FETCH 1:* BODY.PEEK[]\r\n")
+            clients.append(client)
+        bounded(trial, server, clients, lambda client: client.octets(1024), each=512)
+        for client in clients:
+            client.close()
+
+
+def begin_append(server):
+    client = server.session("carol")
+    client.send(b"x APPEND INBOX {50000000}\r\n")
+    if not client.line().startswith(b"+"):
+        raise Finding("a literal of 50 MB is not taken")
+    return client
+
+
+def begin_data(server):
+    client = server.connect(protocol="lmtp")
+    client.greeting()
+    client.send(b"LHLO x\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n")
+    while not client.line().startswith(b"354"):
+        pass
+    return client
+
+
+def case_writers(trial):
+    """Huge messages by APPEND and by LMTP, of which megabytes come, and then little."""
+    lines = b"x" * 70 + b"\r\n"
+    with serving(trial.backend, limits="connections_per_address = 0") as server:
+        clients = [(begin_append, begin_data)[number % 2](server) for number in range(trial.size.sessions)]
+        for client in clients:
+            client.send(lines * (trial.size.megabytes * 1000000 // len(clients) // len(lines)))
+        bounded(trial, server, clients, lambda client: client.send(lines), each=512)
+        for client in clients:
+            client.close()
+        refused_early(server)
+
+
+def refused_early(server):
+    """What is too large is refused before it comes."""
+    with server.session("carol") as client:
+        client.send(b"x APPEND INBOX {1000000000}\r\n")
+        if not client.line().startswith(b"x NO "):
+            raise Finding("a literal of a gigabyte is waited for")
+    with smtplib.LMTP("127.0.0.1", server.ports["lmtp"], timeout=postern.PATIENCE) as client:
+        client.ehlo_or_helo_if_needed()
+        if client.docmd("MAIL FROM:<a@example.org> SIZE=1000000000")[0] // 100 != 5:
+            raise Finding("a message of a gigabyte is waited for")
+
+
+# ---- one user with much to do
+
+
+def case_fairness(trial):
+    """In the one mail process a user searches the text of a large mailbox, lists many mailboxes, and sorts, in many sessions at once."""
+    work = ("SEARCH BODY nowhere", 'LIST "" * RETURN (STATUS (MESSAGES UNSEEN))', "SORT (SUBJECT) UTF-8 TEXT x", "SEARCH TEXT nowhere",
+            "FETCH 1:* (ENVELOPE BODYSTRUCTURE)", "THREAD REFERENCES UTF-8 ALL")
+    with serving(trial.backend, "mail_processes = 1", "connections_per_address = 0") as server, contextlib.ExitStack() as stack:
+        fill(server, "carol", trial.size.messages, 500)
+        with server.session("carol") as client:
+            for number in range(trial.size.messages // 500):
+                client.ok("CREATE many/%d" % number)
+        for number in range(3 * len(work)):
+            client = stack.enter_context(server.session("carol", "INBOX"))
+            client.sock.settimeout(600)
+            command = work[number % len(work)]
+            stack.enter_context(Meanwhile(lambda client=client, command=command: client.ok(command)))
+        slowest = Slowest()
+        for _ in range(trial.rounds):
+            slowest.round(server)
+        trial.say("%d sessions of a user with %d messages at work; slowest of others: %s"
+                  % (3 * len(work), trial.size.messages, slowest))
+        slowest.judge(trial.size.patience)
+
+
+# ---- a log that takes nothing, a queue with much in it
+
+
+@contextlib.contextmanager
+def small_disk():
+    path = postern.scratch_folder()
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=1m", "none", path), check=True, stderr=subprocess.DEVNULL)
+    try:
+        yield path
+    finally:
+        subprocess.run(("umount", "-l", path), check=True)
+
+
+def case_log(trial):
+    """The disk that the log is on is full, and then it is not any more."""
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(small_disk())
+        except subprocess.CalledProcessError:
+            trial.say("left out: no file system can be mounted here")
+            return
+        server = stack.enter_context(serving(trial.backend, log_path=os.path.join(path, "log")))
+        rest, slowest = os.path.join(path, "rest"), Slowest()
+        with contextlib.suppress(OSError), open(rest, "wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+        for _ in range(trial.rounds * 5):
+            slowest.round(server)
+        lines = server.log().count("event=login")
+        os.unlink(rest)
+        by_imap(server)
+        if server.log().count("event=login") <= lines:
+            raise Finding("nothing is logged though there is room again")
+        trial.say("nothing can be logged; slowest: %s" % slowest)
+        slowest.judge(trial.size.patience)
+
+
+class SlowHost(sink.Sink):
+    def keep(self, sender, recipients, octets, began):
+        time.sleep(0.01)
+        super().keep(sender, recipients, octets, began)
+
+
+class Flood:
+    """Messages to elsewhere, by some sessions of submission."""
+
+    SESSIONS = 8
+
+    def __init__(self, server, messages):
+        self._server, self._each, self.sent, self._wrong = server, -(-messages // self.SESSIONS), 0, None
+        self._threads = [threading.Thread(target=self._send) for _ in range(self.SESSIONS)]
+
+    def _send(self):
+        try:
+            with smtplib.SMTP("127.0.0.1", self._server.ports["submission"], timeout=600) as client:
+                client.login("dave", postern.PASSWORD)
+                for _ in range(self._each):
+                    client.sendmail("dave@example.test", ["joe@example.com"], MESSAGE)
+                    self.sent += 1
+        except Exception as error:  # told by join()
+            self._wrong = error
+
+    def start(self):
+        for thread in self._threads:
+            thread.start()
+
+    def runs(self):
+        return any(thread.is_alive() for thread in self._threads)
+
+    def join(self):
+        for thread in self._threads:
+            thread.join()
+        if self._wrong:
+            raise Finding("submission: %s" % self._wrong) from self._wrong
+
+
+def case_queue(trial):
+    """A user submits very many messages for a host that is slow; others' mail is taken and stored meanwhile."""
+    host = SlowHost()
+    transport = 'transport "*" { host = "127.0.0.1" port = %d }' % host.port
+    with contextlib.closing(host.socket), serving(trial.backend, transport, "connections_per_address = 0") as server:
+        flood, slowest, began = Flood(server, trial.size.queued), Slowest(), time.monotonic()
+        flood.start()
+        while flood.runs():
+            slowest.round(server)
+        flood.join()
+        took = time.monotonic() - began
+        slowest.round(server)
+        waiting = json.loads(server.tool("queue", "stats", "--json").stdout)["messages"]
+        trial.say("%d messages submitted in %.0f s, %d of them waiting; slowest of others: %s" % (flood.sent, took, waiting, slowest))
+        slowest.judge(trial.size.patience)
+        host.shutdown()
 
 
 CASES = {name[5:]: function for name, function in list(globals().items()) if name.startswith("case_")}

@@ -55,10 +55,6 @@ class Steady:
         self.lost()
         self._stop.wait(1)
 
-    def begin(self):
-        super().begin()
-        self.site.sessions += 1
-
 
 class Sender(Steady, drivers.Sender):
     pass
@@ -187,7 +183,7 @@ class Site:
     def __init__(self, backend, sessions, pace, seed):
         self.chance, self.pace = random.Random(seed), pace
         self.context = postern.authority().client_context()
-        self.findings, self.sessions = [], 0
+        self.findings = []
         self._lock = threading.Lock()
         groups = max(sessions // 10, 1)
         names = [kind + str(number) for number in range(groups) for kind in "prw"]
@@ -228,25 +224,25 @@ class Site:
         for client in self.clients:
             client.stop()
         for client in self.clients:
-            try:
-                client.end()
-            except Exception as error:  # pylint: disable=broad-except
-                self.found("%s: %s" % (client.name, error))
+            self.try_to(client.end)
 
     def last_look(self):
         """Nothing is under way any more."""
         for name, arrivals in self.boxes.items():
-            with self.server.session(name) as client:
-                try:
-                    arrivals.check(drivers.View(client, "INBOX").tokens())
-                except journal.Broken as error:
-                    self.found(str(error))
+            self.try_to(self.look_into, name, arrivals)
         for client in self.clients:
             if isinstance(client, Person):
-                try:
-                    client.check()
-                except journal.Broken as error:
-                    self.found(str(error))
+                self.try_to(client.check)
+
+    def look_into(self, name, arrivals):
+        with self.server.session(name) as client:
+            arrivals.check(drivers.View(client, "INBOX").tokens())
+
+    def try_to(self, act, *args):
+        try:
+            act(*args)
+        except Exception as error:  # whatever it is, it was not to be
+            self.found("%s: %s" % (type(error).__name__, error))
 
     def look_at_log(self):
         """What the server itself found wrong."""

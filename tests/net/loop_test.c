@@ -303,6 +303,51 @@ static void ignore_done(void *arg)
 	(void)arg;
 }
 
+struct turns {
+	atomic_bool queued;
+	char order[8];
+	size_t count;
+};
+
+struct turn {
+	struct turns *all;
+	char name;
+};
+
+static void wait_for_the_others(void *arg)
+{
+	struct turns *turns = arg;
+
+	while (!atomic_load(&turns->queued))
+		sched_yield();
+}
+
+static void take_turn(void *arg)
+{
+	struct turn *turn = arg;
+
+	turn->all->order[turn->all->count++] = turn->name;
+}
+
+START_TEST(who_has_much_to_do_does_not_hold_up_who_has_little)
+{
+	struct turns turns = {0};
+	struct turn much = {&turns, 'm'}, little = {&turns, 'l'};
+	struct ps_workers *workers;
+
+	ck_assert_ok(ps_workers_create(loop, 1, &workers));
+	ps_workers_run_for(workers, "much", wait_for_the_others, ignore_done, &turns);
+	for (int i = 0; i < 4; i++)
+		ps_workers_run_for(workers, "much", take_turn, ignore_done, &much);
+	ps_workers_run_for(workers, "little", take_turn, ignore_done, &little);
+	ps_workers_run_for(workers, "little", take_turn, ignore_done, &little);
+	atomic_store(&turns.queued, true);
+	ps_workers_destroy(workers);
+	ck_assert(strcmp(turns.order, "mlmlmm") == 0 ||
+		  strcmp(turns.order, "lmlmmm") == 0); /* whether the first was begun */
+}
+END_TEST
+
 START_TEST(a_thread_is_spare_when_it_has_nothing_to_do)
 {
 	struct look look = {0};
@@ -331,6 +376,7 @@ int main(void)
 	tcase_add_test(tcase, a_signal_is_an_event);
 	tcase_add_test(tcase, work_runs_on_a_thread_and_ends_on_the_loop);
 	tcase_add_test(tcase, what_is_queued_is_worked_off_before_the_end);
+	tcase_add_test(tcase, who_has_much_to_do_does_not_hold_up_who_has_little);
 	tcase_add_test(tcase, a_thread_is_spare_when_it_has_nothing_to_do);
 	suite_add_tcase(suite, tcase);
 	return unit_main(suite);
