@@ -78,8 +78,10 @@ sasl_mechanisms = { "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "
     @classmethod
     def setUpClass(cls):
         cls.issuer = Issuer(postern.scratch_folder())
+        cls.asked = postern.ports.free()
         cls.settings = Sasl.settings + (
-            '\noauth { jwks = "%s" issuer = "https://id.example.test" audience = "mail" }' % cls.issuer.jwks)
+            '\noauth { jwks = "%s" issuer = "https://id.example.test" audience = "mail" }' % cls.issuer.jwks +
+            '\nlistener asked { protocol = "auth" address = "127.0.0.1" port = %d tls = "none" }' % cls.asked)
         super().setUpClass()
         with open(cls.server.passwd_file, "a", encoding="ascii") as file:
             file.write("clear@example.test:{PLAIN}%s\n" % PASSWORD)
@@ -227,30 +229,116 @@ sasl_mechanisms = { "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "
                 self.assertRegex(self.scram(client, wire, Scram("alice", gs2="y,,"))[0], wire.yes)
 
     def test_binding_to_tls_1_2(self):
+        """tls-unique: with TLS 1.2 and its extended master secret."""
         context = postern.authority().client_context()
         context.maximum_version = ssl.TLSVersion.TLSv1_2
-        wire = WIRES[0]
-        for tampered, yes in ((False, True), (True, False)):
-            with self.subTest(tampered=tampered):
-                client = self.open(wire, context=context)
-                unique = client.sock.get_channel_binding("tls-unique")
-                data = bytes((unique[0] ^ tampered,)) + unique[1:]
-                line, _ = self.scram(client, wire, Scram("alice", gs2="p=tls-unique,,", binding=data),
-                                     "SCRAM-SHA-256-PLUS")
-                self.assertEqual(bool(re.search(wire.yes, line)), yes)
+        for wire in WIRES:
+            for tampered, yes in ((False, True), (True, False)):
+                with self.subTest(protocol=wire.protocol, tampered=tampered):
+                    client = self.open(wire, context=context)
+                    unique = client.sock.get_channel_binding("tls-unique")
+                    data = bytes((unique[0] ^ tampered,)) + unique[1:]
+                    line, _ = self.scram(client, wire, Scram("alice", gs2="p=tls-unique,,", binding=data),
+                                         "SCRAM-SHA-256-PLUS")
+                    self.assertEqual(bool(re.search(wire.yes, line)), yes)
 
     def test_binding_to_the_certificate(self):
-        client = self.open(WIRES[0])
-        digest = hashlib.sha256(client.sock.getpeercert(binary_form=True)).digest()
-        line, _ = self.scram(client, WIRES[0], Scram("alice", gs2="p=tls-server-end-point,,", binding=digest),
-                             "SCRAM-SHA-256-PLUS")
-        self.assertRegex(line, WIRES[0].yes)
+        for wire in WIRES:
+            for user, mechanism, name in (("alice", "SCRAM-SHA-256-PLUS", "sha256"), ("bob", "SCRAM-SHA-1-PLUS", "sha1")):
+                for tampered, yes in ((False, True), (True, False)):
+                    with self.subTest(protocol=wire.protocol, mechanism=mechanism, tampered=tampered):
+                        client = self.open(wire)
+                        digest = hashlib.sha256(client.sock.getpeercert(binary_form=True)).digest()
+                        data = bytes((digest[0] ^ tampered,)) + digest[1:]
+                        scram = Scram(user, digest=name, gs2="p=tls-server-end-point,,", binding=data)
+                        self.assertEqual(bool(re.search(wire.yes, self.scram(client, wire, scram, mechanism)[0])), yes)
 
-    def test_who_was_not_shown_plus_is_refused(self):
-        client = self.open(WIRES[0])
-        self.assertNotRegex(self.scram(client, WIRES[0], Scram("alice", gs2="y,,"))[0], WIRES[0].yes)
-        self.assertNotRegex(self.scram(client, WIRES[0], Scram("alice", gs2="n,,"), "SCRAM-SHA-256-PLUS")[0],
-                            WIRES[0].yes)
+    def test_what_is_no_binding(self):
+        """Who was kept from seeing -PLUS; -PLUS without binding; one of another connection, or that TLS 1.3 does not have."""
+        for wire in WIRES:
+            for gs2, mechanism in (("y,,", "SCRAM-SHA-256"), ("n,,", "SCRAM-SHA-256-PLUS"), ("y,,", "SCRAM-SHA-256-PLUS"),
+                                   ("p=tls-exporter,,", "SCRAM-SHA-256"), ("p=tls-exporter,,", "SCRAM-SHA-256-PLUS"),
+                                   ("p=tls-unique,,", "SCRAM-SHA-256-PLUS"), ("p=made-up,,", "SCRAM-SHA-256-PLUS")):
+                with self.subTest(protocol=wire.protocol, gs2=gs2, mechanism=mechanism):
+                    scram = Scram("alice", gs2=gs2, binding=b"" if gs2[0] != "p" else bytes(32))
+                    self.assertNotRegex(self.scram(self.open(wire), wire, scram, mechanism)[0], wire.yes)
+
+    # ---- each mechanism, good and bad, on each protocol
+
+    def dialogues(self):
+        """Mechanism, first response (None: there is none), answers, and whether it is a log-in."""
+        def scram(user, mechanism="SCRAM-SHA-256", password=PASSWORD, **how):
+            client = Scram(user, password, "sha256" if "256" in mechanism else "sha1", **how)
+            return mechanism, client.first(), (client.final, b"")
+
+        def plain(text):
+            return "PLAIN", text, ()
+        good, word = self.issuer.token(), PASSWORD.encode()
+        return (
+            (*plain(b"\0alice\0" + word), True),
+            ("PLAIN", None, (b"\0alice\0" + word,), True),
+            (*plain(b"alice@example.test\0alice\0" + word), True),
+            (*plain(b"bob\0alice\0" + word), False),
+            (*plain(b"\0alice\0wrong"), False),
+            (*plain(b"\0alice\0"), False),
+            (*plain(b"\0\0" + word), False),
+            (*plain(b"\0nobody\0" + word), False),
+            (*plain(b"alice"), False),
+            (*plain(b"\0alice\0" + word + b"\0"), False),
+            (*plain(b"\0" + b"a" * 300 + b"\0" + word), False),
+            ("LOGIN", None, (b"alice", word), True),
+            ("LOGIN", b"alice", (word,), True),
+            ("LOGIN", None, (b"alice", b"wrong"), False),
+            ("LOGIN", None, (b"alice", b""), False),
+            ("LOGIN", None, (b"", word), False),
+            ("LOGIN", None, (b"bob%alice", word), False),
+            (*scram("alice"), True),
+            (*scram("alice", password="wrong"), False),
+            (*scram("bob", "SCRAM-SHA-1"), True),
+            (*scram("bob", "SCRAM-SHA-1", password="wrong"), False),
+            (*scram("alice", gs2="n,a=alice,"), True),
+            (*scram("alice", gs2="n,a=bob,"), False),
+            ("OAUTHBEARER", ("n,a=alice,\1auth=Bearer %s\1\1" % good).encode(), (), True),
+            ("OAUTHBEARER", None, (("n,,\1auth=Bearer %s\1\1" % good).encode(),), True),
+            ("OAUTHBEARER", b"n,,\1auth=Bearer x\1\1", (b"\1",), False),
+            ("XOAUTH2", ("user=alice\1auth=Bearer %s\1\1" % good).encode(), (), True),
+            ("XOAUTH2", ("user=bob\1auth=Bearer %s\1\1" % good).encode(), (), False),
+            ("XOAUTH2", b"user=alice\1auth=Bearer x\1\1", (b"",), False),
+            ("EXTERNAL", b"", (), False),
+            ("ANONYMOUS", b"", (), False),
+            ("NOSUCH", b"", (), False),
+        )
+
+    def test_each_mechanism_on_each_protocol(self):
+        for wire in WIRES:
+            for mechanism, first, answers, good in self.dialogues():
+                with self.subTest(protocol=wire.protocol, mechanism=mechanism, first=first):
+                    encoded = [(lambda challenge, answer=answer: base64.b64encode(answer(challenge))) if callable(answer)
+                               else base64.b64encode(answer) for answer in answers]
+                    initial = None if first is None else base64.b64encode(first) or b"="
+                    line, _ = self.talk(self.open(wire), wire, mechanism, *encoded, initial=initial)
+                    self.assertEqual(bool(re.search(wire.yes, line)), good, line)
+
+    def test_each_mechanism_when_others_ask(self):
+        """Dovecot's auth protocol: the server that asks has the TLS connection."""
+        client = postern.Client(self.asked)
+        self.addCleanup(client.close)
+        while client.line() != b"DONE\n":
+            pass
+        client.send(b"VERSION\t1\t2\nCPID\t1\n")
+        for number, (mechanism, first, answers, good) in enumerate(self.dialogues(), 1):
+            with self.subTest(mechanism=mechanism, first=first):
+                begin = "AUTH\t%d\t%s\tservice=smtp\tsecured" % (number, mechanism)
+                client.send((begin + ("" if first is None else "\tresp=" + b64(first)) + "\n").encode())
+                line = client.line()
+                for answer in answers:
+                    if not line.startswith(b"CONT\t"):
+                        break
+                    challenge = base64.b64decode(line.rstrip(b"\n").split(b"\t")[2])
+                    octets = answer(challenge) if callable(answer) else answer
+                    client.send(("CONT\t%d\t%s\n" % (number, b64(octets))).encode())
+                    line = client.line()
+                self.assertRegex(line, b"^%s\t%d\\b" % (b"OK" if good else b"FAIL", number))
 
     @unittest.skipUnless(shutil.which("gsasl"), "gsasl is not installed")
     def test_gsasl(self):
