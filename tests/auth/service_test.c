@@ -702,6 +702,26 @@ static const struct {
 	{SCRAM_SETTINGS, "alice:{SSHA}aaaa\n", ALL_KINDS},
 };
 
+/* Of whom a database knows, nobody can say; one that knows tokens knows nobody. */
+START_TEST(scram_is_not_offered_where_a_database_has_users)
+{
+	const struct ps_database_answer of_tokens = {.tokens = true};
+	struct ps_databases *databases;
+	struct ps_user_defaults defaults;
+	struct scene scene;
+
+	set_up_with(&scene, SETTINGS);
+	load_users(&scene, ps_bytes_str("alice:{PLAIN}a\n"));
+	databases = ps_auth_service_databases(scene.service);
+	ps_user_defaults_from(ps_config_root(scene.config), 1, 1, &defaults);
+	ps_databases_configure(databases, ps_config_root(scene.config), &defaults, 1);
+	ck_assert_uint_eq(ps_auth_service_serves(scene.service), PS_SERVES_PASSWORD);
+	ps_databases_answer(databases, 0, &of_tokens);
+	ck_assert_uint_eq(ps_auth_service_serves(scene.service), ALL_KINDS | PS_SERVES_TOKEN);
+	tear_down(&scene);
+}
+END_TEST
+
 START_TEST(scram_is_offered_where_all_can_use_it)
 {
 	struct scene scene;
@@ -782,6 +802,7 @@ int main(void)
 	tcase_add_test(tc, no_password_mechanism_without_tls);
 	tcase_add_loop_test(tc, who_has_the_secret_logs_in_without_showing_it, 0, PS_ARRAY_LEN(scrams));
 	tcase_add_test(tc, who_does_not_exist_has_a_salt_that_stays);
+	tcase_add_test(tc, scram_is_not_offered_where_a_database_has_users);
 	tcase_add_loop_test(tc, scram_is_offered_where_all_can_use_it, 0, (int)PS_ARRAY_LEN(served));
 	tcase_add_loop_test(tc, a_login_has_its_answer, 0, PS_ARRAY_LEN(logins));
 	tcase_add_test(tc, an_exchange_of_several_steps);

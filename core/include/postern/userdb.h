@@ -26,7 +26,7 @@
  *   backend     how the mail is stored
  *   allow_nets  "192.0.2.0/24,2001:db8::/32": no log-in from elsewhere
  *   protocols   "imap,pop3": no log-in by others
- *   sessions    at a time, of each protocol; 0: any number
+ *   sessions    at a time, of each protocol that reads mail; 0: any number
  *   nologin     "0", "no", "false", "n", "f" or empty: may log in; else not
  *   reason      why not, for the user to read
  *   quota_storage, quota_messages, quota_rule  for the extension quota
