@@ -31,7 +31,7 @@ class Load(unittest.TestCase):
                 load.Trial(name, postern.BACKENDS[0], "short", say).run()
 
     def test_soak(self):
-        self.assertEqual(soak.soak(postern.BACKENDS[-1], minutes=0.05, sessions=20, pace=0.1, seed=5, say=say), [])
+        self.assertEqual(soak.soak(postern.BACKENDS[0], minutes=0.05, sessions=20, pace=0.1, seed=5, say=say), [])
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ KINDS = {
     "a huge literal, slowly": ("imap", b"a1 LOGIN carol pass\r\na2 APPEND INBOX {50000000+}\r\n", b"x"),
     "IDLE": ("imap", b"a1 LOGIN carol pass\r\na2 SELECT INBOX\r\na3 IDLE\r\n", b""),
 }
+PATIENCE = 120
 GREETINGS = (b"* OK", b"+OK", b"220 ")
 WORDS = (b"* BYE", b"-ERR", b"421 ")
 
@@ -141,6 +142,13 @@ class Running:
         if not line:
             raise AssertionError("the crowd has ended: %s" % self.process.wait())
         return json.loads(line)
+
+    def look_for(self, what):
+        end = time.monotonic() + PATIENCE
+        while not what(seen := self.look()):
+            if time.monotonic() > end:
+                raise AssertionError("waited in vain for the crowd: %r" % seen)
+        return seen
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)

@@ -143,9 +143,7 @@ def besieged(trial, server, held, refused=0):
     """A crowd comes, of which `held` connections stay; others are served meanwhile."""
     slowest, before = Slowest(), gauge.of(server, "front")
     with crowd.Running(server.ports, trial.size.connections) as others:
-        seen = others.look()
-        while seen["greeted"] < held or seen["ends"].get("refused", 0) < refused:
-            seen = others.look()
+        seen = others.look_for(lambda seen: seen["greeted"] >= held and seen["ends"].get("refused", 0) >= refused)
         for _ in range(trial.rounds):
             slowest.round(server)
         front = gauge.of(server, "front")
