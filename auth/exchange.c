@@ -122,6 +122,31 @@ static void destroy(struct ps_exchange *x)
 	ps_pool_destroy(x->pool);
 }
 
+/* The one spelling of a name that a client sent; NULL: not lawful. */
+static const char *spell(struct ps_exchange *x, struct ps_bytes name)
+{
+	struct ps_buf out = {0};
+	const char *spelt = NULL;
+
+	if (ps_user_name_normalise(name, ps_conf_str(x->service->args.conf, "default_domain"), &out) == 0)
+		spelt = ps_pool_strdup(x->pool, ps_buf_cstr(&out));
+	ps_buf_finish(&out);
+	return spelt;
+}
+
+static bool is_master(struct ps_exchange *x, const char *name)
+{
+	const struct ps_conf *conf = x->service->args.conf;
+
+	for (size_t i = 0; i < ps_conf_list_size(conf, "master_users"); i++) {
+		const char *master = spell(x, ps_bytes_str(ps_conf_list_nth(conf, "master_users", i)));
+
+		if (master && strcmp(master, name) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void answer(struct ps_exchange *x, enum ps_auth_status status, struct ps_bytes data)
 {
 	struct ps_auth_answer a = {.from = x->from, .status = status, .data = data};
@@ -136,6 +161,7 @@ static void answer(struct ps_exchange *x, enum ps_auth_status status, struct ps_
 		a.credential = x->credential;
 		a.is_app = x->app || x->trusted;
 		a.expires = x->expires;
+		a.is_admin = !x->app && is_master(x, x->known);
 	}
 	x->service->args.answer(x->service->args.arg, &a);
 	if (status != PS_AUTH_CONTINUE)
@@ -401,31 +427,6 @@ static void found(void *arg, int r, const struct ps_user_entry *entry)
 	else if (!x->reason)
 		x->reason = "unknown_user";
 	x->found(x, entry);
-}
-
-/* The one spelling of a name that a client sent; NULL: not lawful. */
-static const char *spell(struct ps_exchange *x, struct ps_bytes name)
-{
-	struct ps_buf out = {0};
-	const char *spelt = NULL;
-
-	if (ps_user_name_normalise(name, ps_conf_str(x->service->args.conf, "default_domain"), &out) == 0)
-		spelt = ps_pool_strdup(x->pool, ps_buf_cstr(&out));
-	ps_buf_finish(&out);
-	return spelt;
-}
-
-static bool is_master(struct ps_exchange *x, const char *name)
-{
-	const struct ps_conf *conf = x->service->args.conf;
-
-	for (size_t i = 0; i < ps_conf_list_size(conf, "master_users"); i++) {
-		const char *master = spell(x, ps_bytes_str(ps_conf_list_nth(conf, "master_users", i)));
-
-		if (master && strcmp(master, name) == 0)
-			return true;
-	}
-	return false;
 }
 
 /* As whom somebody wants to log in: oneself, or, for a master user, anybody. */

@@ -46,6 +46,7 @@ struct ps_auth_answer {
 	struct ps_hash credential; /* its mark */
 	bool is_app;               /* it is one that no database knows: an app password, a token, a certificate */
 	uint64_t expires;          /* when it does, in seconds since 1970; 0: not by itself */
+	bool is_admin;             /* a master user's own password or the like, whoever the user is */
 	uint32_t sessions;         /* that the user may have at a time; 0: any number */
 };
 

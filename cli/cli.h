@@ -160,6 +160,8 @@ int cli_mailbox_expire(struct cli *cli);
 int cli_import(struct cli *cli);
 int cli_quota_show(struct cli *cli);
 int cli_quota_recount(struct cli *cli);
+int cli_quota_set(struct cli *cli);
+int cli_quota_reset(struct cli *cli);
 int cli_sync(struct cli *cli);
 int cli_storage_switch(struct cli *cli);
 int cli_storage_status(struct cli *cli);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* postern quota show|recount */
+/* postern quota show|recount|set|reset */
 #include <stdio.h>
 #include "cli/cli.h"
+#include "core/config/conf.h"
 
 struct output {
 	struct cli *cli;
@@ -22,9 +23,10 @@ static void print_quota(const struct ps_quota *quota)
 	printf(" of %12s %10llu messages of ", quota->limit.octets ? cli_octets(quota->limit.octets) : "any",
 	       (unsigned long long)quota->used.messages);
 	if (quota->limit.messages)
-		printf("%llu\n", (unsigned long long)quota->limit.messages);
+		printf("%llu", (unsigned long long)quota->limit.messages);
 	else
-		printf("any\n");
+		printf("any");
+	printf("%s\n", quota->set ? ", as was set" : "");
 }
 
 /* What every single row says. */
@@ -54,7 +56,7 @@ static int put_one(void *arg, const struct ps_quota *quota)
 	json_t *json = NULL;
 
 	if (out->json) {
-		json = json_pack("{s:s, s:o, s:o}", "root", quota->root, "storage",
+		json = json_pack("{s:s, s:b, s:o, s:o}", "root", quota->root, "set", quota->set, "storage",
 				 amounts_json(quota->used.octets, quota->limit.octets), "messages",
 				 amounts_json(quota->used.messages, quota->limit.messages));
 		json_array_append_new(out->json, json);
@@ -106,4 +108,95 @@ int cli_quota_recount(struct cli *cli)
 	struct ps_user_info info;
 
 	return cli_find_user(cli, cli->args[0], &info) < 0 ? CLI_FAILED : cli_as_user(cli, &info, recount_as_user);
+}
+
+/* ---- set and reset ------------------------------------------------------------------------------ */
+
+static const struct ps_setting amounts[] = {
+	{.name = "storage", .type = PS_SET_SIZE, .min = 1, .max = INT64_C(1) << 50},
+	{.name = "messages", .type = PS_SET_INT, .min = 1, .max = UINT32_MAX},
+};
+
+struct order {
+	const char *root; /* "": the user's own mail */
+	struct ps_usage limit;
+};
+
+static bool take_amount(struct cli *cli, const char *word, const char *value, struct order *order)
+{
+	uint64_t *const limits[] = {&order->limit.octets, &order->limit.messages};
+	PS_CLEANUP(ps_buf_finish) struct ps_buf why = {0};
+	struct conf_value read;
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(amounts); i++) {
+		if (strcmp(word, amounts[i].name) != 0)
+			continue;
+		if (conf_value_parse(&amounts[i], value, cli->pool, &read, &why)) {
+			*limits[i] = (uint64_t)read.number;
+			return true;
+		}
+		cli_error("\"%s\" must be %s", word, ps_buf_cstr(&why));
+		return false;
+	}
+	cli_error("\"%s\" is none of storage, messages and mount", word);
+	return false;
+}
+
+/* [storage OCTETS] [messages N] [mount NAME], from the second argument on. */
+static bool take_order(struct cli *cli, struct order *order)
+{
+	*order = (struct order){.root = ""};
+	for (int i = 1; i < cli->arg_count; i += 2) {
+		const char *value = i + 1 < cli->arg_count ? cli->args[i + 1] : NULL;
+
+		if (!value) {
+			cli_error("what is %s to be?", cli->args[i]);
+			return false;
+		}
+		if (strcmp(cli->args[i], "mount") == 0)
+			order->root = value;
+		else if (!take_amount(cli, cli->args[i], value, order))
+			return false;
+	}
+	return true;
+}
+
+static int set_quota(struct cli *cli, const struct ps_user_info *info, const struct order *order, bool reset)
+{
+	struct ps_user *user;
+	int r;
+
+	if (ps_user_open(ps_config_root(cli->config), info, &user) < 0)
+		return cli_failed();
+	r = ps_user_set_quota(user, order->root, reset ? NULL : &order->limit);
+	ps_user_close(user);
+	return r < 0 ? cli_failed() : show_as_user(cli, info);
+}
+
+static int set_as_user(struct cli *cli, const struct ps_user_info *info)
+{
+	struct order order;
+
+	return take_order(cli, &order) ? set_quota(cli, info, &order, false) : CLI_USAGE;
+}
+
+static int reset_as_user(struct cli *cli, const struct ps_user_info *info)
+{
+	const struct order order = {.root = cli->arg_count > 1 ? cli->args[1] : ""};
+
+	return set_quota(cli, info, &order, true);
+}
+
+int cli_quota_set(struct cli *cli)
+{
+	struct ps_user_info info;
+
+	return cli_find_user(cli, cli->args[0], &info) < 0 ? CLI_FAILED : cli_as_user(cli, &info, set_as_user);
+}
+
+int cli_quota_reset(struct cli *cli)
+{
+	struct ps_user_info info;
+
+	return cli_find_user(cli, cli->args[0], &info) < 0 ? CLI_FAILED : cli_as_user(cli, &info, reset_as_user);
 }

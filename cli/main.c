@@ -43,6 +43,11 @@ const struct cli_command cli_commands[] = {
 	{"quota", "recount", "USER", "count a user's messages one by one and compare", JSON, 1, 1, cli_quota_recount,
 	 "There is nothing to mend: what is counted against a quota are the mailboxes' own figures. Exit code 1 if they are not those of the\n"
 	 "messages, which `postern storage check` looks into."},
+	{"quota", "set", "USER [storage OCTETS] [messages N] [mount NAME]", "set what a user's mail may take", JSON, 1, 7, cli_quota_set,
+	 "It counts at once, and wins over the configuration and the user database. What is not named has no limit. With `mount`, it is that of\n"
+	 "what is mounted in the user's mail there. OCTETS may have K, M, G or T behind it."},
+	{"quota", "reset", "USER [MOUNT]", "let configuration and user database say again what a user's mail may take", JSON, 1, 2,
+	 cli_quota_reset, NULL},
 	{NULL, "import", "USER PATH", "put a Maildir, an mbox or message files into a user's mailboxes",
 	 JSON | CLI_TAKES(CLI_OPT_MAILBOX) | CLI_TAKES(CLI_OPT_DRY_RUN), 2, 2, cli_import,
 	 "PATH is a Maildir (with the folders of Maildir++, or others nested in it), a folder of files with one message each\n"

@@ -56,6 +56,7 @@ struct mail_session {
 	enum mail_state state;
 	bool opened;               /* the protocol's half was */
 	bool closed;               /* and is no more: nothing is left to do for a worker */
+	bool is_admin;             /* a master user has logged in */
 	bool quick;                /* its last command came at once after the answer before */
 	const char *reason;        /* why it ends, for the log */
 	bool resting;              /* its compression has no tables now */
@@ -696,6 +697,7 @@ static struct mail_session *session_create(struct ps_mail *mail, const struct ps
 	m->number = handover->number;
 	m->user_name = ps_strdup(handover->user.name);
 	m->credential = handover->credential;
+	m->is_admin = handover->is_admin;
 	m->opening = opening_create(&handover->user, m->user_name);
 	m->s.out.tail.limit = OUTPUT_LIMIT;
 	m->since = m->active = ps_loop_now(mail->loop);
@@ -977,6 +979,11 @@ struct ps_user *ps_session_user(struct ps_session *s)
 const char *ps_session_user_name(const struct ps_session *s)
 {
 	return ((const struct mail_session *)s)->user_name;
+}
+
+bool ps_session_is_admin(const struct ps_session *s)
+{
+	return ((const struct mail_session *)s)->is_admin;
 }
 
 struct ps_bytes ps_session_blob(const struct ps_session *s)

@@ -41,6 +41,7 @@ struct ps_handover {
 	uint64_t number;
 	struct ps_user_info user;
 	struct ps_hash credential; /* by which they have logged in */
+	bool is_admin;             /* a master user has logged in */
 	uint32_t sessions;         /* that the user may have of this protocol at a time; 0: any number */
 	struct ps_bytes unread, blob;
 };

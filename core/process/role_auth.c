@@ -45,6 +45,7 @@ static int seal(struct auth *auth, const struct ps_auth_answer *answer, uint32_t
 		.fields = answer->user->fields,
 		.mail = mail,
 		.sessions = answer->sessions,
+		.admin = answer->is_admin,
 		.credential = ps_credential_octets(&answer->credential),
 	};
 

@@ -83,6 +83,7 @@ static int take(struct ps_role *role, uint32_t from, struct ps_msg_hand_over *me
 			 .fields = ticket.fields},
 		.credential = credential,
 		.sessions = ticket.sessions,
+		.is_admin = ticket.admin,
 		.unread = message->unread,
 		.blob = message->blob,
 	};

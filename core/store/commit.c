@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include "core/store/pending.h"
+#include "core/store/place.h"
 #include "postern/log.h"
 
 enum {
@@ -244,11 +245,24 @@ int ps_commit_ask(struct ps_user *user, struct ps_batch *batch)
 	return r;
 }
 
-void ps_commit_limit(struct ps_user *user, struct ps_usage *ret_limit)
+bool ps_commit_limit(struct ps_user *user, struct ps_usage *ret_limit)
 {
+	bool set;
+
 	take_turn(&user->commits, false, NULL);
-	ps_extensions_limit(user, ret_limit);
+	set = ps_extensions_limit(user, ret_limit);
 	end_turn(&user->commits);
+	return set;
+}
+
+int ps_commit_set_limit(struct ps_user *user, const struct ps_usage *limit)
+{
+	int r;
+
+	take_turn(&user->commits, false, NULL);
+	r = ps_extensions_set_limit(user, limit);
+	end_turn(&user->commits);
+	return r;
 }
 
 static bool says_the_same(struct ps_user *user, const struct ps_user_info *info)
@@ -269,16 +283,28 @@ static void keep_fields(struct ps_user *user, const struct ps_user_info *info)
 	pthread_mutex_unlock(&user->lock);
 }
 
+/* What it keeps is beside the record of where the store is, which stays where the user database says. */
+int ps_commit_fit(struct ps_user *user, const struct ps_user_info *info)
+{
+	const char *root = user->origin.root;
+	PS_CLEANUP(ps_buf_finish) struct ps_buf control = {0};
+	struct ps_extension_args args = {.user = info, .mount = user->origin.mount};
+
+	if (root && *root) {
+		ps_buf_printf(&control, "%s/" PS_PLACE_CONTROL, root);
+		args.control = ps_buf_cstr(&control);
+	}
+	keep_fields(user, info);
+	return ps_extensions_attach(user, &args, user->origin.core_conf);
+}
+
 void ps_commit_refit(struct ps_user *user, const struct ps_user_info *info)
 {
-	const struct ps_extension_args args = {.user = info, .mount = user->origin.mount};
-
 	if (says_the_same(user, info))
 		return;
 	take_turn(&user->commits, false, NULL);
-	keep_fields(user, info);
 	ps_extensions_detach(user);
-	if (ps_extensions_attach(user, &args, user->origin.core_conf) < 0)
+	if (ps_commit_fit(user, info) < 0)
 		ps_log(PS_LOG_ERROR, "extension_failed", "user", user->name, "error", ps_last_error(), NULL);
 	end_turn(&user->commits);
 }

@@ -37,8 +37,11 @@ void ps_commit_queue_finish(struct ps_commit_queue *queue);
 int ps_commit(struct ps_user *user, struct ps_batch *batch);
 /* Whether a batch would be committed, as far as extensions say. Nothing is. What others did in the last two seconds may not be known. */
 int ps_commit_ask(struct ps_user *user, struct ps_batch *batch);
-/* ps_extensions_limit(), while nobody commits. */
-void ps_commit_limit(struct ps_user *user, struct ps_usage *ret_limit);
+/* ps_extensions_limit() and ps_extensions_set_limit(), while nobody commits. */
+bool ps_commit_limit(struct ps_user *user, struct ps_usage *ret_limit);
+int ps_commit_set_limit(struct ps_user *user, const struct ps_usage *limit);
+/* Extensions, with what they are told of the store; when it is opened. */
+int ps_commit_fit(struct ps_user *user, const struct ps_user_info *info);
 /* What the user database says now, for extensions: does nothing where it says the same as before. */
 void ps_commit_refit(struct ps_user *user, const struct ps_user_info *info);
 /* The backend's sync(), never at the same time as a commit. */

@@ -99,12 +99,23 @@ void ps_extensions_detach(struct ps_user *user)
 	}
 }
 
-void ps_extensions_limit(struct ps_user *user, struct ps_usage *ret_limit)
+bool ps_extensions_limit(struct ps_user *user, struct ps_usage *ret_limit)
 {
+	bool set = false;
+
 	*ret_limit = (struct ps_usage){0};
 	for (const struct ps_attached *attached = user->attached; attached; attached = attached->next)
 		if (attached->ops->limit)
-			attached->ops->limit(attached->state, ret_limit);
+			set |= attached->ops->limit(attached->state, ret_limit);
+	return set;
+}
+
+int ps_extensions_set_limit(struct ps_user *user, const struct ps_usage *limit)
+{
+	for (const struct ps_attached *attached = user->attached; attached; attached = attached->next)
+		if (attached->ops->set_limit)
+			return attached->ops->set_limit(attached->state, limit);
+	return ps_fail(PS_E_UNSUPPORTED, "no extension takes limits");
 }
 
 /* ---- what a batch does ----------------------------------------------------------------------- */

@@ -17,8 +17,10 @@ int ps_extension_attach(struct ps_user *user, const struct ps_extension *ops, co
 /* Whether any of them would have something to do for this user. Opens no mail. */
 bool ps_extensions_concern(const struct ps_user_info *info, const struct ps_conf *core_conf);
 void ps_extensions_detach(struct ps_user *user);
-/* The limit that an extension sets; zeros if none does. */
-void ps_extensions_limit(struct ps_user *user, struct ps_usage *ret_limit);
+/* The limit that an extension sets; zeros if none does. True: it is by ps_extensions_set_limit(). */
+bool ps_extensions_limit(struct ps_user *user, struct ps_usage *ret_limit);
+/* NULL: that of the configuration. PS_E_UNSUPPORTED: no extension takes limits. */
+int ps_extensions_set_limit(struct ps_user *user, const struct ps_usage *limit);
 
 /* What a store holds, while several batches are asked about in turn. Zeroed: not counted yet. */
 struct ps_tally {

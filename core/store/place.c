@@ -20,7 +20,7 @@
 #include "core/store/place.h"
 #include "postern/io.h"
 
-#define CONTROL "postern-control"
+#define CONTROL PS_PLACE_CONTROL
 #define RECORD  "place"
 #define LOCK    "place.lock"
 

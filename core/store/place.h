@@ -19,6 +19,9 @@
 #include "postern/pool.h"
 #include "postern/store.h"
 
+/* Below the mail location. */
+#define PS_PLACE_CONTROL "postern-control"
+
 struct ps_place {
 	const char *backend;
 	const char *root;

@@ -179,7 +179,7 @@ static int quota_once(struct ps_user *user, const char *root, struct ps_quota *r
 	if ((r = find_root(user, root, &store)) < 0 || (r = ps_usage_look(store, ps_user_look)) < 0 ||
 	    (r = ps_usage_count(store, &quota.used)) < 0)
 		return r;
-	ps_commit_limit(store, &quota.limit);
+	quota.set = ps_commit_limit(store, &quota.limit);
 	*ret_quota = quota;
 	return 0;
 }
@@ -189,6 +189,14 @@ int ps_user_quota(struct ps_user *user, const char *root, struct ps_quota *ret_q
 	int r = quota_once(user, root, ret_quota);
 
 	return r == PS_E_MOVED ? quota_once(user, root, ret_quota) : r;
+}
+
+int ps_user_set_quota(struct ps_user *user, const char *root, const struct ps_usage *limit)
+{
+	struct ps_user *store;
+	int r = find_root(user, root, &store);
+
+	return r < 0 ? r : ps_commit_set_limit(store, limit);
 }
 
 struct telling {

@@ -316,14 +316,6 @@ static void origin_init(struct ps_origin *origin, const struct opening *o)
 				     .mount = copy(o->mount)};
 }
 
-static int attach(struct ps_user *user, const struct opening *o)
-{
-	const struct ps_extension_args args = {.user = o->info, .mount = o->mount};
-
-	user->fields = copy(o->info->fields);
-	return ps_extensions_attach(user, &args, o->core_conf);
-}
-
 static int open_store(struct ps_user *user, const struct opening *o)
 {
 	struct ps_store_args args = {.user = user->name,
@@ -340,7 +332,7 @@ static int open_store(struct ps_user *user, const struct opening *o)
 	if (user->ops->generation)
 		r = user->ops->generation(user->store, &user->generation);
 	if (r == 0)
-		r = attach(user, o);
+		r = ps_commit_fit(user, o->info);
 	if (r == 0 && !o->mount)
 		r = furnish(user, o->core_conf);
 	if (r < 0) {

@@ -3,6 +3,7 @@
 #ifndef EXTENSIONS_QUOTA_QUOTA_H
 #define EXTENSIONS_QUOTA_QUOTA_H
 
+#include <sys/stat.h>
 #include "postern/extension.h"
 
 extern const struct ps_setting quota_settings[];
@@ -15,6 +16,17 @@ void quota_extra(const struct ps_conf *conf, const char *mailbox, struct ps_usag
 /* "quota_storage=1G quota_messages=1000", and Dovecot's "quota_rule=*:storage=1G:messages=1000": what they name replaces what *limit has.
  * PS_E_INVALID: some of it is not understood, and was passed over. */
 int quota_fields(const char *fields, struct ps_usage *limit);
+
+/* ---- own.c: what was set for one store, in the file DIR/quota, which may be replaced at any time by any process */
+struct quota_own {
+	bool set;
+	struct ps_usage limit;
+	struct stat seen; /* all zero: there was none */
+};
+/* Reads it if it is another than the last time. PS_E_CORRUPT: as if there were none. */
+int quota_own_look(const char *dir, struct quota_own *own);
+/* NULL: it is removed. */
+int quota_own_write(const char *dir, const struct ps_usage *limit);
 
 /* ---- warn.c */
 /* The use of a store goes from `before` to `after`. Tells the user when that reaches a level of the setting `warnings`. */

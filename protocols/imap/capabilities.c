@@ -39,6 +39,11 @@ static bool has_quotas(const struct imap *imap)
 	return ps_quota_offered();
 }
 
+static bool sets_quotas(const struct imap *imap)
+{
+	return ps_quota_offered() && ps_session_is_admin(imap->session);
+}
+
 enum {
 	BEFORE_LOGIN = 1,
 	AFTER_LOGIN = 2,
@@ -96,6 +101,7 @@ static const struct {
 	{"QUOTA", AFTER_LOGIN, has_quotas},           /* RFC 9208 */
 	{"QUOTA=RES-STORAGE", AFTER_LOGIN, has_quotas},
 	{"QUOTA=RES-MESSAGE", AFTER_LOGIN, has_quotas},
+	{"QUOTASET", AFTER_LOGIN, sets_quotas},
 };
 
 /* What ENABLE can switch on (RFC 5161): the name, and its bit in imap->enabled. Ended by NULL. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* quota.h - what GETQUOTA and GETQUOTAROOT share (RFC 9208). */
+/* quota.h - what GETQUOTA, GETQUOTAROOT and SETQUOTA share (RFC 9208). */
 #ifndef PROTOCOLS_IMAP_QUOTA_H
 #define PROTOCOLS_IMAP_QUOTA_H
 

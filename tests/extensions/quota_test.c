@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "core/store/pending.h"
 #include "extensions/quota/quota.h"
 #include "tests/store/user.h"
@@ -99,6 +100,71 @@ START_TEST(up_to_the_limit_and_no_octet_more)
 	ck_assert_uint_eq(quota.limit.octets, 22);
 	ck_assert_uint_eq(quota.limit.messages, 10);
 	ck_assert_int_eq(ps_user_quota(user, "other", &quota), PS_E_NOTFOUND);
+}
+END_TEST
+
+static void ensure_own(const char *dir, struct quota_own *own, bool set, uint64_t octets, uint64_t messages)
+{
+	ck_assert_ok(quota_own_look(dir, own));
+	ck_assert(own->set == set);
+	if (set) {
+		ck_assert_uint_eq(own->limit.octets, octets);
+		ck_assert_uint_eq(own->limit.messages, messages);
+	}
+}
+
+/* Each look is of another process, as it were. */
+START_TEST(what_is_set_is_kept_until_it_is_set_again)
+{
+	char base[] = "/tmp/postern-quota-XXXXXX";
+	struct quota_own own = {.set = false}, other = {.set = false};
+	const char *dir, *file;
+
+	ck_assert_ptr_nonnull(mkdtemp(base));
+	dir = ps_pool_printf(pool, "%s/control", base);
+	file = ps_pool_printf(pool, "%s/quota", dir);
+	ensure_own(dir, &own, false, 0, 0);
+	ck_assert_ok(quota_own_write(dir, NULL));
+	ck_assert_ok(quota_own_write(dir, &(struct ps_usage){1000, 0}));
+	ensure_own(dir, &own, true, 1000, 0);
+	ck_assert_ok(quota_own_write(dir, &(struct ps_usage){0, 5}));
+	ensure_own(dir, &own, true, 0, 5);
+	ensure_own(dir, &other, true, 0, 5);
+	ck_assert_int_eq(truncate(file, 20), 0);
+	ck_assert_int_eq(quota_own_look(dir, &own), PS_E_CORRUPT);
+	ck_assert(!own.set);
+	ck_assert_ok(quota_own_write(dir, NULL));
+	ensure_own(dir, &other, false, 0, 0);
+	ck_assert_int_eq(rmdir(dir), 0);
+	ck_assert_int_eq(rmdir(base), 0);
+}
+END_TEST
+
+/* Over those of the user database; those of another store are its own. */
+START_TEST(what_is_set_wins)
+{
+	char base[] = "/tmp/postern-quota-XXXXXX";
+	struct ps_user_info info = {.name = "quota", .fields = "quota_messages=1"};
+	struct ps_extension_args args = {.user = &info, .control = base};
+	struct ps_usage two = {0, 2};
+	struct ps_quota quota;
+
+	ck_assert_ptr_nonnull(mkdtemp(base));
+	ck_assert_ok(ps_extension_attach(user, &quota_extension, &args));
+	ck_assert_ok(try_append("INBOX", MESSAGE, 1));
+	ck_assert_int_eq(try_append("INBOX", MESSAGE, 1), PS_E_QUOTA);
+	ck_assert_ok(ps_user_set_quota(user, "", &two));
+	ck_assert_ok(try_append("INBOX", MESSAGE, 1));
+	ck_assert_int_eq(try_append("INBOX", MESSAGE, 1), PS_E_QUOTA);
+	ck_assert_ok(ps_user_quota(user, "", &quota));
+	ck_assert(quota.set);
+	ck_assert_uint_eq(quota.limit.messages, 2);
+	ck_assert_ok(ps_user_set_quota(user, "", NULL));
+	ck_assert_ok(ps_user_quota(user, "", &quota));
+	ck_assert(!quota.set);
+	ck_assert_uint_eq(quota.limit.messages, 1);
+	ck_assert_int_eq(ps_user_set_quota(user, "other", NULL), PS_E_NOTFOUND);
+	ck_assert_int_eq(rmdir(base), 0);
 }
 END_TEST
 
@@ -283,6 +349,8 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, up_to_the_limit_and_no_octet_more);
+	tcase_add_test(tc, what_is_set_is_kept_until_it_is_set_again);
+	tcase_add_test(tc, what_is_set_wins);
 	tcase_add_test(tc, messages_are_counted_too_and_a_batch_is_taken_whole_or_not);
 	tcase_add_test(tc, copies_count_moves_do_not_and_deleting_makes_room);
 	tcase_add_test(tc, a_full_store_takes_what_replaces_as_much);

@@ -16,11 +16,12 @@ BODY = "x" * 1000 + "\r\n"
 
 
 class Quota(DeliveryTest):
-    users = ("alice", "many")
+    users = ("alice", "many", "admin", "given", "copied")
     users_with = {"quota_messages=3": ("few",), "userdb_quota_rule=*:storage=4:messages=9": ("dove",),
                   "quota_storage=0 quota_messages=20": ("parallel",)}
     settings = ServerTest.settings + """
 mount "Archive" { backend = "lmdb" location = "archive/%d/%n" }
+master_users = { "admin" }
 extension quota {
     storage = 8K
     warnings = { }
@@ -66,7 +67,7 @@ extension quota {
                          [b'* QUOTAROOT "Archive/2024" "Archive"\r\n', b'* QUOTA "Archive" (MESSAGE 0 2)\r\n'])
         self.assertEqual(client.ok("GETQUOTA Archive")[0], b'* QUOTA "Archive" (MESSAGE 0 2)\r\n')
         self.assertRegex(client.command("GETQUOTA nosuch")[1], rb"^NO \[NONEXISTENT\]")
-        for bad in ("GETQUOTA", "GETQUOTAROOT", 'GETQUOTA "" ""', "SETQUOTA INBOX (STORAGE 512)"):
+        for bad in ("GETQUOTA", "GETQUOTAROOT", 'GETQUOTA "" ""', "SETQUOTA INBOX", 'SETQUOTA "" (STORAGE)', 'SETQUOTA "" (MESSAGE 1 MESSAGE 1)'):
             self.assertTrue(client.command(bad)[1].startswith(b"BAD"), bad)
         self.assertEqual(status(client, "INBOX", "MESSAGES", "DELETED", "DELETED-STORAGE"),
                          {"MESSAGES": 2, "DELETED": 0, "DELETED-STORAGE": 0})
@@ -74,6 +75,51 @@ extension quota {
         size = status(client, "INBOX", "SIZE")["SIZE"]
         self.assertEqual(status(client, "INBOX", "MESSAGES", "DELETED", "DELETED-STORAGE"),
                          {"MESSAGES": 2, "DELETED": 1, "DELETED-STORAGE": size // 2})
+
+    def test_master_users_set_quotas(self):
+        client = self.session("given", select="INBOX")
+        self.assertRegex(client.command('SETQUOTA "" (STORAGE 512)')[1], rb"^NO \[NOPERM\]")
+        admin = self.session('"admin%given"')
+        self.assertIn(b" QUOTASET", admin.ok("CAPABILITY")[0])
+        self.assertEqual(admin.ok('SETQUOTA "" (MESSAGE 1)')[0], b'* QUOTA "" (MESSAGE 0 1)\r\n')
+        client.append(b"x: y\r\n\r\n")
+        self.assertTrue(client.command("APPEND INBOX {4+}\r\nx: \n")[1].startswith(b"NO [OVERQUOTA]"))
+        mail = self.client("lmtp")
+        mail.mail(JOE)
+        code, text = mail.rcpt(address("given"))
+        self.assertEqual((code, text[:5]), (552, b"5.2.2"))
+        self.assertEqual(admin.ok('SETQUOTA "" (storage 512 MESSAGE 2)')[0], b'* QUOTA "" (STORAGE 1 512 MESSAGE 1 2)\r\n')
+        client.append(b"x: y\r\n\r\n")
+        for wrong, code in (('"" (STORAGE 0)', b"CANNOT"), ('"" (MAILBOX 3)', b"CANNOT"), ("nosuch (MESSAGE 1)", b"NONEXISTENT"),
+                            ('"" (STORAGE 9223372036854775807)', b"CANNOT")):
+            self.assertTrue(admin.command("SETQUOTA " + wrong)[1].startswith(b"NO [%s]" % code), wrong)
+        self.assertEqual(admin.ok('SETQUOTA "" ()')[0], b'* QUOTA "" ()\r\n')
+        client.append(postern.message("large", BODY * 10))
+        self.assertEqual(admin.ok("SETQUOTA Archive (MESSAGE 7)")[0], b'* QUOTA "Archive" (MESSAGE 0 7)\r\n')
+        if self.backend != "memory":
+            self.check_the_command_line(client)
+
+    def check_the_command_line(self, client):
+        def told(*args):
+            return {row["root"]: row for row in json.loads(self.server.tool("quota", *args[:1], "--json", *args[1:]).stdout)}
+
+        self.assertEqual(told("show", "given")["Archive"]["messages"], {"used": 0, "limit": 7})
+        self.assertEqual(told("set", "given", "messages", "3", "storage", "1M")[""]["storage"]["limit"], 1 << 20)
+        self.assertTrue(client.command("APPEND INBOX {4+}\r\nx: \n")[1].startswith(b"NO [OVERQUOTA]"))
+        self.assertRegex(client.ok('GETQUOTA ""')[0], rb"STORAGE \d+ 1024 MESSAGE 3 3\)")
+        self.assertEqual(told("reset", "given", "Archive")["Archive"]["set"], False)
+        self.assertEqual(told("reset", "given")[""]["storage"]["limit"], 8192)
+        self.assertRegex(client.ok('GETQUOTA ""')[0], rb"\(STORAGE \d+ 8\)")
+        self.assertEqual(self.server.tool("quota", "set", "given", "storage", "0", check=False).returncode, 2)
+        self.assertEqual(self.recount("given")[""][1], 3)
+        # What comes by sync, and goes to another backend, is counted as exactly.
+        self.server.tool("sync", "given", "copied")
+        self.assertEqual(self.recount("copied")[""], self.recount("given")[""])
+        told("set", "copied", "messages", "5")
+        self.server.tool("storage", "switch", "--yes", "--to", "lmdb" if self.backend == "maildir" else "maildir", "copied")
+        self.assertEqual(self.recount("copied")[""], self.recount("given")[""])
+        self.assertEqual(told("show", "copied")[""]["messages"], {"used": 3, "limit": 5})
+        self.server.tool("storage", "switch", "--yes", "--undo", "copied")
 
     def test_imap_is_refused(self):
         client = self.refill("few", 3)

@@ -16,6 +16,9 @@ struct ps_extension_args {
 	const struct ps_user_info *user;
 	const char *mount;          /* the mailbox name that the store is mounted at; NULL: it is the user's own */
 	const struct ps_conf *conf; /* the extension's section; NULL: there is no configuration */
+	/* A folder of this store's, wherever its mail moves, for small files that the extension keeps of it. It need not be there yet. NULL: nobody
+	 * opens the mail. */
+	const char *control;
 };
 
 /* A batch that is to be committed, and what may be asked of it in before_commit(). Its operations are as a backend gets them
@@ -42,8 +45,10 @@ struct ps_extension {
 	/* Optional. May refuse by an error, such as PS_E_QUOTA. Who is refused is asked once more after the store was looked at for what others did
 	 * to it, and after the batches that were committed meanwhile: both may have made room. */
 	int (*before_commit)(void *state, struct ps_pending *pending);
-	/* Optional: the most that the store may hold; what has no limit is left 0. It makes the store a quota root (RFC 9208). */
-	void (*limit)(void *state, struct ps_usage *ret_limit);
+	/* Optional: the most that the store may hold; what has no limit is left 0. It makes the store a quota root (RFC 9208). True: set_limit() said so. */
+	bool (*limit)(void *state, struct ps_usage *ret_limit);
+	/* Optional: from now on this is the limit, whatever the configuration says; NULL: what the configuration says is. Durable when it returns. */
+	int (*set_limit)(void *state, const struct ps_usage *limit);
 };
 
 #endif

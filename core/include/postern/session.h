@@ -161,6 +161,8 @@ int ps_session_hand_back(struct ps_session *s);
 struct ps_user;
 struct ps_user *ps_session_user(struct ps_session *s); /* the open store, postern/store.h */
 const char *ps_session_user_name(const struct ps_session *s);
+/* Whether it is a master user who has logged in, as the user or as oneself. */
+bool ps_session_is_admin(const struct ps_session *s);
 struct ps_bytes ps_session_blob(const struct ps_session *s); /* from hand_over */
 
 #endif

@@ -86,6 +86,7 @@ struct ps_usage {
 struct ps_quota {
 	const char *root;
 	struct ps_usage used, limit; /* limit 0: none */
+	bool set;                    /* the limit is by ps_user_set_quota(), not by the configuration */
 };
 /* Whether there may be quotas at all: an extension that knows of limits is loaded. */
 bool ps_quota_offered(void);
@@ -93,6 +94,9 @@ bool ps_quota_offered(void);
 const char *ps_user_quota_root(struct ps_user *user, const char *mailbox);
 /* Looks for what others did first. PS_E_NOTFOUND: no such root. */
 int ps_user_quota(struct ps_user *user, const char *root, struct ps_quota *ret_quota);
+/* From now on, in all processes, and after a restart: 0 is no limit. NULL: what the configuration and the user database say. PS_E_NOTFOUND: no such
+ * root; PS_E_UNSUPPORTED: nobody knows of limits. */
+int ps_user_set_quota(struct ps_user *user, const char *root, const struct ps_usage *limit);
 /* Each root, the user's own first. A non-zero result ends it. */
 int ps_user_quotas(struct ps_user *user, int (*fn)(void *arg, const struct ps_quota *quota), void *arg);
 /* The same figures from all rows, one by one: never another than those of ps_user_quota(). For tests and the command line. */
