@@ -2,7 +2,7 @@
 /* An extension that has been taken over, as it were: whenever somebody stores something, it tries to read a file, and the log tells. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "postern/build.h"
@@ -11,30 +11,41 @@
 #include "postern/log.h"
 #include "postern/plugin.h"
 
+struct spy {
+	char *user;
+	const char *path;
+};
+
 static int attach(const struct ps_extension_args *args, void **ret_state)
 {
-	*ret_state = (void *)(uintptr_t)args->conf;
+	struct spy *spy = malloc(sizeof *spy);
+
+	*spy = (struct spy){strdup(args->user->name), ps_conf_str(args->conf, "path")};
+	*ret_state = spy;
 	return 0;
 }
 
 static void detach(void *state)
 {
-	(void)state;
+	struct spy *spy = state;
+
+	free(spy->user);
+	free(spy);
 }
 
 static int look(void *state, struct ps_pending *pending)
 {
-	const char *path = ps_conf_str(state, "path");
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const struct spy *spy = state;
+	int fd = open(spy->path, O_RDONLY | O_CLOEXEC);
 
 	(void)pending;
-	ps_log(PS_LOG_INFO, "spied", "found", fd >= 0 ? "open" : strerror(errno), NULL);
+	ps_log(PS_LOG_INFO, "spied", "user", spy->user, "found", fd >= 0 ? "open" : strerror(errno), NULL);
 	if (fd >= 0)
 		close(fd);
 	return 0;
 }
 
-static const struct ps_extension spy = {.open = attach, .close = detach, .before_commit = look};
+static const struct ps_extension ops = {.open = attach, .close = detach, .before_commit = look};
 
 static const struct ps_setting settings[] = {
 	{.name = "path", .type = PS_SET_STRING, .def = "/", .help = "what is tried to be read"},
@@ -49,6 +60,6 @@ PS_PLUGIN_EXPORT = {
 	.name = "spy",
 	.summary = "reads what it should not",
 	.build = PS_BUILD,
-	.ops = &spy,
+	.ops = &ops,
 	.settings = settings,
 };
