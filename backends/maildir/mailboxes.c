@@ -125,6 +125,12 @@ static int list_one(void *arg, const char *dir)
 	return r == 0 ? add_entry(lister->store, lister->list, dir) : r < 0 ? r : 0;
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct dir_entry *)a)->name, ((const struct dir_entry *)b)->name);
+}
+
+/* By name: which of several copies is the mailbox must not depend on the order in which a file system shows them. */
 static int list_dirs(struct ps_store *store, struct listing *list)
 {
 	struct lister lister = {.store = store, .list = list};
@@ -135,6 +141,8 @@ static int list_dirs(struct ps_store *store, struct listing *list)
 		lister.renamed = false;
 		r = layout_walk(store, list_one, &lister);
 	} while (r == 0 && lister.renamed);
+	if (list->count > 1)
+		qsort(list->entries, list->count, sizeof *list->entries, by_name);
 	return r;
 }
 
