@@ -11,6 +11,7 @@ times mean little on a shared machine; the two take turns, so that a slow moment
 Needs: dovecot-imapd, and a user other than root for both servers' mail is not needed: each is started as itself.
 """
 import argparse
+import imaplib
 import json
 import os
 import pwd
@@ -34,6 +35,7 @@ SCENARIOS = [
     ("append-10-users", "append", 10, 1500, False, False),
     ("append-one-mailbox", "append", 10, 500, "shared", False),
     ("select-new-session", "select", 4, 400, "big", False),
+    ("qresync", "qresync", 1, 200, "big", False),
     ("reselect", "reselect", 1, 400, "big", False),
     ("metadata", "metadata", 1, 10, "big", False),
     ("flags", "flags", 1, 20, "big", False),
@@ -263,6 +265,19 @@ def load(server, args, scenario, users, tls, connections, operations, extra=()):
     return result
 
 
+def change_ten(server, messages):
+    """Flags of ten messages; gives what a client knew of the mailbox before: UIDVALIDITY and the modseq."""
+    c = imaplib.IMAP4("127.0.0.1", server.ports["imap"])
+    c.login("user0001@example.test", "pass")
+    c.enable("CONDSTORE")
+    c.select()
+    known = [c.untagged_responses[name][-1].decode() for name in ("UIDVALIDITY", "HIGHESTMODSEQ")]
+    for n in range(10):
+        c.store(str(messages * n // 10 + 1), "+FLAGS", "(\\Answered)")
+    c.logout()
+    return " ".join(known)
+
+
 def run_scenario(servers, args, row):
     name, scenario, connections, operations, data, tls = row
     users = {"big": ["--user", "user0001@example.test"], "shared": ["--user", "user0002@example.test"],
@@ -270,11 +285,13 @@ def run_scenario(servers, args, row):
     # Those that set and take away in turn do both equally often, so that each changes something.
     operations = max(2 * connections, int(operations * args.scale) // 2 * 2)
     rounds = {s.name: [] for s in servers}
+    extra = {s.name: ["--known", change_ten(s, args.messages)] if scenario == "qresync" else [] for s in servers}
     for s in servers:
-        load(s, args, scenario, users, tls, connections, max(2 * connections, operations // 20 * 2))
+        load(s, args, scenario, users, tls, connections, max(2 * connections, operations // 20 * 2),
+             extra[s.name])
     for n in range(args.rounds):
         for s in servers if n % 2 == 0 else reversed(servers):
-            rounds[s.name].append(load(s, args, scenario, users, tls, connections, operations))
+            rounds[s.name].append(load(s, args, scenario, users, tls, connections, operations, extra[s.name]))
     return rounds
 
 

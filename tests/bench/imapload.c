@@ -19,6 +19,7 @@
 struct options {
 	struct target target;
 	const char *scenario, *user, *password, *mailbox;
+	const char *known; /* what "qresync" remembers of the mailbox: "UIDVALIDITY MODSEQ" */
 	unsigned connections, users, messages;
 	unsigned long operations;
 	unsigned hold; /* seconds that "idle" keeps its sessions */
@@ -143,6 +144,16 @@ static bool run_select(struct worker *w)
 	return ok;
 }
 
+/* As who was away: log in, and be told what has changed since. */
+static bool run_qresync(struct worker *w)
+{
+	bool ok = log_in(w) && command(w, "ENABLE QRESYNC") &&
+		  command(w, "SELECT %s (QRESYNC (%s))", w->options->mailbox, w->options->known);
+
+	log_out(w);
+	return ok;
+}
+
 static bool run_reselect(struct worker *w)
 {
 	return command(w, "SELECT %s", w->options->mailbox);
@@ -224,6 +235,7 @@ static const struct scenario scenarios[] = {
 	{"login", false, false, run_login},
 	{"append", true, false, run_append},
 	{"select", false, false, run_select},
+	{"qresync", false, false, run_qresync},
 	{"reselect", true, false, run_reselect},
 	{"metadata", true, true, run_metadata},
 	{"flags", true, true, run_flags},
@@ -338,7 +350,7 @@ static void usage(void)
 	       "[--users N]\n"
 	       "                [--password P] [--mailbox NAME] [--connections N] [--operations N] "
 	       "[--messages N]\n"
-	       "                [--hold SECONDS]\nscenarios:");
+	       "                [--hold SECONDS] [--known \"UIDVALIDITY MODSEQ\"]\nscenarios:");
 	for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
 		printf(" %s", scenarios[i].name);
 	printf("\n");
@@ -351,12 +363,13 @@ int main(int argc, char **argv)
 		{"tls", 0, NULL, 't'},        {"user", 1, NULL, 'u'},     {"users", 1, NULL, 'U'},
 		{"password", 1, NULL, 'w'},   {"mailbox", 1, NULL, 'm'},  {"connections", 1, NULL, 'c'},
 		{"operations", 1, NULL, 'n'}, {"messages", 1, NULL, 'M'}, {"hold", 1, NULL, 'H'},
-		{"help", 0, NULL, '?'},       {NULL, 0, NULL, 0},
+		{"known", 1, NULL, 'k'},      {"help", 0, NULL, '?'},     {NULL, 0, NULL, 0},
 	};
 	struct options o = {.target = {.host = "127.0.0.1"},
 			    .user = "user%04u@example.test",
 			    .password = "pass",
 			    .mailbox = "INBOX",
+			    .known = "1 1",
 			    .connections = 1,
 			    .users = 1,
 			    .messages = 1,
@@ -378,6 +391,7 @@ int main(int argc, char **argv)
 		case 'c': o.connections = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'n': o.operations = strtoul(optarg, NULL, 10); break;
 		case 'M': o.messages = (unsigned)strtoul(optarg, NULL, 10); break;
+		case 'k': o.known = optarg; break;
 		case 'H': o.hold = (unsigned)strtoul(optarg, NULL, 10); break;
 		default: usage(); return 2;
 		}
