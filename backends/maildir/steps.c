@@ -126,7 +126,7 @@ static uint32_t other_place(struct steps *steps, uint32_t n)
 static bool find_in(struct steps *steps, uint32_t n, const char *name, bool again, char ret_name[NAME_SIZE])
 {
 	struct step_dir *dir = &steps->dirs[n];
-	int fd;
+	int fd = -1; /* set by open_dir(); gcc cannot see that */
 
 	if (open_dir(steps, n, &fd) < 0)
 		return false;
