@@ -207,7 +207,7 @@ class Site:
             self.server.kill()
         self.next_host.shutdown()
         if self.disk:
-            self.disk.unmount()
+            self.disk.close()
 
     def changes(self):
         return sum(client.changes for client in self.clients) + self.reader.sender.changes

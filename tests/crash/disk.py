@@ -6,6 +6,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import uuid
 
 import postern
 
@@ -13,6 +14,7 @@ FS_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
 NO_LOG_FLUSH = 2
 MEGABYTES = 512
 CLONE_NEWNS = 0x20000
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def mounts_of_our_own():
@@ -41,10 +43,19 @@ class Disk:
         os.mkdir(self.path)
         with open(self._image, "wb") as file:
             file.truncate(MEGABYTES << 20)
+        self._boot_id = os.path.join(self.folder, "boot_id")
+        self._boot()
+        run("mount", "--bind", self._boot_id, BOOT_ID)
         run("mkfs.ext4", "-q", "-F", self._image)
-        self.mount()
+        run("mount", "-o", "loop", self._image, self.path)
+
+    def _boot(self):
+        """By this a server knows that memory was lost, and what it had not synced."""
+        with open(self._boot_id, "w", encoding="ascii") as file:
+            file.write("%s\n" % uuid.uuid4())
 
     def mount(self):
+        self._boot()
         run("mount", "-o", "loop", self._image, self.path)
 
     def cut(self):
@@ -54,6 +65,10 @@ class Disk:
         os.close(fd)
 
     def unmount(self):
+        run("umount", self.path)
+
+    def close(self):
+        run("umount", BOOT_ID)
         run("umount", self.path)
 
 
@@ -66,7 +81,7 @@ def why_not():
         try:
             disk.cut()
         finally:
-            disk.unmount()
+            disk.close()
     except OSError as error:
         return str(error)
     return None
