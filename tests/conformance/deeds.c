@@ -147,6 +147,14 @@ static size_t plan_attributes(struct scene *scene, struct ps_op ops[DEED_OPS])
 	return 1;
 }
 
+static size_t plan_identity(struct scene *scene, struct ps_op ops[DEED_OPS])
+{
+	(void)scene;
+	ops[0] = (struct ps_op){.kind = PS_OP_IDENTITY, .name = "Other", .uid_next = 1000};
+	ops[1] = (struct ps_op){.kind = PS_OP_SUBSCRIBE, .name = "Wanted", .subscribed = true};
+	return 2;
+}
+
 static size_t plan_everything(struct scene *scene, struct ps_op ops[DEED_OPS])
 {
 	stage(scene, scene->inbox, 0, &ops[0]);
@@ -200,6 +208,7 @@ const struct deed deeds[] = {
 	{"DELETE", plan_delete},
 	{"SUBSCRIBE", plan_subscribe},
 	{"ATTRIBUTES", plan_attributes},
+	{"IDENTITY", plan_identity},
 	{"a batch of all kinds", plan_everything},
 	{"a copy of another store's messages and flags", plan_copied, .copies = true},
 	{"such a copy that expunges too", plan_copied_expunge, .copies = true},

@@ -31,7 +31,7 @@ extern const struct deed deeds[];
 #define DEEDS            .table = deeds, .row_count = DEED_ROWS, .row_size = sizeof(struct deed)
 #define DEEDS_AND_COPIES .table = deeds, .row_count = DEED_ROWS + COPY_ROWS, .row_size = sizeof(struct deed)
 enum {
-	DEED_ROWS = 17,
+	DEED_ROWS = 18,
 	COPY_ROWS = 2 /* behind the others */
 };
 

@@ -22,9 +22,11 @@ struct failing {
 	} * told;
 };
 
-/* Calls that need room have failed for want of it already; the others fail as on a broken disk. */
+/* Calls that need room have failed for want of it already; the others fail as on a broken disk. Files are made with descriptors. */
 static bool is_meant(const struct failing *f, const struct call *call)
 {
+	if (f->error == EMFILE)
+		return call->kind == CALL_CREATE;
 	return f->error == EIO ? f->kit->thorough || !call->needs_room : call->needs_room;
 }
 
@@ -44,7 +46,7 @@ static int fail_at_call(void *arg, const struct call *call)
 /* What a backend says of ENOSPC is of no room; of a broken disk, anything but "done". */
 static void must_be_refusal(const struct failing *f, int r)
 {
-	if (f->error != EIO)
+	if (f->error == ENOSPC || f->error == EDQUOT)
 		must(ps_no_room(r), "%s: %s: %s", f->told->what, ps_err_name(r), ps_last_error());
 }
 
@@ -117,6 +119,33 @@ static void quota(struct kit *kit)
 static void broken(struct kit *kit)
 {
 	each_call_fails(kit, EIO);
+}
+
+static void no_descriptor(struct kit *kit)
+{
+	each_call_fails(kit, EMFILE);
+}
+
+/* Or an accident of it would be tried nowhere. */
+static void each_kind_is_a_deed(struct kit *kit)
+{
+	bool seen[PS_OP_IDENTITY + 1] = {false};
+	struct ps_op ops[DEED_OPS];
+
+	scene_furnish(kit);
+	for (size_t i = 0; i < DEED_ROWS; i++) {
+		struct scene scene = scene_open(kit);
+		size_t count = deeds[i].plan(&scene, ops);
+
+		for (size_t k = 0; k < count; k++) {
+			seen[ops[k].kind] = true;
+			if (ops[k].kind == PS_OP_APPEND)
+				kit->ops->stage_drop(ops[k].staged);
+		}
+		scene_close(&scene);
+	}
+	for (size_t kind = 0; kind < PS_ARRAY_LEN(seen); kind++)
+		must(seen[kind], "no deed has operation %zu", kind);
 }
 
 /* ---- a disk that stays full ---------------------------------------------------------------- */
@@ -239,6 +268,9 @@ static const struct check checks[] = {
 	 .row_count = 1, .row_size = sizeof deeds[0]},
 	{"law 6: on a disk that stays full APPEND is refused, and EXPUNGE works, of", stays_full, NEEDS_CALLS,
 	 ROWS_NAMED(2, full_rows)},
+	{"each kind of operation is among the deeds that accidents happen to", each_kind_is_a_deed},
+	{"EMFILE where a file is made does not tear the batch, and never says it is done when it is not", no_descriptor,
+	 NEEDS_CALLS, DEEDS},
 	{"EIO at any call does not tear the batch, and never says it is done when it is not", broken, NEEDS_CALLS,
 	 DEEDS},
 };
