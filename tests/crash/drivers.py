@@ -240,7 +240,7 @@ class Copier(Command):
     def copy(self, *options):
         """UIDs that a power cut left reserved in the copy, without their messages, cannot be given again: it is begun anew."""
         status, errors = self.run(*self.sync(*options))
-        if self.site.disk and status == 1 and "begin with an empty target" in errors:
+        if self.site.disk and status != 0 and "begin with an empty target" in errors:
             self.synced = set()
             for name in os.listdir(self.target):
                 path = os.path.join(self.target, name)
