@@ -7,8 +7,8 @@ import re
 from server_test import ServerTest
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "imap.md"
-# By configuration: not announced by the servers of this test.
-ELSEWHERE = {"LITERAL+", "LOGINDISABLED", "AUTH=SCRAM-SHA-1", "AUTH=SCRAM-SHA-256", "AUTH=EXTERNAL", "AUTH=OAUTHBEARER",
+# By configuration, or to administrators: not announced by the servers of this test, to these users.
+ELSEWHERE = {"LITERAL+", "LOGINDISABLED", "QUOTASET", "AUTH=SCRAM-SHA-1", "AUTH=SCRAM-SHA-256", "AUTH=EXTERNAL", "AUTH=OAUTHBEARER",
              "AUTH=XOAUTH2"}
 
 
