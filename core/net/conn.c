@@ -33,21 +33,27 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 /* ---- the end ------------------------------------------------------------------------------------ */
 
-static void auth_destroy(struct conn_auth *auth)
+/* What the last answer brought. */
+static void forget_answer(struct conn *conn)
 {
-	if (!auth)
-		return;
+	struct conn_auth *auth = conn->auth;
+
 	ps_buf_wipe(&auth->data);
 	ps_buf_wipe(&auth->ticket);
 	free(auth->user);
-	free(auth);
+	auth->user = NULL;
+	counts_drop(conn->front->counts, &auth->sessions);
+	auth->sessions.counted = false;
 }
 
 static void cancel_auth(struct conn *conn)
 {
-	if (conn->auth && (conn->auth->pending || conn->auth->status == PS_AUTH_CONTINUE))
+	if (!conn->auth)
+		return;
+	if (conn->auth->pending || conn->auth->status == PS_AUTH_CONTINUE)
 		conn->front->hooks.auth_cancel(conn->front->hooks.arg, conn->number);
-	auth_destroy(conn->auth);
+	forget_answer(conn);
+	free(conn->auth);
 	conn->auth = NULL;
 }
 
@@ -803,10 +809,7 @@ static struct conn_auth *expect_answer(struct conn *conn)
 {
 	if (!conn->auth)
 		conn->auth = ps_zalloc(sizeof *conn->auth);
-	ps_buf_wipe(&conn->auth->data);
-	ps_buf_wipe(&conn->auth->ticket);
-	free(conn->auth->user);
-	conn->auth->user = NULL;
+	forget_answer(conn);
 	conn->auth->status = PS_AUTH_NONE;
 	conn->auth->pending = true;
 	return conn->auth;

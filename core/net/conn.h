@@ -57,7 +57,8 @@ struct conn_auth {
 	bool pending; /* an answer is awaited */
 	enum ps_auth_status status;
 	struct ps_buf data, ticket;
-	char *user; /* who has logged in; NULL: nobody has */
+	char *user;              /* who has logged in; NULL: nobody has */
+	struct address sessions; /* what the session counts for among the user's */
 	struct ps_hash credential;
 };
 
@@ -142,6 +143,8 @@ struct ps_front {
 void address_describe(const struct sockaddr_storage *address, char ret_name[ADDRESS_NAME_SIZE],
 		      struct address *ret_address);
 extern const struct address everybody;
+/* A user's sessions are counted like the connections of an address, too. */
+struct address address_of_user(const char *user);
 void listener_unref(struct listener *listener);
 void front_accept_stop(struct ps_front *front);   /* on all listeners, for good */
 void front_accept_resume(struct ps_front *front); /* descriptors have become free */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * core/net/counts.h - how many connections an address has, in all front processes together.
+ * core/net/counts.h - how many connections an address, or sessions a user, has in all front processes together.
  *
  * Each process keeps its own count, and publishes it in a table that it alone writes and the others read. So nobody waits for a lock
  * that another holds, and the counts of a process that dies go with its table. A count is published before it is

@@ -92,8 +92,10 @@ struct ps_front_auth {
 	/* With PS_AUTH_OK. */
 	struct ps_bytes ticket;
 	const char *user;
+	unsigned sessions; /* that the user may have here, in all front processes together; 0: any number */
 	struct ps_hash credential;
 };
+/* One session more than the user may have becomes PS_AUTH_TEMPFAIL. */
 void ps_front_auth_answer(struct ps_front *front, uint64_t number, const struct ps_front_auth *answer);
 /*
  * A session comes back from the process that has it: whoever logged in has logged out. `fd` is what was handed over, and is

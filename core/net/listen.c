@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "auth/nets.h"
+#include "core/base/hash.h"
 #include "core/net/conn.h"
 #include "postern/error.h"
 #include "postern/log.h"
@@ -111,6 +112,16 @@ void address_describe(const struct sockaddr_storage *address, char ret_name[ADDR
 
 /* All connections are counted like those of an address; of one that none comes from (it is for multicast). */
 const struct address everybody = {.octets = {0xff}, .counted = true};
+
+struct address address_of_user(const char *user)
+{
+	static const struct ps_hash_key same_in_all_fronts;
+	struct ps_hash hash = ps_hash(&same_in_all_fronts, ps_bytes_str(user));
+	struct address address = {.octets = {0xff, 1}, .counted = true};
+
+	memcpy(address.octets + 2, &hash, sizeof address.octets - 2);
+	return address;
+}
 
 /* Nothing was read from it, so close() does not reset what is sent here. */
 static void refuse(const struct listener *listener, int fd, const char *remote, const char *reason)

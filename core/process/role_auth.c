@@ -85,6 +85,8 @@ static void send_answer(void *arg, const struct ps_auth_answer *answer)
 		}
 		message.ticket = ps_buf_view(&ticket);
 		message.user = answer->user->name;
+		if (strcmp(answer->service, PS_SERVICE_SUBMISSION) == 0)
+			message.sessions = answer->sessions;
 		message.credential = ps_credential_octets(&answer->credential);
 		ps_live_add(auth->live, answer);
 	}

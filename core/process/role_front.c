@@ -209,6 +209,7 @@ static void pass_answer(struct front *front, const struct ps_msg_auth_answer *an
 				     .data = answer->data,
 				     .ticket = ps_buf_view(&ticket),
 				     .user = answer->user,
+				     .sessions = answer->sessions,
 				     .credential = ps_credential_from(answer->credential),
 			     });
 	ps_buf_wipe(&ticket);

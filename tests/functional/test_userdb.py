@@ -284,6 +284,22 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
         first[0].ok("LOGOUT")
         postern.wait_until(lambda: self.login("sam").startswith("OK"), "room for a session", 60)
 
+    def test_no_more_sessions_of_submission_than_allowed(self):
+        def log_in():
+            client = self.connect(tls=True, protocol="submission")
+            client.line()
+            client.send(b"EHLO here\r\nAUTH PLAIN AHNhbQBwYXNz\r\n")
+            line = client.line()
+            while not re.match(rb"235|[45]\d\d ", line):
+                line = client.line()
+            return client, line[:3]
+
+        kept = [log_in() for _ in range(2)]
+        self.assertEqual([code for _, code in kept], [b"235", b"235"])
+        self.assertEqual(log_in()[1], b"454")
+        kept[0][0].close()
+        postern.wait_until(lambda: log_in()[1] == b"235", "room for a session", 60)
+
     def test_a_database_that_is_gone_hurts_only_who_is_behind_it(self):
         before = self.session("peggy")
         self.postgresql.stop()
