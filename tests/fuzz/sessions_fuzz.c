@@ -393,7 +393,7 @@ static void expunge(struct actor *actor, bool chosen)
 
 		for (unsigned n = 0; n < actor->chosen_count; n++)
 			asked |= actor->chosen[n] == uid;
-		if (mail && asked && mail->flags & 1u << 0)
+		if (mail && asked && mail->flags & FLAG_DELETED)
 			mail_remove(c->box, uid);
 	}
 }
@@ -497,6 +497,15 @@ static bool fetch_begin(struct actor *actor)
 	return true;
 }
 
+/* To a client that was told \Seen, reading changes nothing, though another has taken it away meanwhile: as if it had read before. */
+static bool was_seen(const struct actor *actor, uint32_t uid)
+{
+	for (unsigned i = 0; i < actor->before.count; i++)
+		if (actor->before.rows[i].uid == uid)
+			return actor->before.rows[i].flags & FLAG_SEEN;
+	return false;
+}
+
 static void fetch_end(struct actor *actor)
 {
 	struct client *c = &actor->c;
@@ -505,8 +514,8 @@ static void fetch_end(struct actor *actor)
 	for (unsigned i = 0; i < actor->chosen_count && sees; i++) {
 		struct mail *mail = mail_find(c->box, actor->chosen[i]);
 
-		if (mail)
-			mail->flags |= 1u << 1;
+		if (mail && !was_seen(actor, mail->uid))
+			mail->flags |= FLAG_SEEN;
 	}
 	client_take(c);
 	must(is_dead(c) || c->status == 'O' || any_gone(actor));
@@ -684,7 +693,7 @@ static void status_end(struct actor *actor)
 	if (c->status != 'O' || !box)
 		return;
 	for (unsigned i = 0; i < box->count; i++)
-		unseen += !(box->mails[i].flags & 1u << 1);
+		unseen += !(box->mails[i].flags & FLAG_SEEN);
 	box_told(&world, actor->a % NAMES, c->validity);
 	must(c->messages == box->count && c->uid_next == box->next && c->unseen == unseen);
 }
