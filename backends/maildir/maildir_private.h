@@ -15,6 +15,7 @@
 #include "postern/catalogue.h"
 #include "postern/indexed.h"
 #include "postern/io.h"
+#include "postern/message.h"
 #include "postern/pool.h"
 
 enum {
@@ -262,9 +263,7 @@ struct ps_staged {
 	char name[NAME_SIZE]; /* in tmp */
 	int fd;
 	uint64_t wire_size, disk_size;
-	bool wire_form; /* octets go out as they come in */
-	bool after_cr;  /* a CR waits for what follows it */
-	bool ends_in_cr;
+	struct ps_line_ends ends;
 	bool finished;
 	int err;
 	struct ps_buf out;

@@ -23,22 +23,6 @@ static int create_file(struct ps_staged *staged)
 	return staged->fd < 0 ? ps_fail_errno("create tmp/%s", staged->name) : 0;
 }
 
-int stage_begin(struct ps_store *store, uint64_t size_hint, struct ps_staged **ret_staged)
-{
-	struct ps_staged *staged = ps_zalloc(sizeof *staged);
-	int r;
-
-	(void)size_hint;
-	staged->store = store;
-	staged->wire_form = store->crlf;
-	if ((r = create_file(staged)) < 0) {
-		free(staged);
-		return r;
-	}
-	*ret_staged = staged;
-	return 0;
-}
-
 static int flush(struct ps_staged *staged)
 {
 	int r;
@@ -51,11 +35,10 @@ static int flush(struct ps_staged *staged)
 	return r;
 }
 
-static int put(struct ps_staged *staged, struct ps_bytes octets)
+static int put(void *arg, struct ps_bytes octets)
 {
-	if (octets.len == 0)
-		return 0;
-	staged->ends_in_cr = octets.ptr[octets.len - 1] == '\r';
+	struct ps_staged *staged = arg;
+
 	ps_buf_bytes(&staged->out, octets);
 	return staged->out.len >= OUT_SIZE || staged->out.failed ? flush(staged) : 0;
 }
@@ -83,8 +66,9 @@ static int expand(struct ps_staged *staged, int from, uint64_t size)
 	return r;
 }
 
-static int to_wire_form(struct ps_staged *staged)
+static int to_wire_form(void *arg)
 {
+	struct ps_staged *staged = arg;
 	PS_CLEANUP(ps_closep) int old = -1;
 	char old_name[NAME_SIZE];
 	uint64_t size;
@@ -96,85 +80,40 @@ static int to_wire_form(struct ps_staged *staged)
 	size = staged->disk_size;
 	memcpy(old_name, staged->name, sizeof old_name);
 	staged->disk_size = 0;
-	staged->wire_form = true;
 	r = create_file(staged);
 	ps_io.unlink(staged->store->tmp_fd, old_name, 0);
 	return r == 0 ? expand(staged, old, size) : r;
 }
 
-/* One line end or CR that the octets before `at` are followed by. Returns how many octets it took. */
-static int take_special(struct ps_staged *staged, struct ps_bytes rest, size_t *ret_taken)
+int stage_begin(struct ps_store *store, uint64_t size_hint, struct ps_staged **ret_staged)
 {
-	int r = 0;
+	struct ps_staged *staged = ps_zalloc(sizeof *staged);
+	int r;
 
-	*ret_taken = 1;
-	if (staged->after_cr) {
-		bool line_end = rest.ptr[0] == '\n';
-
-		staged->after_cr = false;
-		if (!line_end) {
-			*ret_taken = 0;
-			return put(staged, ps_bytes("\r", 1));
-		}
-		if (staged->ends_in_cr) {
-			r = to_wire_form(staged);
-			return r == 0 ? put(staged, ps_bytes("\r\n", 2)) : r;
-		}
-		return put(staged, ps_bytes("\n", 1));
+	(void)size_hint;
+	staged->store = store;
+	staged->ends =
+		(struct ps_line_ends){.put = put, .expand = to_wire_form, .arg = staged, .as_they_are = store->crlf};
+	if ((r = create_file(staged)) < 0) {
+		free(staged);
+		return r;
 	}
-	if (rest.ptr[0] == '\r') {
-		staged->after_cr = true;
-		return 0;
-	}
-	r = to_wire_form(staged);
-	return r == 0 ? put(staged, ps_bytes("\n", 1)) : r;
-}
-
-static size_t plain_length(struct ps_bytes octets)
-{
-	const uint8_t *lf = memchr(octets.ptr, '\n', octets.len);
-	size_t len = lf ? (size_t)(lf - octets.ptr) : octets.len;
-	const uint8_t *cr = memchr(octets.ptr, '\r', len);
-
-	return cr ? (size_t)(cr - octets.ptr) : len;
-}
-
-static int convert(struct ps_staged *staged, struct ps_bytes octets)
-{
-	int r = 0;
-
-	while (octets.len > 0 && r == 0) {
-		size_t taken;
-
-		if (staged->wire_form) {
-			taken = octets.len;
-			r = put(staged, octets);
-		} else if (staged->after_cr || octets.ptr[0] == '\r' || octets.ptr[0] == '\n') {
-			r = take_special(staged, octets, &taken);
-		} else {
-			taken = plain_length(octets);
-			r = put(staged, ps_bytes(octets.ptr, taken));
-		}
-		octets = ps_bytes_skip(octets, taken);
-	}
-	return r;
+	*ret_staged = staged;
+	return 0;
 }
 
 int stage_write(struct ps_staged *staged, struct ps_bytes octets)
 {
 	if (staged->err == 0)
-		staged->err = convert(staged, octets);
+		staged->err = ps_line_ends_feed(&staged->ends, octets);
 	staged->wire_size += octets.len;
 	return staged->err;
 }
 
 static int finish(struct ps_staged *staged)
 {
-	int r = 0;
+	int r = ps_line_ends_finish(&staged->ends);
 
-	if (staged->after_cr)
-		r = put(staged, ps_bytes("\r", 1));
-	staged->after_cr = false;
 	if (r == 0)
 		r = flush(staged);
 	if (r == 0 && ps_io.fdatasync(staged->fd) < 0)

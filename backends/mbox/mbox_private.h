@@ -17,6 +17,7 @@
 #include "postern/indexed.h"
 #include "postern/io.h"
 #include "postern/mboxfile.h"
+#include "postern/message.h"
 #include "postern/pool.h"
 
 enum {
@@ -357,8 +358,8 @@ struct ps_staged {
 	int fd;
 	uint64_t wire_size, disk_size;
 	unsigned form;
-	bool force_wire, in_header, finished;
-	bool after_cr, ends_in_cr;
+	struct ps_line_ends ends;
+	bool in_header, finished;
 	bool at_line_start, after_gt; /* after_gt: a '>' begins the line */
 	uint8_t last;                 /* octet that went out */
 	int err;

@@ -18,18 +18,6 @@ enum {
 	NAME_MAX_HELD = 40 /* longer than any field's name that is ours */
 };
 
-int stage_begin(struct ps_store *store, uint64_t size_hint, struct ps_staged **ret_staged)
-{
-	struct ps_staged *staged = ps_zalloc(sizeof *staged);
-
-	(void)size_hint;
-	staged->store = store;
-	staged->fd = -1;
-	staged->in_header = staged->at_line_start = true;
-	*ret_staged = staged;
-	return 0;
-}
-
 static int create_file(struct ps_staged *staged)
 {
 	static _Atomic unsigned serial;
@@ -109,8 +97,9 @@ static bool is_undecided(const struct ps_staged *staged)
 	return staged->in_header && !staged->after_gt && line.len < NAME_MAX_HELD && c > ' ' && c != ':';
 }
 
-static int put(struct ps_staged *staged, struct ps_bytes octets)
+static int put(void *arg, struct ps_bytes octets)
 {
+	struct ps_staged *staged = arg;
 	int r = 0;
 
 	while (octets.len > 0 && r == 0) {
@@ -171,8 +160,9 @@ static int expand_file(struct ps_staged *staged, int from)
 }
 
 /* Every LF of what was written had its CR. */
-static int to_wire_form(struct ps_staged *staged)
+static int to_wire_form(void *arg)
 {
+	struct ps_staged *staged = arg;
 	PS_CLEANUP(ps_closep) int old = staged->fd;
 	struct ps_buf held = staged->out;
 	char old_name[LEAF_SIZE];
@@ -193,81 +183,31 @@ static int to_wire_form(struct ps_staged *staged)
 	return r;
 }
 
-/* One line end or CR. Returns how many octets it took. */
-static int take_special(struct ps_staged *staged, struct ps_bytes rest, size_t *ret_taken)
+int stage_begin(struct ps_store *store, uint64_t size_hint, struct ps_staged **ret_staged)
 {
-	int r = 0;
+	struct ps_staged *staged = ps_zalloc(sizeof *staged);
 
-	*ret_taken = 1;
-	if (staged->after_cr) {
-		bool line_end = rest.ptr[0] == '\n';
-
-		staged->after_cr = false;
-		if (!line_end) {
-			*ret_taken = 0;
-			staged->ends_in_cr = true;
-			return put(staged, ps_bytes("\r", 1));
-		}
-		if (staged->ends_in_cr) {
-			r = to_wire_form(staged);
-			return r == 0 ? put(staged, ps_bytes("\r\n", 2)) : r;
-		}
-		return put(staged, ps_bytes("\n", 1));
-	}
-	if (rest.ptr[0] == '\r') {
-		staged->after_cr = true;
-		return 0;
-	}
-	r = to_wire_form(staged);
-	return r == 0 ? put(staged, ps_bytes("\n", 1)) : r;
-}
-
-static size_t plain_length(struct ps_bytes octets)
-{
-	const uint8_t *lf = memchr(octets.ptr, '\n', octets.len);
-	size_t len = lf ? (size_t)(lf - octets.ptr) : octets.len;
-	const uint8_t *cr = memchr(octets.ptr, '\r', len);
-
-	return cr ? (size_t)(cr - octets.ptr) : len;
-}
-
-static int convert(struct ps_staged *staged, struct ps_bytes octets)
-{
-	int r = 0;
-
-	while (octets.len > 0 && r == 0) {
-		size_t taken;
-
-		if (staged->form & FORM_WIRE) {
-			taken = octets.len;
-			r = put(staged, octets);
-		} else if (staged->after_cr || octets.ptr[0] == '\r' || octets.ptr[0] == '\n') {
-			r = take_special(staged, octets, &taken);
-		} else {
-			taken = plain_length(octets);
-			staged->ends_in_cr = false;
-			r = put(staged, ps_bytes(octets.ptr, taken));
-		}
-		octets = ps_bytes_skip(octets, taken);
-	}
-	return r;
+	(void)size_hint;
+	staged->store = store;
+	staged->fd = -1;
+	staged->ends = (struct ps_line_ends){.put = put, .expand = to_wire_form, .arg = staged};
+	staged->in_header = staged->at_line_start = true;
+	*ret_staged = staged;
+	return 0;
 }
 
 int stage_write(struct ps_staged *staged, struct ps_bytes octets)
 {
 	if (staged->err == 0)
-		staged->err = convert(staged, octets);
+		staged->err = ps_line_ends_feed(&staged->ends, octets);
 	staged->wire_size += octets.len;
 	return staged->err;
 }
 
 static int finish(struct ps_staged *staged)
 {
-	int r = 0;
+	int r = ps_line_ends_finish(&staged->ends);
 
-	if (staged->after_cr)
-		r = put(staged, ps_bytes("\r", 1));
-	staged->after_cr = false;
 	if (r == 0 && staged->line.len > 0)
 		r = let_go(staged);
 	if (r == 0 && staged->disk_size > 0 && staged->last != '\n')

@@ -135,6 +135,20 @@ void ps_unbinary_destroy(struct ps_unbinary *u); /* destroy(NULL) does nothing *
 int ps_unbinary_feed(struct ps_unbinary *u, struct ps_bytes in);
 int ps_unbinary_finish(struct ps_unbinary *u);
 
+/* Messages that are kept with LF: each CRLF goes to `put` as LF, as long as LF to CRLF is the way back. A bare LF, or a CR before a CRLF,
+ * ends that: `expand` makes CRLF of each LF that was put so far, and octets go out as they come in from then on. What these two
+ * return, if not 0, is passed on. They and `arg` are set first, the rest to zero. One thread at a time. */
+struct ps_line_ends {
+	int (*put)(void *arg, struct ps_bytes octets);
+	int (*expand)(void *arg);
+	void *arg;
+	bool as_they_are; /* set first: nothing is changed at all */
+	bool after_cr;    /* a CR waits for what follows it; its own, as is the next */
+	bool bare_cr;     /* the last octet that was put is a CR */
+};
+int ps_line_ends_feed(struct ps_line_ends *ends, struct ps_bytes octets);
+int ps_line_ends_finish(struct ps_line_ends *ends); /* a CR at the very end */
+
 /* i;unicode-casemap (RFC 5051): appends the folded form of UTF-8 text. */
 int ps_casefold(struct ps_bytes utf8, struct ps_buf *out);
 /* Converts text in `charset` to UTF-8; PS_E_UNSUPPORTED for a charset unknown to iconv, PS_E_SYNTAX for octets it
