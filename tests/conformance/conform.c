@@ -2,6 +2,8 @@
 /*
  * postern-conform - checks a storage backend against the laws. Prints TAP.
  */
+#include "config.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -45,10 +47,11 @@ static const char usage[] =
 	"                       filled (law 6)\n"
 	"  --outside=FORMAT     what other programs may write to its stores: maildir, mbox\n"
 	"\n"
-	"  --help               this text\n";
+	"  --help               this text\n"
+	"  --version            its version, and that of the contract it knows\n";
 
 static const struct option long_options[] = {
-	{"group", required_argument, NULL, 'g'},
+	{"group", required_argument, NULL, 'g'}, /* letters are ours alone: there are no short options */
 	{"case", required_argument, NULL, 'c'},
 	{"list", no_argument, NULL, 'l'},
 	{"set", required_argument, NULL, 's'},
@@ -64,6 +67,7 @@ static const struct option long_options[] = {
 	{"bail", no_argument, NULL, 'b'},
 	{"keep", no_argument, NULL, 'k'},
 	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
 };
 
@@ -99,6 +103,12 @@ static const struct program *outside_program(const char *format)
 	exit(2);
 }
 
+static int print_version(void)
+{
+	printf("postern-conform %s, ABI %u.%u\n", PACKAGE_VERSION, PS_ABI_MAJOR, PS_ABI_MINOR);
+	return EXIT_SUCCESS;
+}
+
 static void take_option(struct run *run, struct ps_buf *settings, int letter)
 {
 	switch (letter) {
@@ -118,6 +128,7 @@ static void take_option(struct run *run, struct ps_buf *settings, int letter)
 	case 'b': run->bail = true; break;
 	case 'k': run->keep = true; break;
 	case 'h': fputs(usage, stdout); exit(EXIT_SUCCESS);
+	case 'V': exit(print_version());
 	default: fputs("Try postern-conform --help\n", stderr); exit(2);
 	}
 }
