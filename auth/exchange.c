@@ -58,12 +58,12 @@ struct ps_exchange {
 
 static struct ps_exchange **bucket_of(struct ps_auth_service *service, struct ps_auth_from from)
 {
-	return &service->buckets[(from.number * 31 + from.front) % PS_EXCHANGE_BUCKETS];
+	return &service->buckets[((from.number + from.turn) * 31 + from.front) % PS_EXCHANGE_BUCKETS];
 }
 
 static bool same_from(struct ps_auth_from a, struct ps_auth_from b)
 {
-	return a.front == b.front && a.number == b.number;
+	return a.front == b.front && a.number == b.number && a.turn == b.turn;
 }
 
 static struct ps_exchange *find(struct ps_auth_service *service, struct ps_auth_from from)

@@ -18,10 +18,11 @@
 struct ps_auth_service;
 struct ps_token_keys;
 
-/* Who asks: the front's index and its number for the session. */
+/* Who asks: the front's index, its number for the session, and which of that session's exchanges it is. */
 struct ps_auth_from {
 	unsigned front;
 	uint64_t number;
+	uint32_t turn;
 };
 
 struct ps_auth_request {

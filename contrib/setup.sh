@@ -92,6 +92,25 @@ install_packages() {
 		die "apt-get could not install: $missing"
 }
 
+# unpack_packages FOLDER: Debian packages that cannot be installed beside others, taken apart into FOLDER/NAME. Without
+# one its tests are skipped.
+unpack_packages() {
+	local name
+	command -v dpkg-deb >/dev/null || return 0
+	for name in $(packages unpack); do
+		[ -d "$1/$name" ] || step "Unpacking $name" "$1/$name.log" unpack_package "$1" "$name" ||
+			say "Its tests will be skipped."
+	done
+}
+
+unpack_package() { # FOLDER NAME
+	local work=$1/$2.new
+	rm -rf "$work" && mkdir -p "$work" &&
+		env -C "$work" apt-get -q download "$2" &&
+		dpkg-deb -x "$work/$2"_*.deb "$work/files" &&
+		mv "$work/files" "$1/$2" && rm -rf "$work"
+}
+
 # A folder for builds: below the sources if they can be written and have a name that make can live with, else in the
 # user's cache, with a copy of the sources. Sets PS_TREE (sources to build from) and PS_BUILDS.
 choose_tree() {

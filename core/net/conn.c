@@ -33,37 +33,13 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 /* ---- the end ------------------------------------------------------------------------------------ */
 
-/* What the last answer brought. */
-static void forget_answer(struct conn *conn)
-{
-	struct conn_auth *auth = conn->auth;
-
-	ps_buf_wipe(&auth->data);
-	ps_buf_wipe(&auth->ticket);
-	free(auth->user);
-	auth->user = NULL;
-	counts_drop(conn->front->counts, &auth->sessions);
-	auth->sessions.counted = false;
-}
-
-static void cancel_auth(struct conn *conn)
-{
-	if (!conn->auth)
-		return;
-	if (conn->auth->pending || conn->auth->status == PS_AUTH_CONTINUE)
-		conn->front->hooks.auth_cancel(conn->front->hooks.arg, conn->number);
-	forget_answer(conn);
-	free(conn->auth);
-	conn->auth = NULL;
-}
-
 /* The protocol has no part in the connection any more. */
 static void finish_session(struct conn *conn)
 {
 	if (!conn->s.half)
 		return;
 	conn_mail_finish(conn);
-	cancel_auth(conn);
+	conn_cancel_exchanges(conn);
 	if (conn->opened && conn->s.half->close)
 		conn->s.half->close(&conn->s);
 	conn->opened = false;
@@ -394,7 +370,7 @@ static void hand_over(struct conn *conn)
 
 static bool is_due(struct conn *conn)
 {
-	if (conn->s.wait.what == PS_WAIT_REPLY && conn->replied)
+	if (conn->replied && (conn->s.wait.what == PS_WAIT_REPLY || conn->s.wait.wakeable))
 		return true;
 	return session_ready(&conn->s);
 }
@@ -757,7 +733,7 @@ void ps_session_starttls(struct ps_session *s)
 	conn->injected = more > 0;
 	ps_session_consume(s, more);
 	conn->starttls = true;
-	cancel_auth(conn);
+	conn_cancel_exchanges(conn);
 }
 
 bool ps_session_is_back(const struct ps_session *s)
@@ -803,47 +779,6 @@ const char *ps_session_mechanisms(struct ps_session *s)
 		return "";
 	hooks = &conn_of(s)->front->hooks;
 	return hooks->mechanisms(hooks->arg, s);
-}
-
-static struct conn_auth *expect_answer(struct conn *conn)
-{
-	if (!conn->auth)
-		conn->auth = ps_zalloc(sizeof *conn->auth);
-	forget_answer(conn);
-	conn->auth->status = PS_AUTH_NONE;
-	conn->auth->pending = true;
-	return conn->auth;
-}
-
-void ps_session_auth_start(struct ps_session *s, const char *mechanism, struct ps_bytes initial)
-{
-	struct conn *conn = conn_of(s);
-
-	cancel_auth(conn);
-	expect_answer(conn);
-	conn->front->hooks.auth_start(conn->front->hooks.arg, conn->number, s, mechanism, initial);
-}
-
-void ps_session_auth_step(struct ps_session *s, struct ps_bytes response)
-{
-	struct conn *conn = conn_of(s);
-
-	expect_answer(conn);
-	conn->front->hooks.auth_step(conn->front->hooks.arg, conn->number, response);
-}
-
-void ps_session_auth_cancel(struct ps_session *s)
-{
-	cancel_auth(conn_of(s));
-}
-
-struct ps_auth_reply ps_session_auth_reply(struct ps_session *s)
-{
-	const struct conn_auth *auth = conn_of(s)->auth;
-
-	if (!auth)
-		return (struct ps_auth_reply){.status = PS_AUTH_NONE};
-	return (struct ps_auth_reply){.status = auth->status, .data = ps_buf_view(&auth->data), .user = auth->user};
 }
 
 void ps_session_hand_over(struct ps_session *s, struct ps_bytes blob)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * core/net/conn.h - a connection in the front process; shared by listen.c, front.c, conn.c and pump.c.
+ * core/net/conn.h - a connection in the front process; shared by listen.c, front.c, conn.c, exchanges.c, envelope.c and pump.c.
  *
  * THREADS. All of it belongs to the loop.
  *
@@ -52,9 +52,14 @@ enum conn_state {
 	CONN_OVER
 };
 
-/* An authentication; made when the first one starts. */
+/* An authentication (exchanges.c); made when it starts. */
 struct conn_auth {
+	struct conn_auth *next;
+	uint32_t exchange; /* the protocol's number for it */
+	uint32_t
+		turn; /* which of the connection's it is, so that what comes late for another is not taken for its answer */
 	bool pending; /* an answer is awaited */
+	bool shown;   /* the protocol knows that it has come */
 	enum ps_auth_status status;
 	struct ps_buf data, ticket;
 	char *user;              /* who has logged in; NULL: nobody has */
@@ -87,7 +92,10 @@ struct conn {
 	uint64_t since;
 	uint64_t deadline; /* of the handshake, the log-in, the flushing; 0: none */
 	uint64_t login_deadline;
-	struct conn_auth *auth;
+	struct conn_auth *exchanges;
+	struct conn_auth *auth;        /* the one that is chosen; NULL: it has not begun, or is over */
+	uint32_t exchange;             /* its number */
+	uint32_t auth_turn;            /* how many there were */
 	struct conn_mail *mail;        /* a transaction (envelope.c); NULL: none is open */
 	uint32_t mail_turn;            /* how many there were */
 	struct mail_reply *mail_shown; /* the last that the protocol has taken; outlives the transaction */
@@ -179,6 +187,8 @@ void away_start(struct conn *conn, uint32_t holder);
 void away_destroy(struct away *away); /* destroy(NULL) does nothing */
 /* The connection's session goes on here, with this input first. */
 void away_end(struct conn *conn, struct ps_bytes unread);
+/* exchanges.c */
+void conn_cancel_exchanges(struct conn *conn);
 /* envelope.c: drops the transaction; and what is left of all. */
 void conn_mail_destroy(struct conn *conn);
 void conn_mail_finish(struct conn *conn);

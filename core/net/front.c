@@ -263,43 +263,6 @@ void ps_front_binding(const struct ps_session *s, enum ps_binding binding, struc
 		tls_binding(conn->stream.tls, binding, out);
 }
 
-/* Whether the user may have one session more. */
-static bool count_session(struct conn *conn, const struct ps_front_auth *answer)
-{
-	struct address user;
-
-	if (answer->status != PS_AUTH_OK || answer->sessions == 0)
-		return true;
-	user = address_of_user(answer->user);
-	if (counts_add(conn->front->counts, &user, answer->sessions)) {
-		conn->auth->sessions = user;
-		return true;
-	}
-	ps_log(PS_LOG_WARNING, "session_refused", "sid", conn->s.sid, "user", answer->user, "what", "one more session",
-	       "why", "the user has as many as they may", NULL);
-	return false;
-}
-
-void ps_front_auth_answer(struct ps_front *front, uint64_t number, const struct ps_front_auth *answer)
-{
-	struct conn *conn = front_find(front, number);
-
-	/* The client may have gone, or taken back what it asked, meanwhile. */
-	if (!conn || !conn->auth || !conn->auth->pending)
-		return;
-	conn->auth->pending = false;
-	conn->replied = true;
-	conn->auth->status = PS_AUTH_TEMPFAIL;
-	if (count_session(conn, answer)) {
-		conn->auth->status = answer->status;
-		ps_buf_bytes(&conn->auth->data, answer->data);
-		ps_buf_bytes(&conn->auth->ticket, answer->ticket);
-		conn->auth->user = answer->user ? ps_strdup(answer->user) : NULL;
-		conn->auth->credential = answer->credential;
-	}
-	conn_step(conn);
-}
-
 /* ---- sessions that are here ---------------------------------------------------------------------- */
 
 static struct ps_session_info info_of(const struct conn *conn)

@@ -27,12 +27,12 @@ struct ps_front_handover {
 };
 
 struct ps_front_hooks {
-	/* Begin or go on with an authentication for the session numbered `number`; the answer comes by
+	/* Begin or go on with an authentication for the session numbered `number`, which `turn` tells from its others; the answer comes by
 	 * ps_front_auth_answer(), later. */
-	void (*auth_start)(void *arg, uint64_t number, struct ps_session *s, const char *mechanism,
+	void (*auth_start)(void *arg, uint64_t number, uint32_t turn, struct ps_session *s, const char *mechanism,
 			   struct ps_bytes initial);
-	void (*auth_step)(void *arg, uint64_t number, struct ps_bytes response);
-	void (*auth_cancel)(void *arg, uint64_t number);
+	void (*auth_step)(void *arg, uint64_t number, uint32_t turn, struct ps_bytes response);
+	void (*auth_cancel)(void *arg, uint64_t number, uint32_t turn);
 	/* Mechanisms for this session, blank-separated. */
 	const char *(*mechanisms)(void *arg, struct ps_session *s);
 	/* Sends the connection to the user's mail process; *ret_holder is a number by which we will know that process.
@@ -96,7 +96,7 @@ struct ps_front_auth {
 	struct ps_hash credential;
 };
 /* One session more than the user may have becomes PS_AUTH_TEMPFAIL. */
-void ps_front_auth_answer(struct ps_front *front, uint64_t number, const struct ps_front_auth *answer);
+void ps_front_auth_answer(struct ps_front *front, uint64_t number, uint32_t turn, const struct ps_front_auth *answer);
 /*
  * A session comes back from the process that has it: whoever logged in has logged out. `fd` is what was handed over, and is
  * taken over. One whose client has gone meanwhile is nothing wrong; PS_E_ACCESS: this process was not given it, or the

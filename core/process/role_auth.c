@@ -70,8 +70,10 @@ static void send_answer(void *arg, const struct ps_auth_answer *answer)
 {
 	struct auth *auth = arg;
 	struct ps_channel *front = ps_role_peer(auth->role, PS_ROLE_FRONT, answer->from.front);
-	struct ps_msg_auth_answer message = {
-		.number = answer->from.number, .status = answer->status, .data = answer->data};
+	struct ps_msg_auth_answer message = {.number = answer->from.number,
+					     .turn = answer->from.turn,
+					     .status = answer->status,
+					     .data = answer->data};
 	struct ps_buf ticket = {0};
 
 	if (!front)
@@ -132,9 +134,9 @@ static void send_revoked(void *arg, const char *user, const struct ps_hash *cred
 		ps_log(PS_LOG_ERROR, "revocation_lost", "user", user, "msg", ps_last_error(), NULL);
 }
 
-static struct ps_auth_from from_of(struct ps_channel *channel, uint64_t number)
+static struct ps_auth_from from_of(struct ps_channel *channel, uint64_t number, uint32_t turn)
 {
-	return (struct ps_auth_from){ps_channel_index(channel), number};
+	return (struct ps_auth_from){ps_channel_index(channel), number, turn};
 }
 
 static void on_auth_start(void *arg, struct ps_channel *from, union ps_message *message)
@@ -143,7 +145,7 @@ static void on_auth_start(void *arg, struct ps_channel *from, union ps_message *
 	struct auth *auth = role->state;
 	const struct ps_msg_auth_start *start = &message->auth_start;
 	struct ps_auth_request request = {
-		.from = from_of(from, start->number),
+		.from = from_of(from, start->number, start->turn),
 		.sid = start->sid,
 		.service = start->service,
 		.mechanism = start->mechanism,
@@ -166,7 +168,8 @@ static void on_auth_step(void *arg, struct ps_channel *from, union ps_message *m
 	struct ps_role *role = arg;
 	struct auth *auth = role->state;
 
-	ps_auth_service_step(auth->service, from_of(from, message->auth_step.number), message->auth_step.response);
+	ps_auth_service_step(auth->service, from_of(from, message->auth_step.number, message->auth_step.turn),
+			     message->auth_step.response);
 }
 
 static void on_auth_cancel(void *arg, struct ps_channel *from, union ps_message *message)
@@ -174,7 +177,7 @@ static void on_auth_cancel(void *arg, struct ps_channel *from, union ps_message 
 	struct ps_role *role = arg;
 	struct auth *auth = role->state;
 
-	ps_auth_service_cancel(auth->service, from_of(from, message->auth_cancel.number));
+	ps_auth_service_cancel(auth->service, from_of(from, message->auth_cancel.number, message->auth_cancel.turn));
 }
 
 /* ---- users that mail comes for ----------------------------------------------------------------------- */

@@ -27,6 +27,12 @@ struct listener {
 	int fd; /* -1: core/net has it */
 };
 
+/* A session's number, and which of its authentications. */
+struct exchange {
+	uint64_t number;
+	uint32_t turn;
+};
+
 struct front {
 	struct ps_role *role; /* first: front_mail.h */
 	struct ps_front *front;
@@ -39,25 +45,25 @@ struct front {
 	uint64_t sign_number;
 	struct ps_inbox *sign_inbox;
 	/* Sessions that wait for an answer of auth: they get one even if auth dies. */
-	uint64_t *waiting;
+	struct exchange *waiting;
 	size_t waiting_count, waiting_cap;
 };
 
 /* ---- log-in ----------------------------------------------------------------------------------------- */
 
-static void wait_for(struct front *front, uint64_t number)
+static void wait_for(struct front *front, struct exchange exchange)
 {
 	if (front->waiting_count == front->waiting_cap) {
 		front->waiting_cap = front->waiting_cap ? 2 * front->waiting_cap : 64;
 		front->waiting = ps_realloc(front->waiting, front->waiting_cap * sizeof *front->waiting);
 	}
-	front->waiting[front->waiting_count++] = number;
+	front->waiting[front->waiting_count++] = exchange;
 }
 
-static bool wait_over(struct front *front, uint64_t number)
+static bool wait_over(struct front *front, struct exchange exchange)
 {
 	for (size_t i = 0; i < front->waiting_count; i++) {
-		if (front->waiting[i] != number)
+		if (front->waiting[i].number != exchange.number || front->waiting[i].turn != exchange.turn)
 			continue;
 		front->waiting[i] = front->waiting[--front->waiting_count];
 		return true;
@@ -68,16 +74,17 @@ static bool wait_over(struct front *front, uint64_t number)
 static void fail_all(struct front *front)
 {
 	while (front->waiting_count) {
-		uint64_t number = front->waiting[--front->waiting_count];
+		struct exchange exchange = front->waiting[--front->waiting_count];
 
-		ps_front_auth_answer(front->front, number, &(struct ps_front_auth){.status = PS_AUTH_TEMPFAIL});
+		ps_front_auth_answer(front->front, exchange.number, exchange.turn,
+				     &(struct ps_front_auth){.status = PS_AUTH_TEMPFAIL});
 	}
 }
 
 /* A question that could not be put. */
 struct unasked {
 	struct front *front;
-	uint64_t number;
+	struct exchange exchange;
 	enum ps_auth_status status;
 };
 
@@ -85,31 +92,32 @@ static void answer_unasked(void *arg)
 {
 	struct unasked *unasked = arg;
 
-	if (wait_over(unasked->front, unasked->number))
-		ps_front_auth_answer(unasked->front->front, unasked->number,
+	if (wait_over(unasked->front, unasked->exchange))
+		ps_front_auth_answer(unasked->front->front, unasked->exchange.number, unasked->exchange.turn,
 				     &(struct ps_front_auth){.status = unasked->status});
 	free(unasked);
 }
 
 /* Answers later in any case: core/net does not expect an answer while it asks. */
-static void answer_later(struct front *front, uint64_t number, enum ps_auth_status status)
+static void answer_later(struct front *front, struct exchange exchange, enum ps_auth_status status)
 {
 	struct unasked *unasked = ps_zalloc(sizeof *unasked);
 
-	*unasked = (struct unasked){front, number, status};
+	*unasked = (struct unasked){front, exchange, status};
 	ps_loop_post(front->role->loop, answer_unasked, unasked);
 }
 
 /* `response`: of the client's, in the message. One that no message holds is no password either. */
-static void ask_auth(struct front *front, uint64_t number, uint32_t type, const void *message, struct ps_bytes response)
+static void ask_auth(struct front *front, struct exchange exchange, uint32_t type, const void *message,
+		     struct ps_bytes response)
 {
 	struct ps_channel *auth = ps_role_peer(front->role, PS_ROLE_AUTH, 0);
 
-	wait_for(front, number);
+	wait_for(front, exchange);
 	if (response.len > PS_SASL_RESPONSE_MAX)
-		answer_later(front, number, PS_AUTH_FAILED);
+		answer_later(front, exchange, PS_AUTH_FAILED);
 	else if (!auth || ps_channel_send(auth, type, message) < 0)
-		answer_later(front, number, PS_AUTH_TEMPFAIL);
+		answer_later(front, exchange, PS_AUTH_TEMPFAIL);
 }
 
 static struct ps_bytes present(const struct ps_buf *buf)
@@ -131,11 +139,13 @@ static const char *certificate_user(const struct ps_session *s)
 	return user && strlen(user) < 256 ? user : NULL;
 }
 
-static void auth_start(void *arg, uint64_t number, struct ps_session *s, const char *mechanism, struct ps_bytes initial)
+static void auth_start(void *arg, uint64_t number, uint32_t turn, struct ps_session *s, const char *mechanism,
+		       struct ps_bytes initial)
 {
 	struct ps_buf bindings[PS_BINDINGS] = {0};
 	struct ps_msg_auth_start message = {
 		.number = number,
+		.turn = turn,
 		.sid = ps_session_sid(s),
 		.service = s->protocol->service,
 		.mechanism = mechanism,
@@ -153,25 +163,25 @@ static void auth_start(void *arg, uint64_t number, struct ps_session *s, const c
 	message.exporter = present(&bindings[PS_BINDING_EXPORTER]);
 	message.unique = present(&bindings[PS_BINDING_UNIQUE]);
 	message.end_point = present(&bindings[PS_BINDING_END_POINT]);
-	ask_auth(arg, number, PS_MSG_AUTH_START, &message, initial);
+	ask_auth(arg, (struct exchange){number, turn}, PS_MSG_AUTH_START, &message, initial);
 	for (unsigned i = 0; i < PS_BINDINGS; i++)
 		ps_buf_wipe(&bindings[i]);
 }
 
-static void auth_step(void *arg, uint64_t number, struct ps_bytes response)
+static void auth_step(void *arg, uint64_t number, uint32_t turn, struct ps_bytes response)
 {
-	struct ps_msg_auth_step message = {.number = number, .response = response};
+	struct ps_msg_auth_step message = {.number = number, .turn = turn, .response = response};
 
-	ask_auth(arg, number, PS_MSG_AUTH_STEP, &message, response);
+	ask_auth(arg, (struct exchange){number, turn}, PS_MSG_AUTH_STEP, &message, response);
 }
 
-static void auth_cancel(void *arg, uint64_t number)
+static void auth_cancel(void *arg, uint64_t number, uint32_t turn)
 {
 	struct front *front = arg;
 	struct ps_channel *auth = ps_role_peer(front->role, PS_ROLE_AUTH, 0);
-	struct ps_msg_auth_cancel message = {.number = number};
+	struct ps_msg_auth_cancel message = {.number = number, .turn = turn};
 
-	wait_over(front, number);
+	wait_over(front, (struct exchange){number, turn});
 	if (auth)
 		ps_channel_send(auth, PS_MSG_AUTH_CANCEL, &message);
 }
@@ -197,13 +207,13 @@ static void pass_answer(struct front *front, const struct ps_msg_auth_answer *an
 {
 	struct ps_buf ticket = {0};
 
-	if (!wait_over(front, answer->number))
+	if (!wait_over(front, (struct exchange){answer->number, answer->turn}))
 		return;
 	if (answer->ticket.ptr) {
 		ps_buf_append(&ticket, &answer->mail, sizeof answer->mail);
 		ps_buf_bytes(&ticket, answer->ticket);
 	}
-	ps_front_auth_answer(front->front, answer->number,
+	ps_front_auth_answer(front->front, answer->number, answer->turn,
 			     &(struct ps_front_auth){
 				     .status = (enum ps_auth_status)answer->status,
 				     .data = answer->data,
@@ -230,7 +240,8 @@ static void on_auth_answer(void *arg, struct ps_channel *from, union ps_message 
 static void placed(struct ps_role *role, union ps_message *message, int error, uint32_t mail)
 {
 	struct ps_msg_auth_answer *answer = &message->auth_answer;
-	const struct ps_msg_auth_answer none = {.number = answer->number, .status = PS_AUTH_TEMPFAIL};
+	const struct ps_msg_auth_answer none = {
+		.number = answer->number, .turn = answer->turn, .status = PS_AUTH_TEMPFAIL};
 
 	answer->mail = mail;
 	pass_answer(role->state, error ? &none : answer);

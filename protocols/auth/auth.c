@@ -3,8 +3,8 @@
  * The protocol auth: other servers ask whether who logs in with them is a user of ours. It is the one that Dovecot has for the
  * clients of its auth process, version 1.2, as Postfix and Exim speak it: lines of fields with tabs between them.
  *
- * One exchange goes on at a time on a connection. What comes behind it waits; but while it is the client's turn in it,
- * another is refused for now, as it would wait for ever.
+ * On a connection there are as many exchanges at a time as the other server has clients that log in; they are told apart by the ids
+ * that it gives them, and each is answered when its answer is there.
  */
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -20,21 +20,16 @@
 enum {
 	LINE_MAX_OCTETS = PS_LOGIN_LINE_MAX + 1024,
 	OUTPUT_PIECE = 32 << 10,
-	STEPS_MAX = 20, /* in one turn, so that others have theirs */
-};
-
-enum state {
-	GREETS,
-	READS,     /* a command */
-	ASKS,      /* auth's answer is awaited */
-	CHALLENGES /* the client's is */
+	STEPS_MAX = 20,     /* in one turn, so that others have theirs */
+	EXCHANGES_MAX = 64, /* at a time; Dovecot's own log-in processes have some dozens */
 };
 
 struct auth {
 	struct ps_session *session;
-	enum state state;
-	bool is_welcome; /* has said its version */
-	uint32_t id;     /* of the exchange under way */
+	bool has_greeted;
+	bool is_welcome;     /* has said its version */
+	unsigned asked;      /* exchanges in which auth's answer is awaited */
+	unsigned challenged; /* and the client's */
 };
 
 /* ---- what is said ------------------------------------------------------------------------------ */
@@ -76,7 +71,7 @@ static void greet(struct auth *auth)
 	put_mechanisms(auth);
 	ps_session_printf(auth->session, "SPID\t1\nCUID\t%u\nCOOKIE\t%016" PRIx64 "%016" PRIx64 "\nDONE\n",
 			  ++connections, cookie[0], cookie[1]);
-	auth->state = READS;
+	auth->has_greeted = true;
 }
 
 /* A value that may hold anything but is to stay one: what is no printable ASCII is left out. */
@@ -113,24 +108,23 @@ static void put_failure(struct auth *auth, uint32_t id, struct ps_auth_reply rep
 	ps_buf_char(out, '\n');
 }
 
-/* The exchange is over, or goes on by the client's answer. */
-static void take_reply(struct auth *auth, struct ps_auth_reply reply)
+/* The exchange that is chosen is over, or goes on by the client's answer. */
+static void take_reply(struct auth *auth, uint32_t id, struct ps_auth_reply reply)
 {
 	struct ps_buf *out = ps_session_output(auth->session);
 
 	if (reply.status == PS_AUTH_CONTINUE) {
-		ps_buf_printf(out, "CONT\t%" PRIu32 "\t", auth->id);
+		ps_buf_printf(out, "CONT\t%" PRIu32 "\t", id);
 		ps_base64_encode(out, reply.data);
 		ps_buf_char(out, '\n');
-		auth->state = CHALLENGES;
+		auth->challenged++;
 		return;
 	}
 	if (reply.status == PS_AUTH_OK)
-		ps_session_printf(auth->session, "OK\t%" PRIu32 "\tuser=%s\n", auth->id, reply.user);
+		ps_session_printf(auth->session, "OK\t%" PRIu32 "\tuser=%s\n", id, reply.user);
 	else
-		put_failure(auth, auth->id, reply);
+		put_failure(auth, id, reply);
 	ps_session_auth_cancel(auth->session); /* nobody has logged in here */
-	auth->state = READS;
 }
 
 /* ---- what is asked ------------------------------------------------------------------------------ */
@@ -233,9 +227,10 @@ static bool on_auth(struct auth *auth, struct ps_bytes rest)
 	char name[21] = "";
 	uint32_t number;
 
-	if (!auth->is_welcome || ps_bytes_u32(id, &number) < 0)
+	/* What was answered to one of two with the same id could be the other's. */
+	if (!auth->is_welcome || ps_bytes_u32(id, &number) < 0 || ps_session_auth_choose(auth->session, number))
 		return false;
-	if (auth->state == CHALLENGES) {
+	if (auth->challenged == EXCHANGES_MAX) {
 		put_failure(auth, number, (struct ps_auth_reply){.status = PS_AUTH_TEMPFAIL});
 		return true;
 	}
@@ -246,13 +241,19 @@ static bool on_auth(struct auth *auth, struct ps_bytes rest)
 	if (asker.response.ptr && !initial.ptr) {
 		put_failure(auth, number, (struct ps_auth_reply){.status = PS_AUTH_MALFORMED});
 	} else {
-		auth->id = number;
-		auth->state = ASKS;
+		auth->asked++;
 		speak_for(auth, &asker);
 		ps_session_auth_start(auth->session, name, initial);
 	}
 	ps_buf_wipe(&octets);
 	return true;
+}
+
+/* Chooses the exchange, if there is one and it is the client's turn in it. */
+static bool is_challenged(struct auth *auth, uint32_t id)
+{
+	return ps_session_auth_choose(auth->session, id) &&
+	       ps_session_auth_reply(auth->session).status == PS_AUTH_CONTINUE;
 }
 
 /* CONT id base64. Of an exchange that is over, it came too late. */
@@ -264,14 +265,15 @@ static bool on_cont(struct auth *auth, struct ps_bytes rest)
 
 	if (ps_bytes_u32(id, &number) < 0)
 		return false;
-	if (auth->state != CHALLENGES || number != auth->id)
+	if (!is_challenged(auth, number))
 		return true;
+	auth->challenged--;
 	response = decode(rest, &octets);
 	if (response.ptr) {
-		auth->state = ASKS;
+		auth->asked++;
 		ps_session_auth_step(auth->session, response);
 	} else {
-		take_reply(auth, (struct ps_auth_reply){.status = PS_AUTH_MALFORMED});
+		take_reply(auth, number, (struct ps_auth_reply){.status = PS_AUTH_MALFORMED});
 	}
 	ps_buf_wipe(&octets);
 	return true;
@@ -283,8 +285,10 @@ static bool on_cancel(struct auth *auth, struct ps_bytes rest)
 
 	if (ps_bytes_u32(take_field(&rest), &number) < 0)
 		return false;
-	if (auth->state == CHALLENGES && number == auth->id)
-		take_reply(auth, (struct ps_auth_reply){.status = PS_AUTH_CANCELLED});
+	if (!ps_session_auth_choose(auth->session, number))
+		return true;
+	--*(is_challenged(auth, number) ? &auth->challenged : &auth->asked);
+	take_reply(auth, number, (struct ps_auth_reply){.status = PS_AUTH_CANCELLED});
 	return true;
 }
 
@@ -310,6 +314,14 @@ static bool run_line(struct auth *auth, struct ps_bytes line)
 
 static const struct ps_wait wait_close = {.what = PS_WAIT_CLOSE};
 
+/* What to wait for where no whole line is there; what was asked is answered before the end. */
+static struct ps_wait wait_for_line(const struct auth *auth)
+{
+	if (!ps_session_eof(auth->session))
+		return (struct ps_wait){.what = PS_WAIT_LINE, .n = LINE_MAX_OCTETS + 1, .wakeable = true};
+	return auth->asked > 0 ? (struct ps_wait){.what = PS_WAIT_REPLY} : wait_close;
+}
+
 /* The line leaves the input when it is done with. */
 static bool read_line(struct auth *auth, struct ps_wait *ret_wait)
 {
@@ -317,9 +329,7 @@ static bool read_line(struct auth *auth, struct ps_wait *ret_wait)
 	ptrdiff_t lf = ps_bytes_find(in, '\n');
 
 	if (lf < 0 && in.len <= LINE_MAX_OCTETS) {
-		*ret_wait = ps_session_eof(auth->session)
-				    ? wait_close
-				    : (struct ps_wait){.what = PS_WAIT_LINE, .n = LINE_MAX_OCTETS + 1};
+		*ret_wait = wait_for_line(auth);
 		return false;
 	}
 	if (lf < 0 || lf > LINE_MAX_OCTETS || !run_line(auth, ps_bytes(in.ptr, (size_t)lf))) {
@@ -335,23 +345,22 @@ static bool read_line(struct auth *auth, struct ps_wait *ret_wait)
 static struct ps_wait run(struct ps_session *s)
 {
 	struct auth *auth = ps_session_state(s);
-	struct ps_auth_reply reply;
 	struct ps_wait wait;
+	uint32_t id;
 
-	if (auth->state == GREETS)
+	if (!auth->has_greeted)
 		greet(auth);
 	for (unsigned steps = 0; steps < STEPS_MAX && !ps_session_dead(s); steps++) {
 		if (ps_session_output(s)->len > OUTPUT_PIECE)
 			return (struct ps_wait){.what = PS_WAIT_DRAIN};
-		if (auth->state != ASKS) {
-			if (!read_line(auth, &wait))
-				return wait;
-			continue;
-		}
-		reply = ps_session_auth_reply(s);
-		if (reply.status == PS_AUTH_NONE)
+		if (ps_session_auth_choose_answered(s, &id)) {
+			auth->asked--;
+			take_reply(auth, id, ps_session_auth_reply(s));
+		} else if (auth->asked > 0 && auth->asked + auth->challenged >= EXCHANGES_MAX) {
 			return (struct ps_wait){.what = PS_WAIT_REPLY};
-		take_reply(auth, reply);
+		} else if (!read_line(auth, &wait)) {
+			return wait;
+		}
 	}
 	return (struct ps_wait){.what = ps_session_dead(s) ? PS_WAIT_CLOSE : PS_WAIT_TURN};
 }

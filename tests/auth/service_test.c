@@ -393,13 +393,13 @@ START_TEST(an_exchange_of_several_steps)
 	start(&scene, 1, "LOGIN", NONE);
 	ck_assert_int_eq(scene.status, PS_AUTH_CONTINUE);
 	ck_assert_str_eq(scene.data, "Username:");
-	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1}, BYTES("alice"));
+	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1, 0}, BYTES("alice"));
 	ck_assert_str_eq(scene.data, "Password:");
-	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1}, BYTES("pass"));
+	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1, 0}, BYTES("pass"));
 	run(&scene);
 	ck_assert_int_eq(scene.status, PS_AUTH_OK);
 	/* It is over: another step belongs to nothing. */
-	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1}, BYTES("pass"));
+	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1, 0}, BYTES("pass"));
 	ck_assert_int_eq(scene.status, PS_AUTH_FAILED);
 	tear_down(&scene);
 }
@@ -411,13 +411,13 @@ START_TEST(fronts_with_the_same_number_are_kept_apart)
 
 	set_up(&scene);
 	start(&scene, 1, "LOGIN", NONE);
-	ps_auth_service_step(scene.service, (struct ps_auth_from){1, 1}, BYTES("alice"));
+	ps_auth_service_step(scene.service, (struct ps_auth_from){1, 1, 0}, BYTES("alice"));
 	ck_assert_int_eq(scene.status, PS_AUTH_FAILED);
 	ps_auth_service_drop_front(scene.service, 1);
-	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1}, BYTES("alice"));
+	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1, 0}, BYTES("alice"));
 	ck_assert_int_eq(scene.status, PS_AUTH_CONTINUE);
 	ps_auth_service_drop_front(scene.service, 0);
-	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1}, BYTES("pass"));
+	ps_auth_service_step(scene.service, (struct ps_auth_from){0, 1, 0}, BYTES("pass"));
 	ck_assert_int_eq(scene.status, PS_AUTH_FAILED);
 	tear_down(&scene);
 }
@@ -429,9 +429,9 @@ START_TEST(a_cancelled_exchange_is_not_answered)
 
 	set_up(&scene);
 	start(&scene, 1, "PLAIN", BYTES("\0alice\0pass"));
-	ps_auth_service_cancel(scene.service, (struct ps_auth_from){0, 1});
+	ps_auth_service_cancel(scene.service, (struct ps_auth_from){0, 1, 0});
 	start(&scene, 1, "PLAIN", BYTES("\0alice\0wrong"));
-	ps_auth_service_cancel(scene.service, (struct ps_auth_from){0, 1});
+	ps_auth_service_cancel(scene.service, (struct ps_auth_from){0, 1, 0});
 	start(&scene, 2, "PLAIN", BYTES("\0alice\0pass"));
 	run(&scene);
 	ck_assert_uint_eq(scene.number, 2);
@@ -501,7 +501,7 @@ START_TEST(passwords_of_clients_that_have_gone_are_not_hashed)
 	load_users(&scene, BYTES("alice:{PLAIN}pass\nslow:$6$rounds=1000000$salt$h\n"));
 	for (uint64_t i = 1; i <= 500; i++) {
 		start(&scene, i, "PLAIN", BYTES("\0slow\0x"));
-		ps_auth_service_cancel(scene.service, (struct ps_auth_from){0, i});
+		ps_auth_service_cancel(scene.service, (struct ps_auth_from){0, i, 0});
 	}
 	start(&scene, 1000, "PLAIN", BYTES("\0alice\0pass"));
 	run(&scene);
@@ -598,7 +598,7 @@ static bool prove(struct scene *scene, const char *mechanism, const char *name, 
 	scram_client_final(strstr(mechanism, "256"), password, ps_buf_cstr(&bare), ps_bytes_str("n,,"),
 			   ps_bytes_str(scene->data), &final);
 	scene->awaited++;
-	ps_auth_service_step(scene->service, (struct ps_auth_from){0, 1}, ps_buf_view(&final));
+	ps_auth_service_step(scene->service, (struct ps_auth_from){0, 1, 0}, ps_buf_view(&final));
 	run(scene);
 	ps_buf_finish(&bare);
 	ps_buf_finish(&final);
@@ -606,7 +606,7 @@ static bool prove(struct scene *scene, const char *mechanism, const char *name, 
 		return false;
 	ck_assert(strncmp(scene->data, "v=", 2) == 0);
 	scene->awaited++;
-	ps_auth_service_step(scene->service, (struct ps_auth_from){0, 1}, ps_bytes("", 0));
+	ps_auth_service_step(scene->service, (struct ps_auth_from){0, 1, 0}, ps_bytes("", 0));
 	run(scene);
 	return true;
 }

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Other servers ask whether who logs in with them is a user of ours: Postfix and Exim, by Dovecot's auth protocol."""
 
+import base64
 import contextlib
 import grp
 import os
+import pwd
 import shutil
 import smtplib
 import socket
@@ -15,7 +17,9 @@ import postern
 from server_test import ServerTest
 
 POSTFIX = "/usr/lib/postfix/sbin/master"
-EXIM = os.environ.get("POSTERN_TEST_EXIM") or shutil.which("exim4")
+# Debian's cannot be installed beside Postfix, so `check` unpacks it.
+EXIM = shutil.which("exim4") or shutil.which(
+    os.path.join(os.environ.get("POSTERN_TEST_UNPACKED", ""), "exim4-daemon-heavy/usr/sbin/exim4"))
 
 MAIN_CF = """
 compatibility_level = 3.6
@@ -84,8 +88,9 @@ def answers(port):
     return False
 
 
-@unittest.skipUnless(os.geteuid() == 0, "other servers start as root")
-class Asking(ServerTest):
+class AskedTest(ServerTest):
+    """A server with a socket for others."""
+
     @classmethod
     def setUpClass(cls):
         cls.folder = postern.scratch_folder()
@@ -93,6 +98,43 @@ class Asking(ServerTest):
         cls.settings = ServerTest.settings + '\nlistener asked { protocol = "auth" path = "%s" tls = "none" }' % cls.path
         super().setUpClass()
 
+
+class Pipelined(AskedTest):
+    """One connection for all clients of the other server, as Dovecot's log-in processes have it."""
+
+    COUNT = 200
+
+    def ask(self, *lines):
+        """All at once; what comes until the end."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(postern.PATIENCE)
+            sock.connect(self.path)
+            sock.sendall("".join(line + "\n" for line in ("VERSION\t1\t2", *lines)).encode())
+            sock.shutdown(socket.SHUT_WR)
+            with sock.makefile("r", encoding="ascii") as file:
+                return file.read().partition("DONE\n")[2].splitlines()
+
+    def test_each_is_answered_once_and_rightly(self):
+        def request(number):
+            password = "wrong" if number % 50 == 0 else postern.PASSWORD
+            response = base64.b64encode(("\0%s\0%s" % (("alice", "bob")[number % 2], password)).encode()).decode()
+            return "AUTH\t%d\tPLAIN\tservice=smtp\tsecured\trip=192.0.2.%d\tresp=%s" % (number, number % 200 + 1, response)
+
+        def answer(number):
+            return "FAIL\t%d" % number if number % 50 == 0 else "OK\t%d\tuser=%s@example.test" % (number, ("alice", "bob")[number % 2])
+
+        said = self.ask(*map(request, range(self.COUNT)))
+        self.assertEqual(sorted(said), sorted(map(answer, range(self.COUNT))))
+
+    def test_exchanges_that_wait_for_their_clients_are_limited(self):
+        said = self.ask(*("AUTH\t%d\tLOGIN\tservice=smtp\tsecured" % number for number in range(66)), "CANCEL\t7",
+                        "AUTH\t66\tLOGIN\tservice=smtp\tsecured")
+        self.assertEqual([line for line in said if line.startswith("FAIL")], ["FAIL\t64\ttemp", "FAIL\t65\ttemp", "FAIL\t7"])
+        self.assertEqual(len(said), 68)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "other servers start as root")
+class Asking(AskedTest):
     def log_in_at(self, port):
         """Right and wrong, by each mechanism, over TLS; and nothing is taken before it."""
         for mechanism in ("PLAIN", "LOGIN"):
@@ -153,7 +195,7 @@ class Asking(ServerTest):
         finally:
             subprocess.run(postfix + ("stop",), check=False, stdin=subprocess.DEVNULL, capture_output=True)
 
-    @unittest.skipUnless(EXIM, "Exim is not installed")
+    @unittest.skipUnless(EXIM, "Exim is neither installed nor unpacked in $POSTERN_TEST_UNPACKED")
     def test_exim(self):
         names = self.prepare("exim", grp.getgrnam("mail").gr_gid)
         folder = names["folder"]
@@ -162,14 +204,25 @@ class Asking(ServerTest):
         shutil.chown(folder, "mail", "mail")
         conf = os.path.join(folder, "exim.conf")
         self.write(conf, EXIM_CONF.format(user="mail", **names))
-        with open(os.path.join(folder, "output"), "wb") as output:
-            exim = subprocess.Popen((EXIM, "-C", conf, "-bdf"), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        exim = subprocess.Popen((EXIM, "-C", conf, "-bdf"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                env={**os.environ, **self.exim_user(folder)})
         try:
-            postern.wait_until(lambda: answers(names["port"]), "Exim", postern.PATIENCE * 3)
+            postern.wait_until(lambda: exim.poll() is not None or answers(names["port"]), "Exim", postern.PATIENCE * 3)
+            if exim.poll() is not None:
+                self.fail(exim.stdout.read())
             self.log_in_at(names["port"])
         finally:
             exim.terminate()
-            exim.wait()
+            exim.communicate()
+
+    def exim_user(self, folder):
+        """The user that is built into Debian's Exim comes with its installation; here it is another name of mail."""
+        mail = pwd.getpwnam("mail")
+        users, groups = os.path.join(folder, "users"), os.path.join(folder, "groups")
+        names = ("root", 0, 0), ("mail", mail.pw_uid, mail.pw_gid), ("Debian-exim", mail.pw_uid, mail.pw_gid)
+        self.write(users, "".join("%s:x:%d:%d::/:/bin/sh\n" % name for name in names))
+        self.write(groups, "".join("%s:x:%d:\n" % (name, group) for name, _, group in names))
+        return {"LD_PRELOAD": "libnss_wrapper.so", "NSS_WRAPPER_PASSWD": users, "NSS_WRAPPER_GROUP": groups}
 
 
 if __name__ == "__main__":

@@ -129,31 +129,78 @@ const char *ps_session_mechanisms(struct ps_session *s)
 	return s->is_tls ? "PLAIN LOGIN" : "";
 }
 
+bool ps_session_auth_choose(struct ps_session *s, uint32_t exchange)
+{
+	struct fuzz_session *f = of(s);
+
+	f->number = exchange;
+	f->chosen = NULL;
+	for (unsigned i = 0; i < FUZZ_EXCHANGES; i++)
+		if (f->exchanges[i].goes_on && f->exchanges[i].number == exchange)
+			f->chosen = &f->exchanges[i];
+	return f->chosen;
+}
+
+static struct fuzz_exchange *find_answered(struct fuzz_session *f)
+{
+	for (unsigned i = 0; i < FUZZ_EXCHANGES; i++)
+		if (f->exchanges[i].goes_on && !f->exchanges[i].asked && !f->exchanges[i].shown)
+			return &f->exchanges[i];
+	return NULL;
+}
+
+bool ps_session_auth_choose_answered(struct ps_session *s, uint32_t *ret_exchange)
+{
+	struct fuzz_exchange *answered = find_answered(of(s));
+
+	if (!answered)
+		return false;
+	answered->shown = true;
+	*ret_exchange = answered->number;
+	return ps_session_auth_choose(s, answered->number);
+}
+
+static void ask(struct fuzz_exchange *exchange)
+{
+	exchange->status = PS_AUTH_NONE;
+	exchange->asked = true;
+	exchange->shown = false;
+}
+
 void ps_session_auth_start(struct ps_session *s, const char *mechanism, struct ps_bytes initial)
 {
+	struct fuzz_exchange *exchange = of(s)->chosen ? of(s)->chosen : of(s)->exchanges;
+
 	(void)initial;
 	must(strlen(mechanism) <= 20);
-	of(s)->auth = PS_AUTH_NONE;
-	of(s)->auth_asked = true;
+	while (exchange != of(s)->chosen && exchange->goes_on)
+		must(++exchange < of(s)->exchanges + FUZZ_EXCHANGES);
+	*exchange = (struct fuzz_exchange){.goes_on = true, .number = of(s)->number};
+	of(s)->chosen = exchange;
+	ask(exchange);
 }
 
 void ps_session_auth_step(struct ps_session *s, struct ps_bytes response)
 {
 	(void)response;
-	must(of(s)->auth == PS_AUTH_CONTINUE);
-	of(s)->auth = PS_AUTH_NONE;
-	of(s)->auth_asked = true;
+	must(of(s)->chosen && of(s)->chosen->status == PS_AUTH_CONTINUE);
+	ask(of(s)->chosen);
 }
 
 void ps_session_auth_cancel(struct ps_session *s)
 {
-	of(s)->auth = PS_AUTH_NONE;
-	of(s)->auth_asked = false;
+	if (of(s)->chosen)
+		of(s)->chosen->goes_on = false;
+	of(s)->chosen = NULL;
 }
 
 struct ps_auth_reply ps_session_auth_reply(struct ps_session *s)
 {
-	return (struct ps_auth_reply){.status = of(s)->auth, .data = ps_bytes("data", 4), .user = "alice"};
+	return (struct ps_auth_reply){
+		.status = of(s)->chosen ? of(s)->chosen->status : PS_AUTH_NONE,
+		.data = ps_bytes("data", 4),
+		.user = "alice",
+	};
 }
 
 void ps_session_speak_for(struct ps_session *s, const char *remote, bool is_secured)
@@ -165,7 +212,7 @@ void ps_session_speak_for(struct ps_session *s, const char *remote, bool is_secu
 
 void ps_session_hand_over(struct ps_session *s, struct ps_bytes blob)
 {
-	must(of(s)->auth == PS_AUTH_OK && blob.len <= 1024);
+	must(ps_session_auth_reply(s).status == PS_AUTH_OK && blob.len <= 1024);
 	of(s)->handed_over = true;
 }
 
@@ -235,14 +282,40 @@ void fuzz_session_close(struct fuzz_session *f)
 	ps_buf_finish(&f->said);
 }
 
-/* What others would answer now. */
-static void answer(struct fuzz_session *f)
+/* One of the exchanges in which an answer is awaited. */
+static struct fuzz_exchange *find_asked(struct fuzz_session *f)
 {
+	struct fuzz_exchange *asked[FUZZ_EXCHANGES];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < FUZZ_EXCHANGES; i++)
+		if (f->exchanges[i].goes_on && f->exchanges[i].asked)
+			asked[count++] = &f->exchanges[i];
+	return count > 0 ? asked[roll(f, count)] : NULL;
+}
+
+/* What others would answer now. */
+static bool answer(struct fuzz_session *f)
+{
+	struct fuzz_exchange *exchange = find_asked(f);
+	bool is_answer = f->tls_asked || exchange;
+
 	if (f->tls_asked)
 		f->s.is_tls = true;
-	if (f->auth_asked)
-		f->auth = PS_AUTH_CONTINUE + (enum ps_auth_status)roll(f, 7);
-	f->tls_asked = f->auth_asked = false;
+	if (exchange) {
+		exchange->asked = false;
+		exchange->status = PS_AUTH_CONTINUE + (enum ps_auth_status)roll(f, 7);
+	}
+	f->tls_asked = false;
+	return is_answer;
+}
+
+/* It waits for something else, and is told all the same. */
+static bool is_told(struct fuzz_session *f)
+{
+	if (f->s.wait.wakeable && !f->user && roll(f, 2))
+		answer(f);
+	return f->s.wait.wakeable && find_answered(f);
 }
 
 bool fuzz_session_run(struct fuzz_session *f)
@@ -254,9 +327,8 @@ bool fuzz_session_run(struct fuzz_session *f)
 		if (what == PS_WAIT_CLOSE || what == PS_WAIT_GONE)
 			return false;
 		if (what == PS_WAIT_REPLY) {
-			must(f->tls_asked || f->auth_asked);
-			answer(f);
-		} else if (!session_ready(&f->s)) {
+			must(answer(f));
+		} else if (!is_told(f) && !session_ready(&f->s)) {
 			return true;
 		}
 		session_run(&f->s, 1);

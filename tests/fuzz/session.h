@@ -9,13 +9,22 @@
 #include "core/net/session.h"
 #include "postern/store.h"
 
+enum {
+	FUZZ_EXCHANGES = 65
+}; /* one more than protocols/auth has */
+
 struct fuzz_session {
 	struct ps_session s;
 	struct ps_user *user;  /* NULL: nobody has logged in */
 	struct ps_buf said;    /* all that has been written */
 	struct ps_bytes rolls; /* what chance decides is taken from its end; zeros when it is empty */
-	bool auth_asked, tls_asked, handed_over, handed_back;
-	enum ps_auth_status auth;
+	bool tls_asked, handed_over, handed_back;
+	struct fuzz_exchange {
+		bool goes_on, asked, shown;
+		uint32_t number;
+		enum ps_auth_status status;
+	} exchanges[FUZZ_EXCHANGES], *chosen; /* NULL: there is none by the number */
+	uint32_t number;                      /* that was chosen last */
 };
 
 static inline void must(bool holds)

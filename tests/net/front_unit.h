@@ -178,6 +178,7 @@ static const struct ps_protocol toy_protocol = {
 
 struct answer {
 	uint64_t number;
+	uint32_t turn;
 	enum ps_auth_status status;
 	const char *data, *ticket;
 };
@@ -187,7 +188,7 @@ static inline void give_answer(void *arg)
 	struct answer *answer = arg;
 
 	ps_front_auth_answer(
-		front, answer->number,
+		front, answer->number, answer->turn,
 		&(struct ps_front_auth){.status = answer->status,
 					.data = ps_bytes_str(answer->data),
 					.ticket = ps_bytes_str(answer->ticket),
@@ -195,41 +196,43 @@ static inline void give_answer(void *arg)
 	free(answer);
 }
 
-static inline void answer_later(uint64_t number, enum ps_auth_status status, const char *data, const char *ticket)
+static inline void answer_later(uint64_t number, uint32_t turn, enum ps_auth_status status, const char *data,
+				const char *ticket)
 {
 	struct answer *answer = ps_zalloc(sizeof *answer);
 
-	*answer = (struct answer){number, status, data, ticket};
+	*answer = (struct answer){number, turn, status, data, ticket};
 	ps_loop_post(fake.loop, give_answer, answer);
 }
 
-static inline void auth_start(void *arg, uint64_t number, struct ps_session *s, const char *mechanism,
+static inline void auth_start(void *arg, uint64_t number, uint32_t turn, struct ps_session *s, const char *mechanism,
 			      struct ps_bytes initial)
 {
 	(void)arg;
 	(void)s;
 	ck_assert_str_eq(mechanism, "PLAIN");
 	if (ps_bytes_eq_str(initial, "alice"))
-		answer_later(number, PS_AUTH_OK, "", "TICKET");
+		answer_later(number, turn, PS_AUTH_OK, "", "TICKET");
 	else if (ps_bytes_eq_str(initial, "now"))
-		ps_front_auth_answer(front, number,
+		ps_front_auth_answer(front, number, turn,
 				     &(struct ps_front_auth){.status = PS_AUTH_OK, .ticket = ps_bytes_str("TICKET")});
 	else if (ps_bytes_eq_str(initial, "ask"))
-		answer_later(number, PS_AUTH_CONTINUE, "what?", "");
+		answer_later(number, turn, PS_AUTH_CONTINUE, "what?", "");
 	else if (!ps_bytes_eq_str(initial, "never"))
-		answer_later(number, PS_AUTH_FAILED, "", "");
+		answer_later(number, turn, PS_AUTH_FAILED, "", "");
 }
 
-static inline void auth_step(void *arg, uint64_t number, struct ps_bytes response)
+static inline void auth_step(void *arg, uint64_t number, uint32_t turn, struct ps_bytes response)
 {
 	(void)arg;
-	answer_later(number, ps_bytes_eq_str(response, "right") ? PS_AUTH_OK : PS_AUTH_FAILED, "", "TICKET2");
+	answer_later(number, turn, ps_bytes_eq_str(response, "right") ? PS_AUTH_OK : PS_AUTH_FAILED, "", "TICKET2");
 }
 
-static inline void auth_cancel(void *arg, uint64_t number)
+static inline void auth_cancel(void *arg, uint64_t number, uint32_t turn)
 {
 	(void)arg;
 	(void)number;
+	(void)turn;
 	atomic_fetch_add(&cancelled, 1);
 }
 

@@ -163,7 +163,7 @@ START_TEST(a_field_longer_than_its_row_allows_is_refused_at_both_ends)
 	memset(sid, 'x', sizeof sid);
 	sid[sizeof sid - 1] = '\0';
 	ck_assert_ok(ps_message_pack(PS_MSG_AUTH_START, &start, &packed));
-	memcpy(packed.octets.ptr + 12, &len, sizeof len); /* after type and number: the length of sid */
+	memcpy(packed.octets.ptr + 16, &len, sizeof len); /* after type, number and turn: the length of sid */
 	ck_assert_int_eq(ps_message_unpack(ps_buf_view(&packed.octets), NULL, 0, &out), PS_E_SYNTAX);
 	ck_assert_ptr_nonnull(strstr(ps_last_error(), "65 octets, at most 64"));
 	ps_buf_finish(&packed.octets);

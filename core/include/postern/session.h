@@ -38,7 +38,7 @@ struct ps_wait {
 	 * front: when the time to log in is over, run() is called so once more, whatever it waits for; the connection
 	 * is closed after what it writes then. */
 	uint32_t timeout_ms;
-	/* LINE, INPUT, TIME: also return when ps_session_wake() was called. */
+	/* LINE, INPUT, TIME: also return when ps_session_wake() was called; in front, when what PS_WAIT_REPLY waits for has come. */
 	bool wakeable;
 };
 
@@ -116,6 +116,11 @@ const char *ps_session_mechanisms(struct ps_session *s);
 void ps_session_auth_start(struct ps_session *s, const char *mechanism, struct ps_bytes initial);
 void ps_session_auth_step(struct ps_session *s, struct ps_bytes response);
 void ps_session_auth_cancel(struct ps_session *s);
+/* Of many at a time, as another server asks for its clients, each has a number that the protocol gives it; the functions here are about
+ * the one that was chosen last. Whoever chooses none has one at a time. false: none goes on by that number yet. */
+bool ps_session_auth_choose(struct ps_session *s, uint32_t exchange);
+/* Chooses one whose reply has come and was not chosen for that before; false: there is none. A wakeable wait ends when one comes. */
+bool ps_session_auth_choose_answered(struct ps_session *s, uint32_t *ret_exchange);
 
 enum ps_auth_status {
 	PS_AUTH_NONE,     /* nothing has come */
