@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -26,11 +27,17 @@ struct connection {
 static int dial(const struct target *target)
 {
 	struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found;
+	struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(target->source)};
 	int fd, one = 1;
 
 	if (getaddrinfo(target->host, target->port, &hints, &found) != 0)
 		return -1;
 	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && target->source) {
+		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+		if (bind(fd, (struct sockaddr *)&source, sizeof source) < 0) /* then connect() tells */
+			perror("bind");
+	}
 	if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) < 0) {
 		close(fd);
 		fd = -1;
@@ -68,12 +75,21 @@ static bool fill(struct connection *c)
 	return n > 0;
 }
 
-/* Takes one line; keeps its first `size` octets without the line end, and its last number in braces. */
-static bool read_line(struct connection *c, char *line, size_t size, uint64_t *literal, uint64_t *octets)
+static uint64_t count_blanks(const char *at, size_t len)
 {
-	size_t len = 0;
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += at[i] == ' ';
+	return n;
+}
+
+/* Takes one line; keeps its first `size` octets with the line end, and its last number in braces. */
+static bool read_line(struct connection *c, char *line, size_t size, uint64_t *literal, struct answer *sum)
+{
+	size_t len = 0, tail_len = 0;
+	uint64_t blanks = 0; /* one ahead of each number of a search, however long the line is */
 	char tail[24] = "";
-	size_t tail_len = 0;
 
 	for (;;) {
 		char *at = c->buffer + c->from, *end = memchr(at, '\n', c->to - c->from);
@@ -88,8 +104,9 @@ static bool read_line(struct connection *c, char *line, size_t size, uint64_t *l
 			}
 			tail[tail_len++] = at[i];
 		}
-		*octets += n;
+		sum->octets += n;
 		c->from += n;
+		blanks += len >= 8 && memcmp(line, "* SEARCH", 8) == 0 ? count_blanks(at, n) : 0;
 		if (end)
 			break;
 		if (!fill(c))
@@ -97,6 +114,7 @@ static bool read_line(struct connection *c, char *line, size_t size, uint64_t *l
 	}
 	line[len] = '\0';
 	tail[tail_len] = '\0';
+	sum->hits += blanks ? blanks - 1 : 0;
 	*literal = 0;
 	if (tail_len > 4 && strcmp(tail + tail_len - 3, "}\r\n") == 0) {
 		char *brace = strrchr(tail, '{');
@@ -124,6 +142,19 @@ static bool skip(struct connection *c, uint64_t octets)
 	return true;
 }
 
+/* `line` begins with a star. */
+static void note_untagged(struct answer *answer, const char *line)
+{
+	char *rest;
+	uint64_t number = strtoull(line + 1, &rest, 10);
+
+	answer->untagged++;
+	if (strncmp(rest, " FETCH", 6) == 0)
+		answer->fetched++;
+	else if (strncmp(rest, " EXISTS", 7) == 0)
+		answer->exists = number;
+}
+
 bool connection_answer(struct connection *c, const char *tag, struct answer *ret_answer)
 {
 	size_t tag_len = strlen(tag);
@@ -133,12 +164,12 @@ bool connection_answer(struct connection *c, const char *tag, struct answer *ret
 	char line[128];
 
 	for (;;) {
-		if (!read_line(c, line, sizeof line, &literal, &answer.octets))
+		if (!read_line(c, line, sizeof line, &literal, &answer))
 			return false;
 		if (!continues && strncmp(line, tag, tag_len) == 0 && (tag[0] == '+' || line[tag_len] == ' '))
 			break;
 		if (!continues && line[0] == '*')
-			answer.untagged++;
+			note_untagged(&answer, line);
 		if (literal && !skip(c, literal))
 			return false;
 		answer.octets += literal;
@@ -152,16 +183,53 @@ bool connection_answer(struct connection *c, const char *tag, struct answer *ret
 	return true;
 }
 
+bool connection_line(struct connection *c, char *line, size_t size)
+{
+	struct answer sum = {0};
+	uint64_t literal;
+
+	if (!read_line(c, line, size, &literal, &sum))
+		return false;
+	line[strcspn(line, "\r\n")] = '\0';
+	return true;
+}
+
+bool connection_until_dot(struct connection *c, uint64_t *ret_lines, uint64_t *ret_octets)
+{
+	struct answer sum = {0};
+	uint64_t literal, lines = 0;
+	char line[8];
+
+	while (read_line(c, line, sizeof line, &literal, &sum)) {
+		if (strcmp(line, ".\r\n") == 0) {
+			*ret_lines = lines;
+			*ret_octets = sum.octets;
+			return true;
+		}
+		lines++;
+	}
+	return false;
+}
+
+int connection_fd(const struct connection *c)
+{
+	return c->fd;
+}
+
+bool connection_has_unread(const struct connection *c)
+{
+	return c->from < c->to || (c->tls && gnutls_record_check_pending(c->tls) > 0);
+}
+
 struct connection *connection_open(const struct target *target)
 {
 	struct connection *c = calloc(1, sizeof *c);
-	uint64_t literal, octets = 0;
 	char line[128];
 
 	if (!c)
 		return NULL;
 	c->fd = dial(target);
-	if (c->fd < 0 || (target->tls && !handshake(c)) || !read_line(c, line, sizeof line, &literal, &octets)) {
+	if (c->fd < 0 || (target->tls && !handshake(c)) || !connection_line(c, line, sizeof line)) {
 		fprintf(stderr, "connect to %s:%s failed: %s\n", target->host, target->port, strerror(errno));
 		connection_close(c);
 		return NULL;

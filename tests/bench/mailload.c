@@ -24,7 +24,7 @@ enum {
 };
 
 struct options {
-	unsigned port, sink_port, connections, users;
+	unsigned port, sink_port, connections, first, users, recipients;
 	unsigned long messages;
 	size_t size;
 	bool lmtp, log_in;
@@ -251,11 +251,12 @@ static bool wait_for_sink(unsigned long count)
 
 /* ---- the load ---------------------------------------------------------------------------------- */
 
-static void put_user(char *out, size_t size, const char *pattern, unsigned number)
+/* `number` counts on from the worker's own: the next recipient is the next user. */
+static void put_user(char *out, size_t size, const char *pattern, const struct worker *w, unsigned number)
 {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	snprintf(out, size, pattern, number);
+	snprintf(out, size, pattern, w->options->first + (w->number + number) % w->options->users);
 #pragma GCC diagnostic pop
 }
 
@@ -282,7 +283,7 @@ static bool log_in(const struct worker *w, struct line_reader *r)
 	char user[100], plain[300], coded[500], line[600];
 	int n;
 
-	put_user(user, sizeof user, w->options->sender, w->number % w->options->users + 1);
+	put_user(user, sizeof user, w->options->sender, w, 0);
 	n = snprintf(plain, sizeof plain, "%c%s%cpass", 0, user, 0);
 	base64((const unsigned char *)plain, (size_t)n, coded);
 	snprintf(line, sizeof line, "AUTH PLAIN %s\r\n", coded);
@@ -305,15 +306,28 @@ static bool open_session(const struct worker *w, struct line_reader *r)
 	       expect(r, '2') && (!w->options->log_in || log_in(w, r));
 }
 
+/* LMTP answers for each recipient. */
 static bool hand_over(const struct worker *w, struct line_reader *r, const char *text, size_t len)
 {
-	char sender[100], recipient[100], envelope[400];
+	char sender[100], recipient[100], envelope[4000];
+	unsigned replies = w->options->lmtp ? w->options->recipients : 1;
+	bool ok;
+	int n;
 
-	put_user(sender, sizeof sender, w->options->sender, w->number % w->options->users + 1);
-	put_user(recipient, sizeof recipient, w->options->recipient, w->number % w->options->users + 1);
-	snprintf(envelope, sizeof envelope, "MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", sender, recipient);
-	return say(r->fd, envelope) && expect(r, '2') && expect(r, '2') && expect(r, '3') &&
-	       send_all(r->fd, text, len) && expect(r, '2');
+	put_user(sender, sizeof sender, w->options->sender, w, 0);
+	n = snprintf(envelope, sizeof envelope, "MAIL FROM:<%s>\r\n", sender);
+	for (unsigned i = 0; i < w->options->recipients; i++) {
+		put_user(recipient, sizeof recipient, w->options->recipient, w, i);
+		n += snprintf(envelope + n, sizeof envelope - (size_t)n, "RCPT TO:<%s>\r\n", recipient);
+	}
+	snprintf(envelope + n, sizeof envelope - (size_t)n, "DATA\r\n");
+	ok = say(r->fd, envelope) && expect(r, '2');
+	for (unsigned i = 0; i < w->options->recipients; i++)
+		ok = ok && expect(r, '2');
+	ok = ok && expect(r, '3') && send_all(r->fd, text, len);
+	for (unsigned i = 0; i < replies; i++)
+		ok = ok && expect(r, '2');
+	return ok;
 }
 
 static char *make_message(const struct worker *w, size_t *ret_len)
@@ -385,7 +399,7 @@ static int run(const struct options *o)
 	if (o->sink_port && !wait_for_sink(total - errors))
 		errors += total - errors - sink_count;
 	qsort(latencies, total, sizeof *latencies, compare);
-	printf("{\"operations\": %lu, \"errors\": %lu, \"answered\": %.6f, \"arrived\": %.6f, \"client_cpu\": %.6f, "
+	printf("{\"operations\": %lu, \"errors\": %lu, \"answered\": %.6f, \"seconds\": %.6f, \"client_cpu\": %.6f, "
 	       "\"p50_us\": %.1f, \"p99_us\": %.1f}\n",
 	       total, errors, (double)(answered - start) / 1e9,
 	       o->sink_port ? (double)(sink_last - start) / 1e9 : (double)(answered - start) / 1e9, own_cpu(),
@@ -395,8 +409,10 @@ static int run(const struct options *o)
 
 static int usage(void)
 {
-	printf("usage: mailload --port N [--lmtp] [--log-in] [--sender PATTERN] [--recipient PATTERN] [--users N]\n"
-	       "                [--connections N] [--messages N] [--size OCTETS] [--sink PORT]\n"
+	printf("usage: mailload --port N [--lmtp] [--log-in] [--sender PATTERN] [--recipient PATTERN] [--first N] "
+	       "[--users N]\n"
+	       "                [--recipients N, at most 20] [--connections N] [--messages N] [--size OCTETS] [--sink "
+	       "PORT]\n"
 	       "PATTERN has a %%u for the user's number; the password is \"pass\".\n");
 	return 2;
 }
@@ -407,12 +423,15 @@ int main(int argc, char **argv)
 		{"port", 1, NULL, 'p'},     {"lmtp", 0, NULL, 'l'},      {"log-in", 0, NULL, 'a'},
 		{"sender", 1, NULL, 'f'},   {"recipient", 1, NULL, 't'}, {"users", 1, NULL, 'U'},
 		{"messages", 1, NULL, 'n'}, {"size", 1, NULL, 's'},      {"connections", 1, NULL, 'c'},
-		{"sink", 1, NULL, 'k'},     {"help", 0, NULL, '?'},      {NULL, 0, NULL, 0},
+		{"sink", 1, NULL, 'k'},     {"first", 1, NULL, 'F'},     {"recipients", 1, NULL, 'r'},
+		{NULL, 0, NULL, 0},
 	};
 	struct options o = {.sender = "user%04u@example.test",
 			    .recipient = "user%04u@example.test",
 			    .connections = 1,
+			    .first = 1,
 			    .users = 1,
+			    .recipients = 1,
 			    .messages = 1,
 			    .size = 4000};
 	int c;
@@ -424,6 +443,8 @@ int main(int argc, char **argv)
 		case 'a': o.log_in = true; break;
 		case 'f': o.sender = optarg; break;
 		case 't': o.recipient = optarg; break;
+		case 'F': o.first = (unsigned)strtoul(optarg, NULL, 10); break;
+		case 'r': o.recipients = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'U': o.users = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'c': o.connections = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'n': o.messages = strtoul(optarg, NULL, 10); break;
@@ -432,7 +453,8 @@ int main(int argc, char **argv)
 		default: return usage();
 		}
 	}
-	if (!o.port || o.connections == 0 || o.users == 0 || o.messages < o.connections)
+	if (!o.port || o.connections == 0 || o.users == 0 || o.recipients == 0 || o.recipients > 20 ||
+	    o.messages < o.connections)
 		return usage();
 	if (o.sink_port && !start_sink(o.sink_port))
 		return EXIT_FAILURE;

@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: MIT
+"""Postern, and the servers of others beside it, each on loopback in a folder of its own, with what each of them takes: CPU and memory.
+
+All of them sync what they write, unless named relaxed: there Postern's durability and Dovecot's mail_fsync are what each calls its middle.
+They are set up as who knows them would for many users: processes that stay, limits raised, no delays for clients that come often.
+"""
+
+import contextlib
+import imaplib
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "../functional")]
+import mail  # noqa: E402
+import ports  # noqa: E402
+import postern  # noqa: E402
+import postfix  # noqa: E402
+
+USERS = 1200  # of each server; which of them a scenario takes is its business
+
+
+def family(pid):
+    """The process and all below it."""
+    children = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as f:
+            children.setdefault(int(f.read().rsplit(")", 1)[1].split()[1]), []).append(int(entry))
+    found, todo = [], [pid]
+    while todo:
+        found.append(todo.pop())
+        todo += children.get(found[-1], [])
+    return found
+
+
+class Group:
+    """A cgroup for what is started within `with`, or, where we may not make one, the trees of processes below pids()."""
+
+    def __init__(self, name):
+        self.path = None
+        with open("/proc/mounts", encoding="utf-8") as f:
+            mounts = [line.split()[1] for line in f if line.split()[2] == "cgroup2"]
+        if mounts:
+            with contextlib.suppress(OSError):
+                path = os.path.join(mounts[0], "postern-bench-%d-%s" % (os.getpid(), name))
+                os.mkdir(path)
+                self.path = path
+        self.pids = []  # the roots of trees
+
+    def __enter__(self):
+        if self.path:
+            with open("/proc/self/cgroup", encoding="ascii") as f:
+                self._home = next(line.split(":", 2)[2].strip() for line in f if line.startswith("0::"))
+            self._move(self.path)
+
+    def __exit__(self, *_):
+        if self.path:
+            self._move(os.path.dirname(self.path) + self._home)
+
+    @staticmethod
+    def _move(path):
+        with open(os.path.join(path, "cgroup.procs"), "w", encoding="ascii") as f:
+            f.write(str(os.getpid()))
+
+    def processes(self):
+        if not self.path:
+            return [one for pid in self.pids for one in family(pid)]
+        with open(os.path.join(self.path, "cgroup.procs"), encoding="ascii") as f:
+            return [int(line) for line in f]
+
+    def cpu(self):
+        """Seconds, of ended processes too."""
+        if self.path:
+            with open(os.path.join(self.path, "cpu.stat"), encoding="ascii") as f:
+                return next(int(line.split()[1]) for line in f if line.startswith("usage_usec")) / 1e6
+        ticks = 0
+        for pid in self.processes():
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+                ticks += sum(int(fields[i]) for i in (11, 12, 13, 14))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def pss(self):
+        """KiB."""
+        total = 0
+        for pid in self.processes():
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+                total += sum(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+        return total
+
+    def close(self):
+        if self.path:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.path)
+
+
+class Server:
+    """name; ports by protocol; user: a pattern of log-in names; address: one of mail addresses; group."""
+    user = address = "user%04u@example.test"
+
+    def __init__(self, name):
+        self.name, self.ports, self.group = name, {}, Group(name)
+
+    def fill(self, number, tree):
+        """Puts a Maildir, its sub-folders too, into the mail of a user who has none."""
+        raise NotImplementedError
+
+    def session(self, number):
+        client = imaplib.IMAP4("127.0.0.1", self.ports["imap"])
+        client.login(self.user.replace("%04u", "%04d") % number, "pass")
+        return client
+
+    def wait_for_port(self, protocol):
+        def connects():
+            with contextlib.suppress(OSError), contextlib.closing(socket.create_connection(("127.0.0.1", self.ports[protocol]), 5)) as s:
+                return s.recv(1)
+            return None
+        postern.wait_until(connects, "%s at port %d of %s" % (protocol, self.ports[protocol], self.name))
+
+    def mail_root(self):
+        """Where Maildirs of users lie, or None."""
+        return None
+
+
+class Postern(Server):
+    SETTINGS = """
+plaintext_without_tls = yes
+limits { connections = 30000 connections_per_address = 0 user_messages_per_hour = 0 user_messages_per_day = 0 user_recipients_per_day = 0 }
+transport "*" { host = "127.0.0.1" port = %d }
+"""
+
+    def __init__(self, name, backend="maildir", settings="", environment=None):
+        super().__init__(name)
+        self.backend, self.sink = backend, ports.free()
+        self.instance = postern.Instance(backend, ["user%04d" % n for n in range(1, USERS + 1)],
+                                         self.SETTINGS % self.sink + settings, environment=environment)
+        with self.group:
+            self.instance.start()
+        self.ports = self.instance.ports
+        self.group.pids = [self.instance.process.pid]
+
+    @staticmethod
+    def why_not():
+        return None if os.environ.get("POSTERN_PREFIX") else "POSTERN_PREFIX names no installation"
+
+    def version(self):
+        done = subprocess.run([self.instance.installation.path("sbin/posternd"), "--version"], capture_output=True, text=True, check=True)
+        return done.stdout.strip().replace("posternd", "Postern")
+
+    def fill(self, number, tree):
+        if self.backend == "maildir":
+            mail.link(tree, os.path.join(self.mail_root(), "user%04d" % number))
+        else:
+            subprocess.run([self.instance.installation.path("bin/postern"), "--config", self.instance.config, "import",
+                            "user%04d@example.test" % number, tree], check=True, stdout=subprocess.DEVNULL)
+
+    def mail_root(self):
+        return os.path.join(self.instance.mail_root, "example.test") if self.backend == "maildir" else None
+
+    def stop(self):
+        self.instance.stop()
+        self.group.close()
+
+
+class Dovecot(Server):
+    CONFIG = """
+base_dir = {top}/run
+state_dir = {top}/run
+instance_name = postern-bench-{name}
+log_path = {top}/log
+protocols = imap pop3 lmtp
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{authority}/bench-cert.pem
+ssl_key = <{authority}/bench-key.pem
+disable_plaintext_auth = no
+auth_failure_delay = 0
+auth_cache_size = {auth_cache}
+mail_location = {format}:{top}/mail/%n
+mail_fsync = {fsync}
+mail_max_userip_connections = 0
+first_valid_uid = 1
+default_client_limit = 30000
+default_process_limit = 30000
+default_vsz_limit = 0
+passdb {{
+  driver = passwd-file
+  args = scheme=CRYPT username_format=%u {top}/passwd
+}}
+userdb {{
+  driver = static
+  args = uid={user} gid={group} home={top}/mail/%n
+}}
+service imap-login {{
+  service_count = 0
+  process_min_avail = 2
+  inet_listener imap {{
+    port = {imap}
+  }}
+  inet_listener imaps {{
+    port = {imaps}
+    ssl = yes
+  }}
+}}
+service pop3-login {{
+  service_count = 0
+  process_min_avail = 2
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s}
+    ssl = yes
+  }}
+}}
+service imap {{
+  service_count = 1000
+  process_min_avail = 4
+}}
+service pop3 {{
+  service_count = 1000
+  process_min_avail = 4
+}}
+service lmtp {{
+  process_min_avail = 4
+  inet_listener lmtp {{
+    port = {lmtp}
+  }}
+}}
+service stats {{
+  unix_listener stats-writer {{
+    mode = 0666
+  }}
+}}
+namespace inbox {{
+  inbox = yes
+}}
+"""
+
+    def __init__(self, name, format="maildir", fsync="always", auth_cache="0"):
+        super().__init__(name)
+        self.dir, self.format = os.path.join(postern.scratch_folder(), "d"), format
+        os.makedirs(os.path.join(self.dir, "mail"))
+        owner = mail.owner()
+        os.chown(os.path.join(self.dir, "mail"), owner.pw_uid, owner.pw_gid)
+        self.ports = {protocol: ports.free() for protocol in ("imap", "imaps", "pop3", "pop3s", "lmtp")}
+        self.config = os.path.join(self.dir, "dovecot.conf")
+        authority = postern.authority()
+        authority.issue(authority.folder + "/bench-cert.pem", authority.folder + "/bench-key.pem")
+        with open(os.path.join(self.dir, "passwd"), "w", encoding="ascii") as f:
+            f.writelines("user%04d@example.test:%s::::::\n" % (n, postern.PASSWORD_HASH) for n in range(1, USERS + 1))
+        with open(self.config, "w", encoding="utf-8") as f:
+            f.write(self.CONFIG.format(top=self.dir, name=name, format=format, fsync=fsync, auth_cache=auth_cache, user=owner.pw_uid,
+                                       group=owner.pw_gid, authority=authority.folder, **self.ports))
+        with self.group:
+            subprocess.run(["dovecot", "-c", self.config], check=True)
+        for protocol in ("imap", "pop3", "lmtp"):
+            self.wait_for_port(protocol)
+        with open(os.path.join(self.dir, "run", "master.pid"), encoding="ascii") as f:
+            self.group.pids = [int(f.read())]
+
+    @staticmethod
+    def why_not():
+        if os.getuid() != 0:
+            return "only root can start Dovecot"
+        missing = [name for name in ("imap", "pop3", "lmtp") if not os.path.exists("/usr/lib/dovecot/" + name)]
+        return "Debian's dovecot-%sd is not installed" % missing[0] if missing else None
+
+    def version(self):
+        return "Dovecot " + subprocess.run(["dovecot", "--version"], capture_output=True, text=True, check=True).stdout.split()[0]
+
+    def fill(self, number, tree):
+        if self.format == "maildir":
+            mail.link(tree, os.path.join(self.mail_root(), "user%04d" % number))
+        else:
+            subprocess.run(["doveadm", "-c", self.config, "-o", "mail_fsync=never", "backup", "-R", "-u",
+                            "user%04d@example.test" % number, "maildir:" + tree], check=True)
+
+    def mail_root(self):
+        return os.path.join(self.dir, "mail") if self.format == "maildir" else None
+
+    def stop(self):
+        os.kill(self.group.pids[0], signal.SIGTERM)
+        postern.wait_until(lambda: not self.group.processes() or not os.path.exists("/proc/%d" % self.group.pids[0]), "Dovecot's end")
+        self.group.close()
+
+
+class Postfix(Server):
+    """Takes mail of users of its domain into Maildirs, and sends what is for example.org on to the sink."""
+    address = "user%04u@" + postfix.DOMAIN
+
+    def __init__(self, name, settings="", programs=()):
+        super().__init__(name)
+        self.sink = ports.free()
+        # in_flow_delay: else it makes clients wait a second when mail comes in faster than it goes out.
+        self.postfix = postfix.Postfix(["user%04d" % n for n in range(1, USERS + 1)],
+                                       "smtp_tls_security_level = may\nin_flow_delay = 0\n"
+                                       "transport_maps = inline:{ { example.org = smtp:[127.0.0.1]:%d } }\n" % self.sink + settings)
+        with self.group:
+            self.postfix.start()
+        self.group.pids = [self.postfix.pid, *programs]
+        self.ports = {"smtp": self.postfix.port, "submission": self.postfix.port}
+
+    @staticmethod
+    def why_not():
+        return postfix.why_not()
+
+    def version(self):
+        done = subprocess.run(["/usr/sbin/postconf", "-dh", "mail_version"], capture_output=True, text=True, check=True)
+        return "Postfix " + done.stdout.strip()
+
+    def mail_root(self):
+        return os.path.join(str(self.postfix.dir), "mail")
+
+    def stop(self):
+        self.postfix.stop()
+        self.group.close()
+
+
+class PostfixDovecot(Postfix):
+    """Postfix hands local mail to Dovecot by LMTP. The CPU and memory are those of both."""
+    address = Server.address
+
+    def __init__(self, name):
+        self.dovecot = Dovecot(name + "-lmtp")
+        super().__init__(name, "virtual_transport = lmtp:inet:127.0.0.1:%d\n" % self.dovecot.ports["lmtp"]
+                         + "virtual_mailbox_domains = example.test\nvirtual_mailbox_maps = static:any\n", self.dovecot.group.pids)
+        self.group.cpu = lambda own=self.group.cpu: own() + self.dovecot.group.cpu()
+        self.group.pss = lambda own=self.group.pss: own() + self.dovecot.group.pss()
+
+    @staticmethod
+    def why_not():
+        return Dovecot.why_not() or postfix.why_not()
+
+    def version(self):
+        return super().version() + " and " + self.dovecot.version()
+
+    def mail_root(self):
+        return self.dovecot.mail_root()
+
+    def stop(self):
+        super().stop()
+        self.dovecot.stop()
+
+
+# What runs: how it is made, and, of ours, beside which of the others it stands when their Maildirs, queues and formats are compared.
+SERVERS = {
+    "maildir": (Postern, {"backend": "maildir"}),
+    "lmdb": (Postern, {"backend": "lmdb"}),
+    "mbox": (Postern, {"backend": "mbox"}),
+    "dovecot": (Dovecot, {}),
+    "dovecot-relaxed": (Dovecot, {"fsync": "optimized"}),
+    "dovecot-sdbox": (Dovecot, {"format": "sdbox"}),
+    "dovecot-mdbox": (Dovecot, {"format": "mdbox"}),
+    "postfix": (Postfix, {}),
+    "postfix+dovecot": (PostfixDovecot, {}),
+}
+
+
+def start(name):
+    made, options = SERVERS[name]
+    return made(name, **options)
+
+
+def why_not(name):
+    return SERVERS[name][0].why_not()
+
+
+def raise_limits():
+    """Of this machine: what a server of many users needs. What could not be raised is told."""
+    for path, least in (("/proc/sys/fs/inotify/max_user_instances", 8192), ("/proc/sys/fs/inotify/max_user_watches", 1000000)):
+        with open(path, encoding="ascii") as f:
+            if int(f.read()) >= least:
+                continue
+        try:
+            with open(path, "w", encoding="ascii") as f:
+                f.write(str(least))
+        except OSError as error:
+            print("bench: %s stays below %d: %s" % (path, least, error.strerror), file=sys.stderr)
