@@ -232,15 +232,25 @@ static void take_holder(struct ps_looking *looking, const struct ps_database_ans
 		go_past_issuer(looking, answer->error != PS_E_AUTH && answer->error != PS_E_NOTFOUND);
 }
 
+/* In the place of one there may be another by now. */
+static void note_kind(struct ps_databases *databases, unsigned database, const struct ps_database_answer *answer)
+{
+	if (answer->verifies)
+		databases->verifier = database + 1;
+	else if (databases->verifier == database + 1)
+		databases->verifier = 0;
+	if (database < PS_DATABASES_MAX) {
+		databases->issuers &= ~(UINT32_C(1) << database);
+		databases->issuers |= (uint32_t)answer->tokens << database;
+	}
+}
+
 void ps_databases_answer(struct ps_databases *databases, unsigned database, const struct ps_database_answer *answer)
 {
 	struct ps_looking *looking = waiting_for(databases, database, answer->number);
 	bool search;
 
-	if (answer->verifies)
-		databases->verifier = database + 1;
-	if (answer->tokens && database < PS_DATABASES_MAX)
-		databases->issuers |= UINT32_C(1) << database;
+	note_kind(databases, database, answer);
 	if (!looking)
 		return;
 	if (looking->token.ptr) {
@@ -322,6 +332,8 @@ void ps_databases_configure(struct ps_databases *databases, const struct ps_conf
 	databases->defaults = *defaults;
 	databases->file_wanted = ps_conf_str(conf, "passwd_file") || count == 0;
 	databases->count = count < PS_DATABASES_MAX ? count : PS_DATABASES_MAX;
+	if (databases->count < PS_DATABASES_MAX)
+		databases->issuers &= (UINT32_C(1) << databases->count) - 1;
 	databases->timeout_ms = (uint64_t)ps_conf_int(limits, "userdb_timeout") * 1000;
 	databases->keep_ms = (uint64_t)ps_conf_int(limits, "userdb_cache_time") * 1000;
 	ps_found_drop(databases->found, NULL);

@@ -29,6 +29,8 @@ int ps_config_check_files(const struct ps_config *config, struct ps_buf *errors)
 /* The text without the sections `userdb`, of which one may stay: the n-th, from 0. What they hold is for nobody but who needs it. Lines keep
  * their numbers. `text` can be read. */
 void ps_config_text_without_userdb(struct ps_bytes text, size_t n, struct ps_buf *out);
+/* The n-th of them alone; nothing where there is none. */
+void ps_config_text_of_userdb(struct ps_bytes text, size_t n, struct ps_buf *out);
 void ps_config_destroy(struct ps_config *config);
 const struct ps_conf *ps_config_root(const struct ps_config *config);
 /* backend NAME { }, protocol NAME { } or extension NAME { }, with defaults where the file has none. NULL: no such plugin is loaded. */

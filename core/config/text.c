@@ -270,6 +270,23 @@ void ps_config_text_without_userdb(struct ps_bytes text, size_t n, struct ps_buf
 	ps_buf_str(out, copy);
 }
 
+void ps_config_text_of_userdb(struct ps_bytes text, size_t n, struct ps_buf *out)
+{
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("configuration");
+	struct scanner s = {ps_pool_strndup(pool, (const char *)text.ptr, text.len), 1};
+	struct token token;
+
+	while ((token = next_token(&s)).kind != TOKEN_END && token.kind != TOKEN_BAD) {
+		char *end = statement_end(s);
+
+		if (token.kind == TOKEN_WORD && token_is(token, "userdb") && n-- == 0) {
+			ps_buf_append(out, token.start, (size_t)(end - token.start));
+			return;
+		}
+		s.at = end;
+	}
+}
+
 struct open_section {
 	int line;
 	const char *name;

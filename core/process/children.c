@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "auth/databases.h"
 #include "core/net/counts.h"
 #include "core/process/master.h"
 #include "core/process/role.h"
@@ -59,13 +60,28 @@ unsigned children_ask_sessions(struct master *master, uint32_t type, const void 
 	return count;
 }
 
+/* A place for a user database that the configuration does not have. */
+static bool is_spare(const struct child *child)
+{
+	return child->role == PS_ROLE_USERDB && !child->section;
+}
+
 static unsigned count_of(const struct master *master, uint32_t role)
 {
 	unsigned n = 0;
 
 	for (size_t i = 0; i < master->child_count; i++)
-		n += master->children[i].role == role;
+		n += master->children[i].role == role && !is_spare(&master->children[i]);
 	return n;
+}
+
+static uint32_t former_databases(const struct master *master)
+{
+	uint32_t former = 0;
+
+	for (size_t i = 0; i < master->child_count; i++)
+		former |= (uint32_t)master->children[i].is_former << (master->children[i].index % PS_DATABASES_MAX);
+	return former;
 }
 
 /* Of user databases a role sees its own section, or none: there are passwords in them. */
@@ -109,6 +125,7 @@ static void send_config(struct child *child)
 		.fronts = count_of(master, PS_ROLE_FRONT),
 		.mails = master->users ? 0 : count_of(master, PS_ROLE_MAIL),
 		.userdbs = count_of(master, PS_ROLE_USERDB),
+		.former_userdbs = former_databases(master),
 		.privileged = master->privileged,
 	};
 
@@ -491,16 +508,19 @@ int children_start(struct master *master)
 	int r = 0;
 
 	for (size_t i = 0; i < master->child_count && r == 0; i++)
-		if (!master->children[i].of_user)
+		if (!master->children[i].of_user && !is_spare(&master->children[i]))
 			r = child_start(&master->children[i]);
 	return r;
 }
 
 bool children_all_serving(const struct master *master)
 {
-	for (size_t i = 0; i < master->child_count; i++)
-		if (master->children[i].state != CHILD_SERVING && !master->children[i].of_user)
+	for (size_t i = 0; i < master->child_count; i++) {
+		const struct child *child = &master->children[i];
+
+		if (child->state != CHILD_SERVING && !child->of_user && !is_spare(child))
 			return false;
+	}
 	return true;
 }
 
@@ -569,6 +589,7 @@ static void ended(struct child *child, int status)
 	child->pid = 0;
 	child->state = CHILD_DOWN;
 	child->ending = false;
+	child->is_former = false;
 	child->since_ms = asked ? 0 : ps_monotonic_ms();
 	child->rest_ms = asked ? 0 : restart_delay(child);
 	drop_channel(child);
@@ -579,6 +600,8 @@ static void ended(struct child *child, int status)
 		users_ended(child, asked);
 		return;
 	}
+	if (is_spare(child))
+		return;
 	if (!master->ready && !was_serving) {
 		/* What hinders it from starting would hinder it again: tell the administrator at once. */
 		master->failed = true;
@@ -653,9 +676,41 @@ static size_t processes_of(const struct ps_conf *conf, const char *setting)
 	return n ? n : cores > 0 ? (size_t)cores : 1;
 }
 
-static const char *driver_of(const struct master *master, size_t n)
+/* Takes what the configuration says of the database. Whether that is something new. */
+static bool take_section(struct child *child)
 {
-	return ps_conf_str(ps_conf_section(master->conf, "userdb", n), "driver");
+	const struct ps_conf *conf = ps_conf_section(child->master->conf, "userdb", child->index);
+	struct ps_buf text = {0};
+	bool same;
+
+	ps_config_text_of_userdb(ps_buf_view(&child->master->text), child->index, &text);
+	same = conf && child->section ? strcmp(child->section, ps_buf_cstr(&text)) == 0 : !conf && !child->section;
+	if (!same) {
+		free(child->driver);
+		free(child->section);
+		child->driver = conf ? ps_strdup(ps_conf_str(conf, "driver")) : NULL;
+		child->section = conf ? ps_strdup(ps_buf_cstr(&text)) : NULL;
+	}
+	ps_buf_wipe(&text);
+	return !same;
+}
+
+/* A process is confined to what its section says, so for another section there is another process. */
+void children_configure_databases(struct master *master)
+{
+	for (size_t i = 0; i < master->child_count; i++) {
+		struct child *child = &master->children[i];
+
+		if (child->role != PS_ROLE_USERDB || !take_section(child))
+			continue;
+		child->is_former = child->pid;
+		if (child->channel)
+			child_end(child);
+		else if (!child->pid && !is_spare(child))
+			ps_timer_set(child->restart, 0, 0);
+		else if (!child->pid)
+			ps_timer_stop(child->restart);
+	}
 }
 
 /* Auth first, so that what starts later finds it; the fronts last. */
@@ -669,7 +724,7 @@ int children_create(struct master *master)
 		size_t count;
 	} kinds[] = {
 		{PS_ROLE_AUTH, 1},
-		{PS_ROLE_USERDB, ps_conf_section_count(master->conf, "userdb")},
+		{PS_ROLE_USERDB, PS_DATABASES_MAX},
 		{PS_ROLE_MAIL, mails},
 		{PS_ROLE_RELAY, ps_conf_str(master->conf, "spool_dir") != NULL},
 		{PS_ROLE_FRONT, processes_of(master->conf, "front_processes")},
@@ -689,25 +744,13 @@ int children_create(struct master *master)
 
 			*child = (struct child){.master = master, .role = kinds[k].role, .index = i, .counts = -1};
 			child->of_user = own && child->role == PS_ROLE_MAIL;
-			if (kinds[k].role == PS_ROLE_USERDB)
-				child->driver = ps_strdup(driver_of(master, i));
+			if (child->role == PS_ROLE_USERDB)
+				take_section(child);
 			if (ps_timer_open(master->loop, on_timer, child, &child->restart) < 0)
 				return PS_E_LIMIT;
 		}
 	}
 	return ps_signal_watch(master->loop, SIGCHLD, on_sigchld, master);
-}
-
-bool children_fit(const struct master *master)
-{
-	size_t known = count_of(master, PS_ROLE_USERDB), n = 0;
-
-	if (ps_conf_section_count(master->conf, "userdb") != known)
-		return false;
-	for (size_t i = 0; i < master->child_count; i++)
-		if (master->children[i].driver && strcmp(master->children[i].driver, driver_of(master, n++)) != 0)
-			return false;
-	return true;
 }
 
 void children_destroy(struct master *master)
@@ -717,6 +760,7 @@ void children_destroy(struct master *master)
 		ps_timer_close(master->children[i].restart);
 		ps_closep(&master->children[i].counts);
 		free(master->children[i].driver);
+		free(master->children[i].section);
 		free(master->children[i].user);
 		free(master->children[i].root);
 	}

@@ -183,13 +183,11 @@ static bool is_same(const struct fixed *row, const struct ps_conf *old, const st
 	return same_text(ps_conf_str(old, row->name), ps_conf_str(new, row->name));
 }
 
-static void warn_of_restart(const struct master *master, const struct ps_conf *old, const struct ps_conf *new)
+static void warn_of_restart(const struct ps_conf *old, const struct ps_conf *new)
 {
 	for (size_t i = 0; i < PS_ARRAY_LEN(fixed); i++)
 		if (!is_same(&fixed[i], old, new))
 			tell_restart(fixed[i].name);
-	if (!children_fit(master))
-		tell_restart("userdb");
 }
 
 int master_reload(struct master *master)
@@ -208,12 +206,13 @@ int master_reload(struct master *master)
 		return r;
 	}
 	notify("RELOADING=1");
-	warn_of_restart(master, ps_config_root(old), master->conf);
+	warn_of_restart(ps_config_root(old), master->conf);
 	rekey = resumption_time(ps_config_root(old)) != resumption_time(master->conf);
 	ps_config_destroy(old);
 	if (check_certificate(master) < 0)
 		ps_log(PS_LOG_WARNING, "certificate_not_used", "msg", ps_last_error(), NULL);
 	secrets_configure(master);
+	children_configure_databases(master);
 	children_send_config(master);
 	for (size_t i = 0; i < master->secret_count; i++)
 		children_send_secret(master, &master->secrets[i]);

@@ -26,7 +26,9 @@ struct child {
 	struct master *master;
 	uint32_t role;
 	unsigned index;
-	char *driver; /* of a user database; NULL: it is none */
+	/* Of a user database; NULL: it is none, or the configuration has fewer now. */
+	char *driver, *section;
+	bool is_former; /* and it runs by what the configuration said before */
 	enum child_state state;
 	pid_t pid; /* 0: none */
 	struct ps_channel *channel;
@@ -115,8 +117,8 @@ bool children_all_serving(const struct master *master);
 size_t children_running(const struct master *master);
 void children_stop(struct master *master);
 void children_kill(struct master *master);
-/* Whether they are what the configuration says, as far as a reload cannot change it. */
-bool children_fit(const struct master *master);
+/* After a reload: makes the processes of user databases what the configuration says. */
+void children_configure_databases(struct master *master);
 void children_destroy(struct master *master);
 
 void child_send(struct child *child, uint32_t type, const void *message);

@@ -96,6 +96,14 @@ static void drop_peer(struct ps_role *role, struct ps_channel *channel)
 		role->ops->peer_went(role, peer, index);
 }
 
+void ps_role_drop_peer(struct ps_role *role, uint32_t peer, unsigned index)
+{
+	struct ps_channel *channel = ps_role_peer(role, peer, index);
+
+	if (channel)
+		drop_peer(role, channel);
+}
+
 static void peer_closed(void *arg, struct ps_channel *channel, bool offence)
 {
 	struct ps_role *role = arg;

@@ -62,5 +62,7 @@ _Noreturn void ps_role_end(struct ps_role *role, int status);
 enum ps_log_level ps_log_level_of(const struct ps_conf *conf);
 /* NULL: it is not there just now. */
 struct ps_channel *ps_role_peer(struct ps_role *role, uint32_t peer, unsigned index);
+/* It is to be heard no more, until another comes in its place. */
+void ps_role_drop_peer(struct ps_role *role, uint32_t peer, unsigned index);
 
 #endif

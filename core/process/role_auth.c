@@ -499,11 +499,20 @@ static int serve(struct ps_role *role)
 	return 0;
 }
 
+/* What one knows that is to be another, or none, is not true any more: that it does not know a user, say, whom the other one knows. */
+static void drop_former_databases(struct ps_role *role)
+{
+	for (unsigned i = 0; i < PS_DATABASES_MAX; i++)
+		if (role->about.former_userdbs & UINT32_C(1) << i)
+			ps_role_drop_peer(role, PS_ROLE_USERDB, i);
+}
+
 /* Master sends the secrets again after a reload: their paths and the users' defaults may be others. */
 static void reconfigure(struct ps_role *role)
 {
 	struct auth *auth = role->state;
 
+	drop_former_databases(role);
 	ps_auth_service_reconfigure(auth->service, role->conf);
 	configure_databases(auth);
 	certificates_reconfigure(auth->certificates);

@@ -20,7 +20,8 @@ struct scene {
 	uint64_t numbers[8];
 	unsigned asked_count;
 	bool cannot_ask;
-	int r; /* of the end; 1: not yet */
+	bool has_issuers; /* all but the first */
+	int r;            /* of the end; 1: not yet */
 	unsigned ends;
 	char name[64], protocols[64];
 	uint32_t sessions;
@@ -80,7 +81,12 @@ static void tear_down(struct scene *scene)
 
 static void answer(struct scene *scene, unsigned nth, int error, struct ps_bytes text)
 {
-	const struct ps_database_answer said = {.number = scene->numbers[nth], .error = error, .fields = text};
+	const struct ps_database_answer said = {
+		.number = scene->numbers[nth],
+		.error = error,
+		.fields = text,
+		.tokens = scene->has_issuers && scene->asked[nth] > 0,
+	};
 
 	ps_databases_answer(scene->databases, scene->asked[nth], &said);
 }
@@ -210,6 +216,7 @@ static void set_up_issuers(struct scene *scene, const char *limits)
 	const struct ps_database_answer none = {.tokens = true};
 
 	set_up(scene, limits, 4);
+	scene->has_issuers = true;
 	ck_assert(!ps_databases_have_tokens(scene->databases));
 	for (unsigned i = 1; i < 4; i++)
 		ps_databases_answer(scene->databases, i, &none);

@@ -122,7 +122,84 @@ def pam_folder():
     return folder
 
 
-class Chain(ServerTest):
+class DatabaseTest(ServerTest):
+    def login(self, name, password=postern.PASSWORD):
+        client = self.connect(tls=True)
+        client.greeting()
+        return client.command('LOGIN "%s" %s' % (name, password))[1].decode()
+
+    def ended(self, client):
+        """The last that is said."""
+        said = b""
+        try:
+            while True:
+                said = client.line()
+        except (postern.Closed, OSError):
+            return said
+
+
+class Reload(DatabaseTest):
+    """What a reload changes of the sections counts at once; sessions of users who are still there stay."""
+
+    settings = ServerTest.settings.replace("limits {", "limits { userdb_check_time = 1s")
+
+    @staticmethod
+    def names(title, *names):
+        return 'userdb "%s" { driver = "static" names = { %s } fields = { "password=%s" } }\n' % (
+            title, ", ".join('"%s@%s"' % (name, postern.DOMAIN) for name in names), HASH)
+
+    @staticmethod
+    def lite(name):
+        """A database of a driver that was not there at the start, and which is confined to its file."""
+        path = os.path.join(postern.scratch_folder(), "users.sqlite")
+        db = sqlite3.connect(path)
+        with db:
+            db.execute(CREATE)
+            db.execute(INSERT + row(name))
+        db.close()
+        return 'userdb "lite" { driver = "sqlite" path = "%s" query = "%s" }\n' % (path, QUERY)
+
+    def reload(self, *sections):
+        self.server.write_config(self.settings + "\n" + "".join(sections))
+        self.server.tool("reload")
+
+    def wait_for(self, **users):
+        """Whether each may log in; while a process is exchanged, that is put off."""
+        def said(name):
+            answer = self.login(name)
+            return None if answer.startswith("NO [UNAVAILABLE]") else answer
+
+        for name, may in users.items():
+            answer = postern.wait_until(lambda name=name: said(name), "an answer about " + name)
+            self.assertEqual(answer.startswith("OK"), may, (name, answer))
+
+    def test_databases_come_change_and_go(self):
+        ann, lisa = self.names("one", "ann"), self.lite("lisa")
+        self.wait_for(alice=True, ann=False)
+        self.reload(ann)
+        self.wait_for(alice=True, ann=True, lisa=False)
+        first = self.session("ann")
+        self.reload(ann, lisa)
+        self.wait_for(ann=True, lisa=True)
+        second = self.session("lisa")
+        self.reload(lisa, ann, self.names("two", "tom"))  # in another order: one does not know whom the other one does
+        self.wait_for(ann=True, lisa=True, tom=True)
+        for client in (first, second):
+            client.ok("NOOP")
+        self.reload(self.lite("lars"), ann)
+        self.wait_for(ann=True, lars=True, lisa=False, tom=False)
+        self.assertRegex(self.ended(second), rb"^\* BYE ")
+        first.ok("NOOP")
+        self.server.write_config(self.settings + '\nuserdb "x" { driver = "no-such" }')
+        self.assertNotEqual(self.server.tool("reload", check=False).returncode, 0)
+        self.wait_for(ann=True, lars=True)
+        self.reload()
+        self.wait_for(alice=True, ann=False, lars=False)
+        self.assertRegex(self.ended(first), rb"^\* BYE ")
+        postern.wait_until(lambda: "userdb" not in [role for _, role in self.server.roles()], "the end of the databases' processes")
+
+
+class Chain(DatabaseTest):
     users = ("alice", "both")
     may_die = True
 
@@ -155,11 +232,6 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
         with db:
             db.execute(text)
         db.close()
-
-    def login(self, name, password=postern.PASSWORD):
-        client = self.connect(tls=True)
-        client.greeting()
-        return client.command('LOGIN "%s" %s' % (name, password))[1].decode()
 
     def test_each_database_knows_its_users(self):
         for name in ("alice", "lisa", "peggy", "stan", "dora", "daemon", "sam"):
@@ -340,15 +412,6 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
             os.kill(pid, signal.SIGKILL)
         postern.wait_until(lambda: self.login("peggy").startswith("OK"), "PostgreSQL's users", 60)
         self.assertRegex(self.login("lisa"), "^OK")
-
-    def ended(self, client):
-        """The last that is said."""
-        said = b""
-        try:
-            while True:
-                said = client.line()
-        except (postern.Closed, OSError):
-            return said
 
     def test_what_changes_in_a_database_ends_sessions(self):
         names = ["moved", "gone", "barred", "stays"]
