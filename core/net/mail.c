@@ -21,6 +21,7 @@
 #include "core/net/linger.h"
 #include "core/net/mail.h"
 #include "core/net/session.h"
+#include "core/store/index/renew.h"
 #include "postern/error.h"
 #include "postern/log.h"
 
@@ -34,6 +35,7 @@ enum {
 	INFLATE_MAX = 16 * 1024,         /* octets inflated in one step */
 	REST_MS = 5 * 1000,              /* a session that is idle for so long lets the tables of its compression go */
 	STORE_TIMER_MS = 5 * 1000,       /* stores that nobody uses are looked at so often */
+	RENEW_SECONDS = 60,              /* what LMDB keeps for an index is given back so often */
 };
 
 static const uint32_t NOWHERE = UINT32_MAX; /* no process has this number */
@@ -753,6 +755,7 @@ static void tend_stores(void *arg)
 
 	ps_users_expire(mail->tend_conf);
 	ps_users_close_kept(false);
+	ps_indexes_renew(RENEW_SECONDS);
 }
 
 static void tended_stores(void *arg)

@@ -16,6 +16,10 @@
 #include "postern/pool.h"
 
 /* Nothing is flushed or freed at the end: what must last was made durable when it was acknowledged. */
+enum {
+	TRIM_EVERY_MS = 60 * 1000
+};
+
 _Noreturn void ps_role_end(struct ps_role *role, int status)
 {
 	(void)role;
@@ -259,6 +263,15 @@ static void set_up_heap(void)
 #endif
 }
 
+/* After many sessions or a large message, pages amid those in use are free, too: the kernel gets them back now and then. */
+static void trim_heap(void *arg)
+{
+	(void)arg;
+#ifdef M_TRIM_THRESHOLD
+	malloc_trim(0);
+#endif
+}
+
 static void first_config(struct ps_role *role, struct ps_inbox *inbox)
 {
 	if (ps_wait_receive(PS_MASTER_FD, 10000, PS_ROLE_MASTER, role->ops->role, PS_PHASE_STARTING, inbox) < 0)
@@ -305,8 +318,10 @@ static void name_peers(struct ps_role *role)
 	};
 
 	if (ps_loop_create(&role->loop) < 0 || role->ops->start(role) < 0 ||
-	    ps_channel_open(role->loop, &args, &role->master) < 0)
+	    ps_channel_open(role->loop, &args, &role->master) < 0 ||
+	    ps_timer_open(role->loop, trim_heap, NULL, &role->trimming) < 0)
 		give_up("start");
+	ps_timer_set(role->trimming, TRIM_EVERY_MS, TRIM_EVERY_MS);
 }
 
 _Noreturn void ps_role_run(const struct ps_role_ops *ops)

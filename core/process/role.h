@@ -46,6 +46,7 @@ struct ps_role {
 	struct ps_config *config;
 	const struct ps_conf *conf; /* the root */
 	struct ps_channel *master;
+	struct ps_timer *trimming;
 	struct ps_channel *peers[PS_PEERS_MAX]; /* NULL: free */
 	size_t peer_count;                      /* those behind it are free */
 	void *state;

@@ -15,8 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 #include "core/store/index/index_private.h"
+#include "core/store/index/renew.h"
 #include "postern/io.h"
 #include "postern/log.h"
 
@@ -172,7 +174,7 @@ static int open_dbs_in(struct ps_index *index, const char *const *names, unsigne
 }
 
 /* Those that are there, without waiting for another process's writer. */
-static int open_dbs(struct ps_index *index, const char *const *more)
+static int open_dbs(struct ps_index *index)
 {
 	const char *names[DB_COUNT + PS_INDEX_DATABASES + 1] = {"meta",   "boxes",       "names",    "keywords",
 								"rows",   "changes",     "vanished", "cache",
@@ -181,15 +183,24 @@ static int open_dbs(struct ps_index *index, const char *const *more)
 
 	if (!index->durable)
 		names[DB_DISPOSABLE_COUNT] = NULL;
-	for (size_t i = 0; more && more[i] && i < PS_INDEX_DATABASES; i++)
-		names[DB_COUNT + i] = more[i];
+	for (size_t i = 0; index->databases[i]; i++)
+		names[DB_COUNT + i] = index->databases[i];
 	rc = open_dbs_in(index, names, MDB_RDONLY, 0);
 	if (rc == MDB_NOTFOUND)
 		rc = open_dbs_in(index, names, 0, MDB_CREATE);
 	return rc ? index_fail(rc, "open databases") : 0;
 }
 
-static int open_env(struct ps_index *index, const char *path, size_t map)
+static int64_t seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+/* One that is opened again is the same file. */
+static int open_env(struct ps_index *index, size_t map)
 {
 	unsigned flags = MDB_NOTLS | (index->durable ? MDB_NOSUBDIR : MDB_NOSYNC | MDB_NORDAHEAD);
 	struct stat st;
@@ -200,28 +211,59 @@ static int open_env(struct ps_index *index, const char *path, size_t map)
 	mdb_env_set_maxdbs(index->env, DB_COUNT + PS_INDEX_DATABASES);
 	mdb_env_set_maxreaders(index->env, MAX_READERS);
 	mdb_env_set_mapsize(index->env, map);
-	rc = mdb_env_open(index->env, path, flags, 0600);
+	rc = mdb_env_open(index->env, index->path, flags, 0600);
 	if (rc == 0)
 		rc = mdb_env_get_fd(index->env, &fd);
 	if (rc == 0 && fstat(fd, &st) < 0)
 		rc = errno;
 	if (rc)
-		return index_fail(rc, path);
-	index->dev = st.st_dev;
-	index->ino = st.st_ino;
+		return index_fail(rc, index->path);
+	if (index->ino && (index->dev != st.st_dev || index->ino != st.st_ino))
+		return ps_fail(PS_E_STORAGE, "index: %s is another file now", index->path);
+	if (!index->ino) {
+		index->dev = st.st_dev;
+		index->ino = st.st_ino;
+	}
+	index->opened_at = seconds_now();
+	index->writes_before = index->writes;
 	mdb_reader_check(index->env, &dead);
 	return 0;
 }
 
+static void close_env(struct ps_index *index)
+{
+	if (index->env)
+		mdb_env_close(index->env);
+	index->env = NULL;
+}
+
+int index_reopen_env(struct ps_index *index)
+{
+	MDB_envinfo info = {.me_mapsize = FIRST_MAP};
+	int r;
+
+	if (index->env)
+		mdb_env_info(index->env, &info);
+	close_env(index);
+	if ((r = open_env(index, info.me_mapsize)) == 0)
+		r = open_dbs(index);
+	if (r < 0)
+		close_env(index);
+	return r;
+}
+
 static void index_free(struct ps_index *index)
 {
-	if (index->env && index->pid == getpid()) /* one from before a fork() is the parent's */
-		mdb_env_close(index->env);
+	if (index->pid == getpid()) /* one from before a fork() is the parent's */
+		close_env(index);
 	if (index->mark_fd >= 0)
 		close(index->mark_fd);
 	pthread_mutex_destroy(&index->writer);
 	pthread_mutex_destroy(&index->lock);
 	pthread_cond_destroy(&index->idle);
+	for (size_t i = 0; index->databases[i]; i++)
+		free(index->databases[i]);
+	free(index->path);
 	free(index);
 }
 
@@ -239,22 +281,25 @@ static int clear_of_suspicion(struct ps_index *index)
 	return sound ? write_mark(index->mark_fd, "used", 0) : ps_fail(PS_E_CORRUPT, "index: it is not sound");
 }
 
-static int open_disposable(struct ps_index *index, const char *path)
+static int open_disposable(struct ps_index *index)
 {
 	bool suspect;
 	int r;
 
-	if ((r = open_mark(path, &index->mark_fd, &suspect)) < 0 || (r = open_env(index, path, FIRST_MAP)) < 0 ||
-	    (r = index_mark_used(index)) < 0 || (r = open_dbs(index, NULL)) < 0)
+	if ((r = open_mark(index->path, &index->mark_fd, &suspect)) < 0 || (r = open_env(index, FIRST_MAP)) < 0 ||
+	    (r = index_mark_used(index)) < 0 || (r = open_dbs(index)) < 0)
 		return r;
 	return suspect ? clear_of_suspicion(index) : 0;
 }
 
-static int open_durable(struct ps_index *index, const char *file, const struct ps_index_how *how)
+static int open_durable(struct ps_index *index, const struct ps_index_how *how)
 {
-	int r = open_env(index, file, how->map);
+	int r;
 
-	return r == 0 ? open_dbs(index, how->databases) : r;
+	for (size_t i = 0; i < PS_INDEX_DATABASES && how->databases && how->databases[i]; i++)
+		index->databases[i] = ps_strdup(how->databases[i]);
+	r = open_env(index, how->map);
+	return r == 0 ? open_dbs(index) : r;
 }
 
 /* how NULL: a disposable one. */
@@ -265,12 +310,13 @@ static int index_create(const char *path, const struct ps_index_how *how, struct
 
 	index->refs = 1;
 	index->pid = getpid();
+	index->path = ps_strdup(path);
 	index->mark_fd = -1;
 	index->durable = index->marked = how != NULL;
 	pthread_mutex_init(&index->writer, NULL);
 	pthread_mutex_init(&index->lock, NULL);
 	pthread_cond_init(&index->idle, NULL);
-	if ((r = how ? open_durable(index, path, how) : open_disposable(index, path)) < 0) {
+	if ((r = how ? open_durable(index, how) : open_disposable(index)) < 0) {
 		index_free(index);
 		return r;
 	}
@@ -382,7 +428,8 @@ static bool drop_one_of_many(struct ps_index *index)
 /* The last user of all syncs and says so. */
 static void close_clean(struct ps_index *index)
 {
-	if (index->durable || !index->marked || index->pid != getpid() || flock(index->mark_fd, LOCK_EX | LOCK_NB) < 0)
+	if (index->durable || !index->marked || index->pid != getpid() || !index->env ||
+	    flock(index->mark_fd, LOCK_EX | LOCK_NB) < 0)
 		return;
 	if (mdb_env_sync(index->env, 1) == 0)
 		write_mark(index->mark_fd, "clean", 0);
@@ -405,6 +452,46 @@ void ps_index_close(struct ps_index *index)
 	close_clean(index);
 	index_free(index);
 	pthread_mutex_unlock(&registry_lock);
+}
+
+/* ---- environments that are opened anew --------------------------------------------------------- */
+
+/* With the writer's mutex and the lock. What is not where it was stays as it is. */
+static bool is_due(const struct ps_index *index, unsigned seconds)
+{
+	return index->env && index->txns == 0 && index->writes != index->writes_before &&
+	       seconds_now() - index->opened_at >= seconds && ps_index_is_at(index, index->path);
+}
+
+static void renew(struct ps_index *index, unsigned seconds)
+{
+	if (index->pid != getpid() || pthread_mutex_trylock(&index->writer) != 0)
+		return;
+	pthread_mutex_lock(&index->lock);
+	if (is_due(index, seconds))
+		index_reopen_env(index); /* if that fails, the next transaction tries it again, and says why */
+	pthread_mutex_unlock(&index->lock);
+	pthread_mutex_unlock(&index->writer);
+}
+
+/* Holds it, so that it stays in the registry, and lets go the one before. */
+static struct ps_index *next_index(struct ps_index *before)
+{
+	struct ps_index *index;
+
+	pthread_mutex_lock(&registry_lock);
+	index = before ? before->next : registry;
+	if (index)
+		index->refs++;
+	pthread_mutex_unlock(&registry_lock);
+	ps_index_close(before);
+	return index;
+}
+
+void ps_indexes_renew(unsigned seconds)
+{
+	for (struct ps_index *index = next_index(NULL); index; index = next_index(index))
+		renew(index, seconds);
 }
 
 unsigned ps_index_database(const struct ps_index *index, size_t n)

@@ -50,14 +50,17 @@ struct ps_index {
 	struct ps_index *next; /* of those open in this process */
 	_Atomic unsigned refs; /* from 1 down to 0, and from 0 up, under the lock of the registry only */
 	pid_t pid;
+	char *path;
+	char *databases[PS_INDEX_DATABASES + 1]; /* names of the backend's own */
 	dev_t dev;
-	ino_t ino; /* of data.mdb */
-	MDB_env *env;
+	ino_t ino;    /* of data.mdb */
+	MDB_env *env; /* NULL: it was closed to be opened anew, and that failed */
 	MDB_dbi dbi[DB_COUNT + PS_INDEX_DATABASES];
 	bool durable; /* it is one file, with no mark */
 	int mark_fd;
-	bool marked; /* the mark says "in use" durably */
-	unsigned writes;
+	bool marked;                    /* the mark says "in use" durably */
+	unsigned writes, writes_before; /* those when the environment was opened */
+	int64_t opened_at;
 
 	pthread_mutex_t writer; /* one writing thread of the process; LMDB has its own between processes */
 	pthread_mutex_t lock;   /* guards what follows */
@@ -103,6 +106,9 @@ void index_count_row(struct ps_index_box *box, const struct ps_row *row, int sig
 
 /* check.c: whether all of it can be read, and agrees. */
 bool index_is_sound(struct ps_index_txn *txn);
+
+/* env.c: with the lock, and no transaction. */
+int index_reopen_env(struct ps_index *index);
 
 /* Says what LMDB said, as a ps_err. */
 int index_fail(int rc, const char *what);

@@ -15,13 +15,47 @@ enum {
 	RESIZE_TRIES = 250 /* ten seconds in all */
 };
 
-static void enter(struct ps_index *index)
+/* With the lock: the environment may have been closed, to be opened anew. */
+static int need_env(struct ps_index *index)
 {
+	return index->env ? 0 : index_reopen_env(index);
+}
+
+/* With the lock: while the map is made larger, what LMDB tells of itself is nowhere. */
+static size_t pages_used(struct ps_index *index, size_t *ret_map)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+
+	mdb_env_info(index->env, &info);
+	mdb_env_stat(index->env, &stat);
+	*ret_map = info.me_mapsize;
+	return (info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+/* While nobody is reading, so that a change rarely meets a full map, and a reader one that others have outgrown. */
+static void grow_early(struct ps_index *index)
+{
+	size_t map, used = pages_used(index, &map);
+
+	if (used > map / 2)
+		mdb_env_set_mapsize(index->env, map * 2);
+}
+
+static int enter(struct ps_index *index)
+{
+	int r;
+
 	pthread_mutex_lock(&index->lock);
 	while (index->resizing)
 		pthread_cond_wait(&index->idle, &index->lock);
-	index->txns++;
+	if ((r = need_env(index)) == 0) {
+		if (index->txns == 0)
+			grow_early(index);
+		index->txns++;
+	}
 	pthread_mutex_unlock(&index->lock);
+	return r;
 }
 
 static void leave(struct ps_index *index)
@@ -62,41 +96,17 @@ static bool wait_idle(struct ps_index *index)
 /* 0: the size that another process gave it. */
 static int set_map(struct ps_index *index, size_t size)
 {
-	int rc = EBUSY;
+	int rc = EBUSY, r = 0;
 
 	pthread_mutex_lock(&index->lock);
-	if (wait_idle(index))
+	if (wait_idle(index) && (r = need_env(index)) == 0)
 		rc = mdb_env_set_mapsize(index->env, size);
 	pthread_mutex_unlock(&index->lock);
+	if (r < 0)
+		return r;
 	if (rc == EBUSY)
 		return ps_fail(PS_E_BUSY, "index: it cannot be made larger while it is read");
 	return rc ? index_fail(rc, "resize") : 0;
-}
-
-/* With the lock: while the map is made larger, what LMDB tells of itself is nowhere. */
-static size_t pages_used(struct ps_index *index, size_t *ret_map)
-{
-	MDB_envinfo info;
-	MDB_stat stat;
-
-	mdb_env_info(index->env, &info);
-	mdb_env_stat(index->env, &stat);
-	*ret_map = info.me_mapsize;
-	return (info.me_last_pgno + 1) * stat.ms_psize;
-}
-
-/* While nobody is reading, so that a change rarely meets a full map, and a reader one that others have outgrown. */
-static void grow_early(struct ps_index *index)
-{
-	size_t map, used;
-
-	pthread_mutex_lock(&index->lock);
-	if (index->txns == 0) {
-		used = pages_used(index, &map);
-		if (used > map / 2)
-			mdb_env_set_mapsize(index->env, map * 2);
-	}
-	pthread_mutex_unlock(&index->lock);
 }
 
 static int begin(struct ps_index *index, unsigned flags, struct ps_index_txn **ret_txn)
@@ -105,9 +115,9 @@ static int begin(struct ps_index *index, unsigned flags, struct ps_index_txn **r
 	MDB_txn *inner;
 	int rc, r;
 
-	grow_early(index);
 	for (;;) {
-		enter(index);
+		if ((r = enter(index)) < 0)
+			return r;
 		rc = mdb_txn_begin(index->env, NULL, flags, &inner);
 		if (rc == 0)
 			break;
@@ -131,25 +141,26 @@ int ps_index_read(struct ps_index *index, struct ps_index_txn **ret_txn)
 int ps_index_grow(struct ps_index *index)
 {
 	size_t map;
+	int r;
 
 	pthread_mutex_lock(&index->lock);
-	pages_used(index, &map);
+	if ((r = need_env(index)) == 0)
+		pages_used(index, &map);
 	pthread_mutex_unlock(&index->lock);
-	return set_map(index, map * 2);
+	return r < 0 ? r : set_map(index, map * 2);
 }
 
 /* With the writer's mutex held; gives it back on failure. */
 static int begin_write(struct ps_index *index, struct ps_index_txn **ret_txn)
 {
-	int dead, r;
+	int dead, r = index_mark_used(index);
 
-	if (++index->writes % CHECK_EVERY == 0)
-		mdb_reader_check(index->env, &dead);
-	r = index_mark_used(index);
 	if (r == 0)
 		r = begin(index, 0, ret_txn);
 	if (r < 0)
 		pthread_mutex_unlock(&index->writer);
+	else if (++index->writes % CHECK_EVERY == 0)
+		mdb_reader_check(index->env, &dead);
 	return r;
 }
 
@@ -204,11 +215,12 @@ uint64_t ps_index_txn_id(const struct ps_index_txn *txn)
 
 uint64_t ps_index_last_txn(struct ps_index *index)
 {
-	MDB_envinfo info;
+	MDB_envinfo info = {0};
 
 	/* Who asks has no transaction, so the map may be made larger just now. */
 	pthread_mutex_lock(&index->lock);
-	mdb_env_info(index->env, &info);
+	if (need_env(index) == 0)
+		mdb_env_info(index->env, &info);
 	pthread_mutex_unlock(&index->lock);
 	return info.me_last_txnid;
 }

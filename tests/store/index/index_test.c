@@ -2,13 +2,16 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "core/store/index/renew.h"
 #include "postern/index.h"
 #include "postern/io.h"
 #include "tests/unit.h"
@@ -513,6 +516,145 @@ START_TEST(a_removed_index_is_noticed)
 }
 END_TEST
 
+/* ---- core/store/index/renew.h ---------------------------------------------------------------- */
+
+static size_t octets_allocated(void)
+{
+	return mallinfo2().uordblks;
+}
+
+/* A sanitizer has a heap of its own. */
+static bool is_counted(void)
+{
+	size_t before = octets_allocated();
+	void *volatile block = malloc(100000);
+	bool counted = octets_allocated() >= before + 100000;
+
+	free(block);
+	return counted;
+}
+
+static void change_much(void)
+{
+	struct ps_index_txn *txn = begin();
+	struct ps_index_box box = make_box(txn, "Many");
+
+	for (uint32_t uid = 1; uid <= 5000; uid++)
+		put_row(txn, &box, uid, uid);
+	ck_assert_ok(ps_index_box_put(txn, &box));
+	ck_assert_ok(ps_index_commit(txn));
+}
+
+static void is_there(void)
+{
+	struct ps_index_box box;
+	struct ps_index_txn *txn;
+
+	ck_assert_ok(ps_index_read(ix, &txn));
+	ck_assert_ok(ps_index_box_find(txn, "Many", &box));
+	ck_assert_uint_eq(box.messages, 5000);
+	ps_index_end(txn);
+}
+
+START_TEST(memory_of_a_large_change_is_given_back)
+{
+	size_t before, kept, rest;
+
+	ps_indexes_renew(0);
+	before = octets_allocated();
+	change_much();
+	kept = octets_allocated();
+	ps_indexes_renew(3600); /* it is not open for so long */
+	ck_assert_uint_eq(octets_allocated(), kept);
+	ps_indexes_renew(0);
+	rest = octets_allocated();
+	if (is_counted()) {
+		ck_assert_uint_gt(kept, before + 400 * 1024);
+		ck_assert_uint_lt(rest, before + 40 * 1024);
+	}
+	is_there();
+	change_much();
+}
+END_TEST
+
+START_TEST(who_reads_is_not_disturbed)
+{
+	struct ps_index_txn *txn;
+	size_t kept;
+
+	change_much();
+	kept = octets_allocated();
+	ck_assert_ok(ps_index_read(ix, &txn));
+	ps_indexes_renew(0);
+	ck_assert_uint_ge(octets_allocated(), kept);
+	ck_assert_uint_eq(ps_index_number(txn, "complete"), 1);
+	ps_index_end(txn);
+	is_there();
+}
+END_TEST
+
+START_TEST(a_removed_index_is_left_as_it_is)
+{
+	change_much();
+	ps_index_discard(path);
+	ps_indexes_renew(0);
+	is_there();
+}
+END_TEST
+
+/* Nothing of it fails for good. */
+START_TEST(it_is_opened_when_there_are_descriptors_again)
+{
+	struct rlimit limit, none;
+	struct ps_index_txn *txn;
+
+	change_much();
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){.rlim_cur = 3, .rlim_max = limit.rlim_max};
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ps_indexes_renew(0);
+	ck_assert_uint_eq(ps_index_last_txn(ix), 0);
+	ck_assert_int_eq(ps_index_read(ix, &txn), PS_E_SCARCE);
+	ck_assert_int_eq(ps_index_write(ix, &txn), PS_E_SCARCE);
+	ck_assert_int_eq(ps_index_grow(ix), PS_E_SCARCE);
+	ps_indexes_renew(0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	is_there();
+	ck_assert_uint_gt(ps_index_last_txn(ix), 0);
+}
+END_TEST
+
+static void *renew_on(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&over))
+		ps_indexes_renew(0);
+	return NULL;
+}
+
+START_TEST(it_is_used_while_it_is_opened_anew)
+{
+	struct ps_index_txn *txn;
+	pthread_t thread;
+
+	change_much();
+	atomic_store(&over, false);
+	ck_assert_int_eq(pthread_create(&thread, NULL, renew_on, NULL), 0);
+	for (uint64_t i = 1; i <= 300; i++) {
+		txn = begin();
+		ck_assert_ok(ps_index_number_put(txn, "count", i));
+		ck_assert_ok(ps_index_commit(txn));
+		ck_assert_ok(ps_index_read(ix, &txn));
+		ck_assert_uint_eq(ps_index_number(txn, "count"), i);
+		ps_index_end(txn);
+		ck_assert_uint_gt(ps_index_last_txn(ix), i);
+	}
+	atomic_store(&over, true);
+	pthread_join(thread, NULL);
+	is_there();
+}
+END_TEST
+
 /* ---- postern/io.h ---------------------------------------------------------------------------- */
 
 START_TEST(crc_is_castagnolis)
@@ -566,6 +708,11 @@ int main(void)
 	tcase_add_test(tc, a_death_in_reading_it_whole_ends_the_trust);
 	tcase_add_test(tc, what_is_no_index_is_begun_anew);
 	tcase_add_test(tc, a_removed_index_is_noticed);
+	tcase_add_test(tc, memory_of_a_large_change_is_given_back);
+	tcase_add_test(tc, who_reads_is_not_disturbed);
+	tcase_add_test(tc, a_removed_index_is_left_as_it_is);
+	tcase_add_test(tc, it_is_opened_when_there_are_descriptors_again);
+	tcase_add_test(tc, it_is_used_while_it_is_opened_anew);
 	tcase_add_test(tc, crc_is_castagnolis);
 	tcase_add_test(tc, a_path_cannot_leave_its_directory);
 	suite_add_tcase(suite, tc);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core/store/index/renew.h - memory that LMDB would keep: each page that a write ever needed at once stays allocated until the environment is
+ * closed. That is some 100 KB for each store that clients wait in, for weeks, and hundreds of MB after one large batch.
+ */
+#ifndef CORE_STORE_INDEX_RENEW_H
+#define CORE_STORE_INDEX_RENEW_H
+
+/* Opens the environments anew that are open for `seconds`, were written to, and are used by nobody at this moment. For a process in which who asks
+ * for ps_index_env() has a transaction open. */
+void ps_indexes_renew(unsigned seconds);
+
+#endif
