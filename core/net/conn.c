@@ -520,6 +520,8 @@ static void arm(struct conn *conn)
 		events = writing ? PS_WRITABLE : 0;
 		if (session_wants_input(s) && output_pending(&s->out) < SESSION_OUTPUT_HIGH)
 			events |= PS_READABLE;
+		if (events == PS_READABLE)
+			stream_await_more(&conn->stream);
 		break;
 	}
 	ps_watch_set(conn->watch, events);

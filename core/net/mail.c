@@ -231,6 +231,7 @@ static bool await_next(struct mail_session *m)
 	if (!m->quick || s->wait.wakeable || !session_wants_input(s) || output_pending(&s->out) > 0 ||
 	    !ps_workers_spare(m->mail->workers))
 		return false;
+	stream_await_more(&m->stream);
 	m->quick = poll(&pfd, 1, AWAIT_MS) == 1;
 	if (m->quick)
 		take_input(m, scratch, sizeof scratch);
@@ -468,6 +469,8 @@ static void arm(struct mail_session *m)
 		events |= PS_WRITABLE;
 	if (m->state == PARKED && session_wants_input(s) && output_pending(&s->out) < SESSION_OUTPUT_HIGH)
 		events |= PS_READABLE;
+	if (events == PS_READABLE)
+		stream_await_more(&m->stream);
 	if (m->ending)
 		events |= PS_READABLE;
 	ps_watch_set(m->watch, events);

@@ -15,6 +15,7 @@
 enum {
 	ROUNDS_MAX = 16,     /* records each way before others have their turn */
 	LAST_MS = 10 * 1000, /* the last words have so long to go out */
+	COMMAND_MAX = 1024,  /* what has more octets is not all of a command, which mail would answer at once */
 };
 
 /* One of the two directions. */
@@ -247,6 +248,8 @@ void pump_arm(struct conn *conn)
 		mail |= PS_WRITABLE;
 	else if (!pump->up.eof && !pump->back)
 		client |= PS_READABLE;
+	if (client == PS_READABLE && conn->stream.unanswered > COMMAND_MAX)
+		stream_await_more(&conn->stream);
 	ps_watch_set(conn->watch, client);
 	ps_watch_set(pump->watch, mail);
 	arm_stall_timer(conn, waiting);

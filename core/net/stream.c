@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -63,15 +65,25 @@ ssize_t stream_recv(struct stream *stream, void *ret_data, size_t len)
 		ahead_destroy(ahead);
 	}
 	if (stream->tls)
-		return tls_recv(stream->tls, ret_data, len);
-	n = recv(stream->fd, ret_data, len, MSG_DONTWAIT);
-	return n < 0 ? socket_error("recv") : n;
+		n = tls_recv(stream->tls, ret_data, len);
+	else if ((n = recv(stream->fd, ret_data, len, MSG_DONTWAIT)) < 0)
+		n = socket_error("recv");
+	stream->unanswered += n > 0 ? (size_t)n : 0;
+	return n;
+}
+
+void stream_await_more(struct stream *stream)
+{
+	if (stream->unanswered > 0)
+		setsockopt(stream->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
+	stream->unanswered = 0;
 }
 
 ssize_t stream_send(struct stream *stream, struct ps_bytes data, bool more)
 {
 	ssize_t n;
 
+	stream->unanswered = 0;
 	if (stream->tls)
 		return tls_send(stream->tls, data);
 	n = send(stream->fd, data.ptr, data.len, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0));
@@ -85,6 +97,7 @@ ssize_t stream_send_two(struct stream *stream, struct ps_bytes first, struct ps_
 	struct msghdr message = {.msg_iov = pieces, .msg_iovlen = PS_ARRAY_LEN(pieces)};
 	ssize_t n;
 
+	stream->unanswered = 0;
 	if (stream->tls)
 		return stream_send(stream, first.len ? first : second, true);
 	n = sendmsg(stream->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);

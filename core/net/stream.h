@@ -27,6 +27,7 @@ struct stream {
 	int fd;
 	struct tls *tls;     /* NULL: plain */
 	struct ahead *ahead; /* NULL: nothing is */
+	size_t unanswered;   /* octets that were read since something was sent */
 };
 
 /* At most `len` octets, at least one; 0: the other side has sent its last. */
@@ -36,6 +37,12 @@ ssize_t stream_recv(struct stream *stream, void *ret_data, size_t len);
 ssize_t stream_send(struct stream *stream, struct ps_bytes data, bool more);
 /* The same for two pieces, one behind the other, in one system call where that can be. */
 ssize_t stream_send_two(struct stream *stream, struct ps_bytes first, struct ps_bytes second);
+/*
+ * Before waiting for more, where what was read is not going to be answered first: has the kernel acknowledge it now. Who sends a literal and
+ * then, in a segment of its own, the end of the command has that held back until the literal is acknowledged (Nagle's algorithm, RFC 1122
+ * section 4.2.3.4), and the kernel waits 40 ms for an answer that it could put the acknowledgement on.
+ */
+void stream_await_more(struct stream *stream);
 /* TLS may have taken octets that the socket has not: 0 when all are with the kernel. */
 int stream_flush(struct stream *stream);
 /* No more is sent; reading goes on. For TLS with its own closing message. */
