@@ -136,6 +136,32 @@ static int by_uid(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Rows of many UIDs in their order: with a cursor, the next one is looked for in the page of the one before. */
+static int walk_uids(struct ps_index_txn *txn, uint64_t key, const struct uid_list *list, ps_index_row_fn fn, void *arg)
+{
+	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(txn->txn, txn->index->dbi[DB_ROWS], &cursor), r = 0;
+
+	if (rc)
+		return index_fail(rc, "cursor");
+	for (size_t i = 0; r == 0 && i < list->count; i++) {
+		struct row_key rk = row_key(key, list->uids[i]);
+		MDB_val at = index_val(&rk, sizeof rk), value;
+		struct ps_bytes locator;
+		struct ps_row row;
+
+		rc = mdb_cursor_get(cursor, &at, &value, MDB_SET);
+		if (rc == MDB_NOTFOUND)
+			r = ps_fail(PS_E_CORRUPT, "index: a change of UID %u without its row", list->uids[i]);
+		else if (rc)
+			r = index_fail(rc, "get");
+		else if ((r = row_decode(at, value, &row, &locator)) == 0)
+			r = fn(arg, &row, locator);
+	}
+	mdb_cursor_close(cursor);
+	return r;
+}
+
 int ps_index_changed(struct ps_index_txn *txn, uint64_t key, struct ps_range uids, uint64_t since, ps_index_row_fn fn,
 		     void *arg)
 {
@@ -144,16 +170,8 @@ int ps_index_changed(struct ps_index_txn *txn, uint64_t key, struct ps_range uid
 
 	if (list.count > 1)
 		qsort(list.uids, list.count, sizeof *list.uids, by_uid);
-	for (size_t i = 0; r == 0 && i < list.count; i++) {
-		struct ps_bytes locator;
-		struct ps_row row;
-
-		r = ps_index_row(txn, key, list.uids[i], &row, &locator);
-		if (r == PS_E_NOTFOUND)
-			r = ps_fail(PS_E_CORRUPT, "index: a change of UID %u without its row", list.uids[i]);
-		if (r == 0)
-			r = fn(arg, &row, locator);
-	}
+	if (r == 0 && list.count > 0)
+		r = walk_uids(txn, key, &list, fn, arg);
 	free(list.uids);
 	return r;
 }
