@@ -56,7 +56,8 @@ struct msg_name {
 	struct ps_bytes unique; /* the base without the keys that follow commas */
 	struct ps_bytes info;   /* the letters behind ":2," */
 	int64_t time;           /* the leading number; 0 when there is none */
-	bool has_wire, has_date, has_email_id, has_uid, has_token;
+	bool has_disk, has_wire, has_date, has_email_id, has_uid, has_token;
+	uint64_t disk;         /* S= */
 	uint64_t wire;         /* W= */
 	int64_t date;          /* D= */
 	struct ps_id email_id; /* G= */

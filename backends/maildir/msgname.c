@@ -75,6 +75,7 @@ static void parse_key(struct ps_bytes key, struct msg_name *name)
 		return;
 	value = ps_bytes_skip(key, 2);
 	switch (key.ptr[0]) {
+	case 'S': name->has_disk = ps_bytes_u64(value, &name->disk) == 0; break;
 	case 'W': name->has_wire = ps_bytes_u64(value, &name->wire) == 0; break;
 	case 'D': name->has_date = parse_i64(value, &name->date); break;
 	case 'G': name->has_email_id = parse_id(value, &name->email_id); break;
@@ -225,12 +226,13 @@ int msg_name_build(const char *host, const struct msg_facts *facts, char ret_nam
 	int r;
 
 	unique_name(host, sec, unique);
-	id = hash_id(ps_bytes_str(unique));
 	ps_buf_printf(&base, "%s,S=%llu,W=%llu", unique, (unsigned long long)facts->disk_size,
 		      (unsigned long long)facts->wire_size);
 	if (facts->internal_date != sec)
 		ps_buf_printf(&base, ",D=%lld", (long long)facts->internal_date);
-	if (memcmp(&facts->email_id, &none, sizeof none) != 0 && memcmp(&facts->email_id, &id, sizeof id) != 0) {
+	if (memcmp(&facts->email_id, &none, sizeof none) == 0) {
+		id = hash_id(ps_bytes_str(unique));
+	} else {
 		id = facts->email_id;
 		ps_buf_str(&base, ",G=");
 		ps_hex_encode(&base, ps_bytes(id.octets, sizeof id.octets));

@@ -125,19 +125,31 @@ int plan_append(struct ps_plan *base, struct ps_edit *edit, const struct ps_op *
 	return 0;
 }
 
+/* 0 for a file that is not there: the step will find out. */
+static uint64_t disk_size(const struct ps_folder *folder, const struct msg_where *where)
+{
+	struct msg_name name;
+	struct stat st;
+
+	msg_name_parse(ps_bytes_str(where->name), &name);
+	if (name.has_disk)
+		return name.disk;
+	return fstatat(folder_fd(folder, where->place), where->name, &st, AT_SYMLINK_NOFOLLOW) == 0
+		       ? (uint64_t)st.st_size
+		       : 0;
+}
+
 int plan_copy(struct ps_plan *base, struct ps_edit *from, struct ps_edit *to, const struct ps_picked *old,
 	      struct ps_row *row, bool move)
 {
 	struct plan *plan = plan_of(base);
 	struct msg_where where, was;
 	struct msg_facts facts = {0};
-	struct stat st;
 	int r = where_decode(old->locator, &was);
 
 	if (r < 0)
 		return r;
-	if (fstatat(folder_fd(edit_of(from)->folder, was.place), was.name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		facts.disk_size = (uint64_t)st.st_size; /* else the step will find out */
+	facts.disk_size = disk_size(edit_of(from)->folder, &was);
 	edit_of(to)->copied = false;
 	if ((r = put_new(plan, to, &facts, row, &where)) < 0)
 		return r;
