@@ -31,6 +31,7 @@ import sink  # noqa: E402
 BACKENDS = ("maildir", "lmdb", "mbox")
 ROLES = ("front", "auth", "mail", "relay")
 ATTEMPTS = 4  # at a time to the next host
+LOAD = 0.8  # seconds that clients work at most before something dies
 
 SETTINGS = """
 plaintext_without_tls = yes
@@ -61,8 +62,9 @@ class NextHost(sink.Sink):
 class Site:
     """A server, its clients, and what they know."""
 
-    def __init__(self, backend, power, seed, plant=None):
+    def __init__(self, backend, power, seed, plant=None, load=LOAD):
         self.chance = random.Random(seed)
+        self.load = load
         self.believes_early = plant == "early"
         self.environment = dict(os.environ)
         if plant == "unsynced":
@@ -141,9 +143,9 @@ class Site:
             client.begin()
         try:
             while not self.disk and self.chance.random() < 0.5:
-                time.sleep(self.chance.uniform(0.1, 0.6))
+                time.sleep(self.chance.uniform(0.1, 0.75) * self.load)
                 self.kill_role()
-            time.sleep(self.chance.uniform(0.1, 0.8))
+            time.sleep(self.chance.uniform(0.1, 1) * self.load)
             self.die()
         finally:
             self.stop()
@@ -213,9 +215,9 @@ class Site:
         return sum(client.changes for client in self.clients) + self.reader.sender.changes
 
 
-def run(backend, power=False, rounds=10, seed=1, plant=None, service=5.0, say=print):
+def run(backend, power=False, rounds=10, seed=1, plant=None, service=5.0, load=LOAD, say=print):
     """Raises journal.Broken where a promise is."""
-    site = Site(backend, power, seed, plant)
+    site = Site(backend, power, seed, plant, load)
     try:
         site.start()
         for number in range(rounds):
@@ -242,6 +244,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--power", action="store_true", help="cuts power in place of killing; as root")
+    parser.add_argument("--load", type=float, default=LOAD, help="seconds that clients work at most before something dies")
     parser.add_argument("--service", type=float, default=5.0, help="seconds within which it must serve again")
     parser.add_argument("--plant", choices=("early", "unsynced"), help="a fault that must be found")
     options = parser.parse_args()
@@ -253,7 +256,7 @@ def main():
     status = 0
     for backend in options.backend or BACKENDS:
         try:
-            run(backend, options.power, options.rounds, options.seed, options.plant, options.service)
+            run(backend, options.power, options.rounds, options.seed, options.plant, options.service, options.load)
         except journal.Broken as error:
             print("%s: BROKEN: %s" % (backend, error), flush=True)
             status = 1

@@ -7,6 +7,7 @@ import itertools
 import os
 import pwd
 import re
+import select
 import shutil
 import signal
 import socket
@@ -258,13 +259,18 @@ class Instance:
     def kill(self):
         """Every process of the server at once, as a power cut would. Nor is a role started meanwhile."""
         self.process.send_signal(signal.SIGSTOP)
-        pids = [pid for pid, _ in self.roles()] + [self.process.pid]
-        for pid in pids:
+        ends = []
+        for pid in [pid for pid, _ in self.roles()] + [self.process.pid]:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                ends.append(os.pidfd_open(pid))
+                signal.pidfd_send_signal(ends[-1], signal.SIGKILL)
         self.process.wait()
         self.process = None
-        wait_until(lambda: not any(os.path.exists("/proc/%d" % pid) for pid in pids), "the end of all roles")
+        for end in ends:  # whoever inherits them may be slow to bury them
+            ended, _, _ = select.select([end], [], [], PATIENCE)
+            os.close(end)
+            if not ended:
+                raise AssertionError("waited in vain for: the end of all roles")
 
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
