@@ -32,6 +32,7 @@ BACKENDS = ("maildir", "lmdb", "mbox")
 ROLES = ("front", "auth", "mail", "relay")
 ATTEMPTS = 4  # at a time to the next host
 LOAD = 0.8  # seconds that clients work at most before something dies
+BUSY = 100  # or longer, where the machine is too busy for so many changes
 
 SETTINGS = """
 plaintext_without_tls = yes
@@ -138,6 +139,12 @@ class Site:
         postern.wait_until(lambda: not os.path.exists("/proc/%d" % pid), "the end of " + role, patience=60)
         self.kills.times.append((before, time.monotonic()))
 
+    def work(self, changes):
+        time.sleep(self.chance.uniform(0.1, 1) * self.load)
+        end = time.monotonic() + 10 * self.load
+        while self.changes() < changes and time.monotonic() < end:
+            time.sleep(0.01)
+
     def round(self):
         for client in self.clients:
             client.begin()
@@ -145,7 +152,7 @@ class Site:
             while not self.disk and self.chance.random() < 0.5:
                 time.sleep(self.chance.uniform(0.1, 0.75) * self.load)
                 self.kill_role()
-            time.sleep(self.chance.uniform(0.1, 1) * self.load)
+            self.work(self.changes() + self.chance.randrange(BUSY))
             self.die()
         finally:
             self.stop()

@@ -128,6 +128,15 @@ void ps_index_discard(const char *path)
 	close(fd);
 }
 
+/* Names first: a clean mark beside a file that a power cut brought back, or without the one that it speaks of, would be trusted. */
+static int mark_clean(int fd, const char *path)
+{
+	PS_CLEANUP(ps_closep) int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int r = dir < 0 ? ps_fail_errno("open %s", path) : ps_io_sync_dir(dir, path);
+
+	return r == 0 ? write_mark(fd, "clean", 0) : r;
+}
+
 /* Opens the mark with its shared lock; alone, decides whether the index is begun anew. */
 static int open_mark(const char *path, int *ret_fd, bool *ret_suspect)
 {
@@ -145,7 +154,7 @@ static int open_mark(const char *path, int *ret_fd, bool *ret_suspect)
 		if (!mark_is_good(fd, &deaths)) {
 			ps_index_discard(path);
 			deaths = 0;
-			r = write_mark(fd, "clean", 0);
+			r = mark_clean(fd, path);
 		} else if (deaths > 0) {
 			r = write_mark(fd, "used", deaths);
 		}
@@ -428,11 +437,13 @@ static bool drop_one_of_many(struct ps_index *index)
 /* The last user of all syncs and says so. */
 static void close_clean(struct ps_index *index)
 {
+	const char *path;
+
 	if (index->durable || !index->marked || index->pid != getpid() || !index->env ||
 	    flock(index->mark_fd, LOCK_EX | LOCK_NB) < 0)
 		return;
-	if (mdb_env_sync(index->env, 1) == 0)
-		write_mark(index->mark_fd, "clean", 0);
+	if (mdb_env_sync(index->env, 1) == 0 && mdb_env_get_path(index->env, &path) == 0)
+		mark_clean(index->mark_fd, path);
 }
 
 void ps_index_close(struct ps_index *index)

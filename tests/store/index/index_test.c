@@ -434,6 +434,46 @@ START_TEST(a_clean_close_outlives_the_boot)
 }
 END_TEST
 
+/* ---- what a power cut may leave beside the mark ------------------------------------------------ */
+
+static struct ps_io real_io;
+static bool names_synced;
+static int clean_marks;
+
+static int note_fsync(int fd)
+{
+	names_synced = true;
+	return real_io.fsync(fd);
+}
+
+static int note_fdatasync(int fd)
+{
+	char line[80] = "";
+
+	ck_assert_int_gt(pread(fd, line, sizeof line - 1, 0), 0);
+	if (strncmp(line, "postern-index 2 clean", 21) == 0) {
+		ck_assert(names_synced);
+		clean_marks++;
+	}
+	return real_io.fdatasync(fd);
+}
+
+START_TEST(names_are_on_disk_before_the_mark_says_clean)
+{
+	real_io = ps_io;
+	ps_io.fsync = note_fsync;
+	ps_io.fdatasync = note_fdatasync;
+	ps_index_close(ix);
+	ck_assert_int_eq(clean_marks, 1);
+	use_and_die();
+	edit_file("mark", 22, "another-boot");
+	names_synced = false;
+	ck_assert(open_index());
+	ck_assert_int_eq(clean_marks, 2);
+	ps_io = real_io;
+}
+END_TEST
+
 /* Whether an index that is opened, and not closed, is begun anew within `times`. */
 static bool is_begun_anew_within(int times)
 {
@@ -703,6 +743,7 @@ int main(void)
 	tcase_add_test(tc, a_killed_process_does_not_hurt);
 	tcase_add_test(tc, a_crash_of_the_machine_does);
 	tcase_add_test(tc, a_clean_close_outlives_the_boot);
+	tcase_add_test(tc, names_are_on_disk_before_the_mark_says_clean);
 	tcase_add_test(tc, many_deaths_do_not_end_the_trust_in_what_is_sound);
 	tcase_add_test(tc, many_deaths_end_the_trust_in_what_is_not);
 	tcase_add_test(tc, a_death_in_reading_it_whole_ends_the_trust);
