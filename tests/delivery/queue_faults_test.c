@@ -180,6 +180,26 @@ START_TEST(an_open_that_fails_is_an_error_and_no_loss)
 }
 END_TEST
 
+/* As on a file system that goes read-only meanwhile. */
+static int link_half_way(int fd, int to_dir, const char *to)
+{
+	ck_assert_int_eq(real.link_file(fd, to_dir, to), 0);
+	errno = EROFS;
+	return -1;
+}
+
+START_TEST(a_link_that_fails_half_way_does_not_say_that_the_message_is_there)
+{
+	real = ps_io;
+	ps_io.link_file = link_half_way;
+	ck_assert_int_eq(add_to("A", "ann@example.com", "mx:example.org", 1), PS_E_STORAGE);
+	disarm();
+	ck_assert(!is_there("A"));
+	ck_assert_uint_eq(bodies(), 0);
+	ck_assert_ok(add_to("A", "ann@example.com", "mx:example.org", 1));
+}
+END_TEST
+
 /* ---- a full disk --------------------------------------------------------------------------------- */
 
 static unsigned taken;
@@ -290,6 +310,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_loop_test(tc, any_call_may_fail, 0, PS_ARRAY_LEN(errors));
+	tcase_add_test(tc, a_link_that_fails_half_way_does_not_say_that_the_message_is_there);
 	tcase_add_test(tc, an_open_that_fails_is_an_error_and_no_loss);
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(full, set_up_small, tear_down_small);

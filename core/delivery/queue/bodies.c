@@ -103,14 +103,15 @@ int body_keep(struct ps_queue *queue, const struct ps_queue_message *message, bo
 	if (!copy && ps_io.link_file(message->file, queue->bodies_fd, name) == 0)
 		r = sync_body(message, name);
 	else if (!copy && (errno == ENOSPC || errno == EDQUOT || errno == EIO))
-		return ps_fail_errno("link body %s", name);
+		r = ps_fail_errno("link body %s", name);
 	else
 		r = copy_body(queue, message, name);
 	if (r < 0)
 		body_remove(queue, number);
 	else
 		*ret_number = number;
-	return r;
+	/* A link that failed half-way, on a disk that dies. To who asked, "exists" would say that the queue has the message. */
+	return r == PS_E_EXISTS ? ps_fail(PS_E_STORAGE, "body %s was not made and is there", name) : r;
 }
 
 int body_open(struct ps_queue *queue, uint64_t number, uint64_t size, int *ret_file)
