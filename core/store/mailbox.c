@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include "core/store/column.h"
 #include "core/store/mailbox.h"
 #include "core/store/mount.h"
 #include "core/store/view.h"
@@ -107,6 +108,7 @@ static struct ps_mailbox *mailbox_create(struct ps_user *user, struct ps_mbox *m
 static void mailbox_destroy(struct ps_mailbox *mailbox)
 {
 	mailbox->user->ops->mailbox_close(mailbox->mbox);
+	ps_columns_drop(&mailbox->columns);
 	ps_mailbox_state_finish(&mailbox->state);
 	pthread_mutex_destroy(&mailbox->notify_lock);
 	pthread_mutex_destroy(&mailbox->lock);

@@ -58,6 +58,8 @@ struct ps_mailbox {
 	struct ps_view *views;
 	atomic_uint view_count;
 
+	struct ps_column *columns; /* what searches have read of header fields (core/store/column.h) */
+
 	/* Under the watcher's lock (core/store/watch.c). */
 	struct ps_mailbox *watch_next;
 	unsigned watchers;

@@ -3,8 +3,10 @@
  * A search program is evaluated message by message, cheap criteria first: those answered by the row, by the cache, by
  * reading the header, by reading it all.
  */
+#include "core/store/column.h"
 #include "core/store/reader.h"
 #include "core/store/search.h"
+#include "core/store/view.h"
 
 enum {
 	MAX_DEPTH = 32,
@@ -29,6 +31,11 @@ struct node {
 	struct ps_bytes folded;
 	struct ps_needle *needle;
 	int keyword; /* bit, or -1 */
+	/* AND, NOT: what their children, and theirs, say of single flags is asked of the row at once. */
+	uint32_t flags_asked, flags_set;
+	struct ps_column_search
+		*column; /* HEADER: what former searches have read; NULL: nothing is kept of this field */
+	struct node *next_column;
 };
 
 struct ps_search {
@@ -36,6 +43,7 @@ struct ps_search {
 	struct ps_pool *pool;
 	struct node *root;
 	struct ps_needle *needles;
+	struct node *columns;
 	size_t nodes;
 	int error; /* of compiling; told at the first step */
 	uint32_t next, last;
@@ -48,6 +56,7 @@ struct ps_search {
 	struct ps_buf header, whole;
 	struct ps_search_value value;
 	bool have_cache, have_header, have_texts;
+	bool has_read; /* something, for any message of this step that was not followed by a look at the clock */
 };
 
 /* ---- what each kind does ------------------------------------------------------------------- */
@@ -59,6 +68,7 @@ static int need_cache(struct ps_search *s)
 
 	if (s->have_cache)
 		return 0;
+	s->has_read = true;
 	r = ps_reader_cache(s->reader, s->row->uid, &s->cache);
 	s->have_cache = r == 0;
 	return r;
@@ -135,7 +145,7 @@ static int eval(struct ps_search *s, const struct node *node);
 
 static int eval_and(struct ps_search *s, const struct node *node)
 {
-	int r = 1;
+	int r = (s->row->flags & node->flags_asked) == node->flags_set;
 
 	for (const struct node *child = node->children; child && r > 0; child = child->next)
 		r = eval(s, child);
@@ -257,28 +267,42 @@ static int eval_sent(struct ps_search *s, const struct node *node)
 	return compare_day(node->source->kind, day_of(time + zone * 60), node->source->date);
 }
 
-/* Whether one of the fields of that name contains the text. */
-static int match_fields(struct ps_search *s, struct ps_bytes fields, const struct node *node)
+/* Whether one of the fields of that name contains the text. `column` (NULL: none) is told what is in all of them. */
+static int match_fields(struct ps_search *s, struct ps_bytes fields, const struct node *node,
+			struct ps_column_search *column)
 {
 	struct ps_header_walk walk = {.rest = fields};
-	struct ps_bytes name, value;
+	struct ps_bytes name, value, folded;
+	bool found = false;
 
-	while (ps_header_next(&walk, &name, &value))
-		if (ps_bytes_caseeq_str(name, node->source->name) && ps_search_value(&s->value, value, node->folded))
+	while ((column || !found) && ps_header_next(&walk, &name, &value)) {
+		if (!ps_bytes_caseeq_str(name, node->source->name))
+			continue;
+		if (node->folded.len == 0)
 			return 1;
-	return 0;
+		if (ps_search_value(&s->value, value, &folded) < 0)
+			continue;
+		found = found || ps_bytes_contain(folded, node->folded);
+		if (column)
+			ps_column_note(column, s->row->uid, folded);
+	}
+	if (column)
+		ps_column_noted(column, s->row->uid);
+	return found;
 }
 
 static int eval_header(struct ps_search *s, const struct node *node)
 {
 	struct ps_bytes fields;
-	int r = need_cache(s);
+	int r = node->column ? ps_column_find(node->column, s->row->uid) : PS_COLUMN_UNKNOWN;
 
-	if (r == 0)
-		r = ps_cache_kept(&s->cache, &node->source->name, 1, &fields);
+	if (r != PS_COLUMN_UNKNOWN)
+		return r;
+	if ((r = need_cache(s)) == 0 && (r = ps_cache_kept(&s->cache, &node->source->name, 1, &fields)) == 0)
+		return match_fields(s, fields, node, node->column);
 	if (r == PS_E_NOTFOUND && (r = need_header(s)) == 0)
-		fields = ps_buf_view(&s->header);
-	return r < 0 ? r : match_fields(s, fields, node);
+		return match_fields(s, ps_buf_view(&s->header), node, NULL);
+	return r;
 }
 
 static int eval_text(struct ps_search *s, const struct node *node)
@@ -362,6 +386,16 @@ static int keyword_bit(struct ps_view *view, struct ps_bytes name)
 	return -1;
 }
 
+/* Everybody contains an empty text who has the field. */
+static void add_column(struct ps_search *s, struct node *node)
+{
+	if (node->folded.len == 0)
+		return;
+	node->column = ps_column_open(&s->view->mailbox->columns, node->source->name, node->folded);
+	node->next_column = s->columns;
+	s->columns = node;
+}
+
 static int prepare(struct ps_search *s, struct node *node)
 {
 	int r = 0;
@@ -370,8 +404,11 @@ static int prepare(struct ps_search *s, struct node *node)
 	case PS_SEARCH_KEYWORD: node->keyword = keyword_bit(s->view, node->source->text); break;
 	case PS_SEARCH_HEADER:
 		r = fold_text(s, node);
-		if (ps_cache_has_field(node->source->name))
-			node->cost = COST_CACHE;
+		if (!ps_cache_has_field(node->source->name))
+			break;
+		node->cost = COST_CACHE;
+		if (r == 0)
+			add_column(s, node);
 		break;
 	case PS_SEARCH_BODY:
 	case PS_SEARCH_TEXT:
@@ -381,6 +418,29 @@ static int prepare(struct ps_search *s, struct node *node)
 	default: break;
 	}
 	return r;
+}
+
+static bool is_and(const struct node *node)
+{
+	return node->source->kind == PS_SEARCH_AND || node->source->kind == PS_SEARCH_NOT;
+}
+
+/* FLAG, or NOT of one: the parent can ask that itself, if it does not ask for the opposite. */
+static bool take_flag(struct node *parent, const struct node *child)
+{
+	uint32_t flag = 0, set = 0;
+
+	if (child->source->kind == PS_SEARCH_FLAG) {
+		flag = set = (uint32_t)child->source->number;
+	} else if (child->source->kind == PS_SEARCH_NOT && !child->children && child->flags_asked == child->flags_set) {
+		flag = child->flags_asked;
+	}
+	if (!is_and(parent) || flag == 0 || (flag & (flag - 1)) != 0 ||
+	    ((parent->flags_asked & flag) && (parent->flags_set & flag) != set))
+		return false;
+	parent->flags_asked |= flag;
+	parent->flags_set |= set;
+	return true;
 }
 
 /* Behind those that cost as much: the order given is kept among equals. */
@@ -413,7 +473,8 @@ static int compile(struct ps_search *s, const struct ps_search_node *source, uns
 
 		if ((r = compile(s, at, depth + 1, &child)) < 0)
 			return r;
-		add_child(node, child);
+		if (!take_flag(node, child))
+			add_child(node, child);
 	}
 	*ret_node = node;
 	return 0;
@@ -444,6 +505,8 @@ void ps_search_destroy(struct ps_search *s)
 {
 	if (!s)
 		return;
+	for (struct node *node = s->columns; node; node = node->next_column)
+		ps_column_close(node->column);
 	ps_buf_finish(&s->header);
 	ps_buf_finish(&s->whole);
 	ps_search_value_finish(&s->value);
@@ -458,27 +521,39 @@ static int look_at(struct ps_search *s, const struct ps_row *row)
 	int r;
 
 	s->row = row;
-	s->have_cache = s->have_header = s->have_texts = false;
 	r = eval(s, s->root);
-	ps_pool_reset(s->scratch);
+	if (s->have_texts)
+		ps_pool_reset(s->scratch);
+	s->have_cache = s->have_header = s->have_texts = false;
 	return r == PS_E_GONE ? 0 : r;
+}
+
+/* Rows and columns are quick: asking the clock for each would cost more than they do. */
+static bool is_slice_over(struct ps_search *s, bool (*slice_over)(void *arg), void *arg)
+{
+	if (!slice_over || (!s->has_read && s->next % 1024 != 0))
+		return false;
+	s->has_read = false;
+	return slice_over(arg);
 }
 
 static int run(struct ps_search *s, bool (*slice_over)(void *arg), void *arg,
 	       int (*hit)(void *arg, uint32_t seq, const struct ps_row *row), void *hit_arg)
 {
-	while (s->next <= s->last) {
-		uint32_t seq = s->next;
-		const struct ps_row *row = ps_view_row(s->view, seq);
-		int r = row ? look_at(s, row) : 0;
+	const struct ps_row *rows = NULL;
+	uint32_t count = 0;
 
-		if (r < 0)
+	for (; s->next <= s->last; rows++, count--) {
+		int r;
+
+		if (count == 0 && !(rows = ps_snapshot_rows(s->view->shown.snapshot, s->next, &count)))
+			break;
+		if ((r = look_at(s, rows)) < 0)
 			return r;
 		s->next++;
-		if (r > 0 && (r = hit(hit_arg, seq, row)) != 0)
+		if (r > 0 && (r = hit(hit_arg, s->next - 1, rows)) != 0)
 			return r;
-		/* Rows are quick: asking the clock for each would cost more than they do. */
-		if ((s->root->cost > COST_ROW || seq % 1024 == 0) && slice_over && slice_over(arg))
+		if (is_slice_over(s, slice_over, arg))
 			return s->next > s->last;
 	}
 	return 1;

@@ -23,8 +23,8 @@ int ps_search_texts(const struct ps_body *body, const struct ps_cache *cache, st
 struct ps_search_value {
 	struct ps_buf decoded, folded;
 };
-/* Whether a header field's value contains the needle; an empty one is contained in any. */
-bool ps_search_value(struct ps_search_value *search, struct ps_bytes value, struct ps_bytes folded);
+/* A header field's value, decoded and folded; valid until the next one. */
+int ps_search_value(struct ps_search_value *search, struct ps_bytes value, struct ps_bytes *ret_folded);
 void ps_search_value_finish(struct ps_search_value *search);
 bool ps_bytes_contain(struct ps_bytes text, struct ps_bytes part);
 

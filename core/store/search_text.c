@@ -105,15 +105,17 @@ static int scan_header(struct scan *scan, const struct ps_body *body, const stru
 	return r;
 }
 
-bool ps_search_value(struct ps_search_value *search, struct ps_bytes value, struct ps_bytes folded)
+int ps_search_value(struct ps_search_value *search, struct ps_bytes value, struct ps_bytes *ret_folded)
 {
-	if (folded.len == 0)
-		return true;
+	int r;
+
 	ps_buf_reset(&search->decoded);
 	ps_buf_reset(&search->folded);
-	return ps_header_decode(value, &search->decoded) == 0 &&
-	       ps_casefold(ps_buf_view(&search->decoded), &search->folded) == 0 &&
-	       ps_bytes_contain(ps_buf_view(&search->folded), folded);
+	if ((r = ps_header_decode(value, &search->decoded)) < 0 ||
+	    (r = ps_casefold(ps_buf_view(&search->decoded), &search->folded)) < 0)
+		return r;
+	*ret_folded = ps_buf_view(&search->folded);
+	return 0;
 }
 
 void ps_search_value_finish(struct ps_search_value *search)

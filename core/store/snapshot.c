@@ -131,14 +131,24 @@ static size_t find_chunk(const struct ps_snapshot *snapshot, uint32_t seq)
 	return low;
 }
 
-const struct ps_row *ps_snapshot_row(const struct ps_snapshot *snapshot, uint32_t seq)
+const struct ps_row *ps_snapshot_rows(const struct ps_snapshot *snapshot, uint32_t seq, uint32_t *ret_count)
 {
-	size_t low;
+	size_t chunk;
+	uint32_t at;
 
 	if (seq == 0 || seq > snapshot->messages)
 		return NULL;
-	low = find_chunk(snapshot, seq);
-	return &snapshot->chunks[low]->rows[seq - 1 - snapshot->starts[low]];
+	chunk = find_chunk(snapshot, seq);
+	at = seq - 1 - snapshot->starts[chunk];
+	*ret_count = snapshot->chunks[chunk]->count - at;
+	return &snapshot->chunks[chunk]->rows[at];
+}
+
+const struct ps_row *ps_snapshot_row(const struct ps_snapshot *snapshot, uint32_t seq)
+{
+	uint32_t count;
+
+	return ps_snapshot_rows(snapshot, seq, &count);
 }
 
 uint32_t ps_snapshot_seq_from(const struct ps_snapshot *snapshot, uint32_t uid)

@@ -21,6 +21,8 @@ uint32_t ps_snapshot_count(const struct ps_snapshot *snapshot);
 uint32_t ps_snapshot_last_uid(const struct ps_snapshot *snapshot); /* 0: empty */
 /* seq 1..count; NULL beyond. */
 const struct ps_row *ps_snapshot_row(const struct ps_snapshot *snapshot, uint32_t seq);
+/* The same, and how many rows lie in a run from there on, this one included. */
+const struct ps_row *ps_snapshot_rows(const struct ps_snapshot *snapshot, uint32_t seq, uint32_t *ret_count);
 /* The lowest number with a UID >= uid; count + 1 if none. */
 uint32_t ps_snapshot_seq_from(const struct ps_snapshot *snapshot, uint32_t uid);
 uint32_t ps_snapshot_seq(const struct ps_snapshot *snapshot, uint32_t uid); /* 0: none */
