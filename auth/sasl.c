@@ -235,6 +235,14 @@ bool ps_sasl_is_known(const char *mechanism)
 	return false;
 }
 
+bool ps_sasl_is_bound(const char *mechanism)
+{
+	for (size_t i = 0; i < PS_ARRAY_LEN(mechanisms); i++)
+		if (ps_strcasecmp(mechanisms[i].name, mechanism) == 0)
+			return mechanisms[i].flags & BOUND;
+	return false;
+}
+
 void ps_sasl_put_names(const struct ps_sasl_terms *terms, struct ps_buf *out)
 {
 	for (size_t i = 0; i < PS_ARRAY_LEN(mechanisms); i++) {

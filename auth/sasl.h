@@ -45,6 +45,8 @@ struct ps_sasl_terms {
 	unsigned serves;              /* PS_SERVES_* (auth/passwords.h): what users have */
 };
 bool ps_sasl_is_known(const char *mechanism);
+/* Whether it asks for what the TLS connection may be bound to. */
+bool ps_sasl_is_bound(const char *mechanism);
 /* Appends the names of the mechanisms that may be used, blank-separated, the best first. */
 void ps_sasl_put_names(const struct ps_sasl_terms *terms, struct ps_buf *out);
 

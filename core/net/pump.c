@@ -129,15 +129,18 @@ static void end_up(struct pump *pump)
 	ps_buf_wipe(&pump->up.kept);
 }
 
-/* Whether to go on: both ways as far as they go, in turns. */
+/* Whether to go on: both ways as far as they go, in turns. One that could not go on is not tried again before the loop says so: each
+ * record of a download would cost a look at a client that says nothing. */
 static bool move_both(struct conn *conn, bool *ret_more)
 {
 	struct pump *pump = conn->pump;
 	int up = 1, down = 1;
 
 	for (int i = 0; i < ROUNDS_MAX && (up > 0 || down > 0); i++) {
-		up = move(conn, &conn->stream, &pump->mail, &pump->up);
-		down = move(conn, &pump->mail, &conn->stream, &pump->down);
+		if (up > 0)
+			up = move(conn, &conn->stream, &pump->mail, &pump->up);
+		if (down > 0)
+			down = move(conn, &pump->mail, &conn->stream, &pump->down);
 		if (down < 0 || (pump->up.broken && pump->up.kept.len == 0))
 			return false;
 		if (!pump->up_ended && (up < 0 || (pump->up.eof && pump->up.kept.len == 0)))

@@ -143,6 +143,8 @@ static void auth_start(void *arg, uint64_t number, uint32_t turn, struct ps_sess
 		       struct ps_bytes initial)
 {
 	struct ps_buf bindings[PS_BINDINGS] = {0};
+	/* To have them takes as much as a quarter of a handshake: the certificate is read and digested, the exporter asked. */
+	bool binds = is_bindable(s) && ps_sasl_is_bound(mechanism);
 	struct ps_msg_auth_start message = {
 		.number = number,
 		.turn = turn,
@@ -158,7 +160,7 @@ static void auth_start(void *arg, uint64_t number, uint32_t turn, struct ps_sess
 		.initial = initial,
 	};
 
-	for (unsigned i = 0; i < PS_BINDINGS && is_bindable(s); i++)
+	for (unsigned i = 0; i < PS_BINDINGS && binds; i++)
 		ps_front_binding(s, (enum ps_binding)i, &bindings[i]);
 	message.exporter = present(&bindings[PS_BINDING_EXPORTER]);
 	message.unique = present(&bindings[PS_BINDING_UNIQUE]);

@@ -158,6 +158,7 @@ START_TEST(what_is_offered_is_what_may_be_used)
 		ps_buf_reset(&wanted);
 		ps_buf_printf(&wanted, " %s ", all[i]);
 		ck_assert_int_eq(r == 0, *all[i] && strstr(ps_buf_cstr(&padded), ps_buf_cstr(&wanted)));
+		ck_assert_int_eq(ps_sasl_is_bound(all[i]), strstr(all[i], "-PLUS") != NULL);
 		ps_sasl_finish(&sasl);
 	}
 	ps_buf_finish(&names);
