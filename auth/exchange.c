@@ -16,6 +16,10 @@
 /* Hashing costs by intention, so what waits for a worker is bounded; more are told to come back. */
 #define CHECKING_MAX 1024u
 
+/* A wrong password, and a name that nobody has, are told of at ticks since the client's last word: what it took to find out, in whichever
+ * database or in none, cannot be seen. Most of what is asked takes less than one. */
+#define REFUSAL_TICK_MS 100u
+
 /* One log-in under way: the user is looked for, the password checked by a worker or by the user's database, and who logs in as another
  * is given that user. While a worker checks the password, only the worker touches `stored`, `padding`, `sasl.password`
  * and `r`; an exchange that was cancelled meanwhile is freed when the worker is done. */
@@ -47,6 +51,7 @@ struct ps_exchange {
 	uint64_t expires;          /* when it does, in seconds since 1970; 0: not by itself */
 	uint64_t certificate_expires;
 	uint64_t looked_up;         /* when it was */
+	uint64_t asked;             /* when the client said its last word */
 	const char *reason;         /* why not, whatever the password; NULL: it decides */
 	const char *refused;        /* right, but may not log in: why, for the log; or NULL */
 	const char *text;           /* and for the user */
@@ -216,10 +221,14 @@ static void finish(struct ps_exchange *x, enum ps_auth_status status, const char
 		ps_throttle_failed(service->clients, client, now);
 		ps_throttle_failed(service->names, name, now);
 	}
+	if (of_name > delay)
+		delay = of_name;
+	if (status == PS_AUTH_FAILED)
+		delay += REFUSAL_TICK_MS - (now - x->asked) % REFUSAL_TICK_MS;
 	if (x->cancelled)
 		destroy(x);
 	else
-		answer_after_delay(x, status, delay > of_name ? delay : of_name);
+		answer_after_delay(x, status, delay);
 }
 
 /* What was never tried is no failure that counts. */
@@ -634,6 +643,7 @@ static void check_token(struct ps_exchange *x)
 
 static void take_response(struct ps_exchange *x, struct ps_bytes data)
 {
+	x->asked = ps_loop_now(x->service->args.loop);
 	switch (ps_sasl_step(&x->sasl, data)) {
 	case PS_SASL_CHALLENGE: answer(x, PS_AUTH_CONTINUE, ps_buf_view(&x->sasl.challenge)); break;
 	case PS_SASL_PASSWORD: look_up(x, check); break;

@@ -50,7 +50,7 @@ def measure(name, user, users, settings, tries):
                 times.append(time.perf_counter() - begin)
                 assert answer.startswith(b"NO [AUTHENTICATIONFAILED]"), answer
     known, unknown = (statistics.mean(times[5:]) * 1000 for times in took.values())
-    print("%-12s user %7.2f ms   unknown %7.2f ms   ratio %.3f" % (name, known, unknown, known / unknown), flush=True)
+    print("%-22s user %7.2f ms   unknown %7.2f ms   ratio %.3f" % (name, known, unknown, known / unknown), flush=True)
 
 
 def plain(who):
@@ -66,6 +66,16 @@ def main():
         measure("ldap", "dora", (), 'userdb "dir" { driver = "ldap" uri = "%s" base = "dc=example,dc=test" }' % directory.uri, tries)
     finally:
         directory.stop()
+    database = test_userdb.PostgreSQL()
+    try:
+        database.sql(test_userdb.CREATE + ";" + test_userdb.INSERT + test_userdb.row("peggy"))
+        measure("postgresql", "peggy", (), 'userdb "big" { driver = "postgresql" connection = "host=%s dbname=postgres user=postern" query = "%s" }'
+                % (database.folder, test_userdb.QUERY), tries)
+    finally:
+        database.stop()
+    pam = 'userdb "pam" { driver = "pam" folder = "%s" }' % test_userdb.pam_folder()
+    measure("pam", "daemon", (), pam, tries)
+    measure("pam, and a passwd-file", "daemon", ("alice",), pam, tries)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import configparser
 import json
 import os
 import re
+import subprocess
+import sys
 import unittest
 
 import postern
@@ -120,6 +122,20 @@ class AppPasswords(ServerTest):
         self.assertEqual(failed.search(forged).group("ip"), "2001:db8::1")
         self.assertIsNone(failed.search('level=info role=front pid=1 event=helo name="%s"' % forged.replace('"', "")))
         self.assertIsNotNone(failed.search("mail posternd[7]: 2026-01-01T00:00:00.000Z " + forged))
+        self.by_fail2ban(text, [match.group("ip") for match in found if match])
+
+    def by_fail2ban(self, text, addresses):
+        """Its own program, which check unpacks, finds in the log what the expression finds."""
+        place = os.path.join(os.environ.get("POSTERN_TEST_UNPACKED", ""), "fail2ban")
+        if not os.path.isdir(place):
+            self.skipTest("fail2ban is not unpacked in $POSTERN_TEST_UNPACKED; the expression alone was tried")
+        log = os.path.join(postern.scratch_folder(), "log")
+        with open(log, "w", encoding="utf-8") as file:
+            file.write(text)
+        done = subprocess.run((sys.executable, place + "/usr/bin/fail2ban-regex", "-c", place + "/etc/fail2ban", "-o", "ip", log, FILTER),
+                              env=dict(os.environ, PYTHONPATH=place + "/usr/lib/python3/dist-packages"), capture_output=True, text=True,
+                              timeout=postern.PATIENCE * 3, check=False)
+        self.assertEqual(done.stdout.split(), addresses, done.stderr)
 
 
 if __name__ == "__main__":
