@@ -146,7 +146,8 @@ static enum pop3_next begin(struct pop3 *pop3, uint32_t number, bool whole, uint
 	if (r < 0) {
 		ps_log(PS_LOG_ERROR, "retrieve_failed", "sid", ps_session_sid(pop3->session), "msg", ps_last_error(),
 		       NULL);
-		return pop3_err(pop3, "[SYS/TEMP] That message cannot be read now");
+		return pop3_err(pop3, pop3_is_lasting(r) ? "[SYS/PERM] That message cannot be read"
+							 : "[SYS/TEMP] That message cannot be read now");
 	}
 	pop3->content->whole = whole;
 	pop3->content->lines = lines;

@@ -4,6 +4,7 @@
 #include <search.h>
 #include <stdlib.h>
 #include <time.h>
+#include "postern/error.h"
 #include "postern/log.h"
 #include "protocols/pop3/pop3.h"
 
@@ -98,19 +99,27 @@ static int open_view(struct pop3 *pop3)
 	return 0;
 }
 
+bool pop3_is_lasting(int r)
+{
+	return r == PS_E_ACCESS || r == PS_E_CORRUPT || r == PS_E_INVALID || r == PS_E_UNSUPPORTED;
+}
+
 const char *pop3_maildrop_open(struct pop3 *pop3)
 {
 	const struct ps_conf *conf = ps_session_conf(pop3->session);
 	bool exclusive = strcmp(ps_conf_str(conf, "maildrop"), "exclusive") == 0;
 	const char *refusal = enter(pop3, exclusive, ps_conf_int(conf, "login_delay"));
+	int r;
 
 	if (refusal)
 		return refusal;
 	pop3->uidl = pop3_uidl_find(ps_conf_str(conf, "uidl_format"));
-	if (open_view(pop3) == 0)
+	r = open_view(pop3);
+	if (r == 0)
 		return NULL;
 	ps_log(PS_LOG_ERROR, "maildrop_failed", "sid", ps_session_sid(pop3->session), "msg", ps_last_error(), NULL);
-	return "[SYS/TEMP] The maildrop cannot be opened now; try again later";
+	return pop3_is_lasting(r) ? "[SYS/PERM] The maildrop cannot be opened"
+				  : "[SYS/TEMP] The maildrop cannot be opened now; try again later";
 }
 
 void pop3_maildrop_close(struct pop3 *pop3)

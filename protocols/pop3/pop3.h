@@ -93,6 +93,8 @@ enum pop3_next pop3_stls(struct pop3 *pop3, struct ps_bytes argument);
 
 /* maildrop.c: one session a maildrop, unless that is set otherwise, and not too often. NULL, or why not. */
 const char *pop3_maildrop_open(struct pop3 *pop3);
+/* To try again will not help, but the administrator might: [SYS/PERM], RFC 3206 section 4. */
+bool pop3_is_lasting(int r);
 void pop3_maildrop_close(struct pop3 *pop3);
 /* What QUIT does with the marks (the UPDATE state). Durable when it returns. */
 int pop3_maildrop_update(struct pop3 *pop3);

@@ -99,7 +99,8 @@ static enum pop3_next quit_and_update(struct pop3 *pop3, struct ps_bytes argumen
 	if (r == 0)
 		return pop3_ok(pop3, "Bye");
 	ps_log(PS_LOG_ERROR, "update_failed", "sid", ps_session_sid(pop3->session), "msg", ps_last_error(), NULL);
-	return pop3_err(pop3, "[SYS/TEMP] Deleted messages could not be removed now");
+	return pop3_err(pop3, pop3_is_lasting(r) ? "[SYS/PERM] Deleted messages could not be removed"
+						 : "[SYS/TEMP] Deleted messages could not be removed now");
 }
 
 static enum pop3_next noop(struct pop3 *pop3, struct ps_bytes argument)

@@ -327,13 +327,13 @@ class Instance:
             raise AssertionError("postern %s: %s%s" % (" ".join(args), done.stdout, done.stderr))
         return done
 
-    def add_users(self, *names, fields=""):
+    def add_users(self, *names, fields="", domain=None):
         """Writes the passwd-file aside and renames it, as administrators' tools do. `fields`: as in "backend=lmdb"."""
         with open(self.passwd_file, encoding="ascii") as file:
             text = file.read()
         with open(self.passwd_file + ".new", "w", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o600)
-            file.write(text + "".join(_passwd_line(name, self.domain, fields) for name in names))
+            file.write(text + "".join(_passwd_line(name, domain or self.domain, fields) for name in names))
         os.rename(self.passwd_file + ".new", self.passwd_file)
 
     # ---- a Maildir in the hands of others

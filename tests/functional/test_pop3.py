@@ -2,6 +2,8 @@
 """POP3 with Python's client: what a dialogue cannot say."""
 
 import concurrent.futures
+import os
+import pathlib
 import poplib
 import time
 import unittest
@@ -116,6 +118,21 @@ class Pop3(ServerTest):
         client = connect(self.server)
         self.assertEqual([line.split()[1] for line in client.uidl()[1]],
                          [uid for n, uid in enumerate(before) if n % 3])
+        client.quit()
+
+    def test_what_the_administrator_must_mend_is_told_so(self):
+        if self.server.backend != "maildir":
+            self.skipTest("a message has a file of its own in a Maildir")
+        self.put(postern.message("kept"), postern.message("lost"))
+        client = connect(self.server)
+        path = max(pathlib.Path(self.server.mail_root).rglob("cur/*"), key=lambda path: path.stat().st_mtime_ns)
+        os.chmod(path, 0)
+        with self.assertRaisesRegex(poplib.error_proto, r"-ERR \[SYS/PERM\]"):
+            for number in (1, 2):
+                client.retr(number)
+        os.chmod(path, 0o600)
+        client.retr(1)
+        client.retr(2)
         client.quit()
 
     def test_quit_is_durable(self):

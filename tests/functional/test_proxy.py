@@ -20,10 +20,15 @@ class Proxy(ServerTest):
                 'listener proxied { port = %d proxy = { "127.0.0.2", "10.0.0.0/8" } }\n'
                 'listener proxieds { port = %d tls = "implicit" proxy = { "127.0.0.2/32" } }')
 
+    OTHERS = {"pop3": b"+OK ", "smtp": b"220 ", "submission": b"220 ", "lmtp": b"220 ", "auth": b"VERSION\t"}  # and what they say first
+
     @classmethod
     def setUpClass(cls):
         cls.ports = (ports.free(), ports.free())
-        cls.settings = Proxy.settings % cls.ports
+        cls.others = {protocol: ports.free() for protocol in cls.OTHERS}
+        cls.settings = Proxy.settings % cls.ports + "".join(
+            '\nlistener proxied-%s { protocol = "%s" port = %d tls = "none" proxy = { "127.0.0.2" } }' % (protocol, protocol, port)
+            for protocol, port in cls.others.items())
         super().setUpClass()
 
     def client(self, tls=False, source="127.0.0.2"):
@@ -91,6 +96,16 @@ class Proxy(ServerTest):
         self.assertTrue(client.greeting().startswith(b"* OK"))
         client.send(V1)
         self.assertIn(b"BAD", client.line())
+
+    def test_on_every_protocol(self):
+        for number, (protocol, hello) in enumerate(self.OTHERS.items(), 1):
+            with self.subTest(protocol):
+                client = postern.Client(self.others[protocol], source="127.0.0.2")
+                self.addCleanup(client.close)
+                client.send(b"PROXY TCP4 127.0.1.%d 127.0.0.1 4199 143\r\n" % number)
+                self.assertTrue(client.line().startswith(hello))
+                client.close()
+                postern.wait_until(lambda: self.log_of("127.0.1.%d:4199" % number), "the session in the log")
 
     def test_health_check(self):
         client = self.client()

@@ -27,6 +27,7 @@ extension quota {
     warnings = { }
     mailbox "Trash" { storage = 2K }
     mount "Archive" { messages = 2 }
+    domain "small.test" { messages = 2 }
 }
 """
 
@@ -204,6 +205,19 @@ extension quota {
             os.fchmod(file.fileno(), 0o600)
             file.write(text)
         os.rename(self.server.passwd_file + ".new", self.server.passwd_file)
+
+    def carl(self):
+        client = self.connect(tls=True)
+        client.greeting()
+        return client.command("LOGIN carl@small.test " + postern.PASSWORD)[1].startswith(b"OK") and client
+
+    def test_a_domain_has_a_limit_of_its_own(self):
+        self.server.add_users("carl", domain="small.test")
+        client = postern.wait_until(self.carl, "the new user")
+        self.assertEqual(client.ok('GETQUOTA ""')[0], b'* QUOTA "" (MESSAGE 0 2)\r\n')
+        for _ in range(2):
+            self.assertTrue(client.append(b"x: y\r\n\r\n").startswith(b"OK"))
+        self.assertTrue(client.command("APPEND INBOX {8+}\r\nx: y\r\n\r\n")[1].startswith(b"NO [OVERQUOTA]"))
 
     def test_another_limit_counts_for_sessions_that_are_open(self):
         client = self.refill("few", 3)
