@@ -22,7 +22,8 @@ enum {
 	DONE = 0x454e4f44, /* but the index may not know yet what the batch brought for it */
 	EMPTY = 0,
 	JOURNAL_ROOM = 1 << 16,
-	JOURNAL_MAX = 1 << 28
+	JOURNAL_MAX = 1 << 28,
+	DISK_BLOCK = 512 /* what a disk writes whole */
 };
 
 struct journal_head {
@@ -229,14 +230,61 @@ static bool is_ours(struct ps_bytes heads, uint64_t at)
 	return false;
 }
 
-/* Whether what lies at `offset` begins as this step wrote it, as far as it came. What a power cut left of it may be zeros. */
+/* Whether what lies at `offset` begins as this step wrote it, as far as it came. A power cut may leave some blocks of it as they were: of what was
+ * not there, zeros. */
 static bool begins_as_ours(const struct step *step, int fd, uint64_t size)
 {
-	uint8_t now[FIRST_MAX], zeros[FIRST_MAX] = {0};
-	size_t len = step->first.len < size - step->offset ? step->first.len : (size_t)(size - step->offset);
+	uint8_t now[FIRST_MAX], old[FIRST_MAX] = {0};
+	size_t len = step->first.len < size - step->offset ? step->first.len : (size_t)(size - step->offset), n;
 
-	return ps_io.pread(fd, now, len, (off_t)step->offset) == (ssize_t)len &&
-	       (memcmp(now, step->first.ptr, len) == 0 || memcmp(now, zeros, len) == 0);
+	if (step->old.len > 0)
+		memcpy(old, step->old.ptr, step->old.len < len ? step->old.len : len);
+	if (ps_io.pread(fd, now, len, (off_t)step->offset) != (ssize_t)len)
+		return false;
+	for (size_t at = 0; at < len; at += n) {
+		n = DISK_BLOCK - (step->offset + at) % DISK_BLOCK;
+		n = n < len - at ? n : len - at;
+		if (memcmp(now + at, step->first.ptr + at, n) != 0 && memcmp(now + at, old + at, n) != 0)
+			return false;
+	}
+	return true;
+}
+
+static bool is_strange_line(const struct step *step, struct ps_bytes octets, uint64_t at)
+{
+	struct ps_bytes sender;
+	ptrdiff_t lf = ps_bytes_find(octets, '\n');
+	int64_t date;
+
+	if (lf >= 0)
+		octets.len = (size_t)lf + 1;
+	return !is_ours(step->heads, at) && (lf < 0 || ps_from_line_parse(octets, &sender, &date) == 1);
+}
+
+/* Whether somebody's message begins behind zeros that a power cut left, and so not on a line of its own. */
+static bool is_behind_zeros(const struct step *step, int fd, uint64_t size)
+{
+	static const char mark[] = "\0From ";
+	enum {
+		LEN = sizeof mark - 1
+	};
+	uint8_t window[16384];
+	ssize_t n;
+
+	for (uint64_t from = step->offset; from < size; from += (size_t)n - LEN + 1) {
+		const uint8_t *hit = window;
+
+		n = ps_io.pread(fd, window, sizeof window, (off_t)from);
+		if (n < LEN)
+			break;
+		while ((hit = memmem(hit, (size_t)(window + n - hit), mark, LEN)) != NULL) {
+			hit++;
+			if (is_strange_line(step, ps_bytes(hit, (size_t)(window + n - hit)),
+					    from + (uint64_t)(hit - window)))
+				return true;
+		}
+	}
+	return false;
 }
 
 /* Whether all that lies behind `offset` is what this step wrote, as far as it came. */
@@ -250,6 +298,7 @@ static bool nobody_else_wrote(const struct step *step, int fd, uint64_t size)
 		return ours;
 	if (size < step->offset || !begins_as_ours(step, fd, size))
 		return size == step->old_size; /* not begun */
+	ours = !is_behind_zeros(step, fd, size);
 	file = ps_mboxfile_create(fd, size);
 	while (ours && at < size) {
 		if (ps_mboxfile_find_end(file, at, &end, &at) < 0)

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@
 
 enum {
 	HOLD_MS = 5,
-	PAGE = 4096
+	PAGE = 4096,
+	WRITE_PARTS = 64
 };
 
 /* Which argument is what, counted from 1; 0: none is. */
@@ -239,18 +241,27 @@ uint64_t call_offset(const struct call *call)
 	return strncmp(call->name, "pwrite", 6) == 0 ? call->args[3] : call_fdinfo(call, "pos", 10);
 }
 
+/* Where the octets of a write lie in the process: how many of `parts` are there. The first is that of one without an iovec. */
+static size_t call_parts(const struct call *call, struct iovec parts[WRITE_PARTS])
+{
+	size_t count = call->args[2] < WRITE_PARTS ? (size_t)call->args[2] : WRITE_PARTS;
+
+	if (!strstr(call->name, "writev"))
+		return 1;
+	return read_memory(call->pid, call->args[1], parts, count * sizeof *parts) ? count : 0;
+}
+
 uint64_t call_length(const struct call *call)
 {
-	struct iovec parts[64];
-	size_t count = call->args[2] < PS_ARRAY_LEN(parts) ? (size_t)call->args[2] : PS_ARRAY_LEN(parts);
+	struct iovec parts[WRITE_PARTS];
 	uint64_t length = 0;
+	size_t count;
 
 	if (!strstr(call->name, "writev"))
 		return strcmp(call->name, "copy_file_range") == 0 ? call->args[4]
 		       : strcmp(call->name, "sendfile") == 0      ? call->args[3]
 								  : call->args[2];
-	if (!read_memory(call->pid, call->args[1], parts, count * sizeof *parts))
-		return 0;
+	count = call_parts(call, parts);
 	for (size_t i = 0; i < count; i++)
 		length += parts[i].iov_len;
 	return length;
@@ -338,13 +349,50 @@ struct watch {
 	bool holds, killed;
 };
 
-static void respond(struct watch *w, uint64_t id, int verdict)
+static void respond(struct watch *w, uint64_t id, int verdict, ssize_t value)
 {
 	memset(w->answer, 0, sizeof *w->answer);
 	w->answer->id = id;
 	w->answer->error = -verdict;
-	w->answer->flags = verdict == CALL_GO ? SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0;
+	w->answer->val = value;
+	w->answer->flags = verdict == CALL_GO && value == 0 ? SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0;
 	seccomp_notify_respond(w->listener, w->answer); /* fails when the process is dead: then nobody waits */
+}
+
+/* Octets of a write() or writev(), up to `len`. */
+static bool read_octets(const struct call *call, uint8_t *octets, size_t len)
+{
+	struct iovec parts[WRITE_PARTS] = {{(void *)(uintptr_t)call->args[1], (size_t)call->args[2]}};
+	size_t count = call_parts(call, parts);
+
+	for (size_t i = 0; i < count && len > 0; i++) {
+		size_t n = parts[i].iov_len < len ? parts[i].iov_len : len;
+
+		if (!read_memory(call->pid, (uint64_t)(uintptr_t)parts[i].iov_base, octets, n))
+			return false;
+		octets += n;
+		len -= n;
+	}
+	return len == 0;
+}
+
+/* Does it in the place of the process, whose file moves on as by its own write; how much was written, 0: it cannot be done so. */
+static ssize_t write_half(const struct watch *w, const struct call *call)
+{
+	size_t half = (size_t)call_length(call) / 2;
+	uint8_t *octets = ps_malloc(half);
+	int pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
+	int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, call->fd, 0);
+	ssize_t n = 0;
+
+	if (fd >= 0 && half > 0 && strstr(call->name, "write") && read_octets(call, octets, half))
+		n = call->name[0] == 'p' ? pwrite(fd, octets, half, (off_t)call->args[3]) : write(fd, octets, half);
+	if (fd >= 0)
+		close(fd);
+	if (pidfd >= 0)
+		close(pidfd);
+	free(octets);
+	return n > 0 ? n : 0;
 }
 
 static void decide(struct watch *w, const struct call *call, uint64_t id)
@@ -360,8 +408,10 @@ static void decide(struct watch *w, const struct call *call, uint64_t id)
 		w->held_id = id;
 		w->holds = true;
 	} else {
+		ssize_t written = verdict == CALL_HALF ? write_half(w, call) : 0;
+
 		w->holds = w->holds && id != w->held_id;
-		respond(w, id, verdict);
+		respond(w, id, verdict == CALL_HALF ? CALL_GO : verdict, written);
 	}
 }
 
@@ -377,7 +427,7 @@ static void take_one(struct watch *w)
 	if (describe(w->kit, w->asked, &call))
 		decide(w, &call, w->asked->id);
 	else
-		respond(w, w->asked->id, CALL_GO);
+		respond(w, w->asked->id, CALL_GO, 0);
 }
 
 static void watch(struct watch *w)

@@ -38,6 +38,7 @@ enum {
 	CALL_GO = 0,
 	CALL_KILL = -1, /* the process is killed before the call */
 	CALL_HOLD = -2, /* it is asked again a little later; other threads go on */
+	CALL_HALF = -3, /* a WRITE writes half of its octets, and says so */
 };
 typedef int (*call_fn)(void *arg, const struct call *call);
 

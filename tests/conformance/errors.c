@@ -13,7 +13,8 @@ struct failing {
 	const struct kit *kit;
 	const struct deed *deed;
 	const struct expected *expected;
-	int error;
+	int error; /* or CALL_HALF */
+	int then;  /* error of the next such call; 0: none */
 	unsigned at, calls;
 	int64_t room; /* on a disk that stays full */
 	struct {
@@ -27,6 +28,8 @@ static bool is_meant(const struct failing *f, const struct call *call)
 {
 	if (f->error == EMFILE)
 		return call->kind == CALL_CREATE;
+	if (f->error == CALL_HALF)
+		return call->kind == CALL_WRITE && call_length(call) > 1 && (!f->then || call->needs_room);
 	return f->error == EIO ? f->kit->thorough || !call->needs_room : call->needs_room;
 }
 
@@ -37,9 +40,10 @@ static int fail_at_call(void *arg, const struct call *call)
 	if (!f->told->armed || !is_meant(f, call))
 		return CALL_GO;
 	if (++f->calls != f->at)
-		return CALL_GO;
+		return f->calls == f->at + 1 ? f->then : CALL_GO;
 	f->told->hit = true;
-	snprintf(f->told->what, sizeof f->told->what, "%s at call %u, %s", strerror(f->error), f->calls, call->name);
+	snprintf(f->told->what, sizeof f->told->what, "%s at call %u, %s",
+		 f->error < 0 ? "half a write" : strerror(f->error), f->calls, call->name);
 	return f->error;
 }
 
@@ -73,17 +77,17 @@ static void meet_the_error(struct kit *kit, void *arg)
 		must_be_refusal(f, r);
 	must(r == 0 || f->told->hit, "refused without an error: %s: %s", ps_err_name(r), ps_last_error());
 	f->told->done = r == 0;
-	if (r == 0 || f->error != EIO)
+	if (r == 0 || (f->error != EIO && f->error != CALL_HALF))
 		go_on(f, &scene, r == 0);
 	scene_close(&scene);
 }
 
-static void each_call_fails(struct kit *kit, int error)
+static void each_call_fails(struct kit *kit, int error, int then)
 {
 	const struct deed *deed = &deeds[kit->row];
 	struct kit template = *kit, copy = *kit;
 	struct expected expected = deed_expect(kit, deed);
-	struct failing f = {.kit = kit, .deed = deed, .expected = &expected, .error = error};
+	struct failing f = {.kit = kit, .deed = deed, .expected = &expected, .error = error, .then = then};
 	struct scene scene;
 
 	f.told = calls_shared(sizeof *f.told);
@@ -108,22 +112,33 @@ static void each_call_fails(struct kit *kit, int error)
 
 static void full(struct kit *kit)
 {
-	each_call_fails(kit, ENOSPC);
+	each_call_fails(kit, ENOSPC, 0);
 }
 
 static void quota(struct kit *kit)
 {
-	each_call_fails(kit, EDQUOT);
+	each_call_fails(kit, EDQUOT, 0);
 }
 
 static void broken(struct kit *kit)
 {
-	each_call_fails(kit, EIO);
+	each_call_fails(kit, EIO, 0);
 }
 
 static void no_descriptor(struct kit *kit)
 {
-	each_call_fails(kit, EMFILE);
+	each_call_fails(kit, EMFILE, 0);
+}
+
+/* What is not written is to be written next. */
+static void half_written(struct kit *kit)
+{
+	each_call_fails(kit, CALL_HALF, 0);
+}
+
+static void half_then_full(struct kit *kit)
+{
+	each_call_fails(kit, CALL_HALF, ENOSPC);
 }
 
 /* Or an accident of it would be tried nowhere. */
@@ -271,6 +286,9 @@ static const struct check checks[] = {
 	{"each kind of operation is among the deeds that accidents happen to", each_kind_is_a_deed},
 	{"EMFILE where a file is made does not tear the batch, and never says it is done when it is not", no_descriptor,
 	 NEEDS_CALLS, DEEDS},
+	{"half a write at any call does not tear the batch, and never says it is done when it is not", half_written,
+	 NEEDS_CALLS, DEEDS},
+	{"half a write at any call, and then no room, does not tear the batch", half_then_full, NEEDS_CALLS, DEEDS},
 	{"EIO at any call does not tear the batch, and never says it is done when it is not", broken, NEEDS_CALLS,
 	 DEEDS},
 };

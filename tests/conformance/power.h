@@ -6,6 +6,7 @@
  *                rename is in both of its folders or in neither, as on all file systems with a journal
  *   POWER_EARLY  names are there as they are now, as a journal may have written them by itself; octets as synced, and
  *                a file that never was is empty
+ *   POWER_ANY    of each folder, and of each file, by chance: what was synced, what is there now, or, of a file, blocks of both
  */
 #ifndef TESTS_CONFORMANCE_POWER_H
 #define TESTS_CONFORMANCE_POWER_H
@@ -14,7 +15,8 @@
 
 enum power {
 	POWER_LATE,
-	POWER_EARLY
+	POWER_EARLY,
+	POWER_ANY
 };
 
 struct power_disk;

@@ -200,6 +200,47 @@ START_TEST(a_link_that_fails_half_way_does_not_say_that_the_message_is_there)
 }
 END_TEST
 
+static int writes;
+static bool then_full;
+
+static int no_link(int fd, int to_dir, const char *to)
+{
+	(void)fd, (void)to_dir, (void)to;
+	errno = EXDEV; /* so that it is copied */
+	return -1;
+}
+
+static ssize_t write_half(int fd, const void *data, size_t len)
+{
+	if (writes++ == 0)
+		return real.write(fd, data, len / 2);
+	errno = ENOSPC;
+	return then_full ? -1 : real.write(fd, data, len);
+}
+
+START_TEST(half_a_write_is_gone_on_with_or_refused)
+{
+	char text[24] = "";
+	int r;
+
+	real = ps_io;
+	then_full = _i;
+	ps_io.link_file = no_link;
+	ps_io.write = write_half;
+	r = add_to("HALVES", "ann@example.com", "mx:example.org", 1);
+	disarm();
+	ck_assert_int_eq(r, then_full ? PS_E_FULL : 0);
+	ck_assert_int_eq(writes, 2);
+	settle();
+	ck_assert_int_eq(is_there("HALVES"), !then_full);
+	ck_assert_uint_eq(bodies(), !then_full);
+	if (!then_full) {
+		ck_assert_int_ge(pread(out[0]->message.file, text, sizeof text - 1, 0), 1);
+		ck_assert_str_eq(text, "HALVES");
+	}
+}
+END_TEST
+
 /* ---- a full disk --------------------------------------------------------------------------------- */
 
 static unsigned taken;
@@ -311,6 +352,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_loop_test(tc, any_call_may_fail, 0, PS_ARRAY_LEN(errors));
 	tcase_add_test(tc, a_link_that_fails_half_way_does_not_say_that_the_message_is_there);
+	tcase_add_loop_test(tc, half_a_write_is_gone_on_with_or_refused, 0, 2);
 	tcase_add_test(tc, an_open_that_fails_is_an_error_and_no_loss);
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(full, set_up_small, tear_down_small);
