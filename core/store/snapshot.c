@@ -12,10 +12,10 @@ enum {
 
 struct chunk {
 	atomic_uint refs;
-	uint32_t count; /* 1..CHUNK_MAX */
-	uint32_t unseen;
-	uint64_t modseq;      /* the highest */
-	struct ps_row rows[]; /* by UID */
+	uint32_t count;        /* 1..CHUNK_MAX */
+	uint32_t first_unseen; /* of rows; count: none */
+	uint64_t modseq;       /* the highest */
+	struct ps_row rows[];  /* by UID */
 };
 
 struct ps_snapshot {
@@ -23,7 +23,9 @@ struct ps_snapshot {
 	uint32_t messages;
 	size_t chunk_count;
 	struct chunk **chunks;
-	uint32_t *starts; /* how many rows stand before each chunk */
+	uint32_t *starts;  /* how many rows stand before each chunk */
+	uint64_t *modseqs; /* the highest of each; side by side, so that looking for changes does not look at chunks */
+	uint32_t first_unseen; /* number; 0: none */
 };
 
 static struct chunk *chunk_create(const struct ps_row *rows, uint32_t count)
@@ -32,11 +34,12 @@ static struct chunk *chunk_create(const struct ps_row *rows, uint32_t count)
 
 	atomic_init(&chunk->refs, 1);
 	chunk->count = count;
-	chunk->unseen = 0;
+	chunk->first_unseen = count;
 	chunk->modseq = 0;
 	memcpy(chunk->rows, rows, count * sizeof *rows);
 	for (uint32_t i = 0; i < count; i++) {
-		chunk->unseen += !(rows[i].flags & PS_FLAG_SEEN);
+		if (chunk->first_unseen == count && !(rows[i].flags & PS_FLAG_SEEN))
+			chunk->first_unseen = i;
 		if (rows[i].modseq > chunk->modseq)
 			chunk->modseq = rows[i].modseq;
 	}
@@ -98,6 +101,7 @@ void ps_snapshot_unref(struct ps_snapshot *snapshot)
 		chunk_unref(snapshot->chunks[i]);
 	free(snapshot->chunks);
 	free(snapshot->starts);
+	free(snapshot->modseqs);
 	free(snapshot);
 }
 
@@ -184,7 +188,9 @@ uint32_t ps_snapshot_seq_changed(const struct ps_snapshot *snapshot, uint32_t se
 		const struct chunk *chunk = snapshot->chunks[c];
 		uint32_t i = seq > snapshot->starts[c] ? seq - 1 - snapshot->starts[c] : 0;
 
-		for (; chunk->modseq > since && i < chunk->count; i++)
+		if (snapshot->modseqs[c] <= since)
+			continue;
+		for (; i < chunk->count; i++)
 			if (chunk->rows[i].modseq > since)
 				return snapshot->starts[c] + i + 1;
 	}
@@ -193,14 +199,7 @@ uint32_t ps_snapshot_seq_changed(const struct ps_snapshot *snapshot, uint32_t se
 
 uint32_t ps_snapshot_first_unseen(const struct ps_snapshot *snapshot)
 {
-	for (size_t c = 0; c < snapshot->chunk_count; c++) {
-		const struct chunk *chunk = snapshot->chunks[c];
-
-		for (uint32_t i = 0; chunk->unseen > 0 && i < chunk->count; i++)
-			if (!(chunk->rows[i].flags & PS_FLAG_SEEN))
-				return snapshot->starts[c] + i + 1;
-	}
-	return 0;
+	return snapshot->first_unseen;
 }
 
 /* ---- building ------------------------------------------------------------------------------ */
@@ -220,8 +219,12 @@ static void add_chunk(struct builder *b, struct chunk *chunk)
 		b->cap = b->cap ? b->cap * 2 : 8;
 		s->chunks = ps_realloc(s->chunks, b->cap * sizeof *s->chunks);
 		s->starts = ps_realloc(s->starts, b->cap * sizeof *s->starts);
+		s->modseqs = ps_realloc(s->modseqs, b->cap * sizeof *s->modseqs);
 	}
+	if (s->first_unseen == 0 && chunk->first_unseen < chunk->count)
+		s->first_unseen = s->messages + chunk->first_unseen + 1;
 	s->chunks[s->chunk_count] = chunk;
+	s->modseqs[s->chunk_count] = chunk->modseq;
 	s->starts[s->chunk_count++] = s->messages;
 	s->messages += chunk->count;
 }
