@@ -119,6 +119,8 @@ int cli_look_up(struct cli *cli, const char *name, struct ps_user_entry *ret_ent
 int cli_find_user(struct cli *cli, const char *name, struct ps_user_info *ret_info);
 /* All users of the passwd-file, but those whose line has an error: told. Non-zero from `fn` ends it. Negative: told already. */
 int cli_each_user(struct cli *cli, int (*fn)(void *arg, const struct ps_user_info *info), void *arg);
+/* Of whom cli_each_user() knows nothing. */
+void cli_tell_unlisted(struct cli *cli);
 
 /* ---- output.c ---- */
 

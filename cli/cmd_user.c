@@ -162,6 +162,7 @@ int cli_user_list(struct cli *cli)
 		json_decref(l.json);
 		return cli_failed();
 	}
+	cli_tell_unlisted(cli);
 	return l.json ? cli_print_json(l.json) : CLI_OK;
 }
 

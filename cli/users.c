@@ -261,6 +261,19 @@ int cli_find_user(struct cli *cli, const char *name, struct ps_user_info *ret_in
 	return r;
 }
 
+void cli_tell_unlisted(struct cli *cli)
+{
+	const struct ps_conf *root = ps_config_root(cli->config);
+	struct ps_buf names = {0};
+
+	for (size_t i = 0; i < ps_conf_section_count(root, "userdb"); i++)
+		ps_buf_printf(&names, "%s %s", i ? "," : "", ps_conf_title(ps_conf_section(root, "userdb", i)));
+	if (names.len > 0)
+		cli_error("users in databases are not among them, as these are asked for one name at a time: userdb%s",
+			  ps_buf_cstr(&names));
+	ps_buf_finish(&names);
+}
+
 struct each {
 	struct cli *cli;
 	const struct ps_passwd_file *file;
@@ -302,5 +315,7 @@ int cli_each_user(struct cli *cli, int (*fn)(void *arg, const struct ps_user_inf
 	}
 	if (r < 0)
 		cli_failed();
+	else
+		cli_tell_unlisted(cli);
 	return r;
 }

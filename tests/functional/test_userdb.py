@@ -264,6 +264,7 @@ userdb "few" { driver = "static" names = { "sam@%s" } fields = { "password=%s", 
         self.check_the_command_line(self.server.tool)
         self.assertRegex(self.server.tool("smtp", "explain", "peggy@" + postern.DOMAIN).stdout, "user peggy@.*\n.*would be stored")
         self.assertRegex(self.server.tool("smtp", "explain", "no-such-user@" + postern.DOMAIN).stdout, "would be refused")
+        self.assertRegex(self.server.tool("user", "list").stderr, "not among them.*: userdb lite, big, some, dir, pam, few")
         done = self.server.tool("user", "remove", "--mail", "--yes", "lisa", check=False)
         self.assertRegex(done.stderr, "a user of userdb lite")
 
