@@ -103,6 +103,12 @@ run().then(value => done({value}), error => done({error: String(error) + "\\n" +
 """
 
 
+POP3_INBOX = """
+const pop = MailServices.accounts.accounts.map(a => a.incomingServer).find(s => s.type == "pop3");
+const inbox = await until("its inbox", () => pop.rootFolder.getFolderWithFlags(Ci.nsMsgFolderFlags.Inbox));
+"""
+
+
 class Marionette:
     """The protocol: "length:[type, id, name or error, parameters or result]"."""
 
@@ -417,6 +423,51 @@ class Session(unittest.TestCase):
             client.store("1", "+FLAGS", "(\\Deleted)")
             client.expunge()
         self.script("await until('its end', () => !messages(find(box)).some(m => m.mime2DecodedSubject == 'one'));")
+
+    def test_pop3(self):
+        """An account by POP3: what is there comes, once, with dots as they were; and what is deleted here goes there."""
+        user, message = "user0002@example.test", MESSAGE.rstrip("\r\n") + "\r\n.\r\n..dots\r\n"
+        with self.demo.imap(user, password="pass") as client:
+            def put(subject):
+                octets = (message % (subject, subject, subject)).encode()
+                self.assertEqual(client.append("INBOX", None, None, octets)[0], "OK")
+
+            def left():
+                client.select("INBOX")
+                return len(client.uid("SEARCH", "ALL")[1][0].split())
+
+            put("first")
+            put("second")
+            self.script("""
+                const pop = MailServices.accounts.createIncomingServer(args[1], "localhost", "pop3");
+                pop.port = args[2];
+                pop.socketType = 3;
+                pop.authMethod = 3;
+                pop.password = "pass";
+                pop.QueryInterface(Ci.nsIPop3IncomingServer).leaveMessagesOnServer = true;
+                pop.deleteMailLeftOnServer = true;
+                MailServices.accounts.createAccount().incomingServer = pop;
+                pop.QueryInterface(Ci.nsILocalMailIncomingServer).createDefaultMailboxes();""", user, self.demo.ready["ports"]["pop3s"])
+            self.assertEqual(self.fetch_by_pop3(), ["first", "second"])
+            put("third")
+            self.assertEqual(self.fetch_by_pop3(), ["first", "second", "third"])
+            body = self.script(POP3_INBOX + """
+                const {NetUtil} = ChromeUtils.importESModule("resource://gre/modules/NetUtil.sys.mjs");
+                const stream = inbox.getMsgInputStream(messages(inbox)[0], {});
+                return NetUtil.readInputStreamToString(stream, stream.available());""")
+            self.assertIn("\n.\n..dots\n", body.replace("\r\n", "\n"))
+            self.assertEqual(left(), 3)
+            self.script(POP3_INBOX + """
+                inbox.deleteMessages([await message(inbox, "second")], null, true, false, null, false);
+                await until("its end", () => messages(inbox).length == 2);""")
+            self.fetch_by_pop3()
+            self.assertEqual(left(), 2)
+
+    def fetch_by_pop3(self):
+        """The subjects in the account's inbox, then."""
+        return sorted(self.script(POP3_INBOX + """
+            await listening(l => MailServices.pop3.GetNewMail(null, l, inbox, pop));
+            return messages(inbox).map(m => m.mime2DecodedSubject);"""))
 
 
 if __name__ == "__main__":
