@@ -146,6 +146,8 @@ int charset_init(struct charset *charset, const char *name)
 	if (charset->iconv == (iconv_t)-1)
 		return ps_fail(PS_E_UNSUPPORTED, "iconv has no converter for %s", row->iconv);
 	charset->mode = CHARSET_ICONV;
+	/* The base64 of it that was wrong goes on or not by the pieces in which it comes to glibc. */
+	charset->restarts = strcmp(row->iconv, "UTF-7") == 0;
 	return 0;
 }
 
@@ -250,6 +252,8 @@ static int feed_iconv(struct charset *charset, struct ps_bytes *in, struct ps_bu
 		if ((err = invalid(charset, in->ptr[0], out)) < 0)
 			return err;
 		*in = ps_bytes_skip(*in, 1);
+		if (charset->restarts)
+			iconv(charset->iconv, NULL, NULL, NULL, NULL);
 	}
 }
 

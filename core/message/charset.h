@@ -22,7 +22,8 @@ struct charset {
 	iconv_t iconv;
 	uint8_t held[16]; /* the start of a character that is not yet whole */
 	size_t held_len;
-	bool strict; /* PS_E_SYNTAX instead of U+FFFD */
+	bool strict;   /* PS_E_SYNTAX instead of U+FFFD */
+	bool restarts; /* behind what is not valid it begins anew */
 };
 
 /* PS_E_UNSUPPORTED for a charset that is not known; then nothing needs finishing. NULL and US-ASCII are guessed. */

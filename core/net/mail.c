@@ -35,7 +35,7 @@ enum {
 	INFLATE_MAX = 16 * 1024,         /* octets inflated in one step */
 	REST_MS = 5 * 1000,              /* a session that is idle for so long lets the tables of its compression go */
 	STORE_TIMER_MS = 5 * 1000,       /* stores that nobody uses are looked at so often */
-	RENEW_SECONDS = 60,              /* what LMDB keeps for an index is given back so often */
+	RENEW_SECONDS = 15,              /* what LMDB keeps for an index is given back so often */
 };
 
 static const uint32_t NOWHERE = UINT32_MAX; /* no process has this number */

@@ -17,6 +17,7 @@
 
 /* Nothing is flushed or freed at the end: what must last was made durable when it was acknowledged. */
 enum {
+	ARENAS = 2,
 	TRIM_EVERY_MS = 60 * 1000
 };
 
@@ -260,6 +261,7 @@ static void set_up_heap(void)
 #ifdef M_MMAP_THRESHOLD
 	mallopt(M_MMAP_THRESHOLD, 512 * 1024);
 	mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+	mallopt(M_ARENA_MAX, ARENAS); /* what one thread gave back another can have */
 #endif
 }
 

@@ -74,6 +74,8 @@ static const struct {
 	{"7bit", NULL, "a=3D\r\n", "a=3D\r\n"},
 	{"8bit", "iso-8859-1", "\xe9\r\n", "\xc3\xa9\r\n"},
 	{"8bit", "utf-8", "\xe9\xc3\xa9\xe2\x82", FFFD "\xc3\xa9" FFFD FFFD},
+	{"8bit", "utf-7", "h+AOk-llo", "h\xc3\xa9llo"},
+	{"8bit", "utf-7", "htt+p://example.org", "htt" FFFD "//example.org"},
 	/* Not known: as it is where that is UTF-8, else windows-1252. */
 	{"8bit", "x-unknown", "\xc3\xa9\xe9\x80\xff", "\xc3\xa9\xc3\xa9\xe2\x82\xac\xc3\xbf"},
 	{"8bit", "us-ascii", "\xc3\xa9\xe9", "\xc3\xa9\xc3\xa9"},

@@ -467,11 +467,12 @@ void ps_index_close(struct ps_index *index)
 
 /* ---- environments that are opened anew --------------------------------------------------------- */
 
-/* With the writer's mutex and the lock. What is not where it was stays as it is. */
+/* With the writer's mutex and the lock. Not all that were opened together are due together. What is not where it was stays as it is. */
 static bool is_due(const struct ps_index *index, unsigned seconds)
 {
 	return index->env && index->txns == 0 && index->writes != index->writes_before &&
-	       seconds_now() - index->opened_at >= seconds && ps_index_is_at(index, index->path);
+	       seconds_now() - index->opened_at >= seconds + (int64_t)(index->ino % (seconds + 1)) &&
+	       ps_index_is_at(index, index->path);
 }
 
 static void renew(struct ps_index *index, unsigned seconds)
