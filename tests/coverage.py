@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Which lines of the server its unit tests run: builds with --coverage below ./coverage, runs `make check`, and prints a summary.
+"""Which lines of the server its tests run: builds by clang below ./coverage, runs `make check` and the functional tests, and prints a summary.
 
-usage: coverage.py [--no-run] [--missing FILE]... [TEST...]
+usage: coverage.py [--unit] [--no-run] [--missing FILE]... [TEST...]
 
-With names of tests only these are run. --no-run: of what lies there from before. --missing: the lines of a file that were not run.
+With names of unit tests only these are run. --unit: no functional tests. --no-run: of what lies there from before. --missing: the lines of a file that
+were not run. Counters lie in files that each process maps when it begins, so roles that are confined, and what is killed, count like all else.
 """
 
 import argparse
 import collections
-import concurrent.futures
 import fnmatch
-import json
 import os
 import pathlib
 import subprocess
@@ -42,53 +41,51 @@ GROUPS = {
 
 
 def run(arguments, **options):
-    return subprocess.run(arguments, check=True, **options)
+    return subprocess.run([str(argument) for argument in arguments], check=True, **options)
+
+
+def make(folder, *arguments, **options):
+    return run(["make", "-s", "-j%d" % os.cpu_count(), *arguments], cwd=folder, **options)
 
 
 def build(folder):
     folder.mkdir(exist_ok=True)
     if not (folder / "config.status").exists():
-        run([SOURCE / "configure", "-q", "CFLAGS=-O0 -g --coverage"], cwd=folder)
-    run(["make", "-s", "-j%d" % os.cpu_count(), "all"], cwd=folder)
-    run(["make", "-s", "-j%d" % os.cpu_count(), "check", "TESTS="], cwd=folder)
+        run([SOURCE / "configure", "-q", "--enable-coverage", "--prefix=%s" % (folder / "prefix"), "CC=clang", "CFLAGS=-O1 -g1"], cwd=folder)
+    make(folder, "all")
+    make(folder, "install", stdout=subprocess.DEVNULL)
+    make(folder, "check", "TESTS=")
 
 
-def test(folder, names):
-    for old in folder.rglob("*.gcda"):
+def test(folder, names, functional):
+    for old in (folder / "coverage").glob("*.profraw"):
         old.unlink()
+    # A test that fails has run its lines all the same; `./check` is there to say that it failed.
+    quiet = {"check": False, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     tests = ["TESTS=" + " ".join(names)] if names else []
-    # A test that fails has run its lines all the same; `make check` is there to say that it failed.
-    subprocess.run(["make", "-s", "-k", "-j%d" % os.cpu_count(), "check"] + tests, cwd=folder, check=False,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def lines_of(note):
-    """{file: {line: times}} of an object, whether or not it has run."""
-    data = note.with_suffix(".gcda")
-    text = run(["gcov", "--json-format", "--stdout", str(data if data.exists() else note)], cwd=note.parent, capture_output=True).stdout
-    found = collections.defaultdict(dict)
-    for document in filter(None, text.split(b"\n")):
-        parsed = json.loads(document)
-        base = pathlib.Path(parsed.get("current_working_directory", "."))
-        for file in parsed["files"]:
-            path = (base / file["file"]).resolve()
-            if path.is_relative_to(SOURCE):
-                lines = found[str(path.relative_to(SOURCE))]
-                for line in file["lines"]:
-                    lines[line["line_number"]] = max(line["count"], lines.get(line["line_number"], 0))
-    return found
+    subprocess.run(["make", "-s", "-k", "-j%d" % os.cpu_count(), "check", *tests], cwd=folder, **quiet)
+    if functional and not names:
+        subprocess.run([sys.executable, SOURCE / "tests/functional/run.py", "--prefix", folder / "prefix"], **quiet)
 
 
 def gather(folder):
-    """Of each source the lines, with how often any object of it has run them."""
-    notes = [note for note in folder.rglob("*.gcno") if not str(note.relative_to(folder)).startswith(("tests/", "plugins/"))]
-    total = collections.defaultdict(lambda: collections.defaultdict(int))
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(lines_of, notes):
-            for file, lines in found.items():
-                for line, count in lines.items():
-                    total[file][line] += count
-    return {file: lines for file, lines in total.items() if not file.startswith("tests/")}
+    """Of each source the lines, with how often they were run, by whichever program."""
+    profile, prefix = folder / "coverage.profdata", folder / "prefix"
+    run(["llvm-profdata", "merge", "-sparse", "-o", profile, *(folder / "coverage").glob("*.profraw")])
+    # Test programs have copies of what plugins have: counters are merged by the names of functions.
+    objects = [prefix / "lib/libpostern.so", prefix / "sbin/posternd", prefix / "bin/postern", *(prefix / "lib/postern").rglob("*.so")]
+    text = run(["llvm-cov", "export", "--format=lcov", "--instr-profile", profile, objects[0],
+                *(word for each in objects[1:] for word in ("--object", each))], capture_output=True, text=True).stdout
+    files = collections.defaultdict(lambda: collections.defaultdict(int))
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key == "SF":
+            path = pathlib.Path(value).resolve()
+            file = str(path.relative_to(SOURCE)) if path.is_relative_to(SOURCE) else None
+        elif key == "DA" and file and not file.startswith(("tests/", "plugins/")):
+            number, count = value.split(",")[:2]
+            files[file][int(number)] += int(count)
+    return files
 
 
 def is_of(file, group):
@@ -103,6 +100,7 @@ def share(files):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--unit", action="store_true")
     parser.add_argument("--no-run", action="store_true")
     parser.add_argument("--missing", action="append", default=[])
     parser.add_argument("tests", nargs="*")
@@ -110,7 +108,7 @@ def main():
     folder = pathlib.Path("coverage").resolve()
     if not arguments.no_run:
         build(folder)
-        test(folder, arguments.tests)
+        test(folder, arguments.tests, not arguments.unit)
     files = gather(folder)
     for file in sorted(files):
         print("%s  %s" % (share({file: files[file]}), file))
