@@ -5,6 +5,7 @@
 enum {
 	WANT_MAX = 32 << 10,
 	TAG_ROOM = 260,
+	KEPT = 32,
 };
 
 void imap_reader_init(struct imap_reader *reader, const struct imap_reader_limits *limits)
@@ -80,10 +81,10 @@ static enum imap_read begin_literal(struct imap_reader *reader, struct ps_bytes 
 	return literal->synchronising ? IMAP_READ_CONTINUE : IMAP_READ_MORE;
 }
 
-/* Of a line that has not ended, all but the last octets: they may be the begin of "{12+}". */
-static size_t droppable(struct ps_bytes in)
+/* Of a line that is dropped, all but the last octets: they may be "{12+}". One that has not ended may have its CR behind that. */
+static size_t droppable(struct ps_bytes in, size_t behind)
 {
-	return in.len > 32 ? in.len - 32 : 0;
+	return in.len > KEPT + behind ? in.len - KEPT - behind : 0;
 }
 
 /*
@@ -93,7 +94,7 @@ static size_t droppable(struct ps_bytes in)
 static enum imap_read drop_line(struct imap_reader *reader, struct ps_bytes line, enum imap_read verdict)
 {
 	struct imap_literal literal;
-	int found = imap_literal_at_end(ps_bytes_skip(line, droppable(line)), &literal);
+	int found = imap_literal_at_end(ps_bytes_skip(line, droppable(line, 0)), &literal);
 
 	reader->at = IMAP_AT_LINE;
 	if (found == 0 || literal.synchronising)
@@ -120,7 +121,7 @@ static enum imap_read read_line(struct imap_reader *reader, struct ps_bytes in, 
 		if (reader->text.len + in.len <= reader->limits.command)
 			return IMAP_READ_MORE;
 		keep_start(reader, in);
-		*ret_used = droppable(in);
+		*ret_used = droppable(in, 1);
 		reader->at = IMAP_SKIP_LINE;
 		reader->dropped = 0;
 		return IMAP_READ_TOO_LONG;
@@ -171,7 +172,7 @@ static enum imap_read skip_line(struct imap_reader *reader, struct ps_bytes in, 
 
 	if (find_line(in, &line, ret_used))
 		return drop_line(reader, line, IMAP_READ_MORE);
-	*ret_used = droppable(in);
+	*ret_used = droppable(in, 1);
 	reader->dropped += *ret_used;
 	return reader->dropped > IMAP_DROP_MAX ? IMAP_READ_HOPELESS : IMAP_READ_MORE;
 }

@@ -181,23 +181,47 @@ START_TEST(a_line_without_end_does_not_fill_memory)
 }
 END_TEST
 
+static void feed_pieces(struct ps_bytes sent, size_t piece, struct ps_buf *out)
+{
+	struct imap_reader reader;
+	size_t from = 0;
+
+	reader_init(&reader);
+	for (size_t to = 0; to < sent.len;) {
+		to = sent.len - to < piece ? sent.len : to + piece;
+		from += feed(&reader, ps_bytes(sent.ptr + from, to - from), out);
+	}
+	imap_reader_finish(&reader);
+}
+
 /* No length has so many digits; and in small pieces, its "{" is dropped before its end comes. */
 START_TEST(a_literal_of_a_dropped_line_is_the_same_in_pieces)
 {
 	static const char sent[] = "a \0 {000000000000000000000000000000000000000009+}\r\nb X\r\n";
-	struct imap_reader reader;
 	struct ps_buf whole = {0}, pieces = {0};
-	size_t from = 0;
 
-	reader_init(&reader);
-	feed(&reader, ps_bytes(sent, sizeof sent - 1), &whole);
-	imap_reader_finish(&reader);
-	reader_init(&reader);
-	for (size_t to = 1; to < sizeof sent; to++)
-		from += feed(&reader, ps_bytes(sent + from, to - from), &pieces);
+	feed_pieces(ps_bytes(sent, sizeof sent - 1), sizeof sent, &whole);
+	feed_pieces(ps_bytes(sent, sizeof sent - 1), 1, &pieces);
 	ck_assert_str_eq(ps_buf_cstr(&whole), "nul <b X>");
 	ck_assert_str_eq(ps_buf_cstr(&pieces), "nul <b X>");
-	imap_reader_finish(&reader);
+	ps_buf_finish(&whole);
+	ps_buf_finish(&pieces);
+}
+END_TEST
+
+/* The line behind a literal that is dropped, too; with lengths at which the "{" is just dropped, or just not. */
+START_TEST(a_literal_of_any_length_is_the_same_in_pieces)
+{
+	struct ps_buf sent = {0}, whole = {0}, pieces = {0};
+
+	ps_buf_append(&sent, "a \0 {1+}\r\nx{", 12);
+	for (int i = 0; i < _i; i++)
+		ps_buf_char(&sent, '0');
+	ps_buf_str(&sent, "3+}\r\n+++\r\nb X\r\n");
+	feed_pieces(ps_buf_view(&sent), sent.len, &whole);
+	feed_pieces(ps_buf_view(&sent), 1, &pieces);
+	ck_assert_str_eq(ps_buf_cstr(&whole), ps_buf_cstr(&pieces));
+	ps_buf_finish(&sent);
 	ps_buf_finish(&whole);
 	ps_buf_finish(&pieces);
 }
@@ -231,6 +255,7 @@ int main(void)
 	tcase_add_loop_test(tc, nul_is_refused_and_its_command_dropped, 0, PS_ARRAY_LEN(with_nul));
 	tcase_add_test(tc, a_line_without_end_does_not_fill_memory);
 	tcase_add_test(tc, a_literal_of_a_dropped_line_is_the_same_in_pieces);
+	tcase_add_loop_test(tc, a_literal_of_any_length_is_the_same_in_pieces, 20, 40);
 	tcase_add_test(tc, it_says_how_much_it_wants);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
