@@ -60,24 +60,43 @@ int ps_view_change_flags(struct ps_view *view, const struct ps_set *uids, const 
 	return 0;
 }
 
+/* Those that are marked, so that the commit need not read each row to find them; all, if it cannot be known here. */
+static struct ps_set marked_of(struct ps_view *view, const struct ps_set *uids, struct ps_pool *pool)
+{
+	struct ps_mailbox_state now;
+	struct ps_ranges marked = {0};
+	const struct ps_row *row;
+
+	if (ps_view_here(view) < 0 || ps_mailbox_pull(view->mailbox, view) < 0 ||
+	    ps_mailbox_state(view->mailbox, &now) < 0)
+		return *uids;
+	for (size_t i = 0; i < uids->count; i++)
+		for (uint32_t seq = ps_snapshot_seq_from(now.snapshot, uids->ranges[i].first);
+		     (row = ps_snapshot_row(now.snapshot, seq)) != NULL && row->uid <= uids->ranges[i].last; seq++)
+			if (row->flags & PS_FLAG_DELETED)
+				ps_ranges_add(&marked, (struct ps_range){row->uid, row->uid});
+	ps_mailbox_state_finish(&now);
+	return ps_ranges_to_set(&marked, pool);
+}
+
 static int expunge(struct ps_view *view, const struct ps_set *uids, bool only_deleted)
 {
 	/* What the client has not seen it did not mean. */
-	struct ps_range all = {1, ps_snapshot_last_uid(view->shown.snapshot)};
-	struct ps_op op = {
-		.kind = PS_OP_EXPUNGE,
-		.uids = uids ? uids->ranges : &all,
-		.uid_count = uids ? uids->count : 1,
-		.only_deleted = only_deleted,
-	};
+	struct ps_range shown = {1, ps_snapshot_last_uid(view->shown.snapshot)};
+	struct ps_set chosen = uids ? *uids : (struct ps_set){.ranges = &shown, .count = shown.last > 0};
+	struct ps_op op = {.kind = PS_OP_EXPUNGE, .only_deleted = only_deleted};
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = NULL;
 	struct ps_op_result result;
 	int r = check_writable(view);
 
-	if (r < 0 || op.uid_count == 0 || all.last == 0)
+	if (r < 0 || shown.last == 0)
 		return r;
 	pool = ps_pool_create("expunge");
-	return commit_one(view, &op, pool, &result);
+	if (only_deleted)
+		chosen = marked_of(view, &chosen, pool);
+	op.uids = chosen.ranges;
+	op.uid_count = chosen.count;
+	return chosen.count > 0 ? commit_one(view, &op, pool, &result) : 0;
 }
 
 int ps_view_expunge(struct ps_view *view, const struct ps_set *uids)

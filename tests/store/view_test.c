@@ -250,6 +250,17 @@ START_TEST(an_expunged_message_keeps_its_number_until_it_may_be_told)
 }
 END_TEST
 
+START_TEST(what_another_session_has_marked_is_expunged)
+{
+	change(&two.b, "2,4", PS_FLAGS_ADD, PS_FLAG_DELETED);
+	ck_assert_ok(ps_view_expunge(two.a.view, NULL));
+	client_sync(&two.a, PS_SYNC_EXPUNGE);
+	ck_assert_uint_eq(two.a.count, 3);
+	ck_assert_uint_eq(ps_view_row(two.a.view, 2)->uid, 3);
+	client_check(&two.a, two.user, "INBOX", true);
+}
+END_TEST
+
 START_TEST(a_silent_store_is_not_told_to_its_session_and_told_to_others)
 {
 	change(&two.a, "1:3", PS_FLAGS_ADD, PS_FLAG_SEEN);
@@ -433,6 +444,7 @@ int main(void)
 
 	tcase_add_loop_test(histories, what_events_tell_is_what_is_there, 0, 12);
 	tcase_add_checked_fixture(rules, two_open, two_close);
+	tcase_add_test(rules, what_another_session_has_marked_is_expunged);
 	tcase_add_test(rules, an_expunged_message_keeps_its_number_until_it_may_be_told);
 	tcase_add_test(rules, a_silent_store_is_not_told_to_its_session_and_told_to_others);
 	tcase_add_test(rules, what_another_session_did_to_the_same_message_is_told_all_the_same);
