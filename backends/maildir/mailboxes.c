@@ -25,10 +25,17 @@ struct dir_entry {
 	uint64_t key;
 };
 
+/* An entry by the id that its directory had: of several with one id, those whose names come first are first. */
+struct by_id {
+	struct ps_id id;
+	struct dir_entry *entry;
+};
+
 struct listing {
 	struct ps_pool *pool;
-	struct dir_entry *entries;
-	size_t count, cap;
+	struct dir_entry *entries; /* by name */
+	struct by_id *ids;
+	size_t count, cap, id_count;
 };
 
 static uint64_t time_of(int dirfd, const char *name)
@@ -130,6 +137,55 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct dir_entry *)a)->name, ((const struct dir_entry *)b)->name);
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+	const struct by_id *x = a, *y = b;
+	int order = memcmp(&x->id, &y->id, sizeof x->id);
+
+	return order != 0 ? order : x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+static void sort_listing(struct listing *list)
+{
+	if (list->count == 0)
+		return;
+	qsort(list->entries, list->count, sizeof *list->entries, by_name);
+	list->ids = ps_pool_alloc(list->pool, list->count * sizeof *list->ids);
+	for (size_t i = 0; i < list->count; i++)
+		if (list->entries[i].has_state)
+			list->ids[list->id_count++] =
+				(struct by_id){.id = list->entries[i].state.id, .entry = &list->entries[i]};
+	if (list->id_count > 1)
+		qsort(list->ids, list->id_count, sizeof *list->ids, compare_ids);
+}
+
+/* The first that is not less, of `count` things in order. */
+static size_t lower_bound(size_t count, bool (*less)(const struct listing *, size_t, const void *),
+			  const struct listing *list, const void *key)
+{
+	size_t from = 0, to = count;
+
+	while (from < to) {
+		size_t middle = from + (to - from) / 2;
+
+		if (less(list, middle, key))
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from;
+}
+
+static bool name_less(const struct listing *list, size_t i, const void *name)
+{
+	return strcmp(list->entries[i].name, name) < 0;
+}
+
+static bool id_less(const struct listing *list, size_t i, const void *id)
+{
+	return memcmp(&list->ids[i].id, id, sizeof list->ids[i].id) < 0;
+}
+
 /* By name: which of several copies is the mailbox must not depend on the order in which a file system shows them. */
 static int list_dirs(struct ps_store *store, struct listing *list)
 {
@@ -141,8 +197,7 @@ static int list_dirs(struct ps_store *store, struct listing *list)
 		lister.renamed = false;
 		r = layout_walk(store, list_one, &lister);
 	} while (r == 0 && lister.renamed);
-	if (list->count > 1)
-		qsort(list->entries, list->count, sizeof *list->entries, by_name);
+	sort_listing(list);
 	return r;
 }
 
@@ -168,26 +223,31 @@ static bool same_id(const struct ps_id *a, const struct ps_id *b)
 	return memcmp(a, b, sizeof *a) == 0;
 }
 
+static bool is_of(const struct dir_entry *entry, const struct ps_index_box *box)
+{
+	return entry->has_state && same_id(&entry->state.id, &box->id) &&
+	       entry->state.uid_validity == box->uid_validity;
+}
+
 /* The entry that has a mailbox's id: under its own name rather than another, and under its own name too when the
  * directory lost its state file. */
-static struct dir_entry *entry_of(struct listing *list, const struct ps_index_box *box)
+static struct dir_entry *entry_of(const struct listing *list, const struct ps_index_box *box)
 {
 	struct dir_entry *other = NULL;
 
-	for (size_t i = 0; i < list->count; i++) {
+	for (size_t i = lower_bound(list->count, name_less, list, box->name); i < list->count; i++) {
 		struct dir_entry *entry = &list->entries[i];
-		bool named = strcmp(entry->name, box->name) == 0;
 
-		if (entry->taken)
-			continue;
-		if (named && !entry->has_state)
+		if (strcmp(entry->name, box->name) != 0)
+			break;
+		if (!entry->taken && (!entry->has_state || is_of(entry, box)))
 			return entry;
-		if (!entry->has_state || !same_id(&entry->state.id, &box->id) ||
-		    entry->state.uid_validity != box->uid_validity)
-			continue;
-		if (named)
-			return entry;
-		other = entry;
+	}
+	for (size_t i = lower_bound(list->id_count, id_less, list, &box->id); i < list->id_count; i++) {
+		if (!same_id(&list->ids[i].id, &box->id))
+			break;
+		if (!list->ids[i].entry->taken && is_of(list->ids[i].entry, box))
+			other = list->ids[i].entry;
 	}
 	return other;
 }
@@ -211,11 +271,13 @@ static int match_box(struct ps_catalogue_txn *w, struct listing *list, struct ps
 
 static bool id_is_used(const struct listing *list, const struct dir_entry *entry)
 {
-	for (size_t i = 0; i < list->count; i++) {
-		const struct dir_entry *other = &list->entries[i];
+	for (size_t i = lower_bound(list->id_count, id_less, list, &entry->state.id); i < list->id_count; i++) {
+		const struct dir_entry *other = list->ids[i].entry;
 
-		if (other != entry && other->has_state && same_id(&other->state.id, &entry->state.id) &&
-		    (other->taken || other < entry))
+		if (!same_id(&list->ids[i].id, &entry->state.id))
+			return false;
+		/* One that got an identity of its own meanwhile has this one no more. */
+		if (other != entry && same_id(&other->state.id, &entry->state.id) && (other->taken || other < entry))
 			return true;
 	}
 	return false;
