@@ -122,14 +122,22 @@ static bool run_metadata(struct load_worker *w)
 	return command(w, "FETCH 1:* (FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)");
 }
 
-static bool run_flags(struct load_worker *w)
-{
-	return command(w, "FETCH 1:* (FLAGS)");
-}
-
 static unsigned any_message(struct load_worker *w)
 {
 	return load_random(w) % w->options->messages + 1;
+}
+
+/* A screenful. */
+static bool run_page(struct load_worker *w)
+{
+	unsigned any = any_message(w), first = any > 50 ? any - 49 : 1;
+
+	return command(w, "FETCH %u:%u (FLAGS ENVELOPE)", first, first + 49);
+}
+
+static bool run_flags(struct load_worker *w)
+{
+	return command(w, "FETCH 1:* (FLAGS)");
 }
 
 static bool run_body(struct load_worker *w)
@@ -212,6 +220,7 @@ static const struct load loads[] = {
 	{"reselect", log_in, run_reselect, true},
 	{"list", log_in, run_list, true},
 	{"metadata", log_in_and_select, run_metadata, true},
+	{"page", log_in_and_select, run_page, true},
 	{"flags", log_in_and_select, run_flags, true},
 	{"body", log_in_and_select, run_body, true},
 	{"download", log_in_and_select, run_download, true},

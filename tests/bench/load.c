@@ -103,7 +103,7 @@ void load_add(struct answer *sum, const struct answer *answer)
 
 /* ---- workers ----------------------------------------------------------------------------------- */
 
-static pthread_barrier_t ready;
+static pthread_barrier_t barrier; /* of workers and main(): all are prepared; all may go */
 static const struct load *chosen;
 
 static void *worker_main(void *arg)
@@ -112,7 +112,8 @@ static void *worker_main(void *arg)
 	bool usable = !chosen->prepare || chosen->prepare(w);
 
 	memset(&w->sum, 0, sizeof w->sum);
-	pthread_barrier_wait(&ready);
+	pthread_barrier_wait(&barrier);
+	pthread_barrier_wait(&barrier);
 	for (unsigned long i = 0; i < w->operations; i++) {
 		uint64_t start = load_now_ns();
 
@@ -146,6 +147,15 @@ static unsigned long report(const struct load_worker *workers, unsigned count, u
 	return errors;
 }
 
+/* What the server's processes have used until now is not of the operations. */
+static void wait_for_go(void)
+{
+	printf("ready\n");
+	fflush(stdout);
+	while (getchar() != '\n' && !feof(stdin))
+		;
+}
+
 int load_run(const struct load *load, const struct load_options *o)
 {
 	struct load_worker *workers = calloc(o->connections, sizeof *workers);
@@ -156,7 +166,7 @@ int load_run(const struct load *load, const struct load_options *o)
 
 	gnutls_global_init();
 	chosen = load;
-	pthread_barrier_init(&ready, NULL, o->connections + 1);
+	pthread_barrier_init(&barrier, NULL, o->connections + 1);
 	for (unsigned i = 0; i < o->connections; i++) {
 		workers[i] = (struct load_worker){.options = o,
 						  .number = i,
@@ -165,9 +175,11 @@ int load_run(const struct load *load, const struct load_options *o)
 						  .random = 2463534242u + i * 747796405u};
 		pthread_create(&threads[i], NULL, worker_main, &workers[i]);
 	}
-	pthread_barrier_wait(&ready);
+	pthread_barrier_wait(&barrier);
+	wait_for_go();
 	cpu = load_own_cpu();
 	start = load_now_ns();
+	pthread_barrier_wait(&barrier);
 	for (unsigned i = 0; i < o->connections; i++)
 		pthread_join(threads[i], NULL);
 	errors =

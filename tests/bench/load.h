@@ -46,7 +46,10 @@ extern const struct load_options load_defaults;
 bool load_option(struct load_options *o, int option, const char *value);
 bool load_options_make_sense(const struct load_options *o);
 
-/* Runs all operations and prints a line of JSON. The program's exit status. */
+/*
+ * Prints "ready" when all workers are prepared, waits for a line, runs all operations and prints a line of JSON. The program's exit
+ * status.
+ */
 int load_run(const struct load *load, const struct load_options *o);
 
 uint64_t load_now_ns(void);

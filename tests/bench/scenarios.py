@@ -79,9 +79,7 @@ def mail_to_take(server, scenario, operations):
 # ---- how a kind is run -------------------------------------------------------------------------
 
 
-def client(args, program, *options):
-    done = subprocess.run([os.path.join(args.programs, program), *map(str, options)], stdout=subprocess.PIPE, text=True, check=False)
-    return json.loads(done.stdout) if done.stdout else {"operations": 0, "errors": 1, "seconds": 1e-9, "client_cpu": 0, "p50_us": 0, "p99_us": 0}
+FAILED = {"operations": 1, "errors": 1, "seconds": 1, "client_cpu": 0, "p50_us": 0, "p99_us": 0, "fetched": 0, "exists": 0, "hits": 0}
 
 
 def measured(server, what):
@@ -93,6 +91,16 @@ def measured(server, what):
     return result
 
 
+def client(args, server, program, *options):
+    """A load client that says when its sessions are there, and measures from then on."""
+    with subprocess.Popen([os.path.join(args.programs, program), *map(str, options)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
+        def go():
+            one.stdin.write("\n")
+            one.stdin.flush()
+            return json.loads(one.stdout.readline() or json.dumps(FAILED))
+        return measured(server, go) if one.stdout.readline() == "ready\n" else {**FAILED, "cpu": 0, "pss": 0}
+
+
 def load_options(server, scenario, protocol, operations):
     first, users = scenario.users
     return ["--port", server.ports[protocol + "s" * scenario.tls], "--user", server.user, "--first", first, "--users", users, "--connections",
@@ -100,12 +108,11 @@ def load_options(server, scenario, protocol, operations):
 
 
 def run_imap(args, server, scenario, operations, extra):
-    return measured(server, lambda: client(args, "imapload", "--scenario", scenario.load,
-                                           *load_options(server, scenario, "imap", operations), *scenario.options, *extra))
+    return client(args, server, "imapload", "--scenario", scenario.load, *load_options(server, scenario, "imap", operations), *scenario.options, *extra)
 
 
 def run_pop3(args, server, scenario, operations, extra):
-    return measured(server, lambda: client(args, "popload", *load_options(server, scenario, "pop3", operations), *extra))
+    return client(args, server, "popload", *load_options(server, scenario, "pop3", operations), *extra)
 
 
 def count_mail(server, scenario):
@@ -133,7 +140,9 @@ def run_mail(args, server, scenario, operations, _, into_mailboxes=False):
 
     def send():
         began = time.monotonic()
-        result = client(args, "mailload", "--port", port, *["--lmtp"] * lmtp, *options)
+        done = subprocess.run([os.path.join(args.programs, "mailload"), "--port", str(port), *["--lmtp"] * lmtp, *map(str, options)],
+                              stdout=subprocess.PIPE, text=True, check=False)
+        result = json.loads(done.stdout or json.dumps(FAILED))
         if into_mailboxes:
             postern.wait_until(lambda: count_mail(server, scenario) >= there + result["operations"] - result["errors"],
                                "mail in the mailboxes of " + server.name, patience=120)

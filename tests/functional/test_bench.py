@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each scenario of `make bench`, with little to do and without other servers: no error. Nothing is judged by time."""
+"""`make bench` and `make bench-growth` with little to do and without other servers: no error. Nothing is judged by time."""
 
 import os
 import subprocess
@@ -20,14 +20,28 @@ def build(folder):
                         *sources, "-lgnutls", "-lpthread"], check=True)
 
 
-class Bench(unittest.TestCase):
-    @unittest.skipIf(postern.SANITIZED, "the build without sanitizers runs it")
-    def test_all_scenarios(self):
-        folder = postern.scratch_folder()
-        build(folder)
-        done = subprocess.run([sys.executable, os.path.join(BENCH, "bench.py"), "--programs", folder, "--output", folder + "/results", "--alone",
-                               "--mail", "0.01", "--scale", "0.01", "--rounds", "1", "--sessions", "20"],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        self.assertEqual(done.returncode, 0, done.stdout)
-        self.assertEqual(set(os.listdir(folder + "/results")), {"results.json", "table.md", "plot.svg", "plot.txt"})
+def run(program, folder, *options):
+    done = subprocess.run([sys.executable, os.path.join(BENCH, program), "--programs", folder, "--output", folder + "/results", "--rounds", "1",
+                           *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout
 
+
+@unittest.skipIf(postern.SANITIZED, "the build without sanitizers runs it")
+class Bench(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = postern.scratch_folder()
+        build(cls.folder)
+
+    def results(self):
+        return set(os.listdir(self.folder + "/results"))
+
+    def test_all_scenarios(self):
+        status, output = run("bench.py", self.folder, "--alone", "--mail", "0.01", "--scale", "0.01", "--sessions", "20")
+        self.assertEqual(status, 0, output)
+        self.assertLessEqual({"results.json", "table.md", "plot.svg", "plot.txt"}, self.results())
+
+    def test_growth(self):
+        status, output = run("growth.py", self.folder, "--mail", "0.1", "--largest", "20", "messages", "folders", "sessions")
+        self.assertEqual(status, 0, output)
+        self.assertLessEqual({"growth.json", "growth.md", "growth.svg"}, self.results())
