@@ -73,6 +73,8 @@ struct ps_index_txn {
 	struct ps_index *index;
 	MDB_txn *txn;
 	MDB_cursor *caches; /* of a read: where the last cache was; NULL: none was asked for */
+	/* Of a write: the last row, and where changes were taken out and put in. What comes next is in the same page, mostly. NULL: none. */
+	MDB_cursor *rows, *changes_out, *changes_in;
 	bool write;
 };
 

@@ -184,19 +184,59 @@ void index_count_row(struct ps_index_box *box, const struct ps_row *row, int sig
 	box->size += (uint64_t)(int64_t)sign * row->size;
 }
 
-/* Takes what the index says of a row out of the counters and out of the order of changes. */
-static int forget_row(struct ps_index_txn *txn, struct ps_index_box *box, uint32_t uid)
+static int need_cursor(struct ps_index_txn *txn, enum index_db db, MDB_cursor **cursor)
 {
-	struct ps_bytes locator;
-	struct ps_row old;
-	struct change_key ck;
-	int r = ps_index_row(txn, box->key, uid, &old, &locator);
+	int rc = *cursor ? 0 : mdb_cursor_open(txn->txn, txn->index->dbi[db], cursor);
+
+	return rc ? index_fail(rc, "cursor") : 0;
+}
+
+static int put_at(struct ps_index_txn *txn, enum index_db db, MDB_cursor **cursor, MDB_val key, MDB_val value)
+{
+	int r = need_cursor(txn, db, cursor), rc;
 
 	if (r < 0)
 		return r;
+	rc = mdb_cursor_put(*cursor, &key, &value, 0);
+	return rc ? index_fail(rc, "put") : 0;
+}
+
+/* The order of changes, without a row as it was. */
+static int forget_change(struct ps_index_txn *txn, const struct change_key *ck)
+{
+	MDB_val key = index_val(ck, sizeof *ck), value;
+	int r = need_cursor(txn, DB_CHANGES, &txn->changes_out), rc;
+
+	if (r < 0)
+		return r;
+	rc = mdb_cursor_get(txn->changes_out, &key, &value, MDB_SET);
+	if (rc == 0)
+		rc = mdb_cursor_del(txn->changes_out, 0);
+	return rc && rc != MDB_NOTFOUND ? index_fail(rc, "delete") : 0;
+}
+
+/* Takes what the index says of a row out of the counters and out of the order of changes; leaves the cursor at it. 1: it says nothing. */
+static int forget_row(struct ps_index_txn *txn, struct ps_index_box *box, uint32_t uid)
+{
+	struct row_key rk = row_key(box->key, uid);
+	MDB_val key = index_val(&rk, sizeof rk), value;
+	struct ps_bytes locator;
+	struct change_key ck;
+	struct ps_row old;
+	int r = need_cursor(txn, DB_ROWS, &txn->rows), rc;
+
+	if (r < 0)
+		return r;
+	rc = mdb_cursor_get(txn->rows, &key, &value, MDB_SET);
+	if (rc == MDB_NOTFOUND)
+		return 1;
+	if (rc)
+		return index_fail(rc, "get");
+	if ((r = row_decode(key, value, &old, &locator)) < 0)
+		return r;
 	index_count_row(box, &old, -1);
 	ck = change_key(box->key, old.modseq, uid);
-	return index_del(txn, DB_CHANGES, index_val(&ck, sizeof ck));
+	return forget_change(txn, &ck);
 }
 
 int ps_index_row_put(struct ps_index_txn *txn, struct ps_index_box *box, const struct ps_row *row,
@@ -220,10 +260,11 @@ int ps_index_row_put(struct ps_index_txn *txn, struct ps_index_box *box, const s
 	memcpy(record + sizeof rec, locator.ptr, locator.len);
 	rec.crc = record_crc(&rk, record, sizeof rec + locator.len);
 	memcpy(record, &rec.crc, sizeof rec.crc);
-	if ((r = forget_row(txn, box, row->uid)) < 0 && r != PS_E_NOTFOUND)
+	if ((r = forget_row(txn, box, row->uid)) < 0)
 		return r;
-	if ((r = index_put(txn, DB_ROWS, index_val(&rk, sizeof rk), index_val(record, sizeof rec + locator.len))) < 0 ||
-	    (r = index_put(txn, DB_CHANGES, index_val(&ck, sizeof ck), index_val("", 0))) < 0)
+	if ((r = put_at(txn, DB_ROWS, &txn->rows, index_val(&rk, sizeof rk),
+			index_val(record, sizeof rec + locator.len))) < 0 ||
+	    (r = put_at(txn, DB_CHANGES, &txn->changes_in, index_val(&ck, sizeof ck), index_val("", 0))) < 0)
 		return r;
 	index_count_row(box, row, 1);
 	if (row->modseq > box->highest_modseq)
@@ -297,12 +338,13 @@ static int put_vanished(struct ps_index_txn *txn, struct ps_index_box *box, uint
 int ps_index_row_vanish(struct ps_index_txn *txn, struct ps_index_box *box, uint32_t uid, uint64_t modseq)
 {
 	struct row_key rk = row_key(box->key, uid);
-	int r = forget_row(txn, box, uid);
+	int r = forget_row(txn, box, uid), rc;
 
-	if (r < 0)
-		return r;
-	if ((r = index_del(txn, DB_ROWS, index_val(&rk, sizeof rk))) < 0 ||
-	    (r = index_del(txn, DB_CACHE, index_val(&rk, sizeof rk))) < 0 ||
+	if (r != 0)
+		return r < 0 ? r : ps_fail(PS_E_NOTFOUND, "index: there is no UID %u", uid);
+	if ((rc = mdb_cursor_del(txn->rows, 0)) != 0)
+		return index_fail(rc, "delete");
+	if ((r = index_del(txn, DB_CACHE, index_val(&rk, sizeof rk))) < 0 ||
 	    (r = put_vanished(txn, box, uid, modseq)) < 0)
 		return r;
 	if (modseq > box->highest_modseq)

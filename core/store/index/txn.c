@@ -185,10 +185,21 @@ static void txn_free(struct ps_index_txn *txn)
 	free(txn);
 }
 
+static void close_cursors(struct ps_index_txn *txn)
+{
+	MDB_cursor *cursors[] = {txn->caches, txn->rows, txn->changes_out, txn->changes_in};
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(cursors); i++)
+		if (cursors[i])
+			mdb_cursor_close(cursors[i]);
+}
+
 int ps_index_commit(struct ps_index_txn *txn)
 {
-	int rc = mdb_txn_commit(txn->txn);
+	int rc;
 
+	close_cursors(txn);
+	rc = mdb_txn_commit(txn->txn);
 	txn_free(txn);
 	return rc ? index_fail(rc, "commit") : 0;
 }
@@ -197,8 +208,7 @@ void ps_index_end(struct ps_index_txn *txn)
 {
 	if (!txn)
 		return;
-	if (txn->caches)
-		mdb_cursor_close(txn->caches);
+	close_cursors(txn);
 	mdb_txn_abort(txn->txn);
 	txn_free(txn);
 }
