@@ -78,13 +78,14 @@ static int append(int fd, const char *file, off_t size, struct ps_bytes lines)
 
 int lines_append(int dirfd, const char *file, struct ps_bytes lines, bool *ret_left)
 {
-	PS_CLEANUP(ps_closep) int fd = ps_io.open(dirfd, file, O_RDWR | O_APPEND | O_NONBLOCK, 0);
+	PS_CLEANUP(ps_closep) int fd = -1;
 	struct stat st;
 	int r;
 
 	*ret_left = false;
 	if (lines.len == 0)
 		return 0;
+	fd = ps_io.open(dirfd, file, O_RDWR | O_APPEND | O_NONBLOCK, 0);
 	if (fd < 0 && errno != ENOENT)
 		return ps_fail_errno("open %s", file);
 	if (fd < 0) {
