@@ -33,8 +33,8 @@ struct ps_column {
 	unsigned refs; /* the mailbox's, and one for each search */
 	bool dropped;
 	struct ps_column *next;
-	TAILQ_ENTRY(ps_column) used;
-	struct block **blocks; /* by number */
+	TAILQ_ENTRY(ps_column) used; /* while there are blocks */
+	struct block **blocks;       /* by number */
 	size_t count, cap, size;
 
 	char name[];
@@ -194,6 +194,8 @@ static struct block *block_at(const struct ps_column *column, uint32_t number)
 
 static void column_clear(struct ps_column *column)
 {
+	if (column->count > 0)
+		TAILQ_REMOVE(&all.columns, column, used);
 	for (size_t i = 0; i < column->count; i++)
 		block_unref(column->blocks[i]);
 	free(column->blocks);
@@ -224,9 +226,11 @@ static bool make_room(const struct ps_column *column, size_t size)
 	struct ps_column *last = TAILQ_LAST(&all.columns, column_list);
 
 	while (last && all.size + size > all.limit) {
+		struct ps_column *before = TAILQ_PREV(last, column_list, used);
+
 		if (last != column)
 			column_clear(last);
-		last = TAILQ_PREV(last, column_list, used);
+		last = before;
 	}
 	return all.size + size <= all.limit;
 }
@@ -241,7 +245,8 @@ static void insert_block(struct ps_column *column, struct block *block)
 	}
 	memmove(column->blocks + at + 1, column->blocks + at, (column->count - at) * sizeof(struct block *));
 	column->blocks[at] = block;
-	column->count++;
+	if (column->count++ == 0)
+		TAILQ_INSERT_HEAD(&all.columns, column, used);
 	column->size += size;
 	all.size += size;
 }
@@ -250,7 +255,8 @@ static void remove_block(struct ps_column *column, struct block *block)
 {
 	size_t at = place_of(column, block->number), size = block_octets(block);
 
-	column->count--;
+	if (--column->count == 0)
+		TAILQ_REMOVE(&all.columns, column, used);
 	memmove(column->blocks + at, column->blocks + at + 1, (column->count - at) * sizeof(struct block *));
 	column->size -= size;
 	all.size -= size;
@@ -279,7 +285,6 @@ void ps_columns_drop(struct ps_column **columns)
 	pthread_mutex_lock(&all.lock);
 	while ((column = *columns)) {
 		*columns = column->next;
-		TAILQ_REMOVE(&all.columns, column, used);
 		column_clear(column);
 		column->dropped = true;
 		column_unref(column);
@@ -317,14 +322,14 @@ struct ps_column_search *ps_column_open(struct ps_column **columns, const char *
 	pthread_mutex_lock(&all.lock);
 	for (column = *columns; column && ps_strcasecmp(column->name, name) != 0; column = column->next)
 		;
-	if (column) {
-		TAILQ_REMOVE(&all.columns, column, used);
-	} else {
+	if (!column) {
 		column = column_create(name);
 		column->next = *columns;
 		*columns = column;
+	} else if (column->count > 0) {
+		TAILQ_REMOVE(&all.columns, column, used);
+		TAILQ_INSERT_HEAD(&all.columns, column, used);
 	}
-	TAILQ_INSERT_HEAD(&all.columns, column, used);
 	column->refs++;
 	search->column = column;
 	pthread_mutex_unlock(&all.lock);
