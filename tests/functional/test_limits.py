@@ -181,6 +181,19 @@ class Failures(ServerTest):
                 client.greeting()
         self.assertGreater(time.monotonic() - started, 2)
 
+    def test_it_counts_for_the_name_wherever_it_comes_from(self):
+        """From many addresses, at any front, and by any protocol."""
+        for number in range(3):
+            client = self.connect(tls=True, protocol="pop3", source="127.0.2.%d" % (number + 1))
+            client.line()
+            client.send(b"USER bob\r\nPASS wrong\r\n")
+            self.assertTrue(client.line().startswith(b"+OK") and client.line().startswith(b"-ERR [AUTH]"))
+        client = self.connect(tls=True, source="127.0.2.9")
+        client.greeting()
+        started = time.monotonic()
+        client.ok("LOGIN bob " + postern.PASSWORD)
+        self.assertGreater(time.monotonic() - started, 1.9)
+
 
 class SlowReader(ServerTest):
     def test_others_are_served_meanwhile(self):
