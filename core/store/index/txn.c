@@ -140,7 +140,7 @@ int ps_index_read(struct ps_index *index, struct ps_index_txn **ret_txn)
 
 int ps_index_grow(struct ps_index *index)
 {
-	size_t map;
+	size_t map = 0;
 	int r;
 
 	pthread_mutex_lock(&index->lock);
