@@ -503,18 +503,43 @@ static int know_new_files(struct write *w)
 	return 0;
 }
 
-int steps_do(struct write *w)
+/* How many append; the order of these, and of the others, stays. */
+static size_t appends_first(struct write *w)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < w->step_count; i++) {
+		struct step step = w->steps[i];
+
+		if (!step.tail)
+			continue;
+		memmove(&w->steps[count + 1], &w->steps[count], (i - count) * sizeof step);
+		w->steps[count++] = step;
+	}
+	return count;
+}
+
+static int do_and_sync(struct write *w, size_t end, size_t *begun)
+{
+	size_t from = *begun;
+	int r = 0;
+
+	while (*begun < end && r == 0)
+		r = do_step(w, &w->steps[(*begun)++]);
+	return r == 0 ? sync_steps(w->t.store, w->steps + from, end - from) : r;
+}
+
+/* What is moved is on disk where it comes to before it goes where it was: others may write there before this can be undone. */
+int steps_do(struct write *w, bool removes)
 {
 	bool journal = needs_journal(w->steps, w->step_count);
-	size_t begun = 0;
+	size_t begun = 0, first = removes ? appends_first(w) : 0;
 	int r = know_new_files(w);
 
 	if (r < 0 || (journal && (r = arm(w)) < 0))
 		return r;
-	while (begun < w->step_count && r == 0)
-		r = do_step(w, &w->steps[begun++]);
-	if (r == 0)
-		r = sync_steps(w->t.store, w->steps, w->step_count);
+	if ((r = do_and_sync(w, first, &begun)) == 0)
+		r = do_and_sync(w, w->step_count, &begun);
 	if (r < 0)
 		undo_all(w->t.store, w->steps, begun, journal);
 	return r;

@@ -316,7 +316,7 @@ enum {
 void leave_aside(struct write *w, const char *name);
 struct step *steps_add(struct write *w, enum step_kind kind, const char *path, const char *to);
 /* All of the transaction's or none, durably; from steps_end() on they are there. Until then steps_undo() takes them back. */
-int steps_do(struct write *w);
+int steps_do(struct write *w, bool removes);
 void steps_undo(struct write *w);
 int steps_end(struct write *w); /* on failure they are undone */
 /* Undoes what the journal says was begun, unless the index has it already. With the lock. */

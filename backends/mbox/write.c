@@ -250,7 +250,7 @@ static int run_steps(struct write *w, bool *ret_index_failed)
 	bool removes = makes_room(w);
 	int r = w->step_count > 0 ? ps_catalogue_unsettled(w->t.store) : 0;
 
-	if (r < 0 || (r = steps_do(w)) < 0)
+	if (r < 0 || (r = steps_do(w, removes)) < 0)
 		return r;
 	settle(w);
 	if (removes) {

@@ -206,6 +206,7 @@ struct program {
 	void (*deliver)(struct kit *kit, unsigned n, bool seen);
 	void (*flag)(struct kit *kit, unsigned n); /* \Seen and \Flagged are set, the others cleared */
 	void (*remove)(struct kit *kit, unsigned n);
+	void (*restart)(struct kit *kit); /* the machine was: nobody holds a lock any more; or NULL */
 };
 const struct program *program_of(const char *format); /* NULL: there is none */
 

@@ -352,10 +352,6 @@ static void killed_at_each_call(struct kit *kit)
 
 /* ---- and others come before the store is opened again -------------------------------------------- */
 
-enum {
-	THEIRS = 77
-};
-
 /* How often a message is there, by its id and octets. */
 static unsigned count_of(const char *description, const char *message)
 {
@@ -384,8 +380,7 @@ static void must_compare(struct kit *kit, const char *description, const char *l
 	}
 }
 
-/* Nothing is lost that was in both states, or moved; nothing doubled; and what came from others is there, once. */
-static void nothing_is_lost(struct kit *kit, const struct expected *expected, const char *when)
+void nothing_is_lost(struct kit *kit, const struct expected *expected, const char *when)
 {
 	struct scene scene = scene_open(kit);
 	struct ps_bytes theirs = kit_text(kit, "Subject: %u\r\n\r\nbody %u\r\n", THEIRS, THEIRS);
@@ -404,23 +399,30 @@ static void nothing_is_lost(struct kit *kit, const struct expected *expected, co
 }
 
 /* Of several steps each: removing one message is one rename. */
-static const char *const torn[] = {"APPEND of three, into two mailboxes", "EXPUNGE of all messages", "MOVE of three",
-				   "a batch of all kinds"};
+static const char *const torn[TORN_ROWS] = {"EXPUNGE of all messages", "MOVE of three",
+					    "APPEND of three, into two mailboxes", "a batch of all kinds"};
 
-static void torn_rows(size_t row, char name[ROW_NAME])
+void torn_rows(size_t row, char name[ROW_NAME])
 {
 	snprintf(name, ROW_NAME, "%s", torn[row]);
 }
 
+size_t torn_deed(size_t row)
+{
+	size_t deed = 0;
+
+	while (strcmp(deeds[deed].name, torn[row]) != 0)
+		deed++;
+	return deed;
+}
+
 static void others_come_first(struct kit *kit)
 {
-	const char *wanted = torn[kit->row];
 	struct kit template = *kit, copy = *kit;
 	struct killing k = {.told = calls_shared(sizeof *k.told)};
 	struct expected expected;
 
-	for (kit->row = 0; strcmp(deeds[kit->row].name, wanted) != 0;)
-		kit->row++;
+	kit->row = torn_deed(kit->row);
 	template.row = copy.row = kit->row;
 	expected = deed_expect(kit, &deeds[kit->row]);
 	must(mkdir(kit->root, 0700) == 0, "mkdir: %s", strerror(errno));
@@ -441,7 +443,7 @@ static const struct check checks[] = {
 	{"law 4: killed before any storage call, the batch is whole or absent", killed_at_each_call, NEEDS_CALLS,
 	 DEEDS_AND_COPIES},
 	{"law 4: killed before any storage call, and others deliver before it is opened: nothing is lost or doubled by",
-	 others_come_first, NEEDS_CALLS | NEEDS_OUTSIDE, ROWS_NAMED(PS_ARRAY_LEN(torn), torn_rows)},
+	 others_come_first, NEEDS_CALLS | NEEDS_OUTSIDE, ROWS_NAMED(TORN_ROWS, torn_rows)},
 	{"law 4: after kill -9 what was acknowledged is there, and each batch is whole or absent", killed, NEEDS_DISK},
 };
 GROUP(crash, "laws 1, 2 and 4: durable on return", checks);

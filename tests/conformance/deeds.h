@@ -54,6 +54,18 @@ bool scene_must_be(struct scene *scene, const struct expected *expected, bool do
 /* When a deed that copies was done: messages have the modseqs that it brought. */
 void scene_must_have_modseqs(struct scene *scene, const char *when);
 
+/* Deeds of several steps, that others may come upon half done. */
+enum {
+	TORN_ROWS = 4,
+	TAKEN_ROWS = 2, /* the first of them: messages go from where others deliver, and none come */
+	THEIRS = 77     /* the message that they deliver */
+};
+void torn_rows(size_t row, char name[ROW_NAME]);
+size_t torn_deed(size_t row); /* of `deeds` */
+/* When others have delivered after an accident: nothing is lost that was in both states, or moved; nothing doubled; and
+ * theirs is there, once. */
+void nothing_is_lost(struct kit *kit, const struct expected *expected, const char *when);
+
 /* Copies a folder with all in it, times included. */
 void copy_tree(const char *from, const char *to);
 

@@ -28,6 +28,7 @@ struct durable {
 	unsigned version; /* of the file's octets, in a file of the work folder; 0: none */
 	struct name *names;
 	bool names_present; /* POWER_ANY: they are as they are now */
+	const char *put;    /* where the present cut has put the file; NULL: not yet */
 };
 
 /* A rename is one change of two folders: who syncs one of them syncs it in the other. */
@@ -299,6 +300,7 @@ static void put_file(struct power_disk *disk, enum power how, struct durable *d,
 	int to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), synced = open_version(disk, d);
 	unsigned which = how == POWER_ANY ? pick(disk->kit, 3) : 0;
 
+	d->put = path;
 	must(to >= 0, "create %s: %s", path, strerror(errno));
 	if (which == 2)
 		put_mixed(disk, synced, d->fd, to);
@@ -309,6 +311,15 @@ static void put_file(struct power_disk *disk, enum power how, struct durable *d,
 	if (synced >= 0)
 		close(synced);
 	close(to);
+}
+
+/* A file may have several names. */
+static void put_name(struct power_disk *disk, enum power how, struct durable *d, const char *path)
+{
+	if (d->put)
+		must(link(d->put, path) == 0, "link %s: %s", path, strerror(errno));
+	else
+		put_file(disk, how, d, path);
 }
 
 static void put_folder(struct power_disk *disk, enum power how, struct durable *d, const char *to, const char *below)
@@ -324,7 +335,7 @@ static void put_folder(struct power_disk *disk, enum power how, struct durable *
 		if (name->is_dir)
 			put_folder(disk, how, find(disk, name->inode), path, rest);
 		else if (!is_index(disk, rest))
-			put_file(disk, how, find(disk, name->inode), path);
+			put_name(disk, how, find(disk, name->inode), path);
 	}
 }
 
@@ -342,6 +353,8 @@ static void choose_names(struct power_disk *disk)
 
 void power_cut(struct power_disk *disk, enum power how, const char *to)
 {
+	for (struct durable *d = disk->all; d; d = d->next)
+		d->put = NULL;
 	if (how == POWER_ANY)
 		choose_names(disk);
 	put_folder(disk, how, disk->root, to, "");

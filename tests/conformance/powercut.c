@@ -23,6 +23,7 @@ struct cutting {
 	enum power how;
 	const char *image;
 	unsigned calls, cuts, fail_at;
+	bool others; /* deliver before it is opened again */
 	struct {
 		bool armed, done;
 	} * told;
@@ -36,11 +37,18 @@ static void check_image(struct cutting *c, const char *when)
 	kit.root = c->image;
 	kit.pool = ps_pool_create("power");
 	power_cut(c->disk, c->how, c->image);
-	scene = scene_open(&kit);
-	scene_sync(&scene);
-	scene_must_be(&scene, &c->expected, c->told->done, false, when);
-	kit_fill(&kit, scene.store, scene.inbox, 1);
-	scene_close(&scene);
+	if (c->others) {
+		if (kit.outside->restart)
+			kit.outside->restart(&kit);
+		kit.outside->deliver(&kit, THEIRS, false);
+		nothing_is_lost(&kit, &c->expected, when);
+	} else {
+		scene = scene_open(&kit);
+		scene_sync(&scene);
+		scene_must_be(&scene, &c->expected, c->told->done, false, when);
+		kit_fill(&kit, scene.store, scene.inbox, 1);
+		scene_close(&scene);
+	}
 	remove_tree(c->image);
 	ps_pool_destroy(kit.pool);
 	c->cuts++;
@@ -80,10 +88,11 @@ static void do_and_tell(struct kit *kit, void *arg)
 	_exit(EXIT_SUCCESS); /* as it is, and not closed */
 }
 
-static void cut_power(struct kit *kit, enum power how)
+static void cut_power(struct kit *kit, enum power how, bool others)
 {
 	struct kit store = *kit;
-	struct cutting c = {.kit = &store, .how = how, .expected = deed_expect(kit, &deeds[kit->row])};
+	struct cutting c = {
+		.kit = &store, .how = how, .others = others, .expected = deed_expect(kit, &deeds[kit->row])};
 	const char *work = ps_pool_printf(kit->pool, "%s/work", kit->root);
 
 	must(mkdir(kit->root, 0700) == 0 && mkdir(work, 0700) == 0, "mkdir: %s", strerror(errno));
@@ -100,17 +109,23 @@ static void cut_power(struct kit *kit, enum power how)
 
 static void late(struct kit *kit)
 {
-	cut_power(kit, POWER_LATE);
+	cut_power(kit, POWER_LATE, false);
 }
 
 static void early(struct kit *kit)
 {
-	cut_power(kit, POWER_EARLY);
+	cut_power(kit, POWER_EARLY, false);
 }
 
 static void any(struct kit *kit)
 {
-	cut_power(kit, POWER_ANY);
+	cut_power(kit, POWER_ANY, false);
+}
+
+static void any_and_others(struct kit *kit)
+{
+	kit->row = torn_deed(kit->row);
+	cut_power(kit, POWER_ANY, true);
 }
 
 /* ---- a sync that fails --------------------------------------------------------------------- */
@@ -223,5 +238,7 @@ static const struct check checks[] = {
 	{"sync: the UID that a foreign message got is kept when power is lost", taken_in, NEEDS_CALLS | NEEDS_OUTSIDE},
 	{"law 4: power lost, names kept but octets not synced lost", early, NEEDS_CALLS, DEEDS},
 	{"law 4: power lost, and of what was not synced any part is there", any, NEEDS_CALLS, DEEDS},
+	{"law 4: the same, and others deliver before it is opened: nothing is lost or doubled by", any_and_others,
+	 NEEDS_CALLS | NEEDS_OUTSIDE, ROWS_NAMED(TAKEN_ROWS, torn_rows)},
 };
 GROUP(power, "law 4: power lost before any storage call", checks);

@@ -100,6 +100,11 @@ static void drop_dead_lock(const char *lock)
 		unlink(lock);
 }
 
+static void mbox_restart(struct kit *kit)
+{
+	unlink(below(kit, "INBOX.lock"));
+}
+
 /* As procmail and mutt do it: the dot lock, then fcntl(). */
 static void mbox_open(struct kit *kit, struct mbox_file *file)
 {
@@ -214,7 +219,7 @@ static void mbox_remove(struct kit *kit, unsigned n)
 
 static const struct program programs[] = {
 	{"maildir", maildir_deliver, maildir_flag, maildir_remove},
-	{"mbox", mbox_deliver, mbox_flag, mbox_remove},
+	{"mbox", mbox_deliver, mbox_flag, mbox_remove, mbox_restart},
 };
 
 const struct program *program_of(const char *format)
