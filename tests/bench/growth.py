@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../functional")]
@@ -119,23 +120,25 @@ def cost_of(args, server, number, size, name, operations, prepare):
 
 
 def folders(args, server):
-    """CREATE is that of the last tenth, whose neighbours are there."""
     wanted = [Curve("folders", name, expected) for name, expected in (
-        ("LIST \"\" *", LINEAR), ("LIST \"\" %", LINEAR), ("LIST of one", CONSTANT), ("LSUB \"\" *", LINEAR), ("STATUS of one", CONSTANT), ("SELECT of one", CONSTANT),
-        ("CREATE", CONSTANT), ("RENAME", CONSTANT), ("log in, LIST of one", CONSTANT))]
+        ("first look", LINEAR), ("LIST \"\" *", LINEAR), ("LIST \"\" %", LINEAR), ("LSUB \"\" *", LINEAR), ("LIST of one", CONSTANT),
+        ("STATUS of one", CONSTANT), ("SELECT of one", CONSTANT), ("CREATE", CONSTANT), ("RENAME", CONSTANT), ("log in, LIST of one", CONSTANT))]
     for number, size in enumerate(sizes(args, [10, 100, 1000, 10000], 10), 11):
+        tree = os.path.join(args.top, "folders%d" % size)
+        mail.make_folders(tree, size)
+        server.fill(number, tree)
+        before = server.group.cpu()
         with server.session(number) as client:
-            for n in range(size):
-                if n == size - size // 10:
-                    before = server.group.cpu()
-                client.create("F%05d" % n)
-            wanted[6].add(size, (server.group.cpu() - before) * 1e6 / (size // 10))
-            commands = [lambda: client.list('""', "*"), lambda: client.list('""', "%"), lambda: client.list('""', "F00005"),
-                        lambda: client.lsub('""', "*"), lambda: client.status("F00005", "(MESSAGES UIDNEXT)"), lambda: client.select("F00005"), None,
-                        lambda: (client.rename("F00004", "G"), client.rename("G", "F00004")), lambda: again(server, number)]
-            for curve, command in zip(wanted, commands):
-                if command:
-                    curve.add(size, cheapest(args, server, command, 20 if size < 10000 else 5))
+            client.list('""', "F00005")
+            wanted[0].add(size, (server.group.cpu() - before) * 1e6)
+            names = iter("G%05d" % n for n in range(10000))
+            commands = [lambda: client.list('""', "*"), lambda: client.list('""', "%"), lambda: client.lsub('""', "*"),
+                        lambda: client.list('""', "F00005"), lambda: client.status("F00005", "(MESSAGES UIDNEXT)"), lambda: client.select("F00005"),
+                        lambda: client.create(next(names)), lambda: (client.rename("F00004", "R"), client.rename("R", "F00004")),
+                        lambda: again(server, number)]
+            for curve, command in zip(wanted[1:], commands):
+                time.sleep(0.2)  # what has just changed is looked at anew
+                curve.add(size, cheapest(args, server, command, 10))
     return wanted
 
 

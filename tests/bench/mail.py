@@ -67,5 +67,15 @@ def make(tree, messages, mailbox="INBOX", sizes=(800, 1500, 3000, 6000, 12000, 4
     own(tree)
 
 
+def make_folders(tree, count):
+    """A Maildir with so many folders besides INBOX, all empty."""
+    for folder in [""] + [".F%05d" % n for n in range(count)]:
+        for sub in ("cur", "new", "tmp"):
+            os.makedirs(os.path.join(tree, folder, sub))
+        if folder:
+            open(os.path.join(tree, folder, "maildirfolder"), "w", encoding="ascii").close()
+    own(tree)
+
+
 def own(tree):
     subprocess.run(["chown", "-R", "%d:%d" % (owner().pw_uid, owner().pw_gid), tree], check=True)

@@ -127,10 +127,10 @@ def text_plot(rows, width=72):
 
 
 def svg(rows, title):
-    left, scale, step = 320, 560, 16
+    left, scale, step = 340, 560, 16
     height = 60 + step * sum(len(bars(row)) for row in rows) + 6 * len(rows)
     out = ['<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">' % (left + scale + 80, height),
-           '<rect width="100%" height="100%" fill="white"/>', '<text x="10" y="18" font-size="13">%s</text>' % html.escape(title)]
+           '<rect width="100%" height="100%" fill="white"/>', '<text x="10" y="18" font-size="10">%s</text>' % html.escape(title)]
     for power in range(int(math.log2(LEAST)), int(math.log2(MOST)) + 1):
         x = left + place(2 ** power) * scale
         out.append('<line x1="%.1f" y1="42" x2="%.1f" y2="%d" stroke="%s"/><text x="%.1f" y="38" text-anchor="middle">%gx</text>'
@@ -143,7 +143,7 @@ def svg(rows, title):
             a, b = sorted((left + place(1) * scale, left + place(ratio) * scale))
             out.append('<rect x="%.1f" y="%d" width="%.1f" height="11" fill="%s"/><text x="%.1f" y="%d">%.2f</text>'
                        % (a, y, max(b - a, 1), "#88aa44" if name else "#3366aa", b + 5, y + 10, ratio))
-            out.append('<text x="%d" y="%d" text-anchor="end" fill="#666666">%s</text>' % (left - 4, y + 10, name or ("memory" if row["kind"] == "memory" else "speed")))
+            out.append('<text x="%d" y="%d" text-anchor="end" fill="#666666">%s</text>' % (left - 4, y + 10, name or ("PSS" if row["kind"] == "memory" else "speed")))
             if target:
                 x = left + place(target) * scale
                 out.append('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#cc2222" stroke-width="3"/>' % (x, y - 2, x, y + 13))

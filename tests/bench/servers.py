@@ -8,6 +8,7 @@ They are set up as who knows them would for many users: processes that stay, lim
 import contextlib
 import imaplib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -237,6 +238,7 @@ service stats {{
 }}
 namespace inbox {{
   inbox = yes
+  separator = .
 }}
 """
 
@@ -257,8 +259,8 @@ namespace inbox {{
                                        group=owner.pw_gid, authority=authority.folder, **self.ports))
         with self.group:
             # It warns of limits that only more clients than there are would meet.
-            done = subprocess.run(["dovecot", "-c", self.config], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        assert done.returncode == 0, done.stdout
+            with open(os.path.join(self.dir, "start"), "w", encoding="utf-8") as said:
+                subprocess.run(["dovecot", "-c", self.config], stdout=said, stderr=said, check=True)
         for protocol in ("imap", "pop3", "lmtp"):
             self.wait_for_port(protocol)
         with open(os.path.join(self.dir, "run", "master.pid"), encoding="ascii") as f:
@@ -288,6 +290,126 @@ namespace inbox {{
         os.kill(self.group.pids[0], signal.SIGTERM)
         postern.wait_until(lambda: not self.group.processes() or not os.path.exists("/proc/%d" % self.group.pids[0]), "Dovecot's end")
         self.group.close()
+
+
+class Cyrus(Server):
+    """Debian's cyrus-imapd excludes dovecot-imapd, so POSTERN_CYRUS names a folder with its package unpacked; cyrus-common is installed."""
+    BIN = "/usr/lib/cyrus/bin"
+    FEW = 320  # users: a password takes a process of its own
+    CONFIG = """
+configdirectory: {top}/config
+partition-default: {top}/mail
+defaultpartition: default
+proc_path: {top}/proc
+mboxname_lockpath: {top}/lock
+idlesocket: {top}/idle
+lmtpsocket: {top}/lmtp
+notifysocket: {top}/notify
+syslog_prefix: postern-bench
+servername: localhost
+virtdomains: userid
+defaultdomain: example.test
+admins: cyrus
+allowplaintext: yes
+unixhierarchysep: yes
+altnamespace: yes
+popminpoll: 0
+maxlogins_per_host: 0
+maxlogins_per_user: 0
+duplicatesuppression: no
+autocreate_quota: 0
+autocreate_post: yes
+sasl_pwcheck_method: auxprop
+sasl_auxprop_plugin: sasldb
+sasl_sasldb_path: {top}/passwords
+sasl_mech_list: PLAIN LOGIN
+tls_server_cert: {top}/bench-cert.pem
+tls_server_key: {top}/bench-key.pem
+timeout: 60
+"""
+    SERVICES = """
+START {{
+  recover cmd="/usr/lib/cyrus/bin/ctl_cyrusdb -C {conf} -r"
+}}
+SERVICES {{
+  imap cmd="{bin}/imapd -C {conf}" listen="127.0.0.1:{imap}" prefork=4 maxchild=30000
+  imaps cmd="{bin}/imapd -C {conf} -s" listen="127.0.0.1:{imaps}" prefork=4 maxchild=30000
+  pop3 cmd="{bin}/pop3d -C {conf}" listen="127.0.0.1:{pop3}" prefork=4 maxchild=30000
+  lmtp cmd="/usr/lib/cyrus/bin/lmtpd -C {conf} -a" listen="127.0.0.1:{lmtp}" prefork=4 maxchild=200
+}}
+DAEMON {{
+  idled cmd="{bin}/idled -C {conf}"
+}}
+"""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.dir = os.path.join(postern.scratch_folder(), "c")
+        for folder in ("mail", "proc", "lock", "config/socket", "config/proc", "config/lock", "config/db", "config/user", "config/log"):
+            os.makedirs(os.path.join(self.dir, folder))
+        authority = postern.authority()
+        authority.issue(authority.folder + "/bench-cert.pem", authority.folder + "/bench-key.pem")
+        for part in ("cert", "key"):  # which it reads as its own user
+            shutil.copy("%s/bench-%s.pem" % (authority.folder, part), self.dir)
+        self.ports = {protocol: ports.free() for protocol in ("imap", "imaps", "pop3", "lmtp")}
+        conf = os.path.join(self.dir, "imapd.conf")
+        with open(conf, "w", encoding="ascii") as f:
+            f.write(self.CONFIG.format(top=self.dir))
+        with open(os.path.join(self.dir, "cyrus.conf"), "w", encoding="ascii") as f:
+            f.write(self.SERVICES.format(bin=os.environ["POSTERN_CYRUS"] + self.BIN, conf=conf, **self.ports))
+        for n in range(1, self.FEW):
+            subprocess.run(["saslpasswd2", "-p", "-c", "-f", self.dir + "/passwords", "-u", "localhost", "user%04d" % n], input="pass\n", text=True,
+                           check=True)
+        subprocess.run(["chown", "-R", "cyrus:mail", self.dir], check=True)
+        pid_file = os.path.join(self.dir, "pid")
+        with self.group:
+            subprocess.run([self.BIN + "/master", "-C", conf, "-M", self.dir + "/cyrus.conf", "-p", pid_file, "-d", "-L", self.dir + "/log"],
+                           check=True)
+        for protocol in ("imap", "pop3", "lmtp"):
+            self.wait_for_port(protocol)
+        with open(pid_file, encoding="ascii") as f:
+            self.group.pids = [int(f.read())]
+
+    @classmethod
+    def why_not(cls):
+        if not os.path.exists(os.environ.get("POSTERN_CYRUS", "") + cls.BIN + "/imapd"):
+            return "POSTERN_CYRUS names no folder where Debian's cyrus-imapd and cyrus-pop3d are unpacked"
+        missing = [name for name in (cls.BIN + "/master", "/usr/sbin/saslpasswd2") if not os.path.exists(name)]
+        return missing[0] + " is missing" if missing else None
+
+    def version(self):
+        done = subprocess.run([self.BIN + "/cyr_info", "-C", self.dir + "/imapd.conf", "version"], stdout=subprocess.PIPE, text=True, check=False)
+        return "Cyrus " + (done.stdout.split() or ["3"])[-1]
+
+    def fill(self, number, tree):
+        """By APPEND of many messages at once."""
+        folders = [(tree, "INBOX")] + [(one.path, one.name[1:]) for one in os.scandir(tree) if one.name.startswith(".")]
+        for where, name in (one for one in folders if os.path.isdir(os.path.join(one[0], "cur"))):
+            with self.session(number) as client:
+                if name != "INBOX":
+                    client.create(name)
+                files = sorted(os.scandir(os.path.join(where, "cur")), key=lambda one: int(one.name.split(".")[0]))
+                for n in range(0, len(files), 500):
+                    append(client, name, files[n:n + 500])
+
+    def stop(self):
+        os.kill(self.group.pids[0], signal.SIGTERM)
+        postern.wait_until(lambda: not os.path.exists("/proc/%d" % self.group.pids[0]), "Cyrus' end")
+        self.group.close()
+
+
+def append(client, mailbox, files):
+    """Non-synchronising literals, in one command."""
+    parts = [b"F APPEND " + mailbox.encode()]
+    for one in files:
+        with open(one.path, "rb") as f:
+            octets = f.read().replace(b"\n", b"\r\n")
+        parts.append(b' %s{%d+}\r\n%s' % (b"(\\Seen) " if one.name.endswith("S") else b"", len(octets), octets))
+    client.send(b"".join(parts) + b"\r\n")
+    line = b""
+    while not line.startswith(b"F "):
+        line = client.readline()
+    assert line.startswith(b"F OK"), line
 
 
 class Postfix(Server):
@@ -357,6 +479,7 @@ SERVERS = {
     "dovecot-relaxed": (Dovecot, {"fsync": "optimized"}),
     "dovecot-sdbox": (Dovecot, {"format": "sdbox"}),
     "dovecot-mdbox": (Dovecot, {"format": "mdbox"}),
+    "cyrus": (Cyrus, {}),
     "postfix": (Postfix, {}),
     "postfix+dovecot": (PostfixDovecot, {}),
 }
