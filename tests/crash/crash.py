@@ -141,7 +141,7 @@ class Site:
 
     def work(self, changes):
         time.sleep(self.chance.uniform(0.1, 1) * self.load)
-        end = time.monotonic() + 10 * self.load
+        end = time.monotonic() + 5 * self.load
         while self.changes() < changes and time.monotonic() < end:
             time.sleep(0.01)
 
