@@ -233,12 +233,6 @@ void wire_destroy(struct wire *wire)
 	release(wire);
 }
 
-void wire_set_user(struct wire *wire, wire_fn fn, void *arg)
-{
-	wire->fn = fn;
-	wire->arg = arg;
-}
-
 void wire_set_limit(struct wire *wire, unsigned ms)
 {
 	if (ms > 0)

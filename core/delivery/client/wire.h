@@ -28,7 +28,6 @@ typedef void (*wire_fn)(void *arg, enum wire_event event, struct ps_bytes data);
 /* Begins to connect. Fails where the kernel knows at once that there is no way. */
 int wire_create(struct ps_loop *loop, const struct sockaddr_storage *to, wire_fn fn, void *arg, struct wire **ret_wire);
 void wire_destroy(struct wire *wire); /* destroy(NULL) does nothing */
-void wire_set_user(struct wire *wire, wire_fn fn, void *arg);
 /* WIRE_TIMEOUT after so long, in place of the limit before; 0: never. */
 void wire_set_limit(struct wire *wire, unsigned ms);
 /* Where octets that are to be sent go; wire_flush() sends them. A failure is told as WIRE_BROKEN, when what came before it has been read. */

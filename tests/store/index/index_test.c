@@ -324,6 +324,64 @@ START_TEST(a_full_map_grows)
 }
 END_TEST
 
+static int take_first(void *arg, struct ps_range range)
+{
+	*(struct ps_range *)arg = range;
+	return 1;
+}
+
+/* Half of 65,536 records, the oldest, when there is one more. */
+START_TEST(the_oldest_of_what_vanished_is_forgotten)
+{
+	struct ps_index_txn *txn = begin();
+	struct ps_index_box box = make_box(txn, "Busy");
+	struct ps_range first = {0};
+
+	for (uint32_t uid = 1; uid <= 65537; uid++) {
+		put_row(txn, &box, uid, uid);
+		ck_assert_ok(ps_index_row_vanish(txn, &box, uid, 65537 + uid));
+		if (uid == 65536)
+			ck_assert_uint_eq(box.vanished_since, 0);
+		if (uid % 1024 == 0) {
+			ck_assert_ok(ps_index_box_put(txn, &box));
+			ck_assert_ok(ps_index_commit(txn));
+			txn = begin();
+		}
+	}
+	ck_assert_uint_eq(box.vanished_count, 32769);
+	ck_assert_uint_eq(box.vanished_since, 65537 + 32768);
+	ck_assert_int_eq(ps_index_vanished(txn, box.key, box.vanished_since, take_first, &first), 1);
+	ck_assert_uint_eq(first.first, 32769);
+	ps_index_end(txn);
+}
+END_TEST
+
+static atomic_bool reading;
+
+static void *read_a_while(void *arg)
+{
+	struct ps_index_txn *txn;
+
+	(void)arg;
+	ck_assert_ok(ps_index_read(ix, &txn));
+	atomic_store(&reading, true);
+	usleep(50 * 1000);
+	ps_index_end(txn);
+	return NULL;
+}
+
+START_TEST(who_makes_it_larger_waits_for_readers)
+{
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, read_a_while, NULL), 0);
+	while (!atomic_load(&reading))
+		sched_yield();
+	ck_assert_ok(ps_index_grow(ix));
+	pthread_join(thread, NULL);
+}
+END_TEST
+
 static atomic_uint asked;
 static atomic_bool over;
 
@@ -738,6 +796,8 @@ int main(void)
 	tcase_add_test(tc, caches_are_read_in_any_order);
 	tcase_add_test(tc, a_full_map_grows);
 	tcase_add_test(tc, it_grows_while_others_ask_for_news);
+	tcase_add_test(tc, the_oldest_of_what_vanished_is_forgotten);
+	tcase_add_test(tc, who_makes_it_larger_waits_for_readers);
 	tcase_add_test(tc, a_read_sees_one_moment);
 	tcase_add_test(tc, a_clean_close_is_trusted);
 	tcase_add_test(tc, a_killed_process_does_not_hurt);
