@@ -402,6 +402,26 @@ START_TEST(a_change_of_another_process_makes_each_handle_stale_once)
 }
 END_TEST
 
+START_TEST(late_caches_do_not_wait_when_they_are_many)
+{
+	struct ps_bytes got;
+	struct ps_read *read;
+
+	for (uint32_t uid = 1; uid <= 64; uid++)
+		kit_append(kit_text(10));
+	for (uint32_t uid = 1; uid <= 64; uid++)
+		ck_assert_ok(be->cache_put(kit.inbox, uid, ps_bytes_str("a cache")));
+	kit_again(); /* what waits is forgotten */
+	ck_assert_ok(be->read_begin(kit.store, &read));
+	for (uint32_t uid = 1; uid <= 64; uid++) {
+		ck_assert_ok(be->cache(read, kit.inbox, uid, &got));
+		ck_assert_bytes_eq(got, "a cache");
+	}
+	be->read_end(read);
+	kit_sound();
+}
+END_TEST
+
 START_TEST(late_caches_come_with_the_next_commit)
 {
 	struct ps_bytes cache = ps_bytes_str("a cache"), got;
@@ -443,6 +463,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, what_changes_nothing_is_no_transaction);
 	tcase_add_test(tc, a_change_of_another_process_makes_each_handle_stale_once);
 	tcase_add_test(tc, late_caches_come_with_the_next_commit);
+	tcase_add_test(tc, late_caches_do_not_wait_when_they_are_many);
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(small, small_setup, kit_teardown);
 	tcase_add_test(small, the_map_grows_also_when_another_process_grows_it);
