@@ -199,10 +199,11 @@ def settled_pss(server):
 
 def run_memory(args, server, scenario, _, extra):
     """Of a server that has just started: one that has done much has memory to spare."""
-    fresh = servers.start(server.name)
+    sessions = args.sessions or scenario.connections
+    fresh = servers.start(server.name, sessions)
     try:
         before = settled_pss(fresh)
-        with Idling(args, fresh, scenario, args.sessions or scenario.connections) as idling:
+        with Idling(args, fresh, scenario, sessions) as idling:
             count = sum(one["sessions"] for one in idling.results)
             return {"operations": count, "errors": sum(one["errors"] for one in idling.results), "client_cpu": 0, "cpu": 0,
                     "seconds": sum(one["seconds"] for one in idling.results), "p50_us": idling.results[0]["p50_us"],

@@ -8,6 +8,7 @@ They are set up as who knows them would for many users: processes that stay, lim
 import contextlib
 import imaplib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -485,8 +486,12 @@ SERVERS = {
 }
 
 
-def start(name):
+def start(name, sessions=0):
+    """For so many sessions at once, if they are more than usual: a front needs two descriptors for each with TLS."""
     made, options = SERVERS[name]
+    fronts = -(-2 * sessions // (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1000))
+    if made is Postern and fronts > os.cpu_count():
+        options = {**options, "settings": "front_processes = %d\n" % fronts}
     return made(name, **options)
 
 
