@@ -291,8 +291,8 @@ static void check_mailbox_name(const struct ps_conf *mailbox, struct conf_errors
 {
 	const char *name = ps_conf_title(mailbox);
 
-	if (ps_strcasecmp(name, "INBOX") == 0)
-		conf_error(errors, mailbox->line, "INBOX is always there: no mailbox section may name it");
+	if (ps_strcasecmp(name, "INBOX") == 0 && strcmp(ps_conf_str(mailbox, "special_use"), "none") != 0)
+		conf_error(errors, conf_line(mailbox, "special_use", PS_SET_CHOICE), "INBOX has no special use");
 	else if (ps_mailbox_name_check(name) < 0)
 		conf_error(errors, mailbox->line, "mailbox \"%s\" cannot be: %s", name, ps_last_error());
 }

@@ -62,9 +62,8 @@ static void plan_op(struct plan *plan, struct ps_op op)
 
 static void plan_mailbox(struct plan *plan, const char *name, uint32_t attribute, bool subscribe)
 {
-	if (strcmp(name, "INBOX") != 0)
-		plan_op(plan, (struct ps_op){.kind = PS_OP_CREATE, .name = name, .attributes = attribute});
-	if (subscribe && strcmp(name, "INBOX") != 0)
+	plan_op(plan, (struct ps_op){.kind = PS_OP_CREATE, .name = name, .attributes = attribute});
+	if (subscribe)
 		plan_op(plan, (struct ps_op){.kind = PS_OP_SUBSCRIBE, .name = name, .subscribed = true});
 }
 
@@ -85,10 +84,20 @@ static int plan_configured(struct plan *plan, const struct ps_conf *conf)
 
 		if (r < 0)
 			return r;
-		plan_mailbox(plan, name, special_use(ps_conf_str(section, "special_use")),
-			     ps_conf_bool(section, "subscribe"));
+		if (strcmp(name, "INBOX") != 0)
+			plan_mailbox(plan, name, special_use(ps_conf_str(section, "special_use")),
+				     ps_conf_bool(section, "subscribe"));
 	}
 	return 0;
+}
+
+/* INBOX is always there: its section says only what goes from it. */
+static bool is_configured(const struct ps_conf *conf)
+{
+	for (size_t i = 0; conf && i < ps_conf_section_count(conf, "mailbox"); i++)
+		if (ps_strcasecmp(ps_conf_title(ps_conf_section(conf, "mailbox", i)), "INBOX") != 0)
+			return true;
+	return false;
 }
 
 /* One that lies in a mounted store, which may have it already. */
@@ -132,7 +141,7 @@ static int make(struct ps_user *user, struct ps_pool *pool, const struct ps_conf
 	struct ps_batch batch = {.pool = pool};
 	int r;
 
-	if (conf && ps_conf_section_count(conf, "mailbox") > 0) {
+	if (is_configured(conf)) {
 		if ((r = plan_configured(&plan, conf)) < 0)
 			return r;
 	} else {

@@ -199,7 +199,7 @@ static const struct {
 	 "t.conf:3: mount \"A/B\" is within mount \"A\", or it in that"},
 	{"mount INBOX/A { backend = x location = \"a/%u\" }\n",
 	 "t.conf:2: mount \"INBOX/A\": INBOX and what is below it is in the user's own store"},
-	{"mailbox inbox { }\n", "t.conf:2: INBOX is always there: no mailbox section may name it"},
+	{"mailbox inbox {\n special_use = junk\n}\n", "t.conf:3: INBOX has no special use"},
 };
 
 static int read_text(const char *text, struct ps_buf *errors)

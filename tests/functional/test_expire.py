@@ -38,5 +38,19 @@ class Expire(ServerTest):
         self.assertIn("event=autoexpunge user=bob@example.test mailbox=Trash messages=3", self.server.log())
 
 
+@unittest.skipUnless("maildir" in postern.BACKENDS, "it needs files that are there before the server looks")
+class ExpireInbox(ServerTest):
+    backend = "maildir"
+    settings = ServerTest.settings + "\nmailbox INBOX { autoexpunge_messages = 2 }\n"
+
+    def test_inbox_has_a_rule_and_new_users_have_all_the_others(self):
+        names = self.server.tool("mailbox", "list", "alice").stdout
+        self.assertIn("Trash", names)
+        for _ in range(3):
+            self.server.deliver("alice", postern.message())
+        run = self.server.tool("mailbox", "expire", "--json", "alice")
+        self.assertEqual(json.loads(run.stdout), {"INBOX": 1})
+
+
 if __name__ == "__main__":
     unittest.main()
