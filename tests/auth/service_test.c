@@ -331,7 +331,7 @@ static void tear_down(struct scene *scene)
 static void start(struct scene *scene, uint64_t number, const char *mechanism, struct ps_bytes initial)
 {
 	struct ps_auth_request request = {
-		.from = {0, number},
+		.from = {0, number, 0},
 		.sid = "S",
 		.service = "imap",
 		.mechanism = mechanism,

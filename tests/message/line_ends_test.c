@@ -50,7 +50,7 @@ static void check_text(struct ps_bytes text, size_t cut)
 	ck_assert_ok(ps_line_ends_finish(&ends));
 	ck_assert_int_eq(!ends.as_they_are, has_way_back(text));
 	if (!ends.as_they_are) {
-		ck_assert_ptr_null(memmem(kept.ptr, kept.len, "\r\n", 2));
+		ck_assert(kept.len == 0 || !memmem(kept.ptr, kept.len, "\r\n", 2));
 		ck_assert_ok(expand(&kept));
 	}
 	ck_assert_same_bytes(ps_buf_view(&kept), text);
