@@ -82,6 +82,8 @@ def run(args, scenario, taking_part):
     kind = scenarios.KINDS[scenario.kind]
     # Those that set and take away in turn do both equally often.
     operations = max(2 * scenario.connections, int(scenario.operations * args.scale) // 2 * 2)
+    if scenario.kind == "pop3":
+        operations = min(operations, scenario.users[1])  # each takes all of its user's mail
     once = scenario.kind in ("memory", "notice")
     if once:
         operations = scenario.operations
