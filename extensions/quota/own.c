@@ -55,22 +55,32 @@ static int read_file(const char *dir, struct ps_usage *ret_limit)
 	return r < 0 ? r : parse(&file, ret_limit);
 }
 
-int quota_own_look(const char *dir, struct quota_own *own)
+/* PS_E_NOTFOUND: there is none. */
+static int stat_file(const char *dir, struct stat *ret_st)
 {
 	char path[PATH_MAX];
-	struct stat st;
-	int r;
 
-	if (snprintf(path, sizeof path, "%s/" NAME, dir) >= (int)sizeof path || lstat(path, &st) < 0) {
-		*own = (struct quota_own){.set = false};
-		return 0;
+	if (snprintf(path, sizeof path, "%s/" NAME, dir) >= (int)sizeof path)
+		return ps_fail(PS_E_NOTFOUND, "no file has so long a path");
+	return lstat(path, ret_st) < 0 ? ps_fail_errno("look at %s", path) : 0;
+}
+
+/* What cannot be read just now is tried again, and what was known of it stays. */
+int quota_own_look(const char *dir, struct quota_own *own)
+{
+	struct quota_own now = {.set = true};
+	int r = stat_file(dir, &now.seen);
+
+	if (r == 0) {
+		if (is_same(&now.seen, &own->seen))
+			return 0;
+		r = read_file(dir, &now.limit);
 	}
-	if (is_same(&st, &own->seen))
-		return 0;
-	r = read_file(dir, &own->limit);
-	own->set = r == 0;
-	own->seen = st;
-	return r < 0 && r != PS_E_NOTFOUND ? ps_fail((enum ps_err)r, "%s: %s", path, ps_last_error()) : 0;
+	if (r == PS_E_NOTFOUND || r == PS_E_CORRUPT)
+		now.set = false;
+	if (r == 0 || !now.set)
+		*own = now;
+	return r < 0 && r != PS_E_NOTFOUND ? ps_fail((enum ps_err)r, "%s/" NAME ": %s", dir, ps_last_error()) : 0;
 }
 
 static int remove_file(int fd, const char *dir)

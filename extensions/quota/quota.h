@@ -23,7 +23,7 @@ struct quota_own {
 	struct ps_usage limit;
 	struct stat seen; /* all zero: there was none */
 };
-/* Reads it if it is another than the last time. PS_E_CORRUPT: as if there were none. */
+/* Reads it if it is another than the last time. PS_E_CORRUPT: as if there were none; any other error: what was known stays, and the next look tries again. */
 int quota_own_look(const char *dir, struct quota_own *own);
 /* NULL: it is removed. */
 int quota_own_write(const char *dir, const struct ps_usage *limit);

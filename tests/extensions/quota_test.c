@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Quotas on a user's store, over each backend. */
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "core/store/pending.h"
 #include "extensions/quota/quota.h"
+#include "postern/io.h"
 #include "tests/store/user.h"
 
 static struct ps_user *user;
@@ -137,6 +139,34 @@ START_TEST(what_is_set_is_kept_until_it_is_set_again)
 	ensure_own(dir, &other, false, 0, 0);
 	ck_assert_int_eq(rmdir(dir), 0);
 	ck_assert_int_eq(rmdir(base), 0);
+}
+END_TEST
+
+static int no_descriptor(int dirfd, const char *name, int flags, mode_t mode)
+{
+	(void)dirfd, (void)name, (void)flags, (void)mode;
+	errno = EMFILE;
+	return -1;
+}
+
+START_TEST(a_limit_that_cannot_be_read_just_now_is_not_forgotten)
+{
+	char dir[] = "/tmp/postern-quota-XXXXXX";
+	const struct ps_io real = ps_io;
+	struct quota_own own = {.set = false};
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	ck_assert_ok(quota_own_write(dir, &(struct ps_usage){1000, 0}));
+	ensure_own(dir, &own, true, 1000, 0);
+	ck_assert_ok(quota_own_write(dir, &(struct ps_usage){2000, 0}));
+	ps_io.open = no_descriptor;
+	ck_assert_int_eq(quota_own_look(dir, &own), PS_E_SCARCE);
+	ps_io = real;
+	ck_assert(own.set);
+	ck_assert_uint_eq(own.limit.octets, 1000);
+	ensure_own(dir, &own, true, 2000, 0);
+	ck_assert_ok(quota_own_write(dir, NULL));
+	ck_assert_int_eq(rmdir(dir), 0);
 }
 END_TEST
 
@@ -350,6 +380,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, up_to_the_limit_and_no_octet_more);
 	tcase_add_test(tc, what_is_set_is_kept_until_it_is_set_again);
+	tcase_add_test(tc, a_limit_that_cannot_be_read_just_now_is_not_forgotten);
 	tcase_add_test(tc, what_is_set_wins);
 	tcase_add_test(tc, messages_are_counted_too_and_a_batch_is_taken_whole_or_not);
 	tcase_add_test(tc, copies_count_moves_do_not_and_deleting_makes_room);
