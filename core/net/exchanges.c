@@ -71,10 +71,9 @@ static bool count_session(struct conn *conn, struct conn_auth *auth, const struc
 	return false;
 }
 
-static struct conn_auth *find_turn(struct ps_front *front, uint64_t number, uint32_t turn)
+static struct conn_auth *find_turn(const struct conn *conn, uint32_t turn)
 {
-	struct conn *conn = front_find(front, number);
-	struct conn_auth *auth = conn ? conn->exchanges : NULL;
+	struct conn_auth *auth = conn->exchanges;
 
 	while (auth && auth->turn != turn)
 		auth = auth->next;
@@ -84,7 +83,7 @@ static struct conn_auth *find_turn(struct ps_front *front, uint64_t number, uint
 void ps_front_auth_answer(struct ps_front *front, uint64_t number, uint32_t turn, const struct ps_front_auth *answer)
 {
 	struct conn *conn = front_find(front, number);
-	struct conn_auth *auth = find_turn(front, number, turn);
+	struct conn_auth *auth = conn ? find_turn(conn, turn) : NULL;
 
 	/* The client may have gone, or taken back what it asked, meanwhile. */
 	if (!auth || !auth->pending)

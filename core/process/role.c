@@ -15,12 +15,12 @@
 #include "postern/log.h"
 #include "postern/pool.h"
 
-/* Nothing is flushed or freed at the end: what must last was made durable when it was acknowledged. */
 enum {
 	ARENAS = 2,
 	TRIM_EVERY_MS = 60 * 1000
 };
 
+/* Nothing is flushed or freed at the end: what must last was made durable when it was acknowledged. */
 _Noreturn void ps_role_end(struct ps_role *role, int status)
 {
 	(void)role;

@@ -437,13 +437,11 @@ static bool drop_one_of_many(struct ps_index *index)
 /* The last user of all syncs and says so. */
 static void close_clean(struct ps_index *index)
 {
-	const char *path;
-
 	if (index->durable || !index->marked || index->pid != getpid() || !index->env ||
 	    flock(index->mark_fd, LOCK_EX | LOCK_NB) < 0)
 		return;
-	if (mdb_env_sync(index->env, 1) == 0 && mdb_env_get_path(index->env, &path) == 0)
-		mark_clean(index->mark_fd, path);
+	if (mdb_env_sync(index->env, 1) == 0)
+		mark_clean(index->mark_fd, index->path);
 }
 
 void ps_index_close(struct ps_index *index)
