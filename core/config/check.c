@@ -2,6 +2,7 @@
 /* What a row of the schema cannot say: how settings belong together. */
 #include <arpa/inet.h>
 #include <sys/un.h>
+#include "auth/databases.h"
 #include "auth/sasl.h"
 #include "core/config/conf.h"
 #include "core/config/near.h"
@@ -318,10 +319,17 @@ static void check_mailboxes(const struct ps_config *config, struct conf_errors *
 	}
 }
 
+static void check_databases(const struct ps_config *config, struct conf_errors *errors)
+{
+	if (ps_conf_section_count(config->root, "userdb") > PS_DATABASES_MAX)
+		conf_error(errors, ps_conf_section(config->root, "userdb", PS_DATABASES_MAX)->line,
+			   "there may be at most %d sections userdb", PS_DATABASES_MAX);
+}
+
 static const check_fn checks[] = {
-	check_hostname,      check_mechanisms, check_oauth,     check_absolute,    check_mail_root,
-	check_mail_location, check_backend,    check_listeners, conf_check_tls,    check_namespace,
-	check_mailboxes,     check_domains,    check_mounts,    conf_check_routes,
+	check_hostname,      check_mechanisms, check_oauth,     check_absolute,  check_mail_root,
+	check_mail_location, check_backend,    check_listeners, conf_check_tls,  check_namespace,
+	check_mailboxes,     check_domains,    check_mounts,    check_databases, conf_check_routes,
 };
 
 void conf_check(const struct ps_config *config, struct conf_errors *errors)

@@ -232,6 +232,12 @@ class Config(Case):
         self.passwd.unlink()
         self.assertIn(f"cannot read {self.passwd}", self.run_cli("config", "check", code=FAILED).stderr)
 
+    def test_databases_that_would_not_be_asked_are_an_error(self):
+        for count, code in ((32, OK), (33, FAILED)):
+            self.configure("".join(f'userdb d{n} {{ driver = "static" }}\n' for n in range(count)))
+            done = self.run_cli("config", "check", code=code)
+        self.assertIn(f"{self.config}:39: there may be at most 32 sections userdb", done.stderr)
+
     def test_what_show_prints_is_a_configuration(self):
         self.configure('listener a { port = 1 tls = none }\nlimits { message_size = 5M }\nmailbox "Ä b" { }\n')
         for more in ([], ["--all"]):
