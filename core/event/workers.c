@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Some lanes of jobs, and some threads. The loop's thread puts in; a thread takes out of the lane whose turn it is, runs, and posts
- * the second half back to the loop, whose queue is first come, first served.
+ * the second half back to the loop, whose queue is first come, first served. A lane that has as many threads as it may waits for one of them.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -26,25 +26,38 @@ enum {
 /* Jobs of somebody, in the order they came. */
 struct lane {
 	struct lane *next; /* whose turn comes after this one's */
+	bool queued;       /* it has jobs, and may have one more thread */
+	unsigned running;
 	struct job *first;
 	struct job **last;
 };
 
 struct ps_workers {
 	struct ps_loop *loop;
-	pthread_mutex_t lock; /* guards all below but threads and count */
+	pthread_mutex_t lock; /* guards all below but threads, count and size */
 	pthread_cond_t some;  /* there is a job, or the end has come */
-	struct lane *first;   /* those with jobs */
+	struct lane *first;   /* those that are queued */
 	struct lane **last;
-	struct lane lanes[LANES];
+	struct lane lanes[LANES], nobodys;
 	bool ending;
-	unsigned idle; /* threads that wait for a job */
+	unsigned idle;    /* threads that wait for a job */
+	unsigned waiting; /* jobs */
 	pthread_t *threads;
-	unsigned count;
+	unsigned count, size; /* started; asked for */
 };
 
+/* Somebody's are never all: who waits for a slow disk with each of theirs has left one to the others. */
+static unsigned threads_of(const struct ps_workers *workers, const struct lane *lane)
+{
+	return lane == &workers->nobodys || workers->size == 1 ? workers->size : workers->size - 1;
+}
+
+/* Where it is not already, and there is a reason. */
 static void queue_lane(struct ps_workers *workers, struct lane *lane)
 {
+	if (lane->queued || !lane->first || lane->running >= threads_of(workers, lane))
+		return;
+	lane->queued = true;
 	lane->next = NULL;
 	*workers->last = lane;
 	workers->last = &lane->next;
@@ -52,16 +65,16 @@ static void queue_lane(struct ps_workers *workers, struct lane *lane)
 
 static void add_job(struct ps_workers *workers, struct lane *lane, struct job *job)
 {
-	if (!lane->first) {
+	if (!lane->first)
 		lane->last = &lane->first;
-		queue_lane(workers, lane);
-	}
 	*lane->last = job;
 	lane->last = &job->next;
+	workers->waiting++;
+	queue_lane(workers, lane);
 }
 
 /* Of the lane whose turn it is, which then is the last. NULL: nothing is queued. */
-static struct job *take_job(struct ps_workers *workers)
+static struct job *take_job(struct ps_workers *workers, struct lane **ret_lane)
 {
 	struct lane *lane = workers->first;
 	struct job *job;
@@ -73,22 +86,29 @@ static struct job *take_job(struct ps_workers *workers)
 		workers->last = &workers->first;
 	job = lane->first;
 	lane->first = job->next;
-	if (lane->first)
-		queue_lane(workers, lane);
+	lane->queued = false;
+	lane->running++;
+	workers->waiting--;
+	queue_lane(workers, lane);
+	*ret_lane = lane;
 	return job;
 }
 
-/* NULL: the end has come and nothing is queued. */
-static struct job *next_job(struct ps_workers *workers)
+/* `lane`: of the job that this thread has done, or NULL; becomes that of the next one. NULL: the end has come and nothing is queued. */
+static struct job *next_job(struct ps_workers *workers, struct lane **lane)
 {
 	struct job *job;
 
 	pthread_mutex_lock(&workers->lock);
+	if (*lane) {
+		(*lane)->running--;
+		queue_lane(workers, *lane);
+	}
 	workers->idle++;
 	while (!workers->first && !workers->ending)
 		pthread_cond_wait(&workers->some, &workers->lock);
 	workers->idle--;
-	job = take_job(workers);
+	job = take_job(workers, lane);
 	pthread_mutex_unlock(&workers->lock);
 	return job;
 }
@@ -96,9 +116,10 @@ static struct job *next_job(struct ps_workers *workers)
 static void *worker_main(void *arg)
 {
 	struct ps_workers *workers = arg;
+	struct lane *lane = NULL;
 	struct job *job;
 
-	while ((job = next_job(workers)) != NULL) {
+	while ((job = next_job(workers, &lane)) != NULL) {
 		job->work(job->arg);
 		ps_loop_post(workers->loop, job->done, job->arg);
 		free(job);
@@ -129,6 +150,7 @@ int ps_workers_create(struct ps_loop *loop, unsigned threads, struct ps_workers 
 
 	workers->loop = loop;
 	workers->last = &workers->first;
+	workers->size = threads;
 	pthread_mutex_init(&workers->lock, NULL);
 	pthread_cond_init(&workers->some, NULL);
 	workers->threads = ps_zalloc(threads * sizeof *workers->threads);
@@ -167,11 +189,10 @@ static uint32_t lane_of(const char *whose)
 	return sum % LANES;
 }
 
-void ps_workers_run_for(struct ps_workers *workers, const char *whose, void (*work)(void *arg), void (*done)(void *arg),
-			void *arg)
+static void run_in(struct ps_workers *workers, struct lane *lane, void (*work)(void *arg), void (*done)(void *arg),
+		   void *arg)
 {
 	struct job *job = ps_malloc(sizeof *job);
-	struct lane *lane = &workers->lanes[lane_of(whose)];
 
 	*job = (struct job){.work = work, .done = done, .arg = arg};
 	pthread_mutex_lock(&workers->lock);
@@ -180,9 +201,15 @@ void ps_workers_run_for(struct ps_workers *workers, const char *whose, void (*wo
 	pthread_cond_signal(&workers->some); /* who wakes up finds the lock free */
 }
 
+void ps_workers_run_for(struct ps_workers *workers, const char *whose, void (*work)(void *arg), void (*done)(void *arg),
+			void *arg)
+{
+	run_in(workers, &workers->lanes[lane_of(whose)], work, done, arg);
+}
+
 void ps_workers_run(struct ps_workers *workers, void (*work)(void *arg), void (*done)(void *arg), void *arg)
 {
-	ps_workers_run_for(workers, "", work, done, arg);
+	run_in(workers, &workers->nobodys, work, done, arg);
 }
 
 bool ps_workers_spare(struct ps_workers *workers)
@@ -190,7 +217,7 @@ bool ps_workers_spare(struct ps_workers *workers)
 	bool spare;
 
 	pthread_mutex_lock(&workers->lock);
-	spare = workers->idle > 0 && !workers->first;
+	spare = workers->idle > 0 && workers->waiting == 0;
 	pthread_mutex_unlock(&workers->lock);
 	return spare;
 }

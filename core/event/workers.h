@@ -16,10 +16,10 @@ void ps_workers_destroy(struct ps_workers *workers);
 /* Runs work(arg) on a thread, then done(arg) on the loop. First come, first served. Loop thread only. */
 void ps_workers_run(struct ps_workers *workers, void (*work)(void *arg), void (*done)(void *arg), void *arg);
 /* The same on behalf of somebody: those who have work waiting take turns, and each has theirs done in the order it came, so who has
- * much does not hold up who has little. */
+ * much does not hold up who has little. Nobody has all threads at once, if there are several. */
 void ps_workers_run_for(struct ps_workers *workers, const char *whose, void (*work)(void *arg), void (*done)(void *arg),
 			void *arg);
-/* Whether a thread waits for work and none is queued. Any thread. */
+/* Whether a thread waits for work and no work waits. Any thread. */
 bool ps_workers_spare(struct ps_workers *workers);
 
 #endif

@@ -26,6 +26,7 @@
 #include "postern/log.h"
 
 enum {
+	FOR_OTHERS = 1, /* a thread that no user takes from them */
 	READ_SIZE = 64 * 1024,
 	WORKER_READ_SIZE = 16 * 1024,    /* on its stack */
 	AWAIT_MS = 1,                    /* a worker waits so long for the next command of who was quick */
@@ -827,7 +828,7 @@ int ps_mail_create(struct ps_loop *loop, const struct ps_conf *conf, unsigned wo
 	mail->lingers.loop = loop;
 	signal(SIGPIPE, SIG_IGN); /* sendfile() has no MSG_NOSIGNAL */
 	if ((r = ps_timer_open(loop, on_store_timer, mail, &mail->store_timer)) < 0 ||
-	    (r = ps_workers_create(loop, workers, &mail->workers)) < 0) {
+	    (r = ps_workers_create(loop, workers + FOR_OTHERS, &mail->workers)) < 0) {
 		ps_timer_close(mail->store_timer);
 		free(mail);
 		return r;

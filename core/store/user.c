@@ -229,18 +229,26 @@ struct ps_user *ps_users_take_due(int64_t now, unsigned seconds)
 
 static void user_close_store(struct ps_user *user);
 
-/* One that nobody uses and that is not what lies on disk is closed first. */
+/* One that nobody uses and that is not what lies on disk is closed first. Who wants it waits for the answer of that disk, and nobody else. */
 static void drop_misplaced(const char *key)
 {
 	struct ps_user *user = find_user(key);
+	bool right;
 
-	if (!user || user->state != PS_USER_OPEN || user->refs > 0 || is_where_it_was(user))
+	if (!user || user->state != PS_USER_OPEN || user->refs > 0)
 		return;
 	unkeep(user);
 	user->state = PS_USER_CLOSING;
 	pthread_mutex_unlock(&registry.lock);
-	user_close_store(user);
+	right = is_where_it_was(user);
+	if (!right)
+		user_close_store(user);
 	pthread_mutex_lock(&registry.lock);
+	if (right) {
+		user->state = PS_USER_OPEN;
+		keep(user);
+		pthread_cond_broadcast(&registry.settled);
+	}
 }
 
 /* Finds the open store, or puts one in that is to be opened by the caller. */

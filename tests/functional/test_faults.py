@@ -155,22 +155,33 @@ class SlowDisk(ServerTest):
     """A sync of one user's mailbox takes a minute, or until somebody has pity."""
 
     backend = "maildir"
+    users = ("alice", "bob", "carol", "dave")
     settings = "mail_processes = 1\nlimits { connections_per_address = 0 auth_failures_per_minute = 10000 }"
+
+    def slow_down(self, *paths):
+        pid = next(pid for pid, role in self.server.roles() if role == "mail")
+        told = os.path.join(postern.scratch_folder(), "trace")
+        which = [word for path in paths for word in ("-P", path)]
+        trace = subprocess.Popen(("strace", "-f", "-q", "-p", str(pid), "-o", told, *which,
+                                  "-e", "inject=fsync,fdatasync:delay_exit=60000000"), stderr=subprocess.DEVNULL)
+        self.addCleanup(trace.wait)
+        self.addCleanup(trace.terminate)
+        postern.wait_until(lambda: self.is_traced(pid), "strace")
+        return trace, told
+
+    def begin(self, told, *work):
+        """Begins what is slow, and returns while it waits."""
+        slow = threading.Thread(target=work[0], args=work[1:])
+        slow.start()
+        postern.wait_until(lambda: "sync(" in self.read(told), "a sync that is slow")
+        return slow
 
     def test_others_do_not_wait(self):
         alice, bob = self.session("alice", "INBOX"), self.session("bob", "INBOX")
         for client in (alice, bob):
             client.append(postern.message())
-        pid = next(pid for pid, role in self.server.roles() if role == "mail")
-        told = os.path.join(postern.scratch_folder(), "trace")
-        trace = subprocess.Popen(("strace", "-f", "-q", "-p", str(pid), "-o", told, "-P", self.server.maildir("alice") + "/cur",
-                                  "-e", "inject=fsync:delay_exit=60000000"), stderr=subprocess.DEVNULL)
-        self.addCleanup(trace.wait)
-        self.addCleanup(trace.terminate)
-        postern.wait_until(lambda: self.is_traced(pid), "strace")
-        slow = threading.Thread(target=alice.append, args=(postern.message(),))
-        slow.start()
-        postern.wait_until(lambda: "fsync(" in self.read(told), "a sync that is slow")
+        trace, told = self.slow_down(self.server.maildir("alice") + "/cur")
+        slow = self.begin(told, alice.append, postern.message())
         longest = 0.0
         for _ in range(10):
             began = time.monotonic()
@@ -181,6 +192,24 @@ class SlowDisk(ServerTest):
         print("# while one user's disk does not answer, another waits %.3f s for APPEND and FETCH at most" % longest)
         trace.terminate()
         slow.join()
+
+    def test_others_log_in_meanwhile(self):
+        """Each opens a store that nobody had open: carol's does not answer, and all the sessions she may have wait for it."""
+        index = self.server.maildir("carol") + "/postern-index"
+        trace, told = self.slow_down(index, index + "/mark")
+        slow = [self.begin(told, self.open_and_leave, "carol") for _ in range(6)]
+        began = time.monotonic()
+        self.open_and_leave("dave")
+        longest = time.monotonic() - began
+        self.assertTrue(all(one.is_alive() for one in slow), "carol's disk was not slow")
+        print("# while one user's store is being opened, another waits %.3f s for LOGIN and SELECT" % longest)
+        trace.terminate()
+        for one in slow:
+            one.join()
+
+    def open_and_leave(self, user):
+        with self.server.session(user, "INBOX") as client:
+            client.ok("LOGOUT")
 
     def read(self, path):
         with open(path, encoding="utf-8", errors="replace") as file:

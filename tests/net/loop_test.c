@@ -348,6 +348,29 @@ START_TEST(who_has_much_to_do_does_not_hold_up_who_has_little)
 }
 END_TEST
 
+static void let_them_go(void *arg)
+{
+	struct turns *turns = arg;
+
+	atomic_store(&turns->queued, true);
+}
+
+START_TEST(who_waits_with_all_they_have_leaves_one_to_others)
+{
+	struct turns turns = {0};
+	struct turn last = {&turns, 's'};
+	struct ps_workers *workers;
+
+	ck_assert_ok(ps_workers_create(loop, 3, &workers));
+	for (int i = 0; i < 6; i++)
+		ps_workers_run_for(workers, "slow", wait_for_the_others, ignore_done, &turns);
+	ps_workers_run_for(workers, "slow", take_turn, ignore_done, &last);
+	ps_workers_run_for(workers, "other", let_them_go, ignore_done, &turns);
+	ps_workers_destroy(workers);
+	ck_assert_str_eq(turns.order, "s");
+}
+END_TEST
+
 START_TEST(a_thread_is_spare_when_it_has_nothing_to_do)
 {
 	struct look look = {0};
@@ -377,6 +400,7 @@ int main(void)
 	tcase_add_test(tcase, work_runs_on_a_thread_and_ends_on_the_loop);
 	tcase_add_test(tcase, what_is_queued_is_worked_off_before_the_end);
 	tcase_add_test(tcase, who_has_much_to_do_does_not_hold_up_who_has_little);
+	tcase_add_test(tcase, who_waits_with_all_they_have_leaves_one_to_others);
 	tcase_add_test(tcase, a_thread_is_spare_when_it_has_nothing_to_do);
 	suite_add_tcase(suite, tcase);
 	return unit_main(suite);

@@ -30,8 +30,14 @@ enum {
 
 #define MARK_FORMAT "postern-index 2 %-5s %-36s %3u\n"
 
-static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct ps_index *registry;
+/* Of what opens and closes. It is never held while waiting for a disk, since all users of the process meet here. */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t over; /* a turn is */
+	struct ps_index *open;
+	struct turn *turns;
+} registry = {.lock = PTHREAD_MUTEX_INITIALIZER, .over = PTHREAD_COND_INITIALIZER};
+
 static char boot_id[37];
 
 /* Read when the library is loaded: a confined process cannot read it any more. Where it cannot be read at all, an
@@ -144,8 +150,6 @@ static int open_mark(const char *path, int *ret_fd, bool *ret_suspect)
 	unsigned deaths = 0;
 	int fd, r = 0;
 
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return ps_fail_errno("create %s", path);
 	snprintf(name, sizeof name, "%s/mark", path);
 	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
@@ -348,18 +352,107 @@ bool ps_index_is_at(const struct ps_index *index, const char *path)
 	return stat_data(path, index->durable, &st) && st.st_dev == index->dev && st.st_ino == index->ino;
 }
 
-/* LMDB allows one handle per environment in a process; one inherited by fork() is not ours. */
-static struct ps_index *registry_find(const char *path, bool durable)
+/* ---- the registry ------------------------------------------------------------------------------- */
+
+/* Who opens or closes an index is alone with the folder that it lies in. So of two who open it the second finds it in the
+ * registry, who opens one that is being closed comes after that, and who waits for one that could not be opened tries it anew. */
+struct turn {
+	struct turn *next;
+	struct index_folder folder;
+};
+
+static bool is_taken(const struct index_folder *folder)
 {
-	struct ps_index *index = registry;
+	for (const struct turn *turn = registry.turns; turn; turn = turn->next)
+		if (turn->folder.dev == folder->dev && turn->folder.ino == folder->ino)
+			return true;
+	return false;
+}
+
+static void turn_begin(struct turn *turn, const struct index_folder *folder)
+{
+	turn->folder = *folder;
+	pthread_mutex_lock(&registry.lock);
+	while (is_taken(folder))
+		pthread_cond_wait(&registry.over, &registry.lock);
+	turn->next = registry.turns;
+	registry.turns = turn;
+	pthread_mutex_unlock(&registry.lock);
+}
+
+static void turn_end(struct turn *turn)
+{
+	struct turn **link = &registry.turns;
+
+	pthread_mutex_lock(&registry.lock);
+	while (*link != turn)
+		link = &(*link)->next;
+	*link = turn->next;
+	pthread_cond_broadcast(&registry.over);
+	pthread_mutex_unlock(&registry.lock);
+}
+
+/* A disposable index is a folder, made here if it is missing; a durable one lies in one. */
+static int find_folder(const char *path, bool durable, struct index_folder *ret_folder)
+{
+	const char *slash = durable ? strrchr(path, '/') : NULL;
+	char name[4096];
+	struct stat st;
+
+	if (!durable && mkdir(path, 0700) < 0 && errno != EEXIST)
+		return ps_fail_errno("create %s", path);
+	if (durable)
+		snprintf(name, sizeof name, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+	if (stat(durable ? name : path, &st) < 0)
+		return ps_fail_errno("open %s", path);
+	*ret_folder = (struct index_folder){st.st_dev, st.st_ino};
+	return 0;
+}
+
+/* LMDB allows one handle per environment in a process; one inherited by fork() is not ours. NULL: it is not open. */
+static struct ps_index *ref_open(const char *path, bool durable)
+{
+	struct ps_index *index;
 	struct stat st;
 
 	if (!stat_data(path, durable, &st))
 		return NULL;
+	pthread_mutex_lock(&registry.lock);
+	index = registry.open;
 	while (index && !(index->dev == st.st_dev && index->ino == st.st_ino && index->pid == getpid()))
 		index = index->next;
+	if (index)
+		index->refs++;
+	pthread_mutex_unlock(&registry.lock);
 	return index;
 }
+
+static void enter_open(struct ps_index *index)
+{
+	pthread_mutex_lock(&registry.lock);
+	index->next = registry.open;
+	registry.open = index;
+	pthread_mutex_unlock(&registry.lock);
+}
+
+/* Gives a reference back. True: it was the last, and nobody finds the index any more. */
+static bool leave_open(struct ps_index *index)
+{
+	struct ps_index **link = &registry.open;
+	bool last;
+
+	pthread_mutex_lock(&registry.lock);
+	last = --index->refs == 0;
+	if (last) {
+		while (*link != index)
+			link = &(*link)->next;
+		*link = index->next;
+	}
+	pthread_mutex_unlock(&registry.lock);
+	return last;
+}
+
+/* ---- opening and closing ------------------------------------------------------------------------ */
 
 static bool is_fresh(struct ps_index *index)
 {
@@ -387,17 +480,20 @@ static int create_or_anew(const char *path, struct ps_index **ret_index)
 
 static int open_or_ref(const char *path, const struct ps_index_how *how, struct ps_index **ret_index)
 {
+	struct index_folder folder;
 	struct ps_index *index;
-	int r = 0;
+	struct turn turn;
+	int r = find_folder(path, how != NULL, &folder);
 
-	pthread_mutex_lock(&registry_lock);
-	if ((index = registry_find(path, how != NULL)) != NULL) {
-		index->refs++;
-	} else if ((r = how ? index_create(path, how, &index) : create_or_anew(path, &index)) == 0) {
-		index->next = registry;
-		registry = index;
+	if (r < 0)
+		return r;
+	turn_begin(&turn, &folder);
+	index = ref_open(path, how != NULL);
+	if (!index && (r = how ? index_create(path, how, &index) : create_or_anew(path, &index)) == 0) {
+		index->folder = folder;
+		enter_open(index);
 	}
-	pthread_mutex_unlock(&registry_lock);
+	turn_end(&turn);
 	if (r == 0)
 		*ret_index = index;
 	return r;
@@ -446,21 +542,16 @@ static void close_clean(struct ps_index *index)
 
 void ps_index_close(struct ps_index *index)
 {
-	struct ps_index **link = &registry;
+	struct turn turn;
 
 	if (!index || drop_one_of_many(index))
 		return;
-	pthread_mutex_lock(&registry_lock);
-	if (--index->refs > 0) {
-		pthread_mutex_unlock(&registry_lock);
-		return;
+	turn_begin(&turn, &index->folder);
+	if (leave_open(index)) {
+		close_clean(index);
+		index_free(index);
 	}
-	while (*link != index)
-		link = &(*link)->next;
-	*link = index->next;
-	close_clean(index);
-	index_free(index);
-	pthread_mutex_unlock(&registry_lock);
+	turn_end(&turn);
 }
 
 /* ---- environments that are opened anew --------------------------------------------------------- */
@@ -489,11 +580,11 @@ static struct ps_index *next_index(struct ps_index *before)
 {
 	struct ps_index *index;
 
-	pthread_mutex_lock(&registry_lock);
-	index = before ? before->next : registry;
+	pthread_mutex_lock(&registry.lock);
+	index = before ? before->next : registry.open;
 	if (index)
 		index->refs++;
-	pthread_mutex_unlock(&registry_lock);
+	pthread_mutex_unlock(&registry.lock);
 	ps_index_close(before);
 	return index;
 }

@@ -46,8 +46,14 @@ enum index_db {
 	DB_COUNT
 };
 
+struct index_folder {
+	dev_t dev;
+	ino_t ino;
+};
+
 struct ps_index {
 	struct ps_index *next; /* of those open in this process */
+	struct index_folder folder;
 	_Atomic unsigned refs; /* from 1 down to 0, and from 0 up, under the lock of the registry only */
 	pid_t pid;
 	char *path;
