@@ -132,19 +132,34 @@ static inline void reopen(void)
 	start_queue();
 }
 
-static inline void make_dir(void)
+static inline void make_folder(void)
 {
 	/* What does not test disks need not wait for them. */
 	snprintf(test_dir, sizeof test_dir, "%s/postern-test-queue-XXXXXX",
 		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(test_dir));
 	snprintf(queue_dir, sizeof queue_dir, "%s/queue", test_dir);
+}
+
+static inline void remove_folder(void)
+{
+	unit_remove(test_dir);
+}
+
+static inline void make_clocks(void)
+{
 	settings = ps_queue_defaults;
 	settings.wall = test_wall;
 	settings.monotonic = test_monotonic;
 	wall_ms = 1800000000000;
 	monotonic_ms = 5 * SECOND;
 	ck_assert_ok(ps_loop_create(&loop));
+}
+
+static inline void make_dir(void)
+{
+	make_folder();
+	make_clocks();
 }
 
 static inline void set_up(void)
@@ -159,7 +174,7 @@ static inline void tear_down(void)
 	if (queue)
 		close_queue();
 	ps_loop_destroy(loop);
-	unit_remove(test_dir);
+	remove_folder();
 }
 
 /* ---- adding ------------------------------------------------------------------------------------ */

@@ -431,7 +431,8 @@ int main(void)
 	tcase_add_loop_test(tc, a_message_whose_body_is_gone_or_short_is_set_aside, 0, 2);
 	tcase_add_test(tc, two_processes_do_not_share_a_queue);
 	suite_add_tcase(suite, tc);
-	tcase_add_checked_fixture(confined, make_dir, NULL);
+	tcase_add_unchecked_fixture(confined, make_folder, remove_folder); /* who is confined could not remove it */
+	tcase_add_checked_fixture(confined, make_clocks, NULL);
 	tcase_add_exit_test(confined, it_works_in_the_confinement_of_the_relay, CONFINED_WELL);
 	suite_add_tcase(suite, confined);
 	return unit_main(suite);
