@@ -9,12 +9,14 @@
 #include "core/delivery/trace/trace.h"
 #include "core/dns/resolver.h"
 #include "core/event/workers.h"
+#include "core/store/index/renew.h"
 #include "postern/error.h"
 #include "postern/io.h"
 #include "postern/log.h"
 
 enum {
-	TICK_MS = 1000
+	TICK_MS = 1000,
+	TEND_MS = 5000
 };
 
 struct ps_relay {
@@ -33,7 +35,7 @@ struct ps_relay {
 	struct ps_buf fresh;             /* aliases that have not been read; empty: none */
 	char *aliases_path;
 	bool serving;
-	struct ps_workers *maker; /* one thread, which reads aliases */
+	struct ps_workers *maker; /* one thread, which reads aliases, and tends the queue's index */
 	struct making *making;    /* NULL: no route is being made */
 	bool make_again;          /* as soon as that one is there */
 	void (*stopped)(void *arg);
@@ -404,6 +406,12 @@ static void on_tick(void *arg)
 	ps_attempts_tick(relay->attempts, ps_monotonic_ms());
 }
 
+static void tend_queue(void *arg)
+{
+	(void)arg;
+	ps_indexes_renew(PS_RENEW_SECONDS);
+}
+
 static int open_queue(struct ps_relay *relay)
 {
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("queue settings");
@@ -453,7 +461,8 @@ int ps_relay_create(struct ps_loop *loop, const struct ps_conf *conf, const stru
 	/* The process ends when one of these fails. */
 	if ((r = make_resolver(relay)) < 0 || (r = make_sender(relay)) < 0 || (r = make_attempts(relay)) < 0 ||
 	    (r = ps_workers_create(loop, 1, &relay->maker)) < 0 || (r = make_route(relay)) < 0 ||
-	    (r = open_queue(relay)) < 0 || (r = ps_timer_open(loop, on_tick, relay, &relay->timer)) < 0)
+	    (r = open_queue(relay)) < 0 || (r = ps_workers_tend(relay->maker, TEND_MS, tend_queue, relay)) < 0 ||
+	    (r = ps_timer_open(loop, on_tick, relay, &relay->timer)) < 0)
 		return r;
 	ps_timer_set(relay->timer, TICK_MS, TICK_MS);
 	*ret_relay = relay;

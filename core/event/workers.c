@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,7 @@ struct lane {
 
 struct ps_workers {
 	struct ps_loop *loop;
-	pthread_mutex_t lock; /* guards all below but threads, count and size */
+	pthread_mutex_t lock; /* guards all below but threads, count, size and tending */
 	pthread_cond_t some;  /* there is a job, or the end has come */
 	struct lane *first;   /* those that are queued */
 	struct lane **last;
@@ -44,6 +45,12 @@ struct ps_workers {
 	unsigned waiting; /* jobs */
 	pthread_t *threads;
 	unsigned count, size; /* started; asked for */
+	struct tending {
+		struct ps_timer *timer; /* NULL: nothing is tended */
+		void (*work)(void *arg);
+		void *arg;
+		atomic_bool under_way; /* the thread clears it */
+	} tending;
 };
 
 /* Somebody's are never all: who waits for a slow disk with each of theirs has left one to the others. */
@@ -167,6 +174,7 @@ void ps_workers_destroy(struct ps_workers *workers)
 {
 	if (!workers)
 		return;
+	ps_timer_close(workers->tending.timer);
 	pthread_mutex_lock(&workers->lock);
 	workers->ending = true;
 	pthread_cond_broadcast(&workers->some);
@@ -210,6 +218,40 @@ void ps_workers_run_for(struct ps_workers *workers, const char *whose, void (*wo
 void ps_workers_run(struct ps_workers *workers, void (*work)(void *arg), void (*done)(void *arg), void *arg)
 {
 	run_in(workers, &workers->nobodys, work, done, arg);
+}
+
+static void tend(void *arg)
+{
+	struct tending *tending = arg;
+
+	tending->work(tending->arg);
+	atomic_store(&tending->under_way, false);
+}
+
+/* The workers may be gone by now. */
+static void tended(void *arg)
+{
+	(void)arg;
+}
+
+static void on_time_to_tend(void *arg)
+{
+	struct ps_workers *workers = arg;
+
+	if (!atomic_exchange(&workers->tending.under_way, true))
+		ps_workers_run(workers, tend, tended, &workers->tending);
+}
+
+int ps_workers_tend(struct ps_workers *workers, unsigned every_ms, void (*work)(void *arg), void *arg)
+{
+	int r = ps_timer_open(workers->loop, on_time_to_tend, workers, &workers->tending.timer);
+
+	if (r < 0)
+		return r;
+	workers->tending.work = work;
+	workers->tending.arg = arg;
+	ps_timer_set(workers->tending.timer, 0, every_ms);
+	return 0;
 }
 
 bool ps_workers_spare(struct ps_workers *workers)

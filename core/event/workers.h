@@ -19,6 +19,9 @@ void ps_workers_run(struct ps_workers *workers, void (*work)(void *arg), void (*
  * much does not hold up who has little. Nobody has all threads at once, if there are several. */
 void ps_workers_run_for(struct ps_workers *workers, const char *whose, void (*work)(void *arg), void (*done)(void *arg),
 			void *arg);
+/* Runs it as soon as the loop does, and then so often, for as long as there are workers; not while the last time is not over. Loop thread only,
+ * once. */
+int ps_workers_tend(struct ps_workers *workers, unsigned every_ms, void (*work)(void *arg), void *arg);
 /* Whether a thread waits for work and no work waits. Any thread. */
 bool ps_workers_spare(struct ps_workers *workers);
 

@@ -35,8 +35,7 @@ enum {
 	STOP_MS = 10 * 1000,             /* at the end, commands under way get so long */
 	INFLATE_MAX = 16 * 1024,         /* octets inflated in one step */
 	REST_MS = 5 * 1000,              /* a session that is idle for so long lets the tables of its compression go */
-	STORE_TIMER_MS = 5 * 1000,       /* stores that nobody uses are looked at so often */
-	RENEW_SECONDS = 15,              /* what LMDB keeps for an index is given back so often */
+	TEND_MS = 5 * 1000,              /* stores that nobody uses are looked at so often */
 };
 
 static const uint32_t NOWHERE = UINT32_MAX; /* no process has this number */
@@ -93,7 +92,7 @@ struct opening {
 struct ps_mail {
 	struct ps_loop *loop;
 	struct ps_workers *workers;
-	const struct ps_conf *conf;
+	const struct ps_conf *_Atomic conf; /* written by the loop */
 	struct ps_mail_hooks hooks;
 	uint64_t output_ms; /* a client that takes nothing for so long is dropped */
 	struct mail_session *first;
@@ -103,9 +102,6 @@ struct ps_mail {
 	bool stopping;
 	bool stopped; /* the time to end by themselves is over */
 	struct ps_timer *stop_timer;
-	struct ps_timer *store_timer;
-	bool tending_stores;             /* a worker does, */
-	const struct ps_conf *tend_conf; /* by this configuration */
 	void (*empty)(void *arg);
 	void *empty_arg;
 	uint8_t scratch[READ_SIZE]; /* the loop's */
@@ -757,27 +753,9 @@ static void tend_stores(void *arg)
 {
 	const struct ps_mail *mail = arg;
 
-	ps_users_expire(mail->tend_conf);
+	ps_users_expire(mail->conf);
 	ps_users_close_kept(false);
-	ps_indexes_renew(RENEW_SECONDS);
-}
-
-static void tended_stores(void *arg)
-{
-	struct ps_mail *mail = arg;
-
-	mail->tending_stores = false;
-}
-
-static void on_store_timer(void *arg)
-{
-	struct ps_mail *mail = arg;
-
-	if (mail->tending_stores)
-		return;
-	mail->tending_stores = true;
-	mail->tend_conf = mail->conf;
-	ps_workers_run(mail->workers, tend_stores, tended_stores, mail);
+	ps_indexes_renew(PS_RENEW_SECONDS);
 }
 
 struct errand {
@@ -827,13 +805,12 @@ int ps_mail_create(struct ps_loop *loop, const struct ps_conf *conf, unsigned wo
 	ps_mail_reconfigure(mail, conf);
 	mail->lingers.loop = loop;
 	signal(SIGPIPE, SIG_IGN); /* sendfile() has no MSG_NOSIGNAL */
-	if ((r = ps_timer_open(loop, on_store_timer, mail, &mail->store_timer)) < 0 ||
-	    (r = ps_workers_create(loop, workers + FOR_OTHERS, &mail->workers)) < 0) {
-		ps_timer_close(mail->store_timer);
+	if ((r = ps_workers_create(loop, workers + FOR_OTHERS, &mail->workers)) < 0 ||
+	    (r = ps_workers_tend(mail->workers, TEND_MS, tend_stores, mail)) < 0) {
+		ps_workers_destroy(mail->workers);
 		free(mail);
 		return r;
 	}
-	ps_timer_set(mail->store_timer, STORE_TIMER_MS, STORE_TIMER_MS);
 	*ret_mail = mail;
 	return 0;
 }
@@ -938,7 +915,6 @@ void ps_mail_destroy(struct ps_mail *mail)
 		return;
 	ps_workers_destroy(mail->workers);
 	ps_users_close_kept(true);
-	ps_timer_close(mail->store_timer);
 	ps_timer_close(mail->stop_timer);
 	lingers_finish(&mail->lingers);
 	free(mail);

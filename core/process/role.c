@@ -56,20 +56,36 @@ static void keep_user(struct ps_msg_config *about, const struct ps_msg_config *m
 	about->root = root || !message->root ? root : ps_strdup(message->root);
 }
 
-/* The former configuration stays in memory: sessions read from it until they end. */
-static int take_config(struct ps_role *role, const struct ps_msg_config *message)
+/* The former configuration stays in memory: sessions read from it until they end. So who is told to load the same again, for the sake of a
+ * certificate, keeps the one that is there. */
+static int read_config(struct ps_role *role, const char *path, struct ps_buf *text)
 {
-	struct ps_config *config = NULL;
-	struct ps_buf text = {0};
-	int r = ps_passwd_read_fd(message->text, message->path, &text);
+	struct ps_config *config;
+	int r;
 
-	if (r == 0)
-		r = ps_config_read(message->path, ps_buf_view(&text), NULL, &config);
-	ps_buf_finish(&text);
+	if (role->config && ps_bytes_eq(ps_buf_view(text), ps_buf_view(&role->text)))
+		return 0;
+	r = ps_config_read(path, ps_buf_view(text), NULL, &config);
 	if (r < 0)
 		return r;
 	role->config = config;
 	role->conf = ps_config_root(config);
+	ps_buf_finish(&role->text);
+	role->text = *text;
+	*text = (struct ps_buf){0};
+	return 0;
+}
+
+static int take_config(struct ps_role *role, const struct ps_msg_config *message)
+{
+	struct ps_buf text = {0};
+	int r = ps_passwd_read_fd(message->text, message->path, &text);
+
+	if (r == 0)
+		r = read_config(role, message->path, &text);
+	ps_buf_finish(&text);
+	if (r < 0)
+		return r;
 	keep_user(&role->about, message);
 	role->about.path = NULL;
 	role->about.text = -1;

@@ -44,6 +44,7 @@ struct ps_role {
 	enum ps_phase phase;
 	struct ps_msg_config about; /* path and text are not kept */
 	struct ps_config *config;
+	struct ps_buf text;         /* that it was read from */
 	const struct ps_conf *conf; /* the root */
 	struct ps_channel *master;
 	struct ps_timer *trimming;

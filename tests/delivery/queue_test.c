@@ -4,6 +4,7 @@
 #include "core/config/config.h"
 #include "core/process/confine.h"
 #include "core/process/messages.h"
+#include "core/store/index/renew.h"
 #include "postern/io.h"
 #include "tests/delivery/queue.h"
 
@@ -405,6 +406,8 @@ START_TEST(it_works_in_the_confinement_of_the_relay)
 	deliver(pick(0));
 	add_many("B", "ann@example.com", "mx:example.org", 20); /* on all threads */
 	ck_assert_int_eq(copies, 0);
+	ps_indexes_renew(0);
+	ck_assert_uint_eq(stats()->messages, 20);
 	reopen();
 	ck_assert_uint_eq(stats()->messages, 20);
 	close_queue();

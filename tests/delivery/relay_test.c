@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The relay put together: its queue and attempts are real, auth, mail processes and fronts are functions here. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -7,6 +8,7 @@
 #include "core/config/config.h"
 #include "core/delivery/relay.h"
 #include "core/event/loop.h"
+#include "core/store/index/renew.h"
 #include "tests/unit.h"
 
 enum {
@@ -217,6 +219,30 @@ START_TEST(a_mail_process_that_hangs_keeps_only_its_own_users_waiting)
 }
 END_TEST
 
+/* ---- memory -------------------------------------------------------------------------------------- */
+
+/* In the place of the library's. */
+static atomic_uint renewals;
+
+void ps_indexes_renew(unsigned seconds)
+{
+	ck_assert_uint_le(seconds, 60);
+	renewals++;
+}
+
+static bool is_renewed(void)
+{
+	return renewals > 0;
+}
+
+START_TEST(memory_of_the_queues_index_is_given_back)
+{
+	renewals = 0;
+	ps_relay_start(relay);
+	run_until(is_renewed);
+}
+END_TEST
+
 /* ---- aliases ------------------------------------------------------------------------------------- */
 
 static void set_aliases(const char *text)
@@ -282,6 +308,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_mail_process_that_hangs_keeps_only_its_own_users_waiting);
+	tcase_add_test(tc, memory_of_the_queues_index_is_given_back);
 	tcase_add_test(tc, aliases_are_read_while_mail_is_served);
 	tcase_add_test(tc, a_wrong_alias_file_does_not_take_the_place_of_one_that_was_right);
 	tcase_add_loop_test(tc, the_end_waits_for_nobody, 0, 5);

@@ -3,13 +3,18 @@
 
 import json
 import os
+import pathlib
 import pwd
 import signal
 import subprocess
+import sys
 import unittest
 
 import postern
 from server_test import ServerTest, flags_by_uid
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "load"))
+import gauge  # noqa: E402
 
 
 def run_daemon(server):
@@ -34,6 +39,14 @@ class Reload(ServerTest):
             with self.server.connect() as client:
                 return b"LOGINDISABLED" not in client.greeting()
         postern.wait_until(allowed, "log-in without TLS")
+
+    def test_the_same_configuration_again_costs_no_memory(self):
+        self.server.tool("reload")
+        before = gauge.by_role(self.server)
+        for _ in range(40):
+            self.server.tool("reload")
+        for role, now in gauge.by_role(self.server).items():
+            self.assertLess(now.own, before[role].own + 20 * 20 * now.processes, role)  # a configuration takes more than 20 KiB
 
     def test_what_needs_a_restart_is_told(self):
         self.server.write_config('relay { resolvers = { "127.0.0.1:5" } mta_sts = no expiry = 1d }')

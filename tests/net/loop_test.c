@@ -272,6 +272,45 @@ START_TEST(what_is_queued_is_worked_off_before_the_end)
 }
 END_TEST
 
+/* The third time is begun when the second is over, and that waits until the time for it has come often. */
+static atomic_uint tended, tending;
+static unsigned passed;
+
+static void tend(void *arg)
+{
+	const atomic_bool *enough = arg;
+
+	ck_assert_uint_eq(atomic_fetch_add(&tending, 1), 0);
+	while (atomic_load(&tended) == 1 && !atomic_load(enough))
+		sched_yield();
+	atomic_fetch_sub(&tending, 1);
+	atomic_fetch_add(&tended, 1);
+}
+
+static void count_passed(void *arg)
+{
+	atomic_store((atomic_bool *)arg, ++passed >= 10);
+	if (atomic_load(&tended) >= 3)
+		ps_loop_stop(loop);
+}
+
+START_TEST(what_is_tended_is_tended_again_and_not_twice_at_once)
+{
+	static atomic_bool enough;
+	struct ps_workers *workers;
+	struct ps_timer *timer;
+
+	ck_assert_ok(ps_workers_create(loop, 3, &workers));
+	ck_assert_ok(ps_workers_tend(workers, 1, tend, &enough));
+	ck_assert_ok(ps_timer_open(loop, count_passed, &enough, &timer));
+	ps_timer_set(timer, 2, 2);
+	ps_loop_run(loop);
+	ps_timer_close(timer);
+	ps_workers_destroy(workers);
+	ck_assert_uint_ge(tended, 3);
+}
+END_TEST
+
 struct look {
 	struct ps_workers *workers;
 	atomic_bool spare, queued, over;
@@ -399,6 +438,7 @@ int main(void)
 	tcase_add_test(tcase, a_signal_is_an_event);
 	tcase_add_test(tcase, work_runs_on_a_thread_and_ends_on_the_loop);
 	tcase_add_test(tcase, what_is_queued_is_worked_off_before_the_end);
+	tcase_add_test(tcase, what_is_tended_is_tended_again_and_not_twice_at_once);
 	tcase_add_test(tcase, who_has_much_to_do_does_not_hold_up_who_has_little);
 	tcase_add_test(tcase, who_waits_with_all_they_have_leaves_one_to_others);
 	tcase_add_test(tcase, a_thread_is_spare_when_it_has_nothing_to_do);

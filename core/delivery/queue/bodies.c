@@ -188,5 +188,12 @@ void bodies_sweep(struct ps_queue *queue)
 
 int queue_reserve(struct ps_queue *queue, uint64_t octets)
 {
-	return index_room(queue->index, octets, RESERVE_MIN, &queue->allocated);
+	struct ps_index_txn *txn; /* so that the index is not opened anew meanwhile */
+	int r = ps_index_read(queue->index, &txn);
+
+	if (r < 0)
+		return r;
+	r = index_room(queue->index, octets, RESERVE_MIN, &queue->allocated);
+	ps_index_end(txn);
+	return r;
 }

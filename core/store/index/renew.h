@@ -6,6 +6,10 @@
 #ifndef CORE_STORE_INDEX_RENEW_H
 #define CORE_STORE_INDEX_RENEW_H
 
+enum {
+	PS_RENEW_SECONDS = 15, /* what each process that has indexes asks for */
+};
+
 /* Opens the environments anew that are open for `seconds`, or up to twice as long, were written to, and are used by nobody at this moment. For a process in which who asks
  * for ps_index_env() has a transaction open. */
 void ps_indexes_renew(unsigned seconds);

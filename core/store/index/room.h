@@ -8,7 +8,7 @@
 
 #include "postern/index.h"
 
-/* Makes sure of blocks for `octets` more than the file has, and of the reserve behind them: a sixteenth of what is used, from `least` to 16 MB.
+/* For who has a transaction of it. Makes sure of blocks for `octets` more than the file has, and of the reserve behind them: a sixteenth of what is used, from `least` to 16 MB.
  * `allocated`: as far as the file is known to have blocks; begin with 0. PS_E_FULL, PS_E_QUOTA: there is no room, and what was in reserve stays.
  * Where the file system cannot keep blocks there is nothing to do, and it succeeds. */
 int index_room(struct ps_index *index, uint64_t octets, uint64_t least, uint64_t *allocated);
