@@ -8,6 +8,8 @@
 enum {
 	VANISHED_MAX = 65536,
 	CACHE_RECORD_HEAD = 8, /* checksum, spare */
+	PAGE = 4096,           /* LMDB's, on most machines */
+	CACHE_LINE = 64,
 };
 
 struct row_record {
@@ -398,6 +400,23 @@ static uint32_t cache_crc(const struct row_key *key, size_t len)
 	return ps_crc32c(ps_crc32c(0, key, sizeof *key), &le, sizeof le);
 }
 
+/*
+ * Records that were put one after the other lie on pages one after the other, mostly, and a processor does not look
+ * beyond a page by itself: waiting for memory was a third of a FETCH of cached items. What lies where this record does
+ * on the next page is one that comes soon. A wrong guess costs the asking. What is larger has pages of its own.
+ * (gcc takes a call of what does nothing else for one that does nothing.)
+ */
+static inline __attribute__((always_inline)) void expect_next(MDB_val value)
+{
+	const char *at = (const char *)value.mv_data + PAGE;
+
+	if (value.mv_size > PAGE / 2)
+		return;
+	__builtin_prefetch(at - (uintptr_t)at % PAGE); /* what says where records are on the page */
+	for (size_t i = 0; i < value.mv_size; i += CACHE_LINE)
+		__builtin_prefetch(at + i);
+}
+
 /* Most who read caches read them in their order: the next one is found from the one before, others from the root. */
 static int get_cache(struct ps_index_txn *txn, MDB_val key, MDB_val *ret_value)
 {
@@ -408,8 +427,10 @@ static int get_cache(struct ps_index_txn *txn, MDB_val key, MDB_val *ret_value)
 		return index_get(txn, DB_CACHE, key, ret_value);
 	if (txn->caches) {
 		rc = mdb_cursor_get(txn->caches, &next, ret_value, MDB_NEXT);
-		if (rc == 0 && next.mv_size == key.mv_size && memcmp(next.mv_data, key.mv_data, key.mv_size) == 0)
+		if (rc == 0 && next.mv_size == key.mv_size && memcmp(next.mv_data, key.mv_data, key.mv_size) == 0) {
+			expect_next(*ret_value);
 			return 0;
+		}
 	} else if ((rc = mdb_cursor_open(txn->txn, txn->index->dbi[DB_CACHE], &txn->caches)) != 0) {
 		return index_fail(rc, "cursor");
 	}
