@@ -25,6 +25,9 @@ bool ps_bytes_caseeq_str(struct ps_bytes a, const char *s)
 /* For those who were built when they were no inline functions. */
 extern inline ptrdiff_t ps_bytes_find(struct ps_bytes a, uint8_t c);
 extern inline struct ps_bytes ps_bytes_skip(struct ps_bytes a, size_t n);
+extern inline int ps_buf_append(struct ps_buf *buf, const void *data, size_t len);
+extern inline int ps_buf_bytes(struct ps_buf *buf, struct ps_bytes b);
+extern inline int ps_buf_char(struct ps_buf *buf, char c);
 
 int ps_bytes_u64(struct ps_bytes a, uint64_t *ret_n)
 {
@@ -105,43 +108,42 @@ uint8_t *ps_buf_reserve(struct ps_buf *buf, size_t len)
 	return buf->ptr ? buf->ptr + buf->len : (uint8_t *)"";
 }
 
-int ps_buf_append(struct ps_buf *buf, const void *data, size_t len)
-{
-	uint8_t *at = ps_buf_reserve(buf, len);
-
-	if (!at)
-		return PS_E_LIMIT;
-	if (len)
-		memcpy(at, data, len);
-	buf->len += len;
-	return 0;
-}
-
 int ps_buf_str(struct ps_buf *buf, const char *s)
 {
 	return ps_buf_append(buf, s, strlen(s));
 }
 
-int ps_buf_bytes(struct ps_buf *buf, struct ps_bytes b)
+/* How many decimal digits, at least one. */
+static unsigned count_digits(uint64_t n)
 {
-	return ps_buf_append(buf, b.ptr, b.len);
-}
+	/* clang-format off */
+	static const uint64_t powers[] = {
+		0 /* has a digit, too */, 10u, 100u, 1000u, 10000u, 100000u, 1000000u, 10000000u, 100000000u, 1000000000u,
+		10000000000u, 100000000000u, 1000000000000u, 10000000000000u, 100000000000000u, 1000000000000000u,
+		10000000000000000u, 100000000000000000u, 1000000000000000000u, 10000000000000000000u};
+	/* clang-format on */
+	unsigned bits = 64 - (unsigned)__builtin_clzll(n | 1);
+	unsigned guess = bits * 1233 >> 12; /* log 2 / log 10 of it: right, or one too few */
 
-int ps_buf_char(struct ps_buf *buf, char c)
-{
-	return ps_buf_append(buf, &c, 1);
+	return guess + (n >= powers[guess]);
 }
 
 int ps_buf_u64(struct ps_buf *buf, uint64_t n)
 {
-	char digits[20];
-	size_t at = sizeof digits;
+	static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+				    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+				    "8081828384858687888990919293949596979899";
+	unsigned left = count_digits(n);
+	uint8_t *at = ps_buf_reserve(buf, left);
 
-	do {
-		digits[--at] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n);
-	return ps_buf_append(buf, digits + at, sizeof digits - at);
+	if (!at)
+		return PS_E_LIMIT;
+	buf->len += left;
+	for (; left >= 2; n /= 100)
+		memcpy(at + (left -= 2), pairs + n % 100 * 2, 2);
+	if (left)
+		*at = (uint8_t)('0' + n);
+	return 0;
 }
 
 int ps_buf_vprintf(struct ps_buf *buf, const char *fmt, va_list ap)

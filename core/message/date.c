@@ -49,23 +49,33 @@ static int to_time(const struct calendar *c, int64_t *ret_time)
 	return 0;
 }
 
+/*
+ * Without a loop over years: they are counted from March on, so that leap days are at their ends, and in eras of 400 of
+ * them, 146,097 days, which are all alike. As in Hinnant's civil_from_days(). For years from 1 on.
+ */
 static void from_time(int64_t time, struct calendar *ret)
 {
-	int64_t days = time / 86400, rest = time % 86400, year;
-	int month;
+	int64_t days = time / 86400, rest = time % 86400;
+	unsigned since, era, day, year, month;
 
 	if (rest < 0) {
 		rest += 86400;
 		days--;
 	}
-	year = 1970 + (days < 0 ? days / 365 - 1 : days / 366); /* not too late */
-	while (days_to_year(year + 1) <= days)
-		year++;
-	days -= days_to_year(year);
-	for (month = 0; days >= days_in_month(year, month); month++)
-		days -= days_in_month(year, month);
+	since = (unsigned)(days + 719468); /* the first of March of the year 0 */
+	era = since / 146097;
+	day = since % 146097;
+	year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+	day -= 365 * year + year / 4 - year / 100;
+	month = (5 * day + 2) / 153; /* March is 0 */
 	*ret = (struct calendar){
-		year, month, (int)days + 1, (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60), 0};
+		.year = (int64_t)(era * 400 + year + (month >= 10)),
+		.month = (int)(month >= 10 ? month - 10 : month + 2),
+		.day = (int)(day - (153 * month + 2) / 5 + 1),
+		.hour = (int)(rest / 3600),
+		.minute = (int)(rest / 60 % 60),
+		.second = (int)(rest % 60),
+	};
 }
 
 /* Digits ahead, min to max of them; a value that long never overflows (max <= 9). -1 when they are

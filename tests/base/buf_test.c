@@ -14,6 +14,52 @@ START_TEST(a_buffer_refuses_beyond_its_limit_and_stays_as_it_was)
 }
 END_TEST
 
+START_TEST(appending_ends_at_the_limit_for_good)
+{
+	struct ps_buf buf = {.limit = 100};
+	volatile size_t huge = SIZE_MAX; /* which a compiler would refuse to copy */
+
+	ck_assert_ok(ps_buf_append(&buf, "", 0));
+	for (int i = 0; i < 10; i++)
+		ck_assert_ok(ps_buf_append(&buf, "0123456789", 10));
+	ck_assert_uint_gt(buf.cap, buf.limit); /* room there is */
+	ck_assert_ok(ps_buf_append(&buf, "", 0));
+	ck_assert_int_eq(ps_buf_u64(&buf, 1), PS_E_LIMIT);
+	buf.limit = 0;
+	ck_assert_int_eq(ps_buf_char(&buf, '1'), PS_E_LIMIT);
+	ck_assert_int_eq(ps_buf_append(&buf, "", 0), PS_E_LIMIT);
+	ck_assert_uint_eq(buf.len, 100);
+	ps_buf_reset(&buf);
+	ck_assert_int_eq(ps_buf_append(&buf, "x", huge), PS_E_LIMIT);
+	ps_buf_finish(&buf);
+}
+END_TEST
+
+/* Around each power of ten and of two. */
+START_TEST(numbers_are_printed_with_all_their_digits)
+{
+	struct ps_buf buf = {0};
+	char expected[32];
+
+	for (uint64_t base = 2; base <= 10; base += 8) {
+		uint64_t power = 1;
+
+		do {
+			for (uint64_t n = power - 1; n != power + 2; n++) {
+				snprintf(expected, sizeof expected, "%ju", (uintmax_t)n);
+				ps_buf_reset(&buf);
+				ck_assert_ok(ps_buf_u64(&buf, n));
+				ck_assert_bytes_eq(ps_buf_view(&buf), expected);
+			}
+		} while (!__builtin_mul_overflow(power, base, &power));
+	}
+	ps_buf_reset(&buf);
+	ck_assert_ok(ps_buf_u64(&buf, UINT64_MAX));
+	ck_assert_bytes_eq(ps_buf_view(&buf), "18446744073709551615");
+	ps_buf_finish(&buf);
+}
+END_TEST
+
 static const struct {
 	const char *text;
 	bool ok;
@@ -127,6 +173,8 @@ int main(void)
 	TCase *tc = tcase_create("buf");
 
 	tcase_add_test(tc, a_buffer_refuses_beyond_its_limit_and_stays_as_it_was);
+	tcase_add_test(tc, appending_ends_at_the_limit_for_good);
+	tcase_add_test(tc, numbers_are_printed_with_all_their_digits);
 	tcase_add_loop_test(tc, numbers_are_whole_and_do_not_overflow, 0, PS_ARRAY_LEN(numbers));
 	tcase_add_loop_test(tc, base64_goes_both_ways, 0, PS_ARRAY_LEN(base64));
 	tcase_add_loop_test(tc, bad_base64_is_refused_and_leaves_nothing, 0, PS_ARRAY_LEN(bad_base64));

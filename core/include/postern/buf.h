@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include "postern/error.h"
 
 /* A slice. Owns nothing; not NUL-terminated. {NULL, 0} is "absent", {"", 0} is "empty". */
 struct ps_bytes {
@@ -67,15 +68,31 @@ struct ps_buf {
 void ps_buf_finish(struct ps_buf *buf); /* wipes nothing, frees, zeroes all but the limit */
 void ps_buf_wipe(struct ps_buf *buf);   /* zeroes the octets, then finish */
 void ps_buf_reset(struct ps_buf *buf);  /* len = 0, failed = false; keeps the memory */
-int ps_buf_append(struct ps_buf *buf, const void *data, size_t len);
+/* Makes room for `len` more and returns where they go; the caller then adds to buf->len. NULL as above. */
+uint8_t *ps_buf_reserve(struct ps_buf *buf, size_t len);
+/* What there is room for is copied where the caller stands: answers are made of thousands of small pieces. */
+inline int ps_buf_append(struct ps_buf *buf, const void *data, size_t len)
+{
+	if (len > buf->cap - buf->len || buf->failed || (buf->limit && buf->len + len > buf->limit))
+		if (!ps_buf_reserve(buf, len))
+			return PS_E_LIMIT;
+	if (len)
+		memcpy(buf->ptr + buf->len, data, len);
+	buf->len += len;
+	return 0;
+}
 int ps_buf_str(struct ps_buf *buf, const char *s);
-int ps_buf_bytes(struct ps_buf *buf, struct ps_bytes b);
-int ps_buf_char(struct ps_buf *buf, char c);
+inline int ps_buf_bytes(struct ps_buf *buf, struct ps_bytes b)
+{
+	return ps_buf_append(buf, b.ptr, b.len);
+}
+inline int ps_buf_char(struct ps_buf *buf, char c)
+{
+	return ps_buf_append(buf, &c, 1);
+}
 int ps_buf_u64(struct ps_buf *buf, uint64_t n); /* decimal; the quick way to print a number */
 int ps_buf_printf(struct ps_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int ps_buf_vprintf(struct ps_buf *buf, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
-/* Makes room for `len` more and returns where they go; the caller then adds to buf->len. NULL as above. */
-uint8_t *ps_buf_reserve(struct ps_buf *buf, size_t len);
 /* Drops the first n octets, moving the rest down. */
 void ps_buf_consume(struct ps_buf *buf, size_t n);
 /* NUL-terminates without counting it and returns the text; "" when empty. */
