@@ -123,8 +123,8 @@ static void index_failed(struct ps_catalogue_group *group, struct plan *plan)
 static void settle_watches(struct plan *plan)
 {
 	for (size_t i = 0; i < plan->steps.dir_count; i++)
-		if (plan->steps.dirs[i].folder)
-			watch_settle(plan->steps.dirs[i].folder);
+		if (plan->steps.dirs[i].watch)
+			watch_settle(plan->steps.dirs[i].watch);
 }
 
 static int run(struct ps_catalogue_group *group, struct plan *plan, bool atomic)

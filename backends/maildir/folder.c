@@ -123,7 +123,7 @@ void folder_put(struct ps_folder *folder)
 		link = &(*link)->next;
 	*link = folder->next;
 	pthread_mutex_unlock(&store->cat.mutex);
-	watch_detach(folder);
+	watch_detach(&folder->watch);
 	close_all((int[3]){folder->dir_fd, folder->cur_fd, folder->new_fd});
 	free(folder);
 }

@@ -50,7 +50,7 @@ static int note_times(void *arg, struct ps_index_txn *txn)
 
 	if (r < 0 || (r = folder_times(mbox->folder, times)) < 0)
 		return r;
-	if (!times[0] || !times[1] || watch_changed(mbox->folder) != 0 || times_are(&box, times))
+	if (!times[0] || !times[1] || watch_changed(&mbox->folder->watch) != 0 || times_are(&box, times))
 		return 0;
 	box.priv[BOX_TIME_CUR] = times[0];
 	box.priv[BOX_TIME_NEW] = times[1];
@@ -63,7 +63,7 @@ void mailbox_folder_close(struct ps_mbox *mbox)
 	struct ps_index_box box;
 	uint64_t times[2];
 
-	if (watch_changed(mbox->folder) == 0 && ps_catalogue_box(mbox->store, mbox->key, NULL, &box) == 0 &&
+	if (watch_changed(&mbox->folder->watch) == 0 && ps_catalogue_box(mbox->store, mbox->key, NULL, &box) == 0 &&
 	    raw_times(mbox->folder, times) == 0 && !times_are(&box, times))
 		ps_catalogue_try(mbox->store, note_times, mbox);
 	folder_put(mbox->folder);
@@ -77,12 +77,12 @@ int mailbox_differs(struct ps_store *store, struct ps_mbox *mbox)
 
 	if (!mbox)
 		return mailboxes_differ(store);
-	if ((changed = watch_changed(mbox->folder)) >= 0)
+	if ((changed = watch_changed(&mbox->folder->watch)) >= 0)
 		return changed;
 	if (ps_catalogue_box(store, mbox->key, NULL, &box) < 0 || raw_times(mbox->folder, times) < 0 ||
 	    !times_are(&box, times))
 		return 1;
-	watch_known(mbox->folder);
+	watch_known(&mbox->folder->watch);
 	return 0;
 }
 

@@ -36,6 +36,7 @@ struct listing {
 	struct dir_entry *entries; /* by name */
 	struct by_id *ids;
 	size_t count, cap, id_count;
+	bool fresh; /* a later change might not show, or a directory not be whole yet */
 };
 
 static uint64_t time_of(int dirfd, const char *name)
@@ -57,6 +58,19 @@ static uint64_t settled_time(int dirfd, const char *name)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec < then + 50000000 ? 0 : then;
 }
 
+/* Whether the root's time is not the one at which the index agreed with it. */
+static bool root_differs(struct ps_store *store, struct ps_index_txn *txn)
+{
+	int changed = watch_changed(&store->watch);
+
+	if (changed >= 0)
+		return changed;
+	if (ps_index_number(txn, "root_time") != layout_time(store, false))
+		return true;
+	watch_known(&store->watch);
+	return false;
+}
+
 bool mailboxes_differ(struct ps_store *store)
 {
 	struct ps_index *index = ps_catalogue_index(store);
@@ -64,12 +78,30 @@ bool mailboxes_differ(struct ps_store *store)
 	bool differ = true;
 
 	if (index && ps_index_read(index, &txn) == 0) {
-		differ = ps_index_number(txn, "root_time") != layout_time(store, false) ||
+		differ = root_differs(store, txn) ||
 			 ps_index_number(txn, "subscriptions_time") != time_of(store->cat.root_fd, "subscriptions");
 		ps_index_end(txn);
 	}
 	ps_index_close(index);
 	return differ;
+}
+
+static int note_time(void *arg, struct ps_index_txn *txn)
+{
+	struct ps_store *store = arg;
+	uint64_t root_time = layout_time(store, true);
+	int r;
+
+	if (root_time == 0 || watch_changed(&store->watch) != 0 || ps_index_number(txn, "root_time") == root_time)
+		return 0;
+	r = ps_index_number_put(txn, "root_time", root_time);
+	return r < 0 ? r : 1;
+}
+
+void mailboxes_note_time(struct ps_store *store)
+{
+	if (watch_changed(&store->watch) == 0)
+		ps_catalogue_try(store, note_time, store);
 }
 
 /* ---- the directories ------------------------------------------------------------------------- */
@@ -477,10 +509,14 @@ static int update_subscriptions(struct ps_catalogue_txn *w)
 
 static int sync_list(struct ps_catalogue_txn *w, struct listing *list)
 {
-	uint64_t root_time = layout_time(w->store, true);
-	uint64_t subscriptions_time = settled_time(w->store->cat.root_fd, "subscriptions");
-	int r = list_dirs(w->store, list);
+	uint64_t root_time, subscriptions_time;
+	int r;
 
+	watch_clean(&w->store->watch);
+	root_time = layout_time(w->store, true);
+	subscriptions_time = settled_time(w->store->cat.root_fd, "subscriptions");
+	r = list_dirs(w->store, list);
+	list->fresh = root_time == 0;
 	if (r == 0)
 		r = update_boxes(w, list);
 	if (r == 0)
@@ -517,6 +553,8 @@ int mailboxes_sync(struct ps_store *store, bool rebuild)
 				r = PS_E_AGAIN;
 		}
 	} while (r == PS_E_AGAIN);
+	if (r < 0 || list.fresh)
+		watch_dirty(&store->watch);
 	for (size_t i = 0; r == 0 && i < list.count; i++)
 		if (!list.entries[i].taken)
 			r = scan_mailbox(store, list.entries[i].key, rebuild);

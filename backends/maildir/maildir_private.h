@@ -177,8 +177,9 @@ struct ps_store {
 	char host[40];
 	bool crlf, tree;
 	int tmp_fd;
-	off_t tokens_size;         /* of the file of tokens, when it was last made shorter */
-	struct ps_folder *folders; /* under cat.mutex */
+	struct folder_watch *watch; /* watch.c's, of the root; NULL: nobody tells of mailboxes that come and go */
+	off_t tokens_size;          /* of the file of tokens, when it was last made shorter */
+	struct ps_folder *folders;  /* under cat.mutex */
 };
 
 int store_open(const struct ps_store_args *args, struct ps_store **ret_store);
@@ -244,7 +245,9 @@ int tokens_load(struct ps_store *store); /* what the file says and the index doe
 
 /* ---- mailboxes.c: the list of mailboxes and subscriptions ------------------------------------- */
 
-bool mailboxes_differ(struct ps_store *store); /* by directory times */
+bool mailboxes_differ(struct ps_store *store); /* as the root's watch says; by directory times where there is none */
+/* Leaves word of the time at which index and root agreed, so that the next one who opens the store need not read them all. */
+void mailboxes_note_time(struct ps_store *store);
 /* With the lock: takes in what others did to directories and subscriptions; scans what is new. `rebuild`: all is. */
 int mailboxes_sync(struct ps_store *store, bool rebuild);
 /* Subscribed names, each with its NUL, in the form the index keeps them; from and to the file's form. */
@@ -314,7 +317,8 @@ struct step_dir {
 	const char *path; /* below the root */
 	int fd;           /* -1: not opened yet */
 	bool changed;
-	struct ps_folder *folder; /* borrowed; NULL: none of its directories */
+	struct ps_folder *folder;    /* borrowed; NULL: none of its directories */
+	struct folder_watch **watch; /* its, or the root's; NULL: it has none */
 	enum place place;
 	struct name_list *names; /* a listing of it; NULL: none */
 };
@@ -383,21 +387,23 @@ void maildir_body_close(struct ps_body *body);
 
 /* ---- watch.c: what others do, noticed ---------------------------------------------------------- */
 
-/* Begins and ends watching a folder's directories. Without inotify everything falls back to directory times. */
+/* Begins and ends watching a folder's directories, or a store's root, where the list of mailboxes is looked up. `at`: where the folder or the
+ * store keeps it. Without inotify everything falls back to directory times. */
 void watch_attach(struct ps_folder *folder);
-void watch_detach(struct ps_folder *folder);
-/* What we are about to do ourselves, so that it is not taken for somebody else's. */
-void watch_expect(struct ps_folder *folder, enum place place, uint32_t event, const char *name);
-/* Takes in what has happened; whether somebody else changed the folder since watch_clean(). 1 yes, 0 no, -1 nobody
+void watch_attach_root(struct ps_store *store);
+void watch_detach(struct folder_watch **at);
+/* What we are about to do ourselves, so that it is not taken for somebody else's. In a root: with a directory. */
+void watch_expect(struct folder_watch **at, enum place place, uint32_t event, const char *name);
+/* Takes in what has happened; whether somebody else changed it since watch_clean(). 1 yes, 0 no, -1 nobody
  * is watching. */
-int watch_changed(struct ps_folder *folder);
-/* All that was expected has been done: what did not come makes the folder dirty. */
-void watch_settle(struct ps_folder *folder);
+int watch_changed(struct folder_watch **at);
+/* All that was expected has been done: what did not come makes it dirty. */
+void watch_settle(struct folder_watch **at);
 /* The directories are as the index says; from now on changes count. */
-void watch_known(struct ps_folder *folder);
-void watch_dirty(struct ps_folder *folder);
+void watch_known(struct folder_watch **at);
+void watch_dirty(struct folder_watch **at);
 /* Before a scan begins: what happened before it will see. */
-void watch_clean(struct ps_folder *folder);
+void watch_clean(struct folder_watch **at);
 int maildir_watch(struct ps_mbox *mbox, void (*changed)(void *arg), void *arg, void **ret_watch);
 void maildir_unwatch(void *watch);
 

@@ -95,7 +95,7 @@ int maildir_body(struct ps_mbox *mbox, uint32_t uid, struct ps_body *ret_body)
 		if (r != PS_E_NOTFOUND)
 			return r;
 	}
-	watch_dirty(mbox->folder);
+	watch_dirty(&mbox->folder->watch);
 	return ps_fail(PS_E_GONE, "the file of UID %u was removed", uid);
 }
 

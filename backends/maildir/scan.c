@@ -661,7 +661,7 @@ static int scan_steps(struct scan *scan, uint64_t times[2])
 	ps_brought_find(ps_buf_view(&scan->store->cat.brought), &scan->edit->e.box, scan->table.pool, &scan->w.modseq,
 			&scan->brought);
 	watch_attach(folder);
-	watch_clean(folder);
+	watch_clean(&folder->watch);
 	if ((r = folder_times(folder, times)) < 0 || (r = scan_keywords(scan)) < 0 ||
 	    (r = read_both(&scan->table, folder)) < 0)
 		return r;
@@ -725,7 +725,7 @@ static int scan_once(struct scan *scan, uint64_t key)
 	if (scan->rebuild)
 		scan->edit->e.box.vanished_since = scan->edit->e.box.highest_modseq;
 	if (scan->incomplete)
-		watch_dirty(scan->edit->folder);
+		watch_dirty(&scan->edit->folder->watch);
 	return 0;
 }
 
@@ -743,7 +743,7 @@ int scan_mailbox(struct ps_store *store, uint64_t key, bool rebuild)
 		table_init(&scan.table);
 		r = scan_once(&scan, key);
 		if (r < 0 && scan.edit)
-			watch_dirty(scan.edit->folder);
+			watch_dirty(&scan.edit->folder->watch);
 		scan_finish(&scan);
 		if (r == 0)
 			r = ps_catalogue_txn_commit(&scan.w);

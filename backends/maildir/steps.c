@@ -53,14 +53,22 @@ void steps_finish(struct steps *steps)
 	steps->dir_count = steps->count = 0;
 }
 
+static struct folder_watch **watch_of(struct ps_store *store, const char *path, struct ps_folder *folder)
+{
+	return folder ? &folder->watch : strcmp(path, ".") == 0 ? &store->watch : NULL;
+}
+
 uint32_t steps_dir(struct steps *steps, const char *path, struct ps_folder *folder, enum place place)
 {
 	for (uint32_t i = 0; i < steps->dir_count; i++)
 		if (strcmp(steps->dirs[i].path, path) == 0)
 			return i;
 	steps->dirs = ps_pool_grow(steps->pool, steps->dirs, steps->dir_count, &steps->dir_cap, sizeof *steps->dirs);
-	steps->dirs[steps->dir_count] = (struct step_dir){
-		.path = ps_pool_strdup(steps->pool, path), .fd = -1, .folder = folder, .place = place};
+	steps->dirs[steps->dir_count] = (struct step_dir){.path = ps_pool_strdup(steps->pool, path),
+							  .fd = -1,
+							  .folder = folder,
+							  .watch = watch_of(steps->store, path, folder),
+							  .place = place};
 	return (uint32_t)steps->dir_count++;
 }
 
@@ -94,8 +102,8 @@ static void expect(struct steps *steps, uint32_t n, uint32_t event, const char *
 	struct step_dir *dir = &steps->dirs[n];
 
 	dir->changed = true;
-	if (dir->folder)
-		watch_expect(dir->folder, dir->place, event, name);
+	if (dir->watch)
+		watch_expect(dir->watch, dir->place, event, name);
 }
 
 /* ---- names that others gave ------------------------------------------------------------------ */
@@ -286,7 +294,7 @@ static int do_replace(struct steps *steps, const struct step *step, int from, in
 	char old[NAME_SIZE + 8];
 
 	old_name(step, old);
-	expect(steps, step->to_dir, IN_MOVED_TO, step->to);
+	steps->dirs[step->to_dir].changed = true; /* no folder's, and of a root files do not count */
 	if (ps_io.link(to, step->to, from, old) < 0 && errno != ENOENT)
 		return ps_fail_errno("keep %s", step->to);
 	return ps_io.rename(from, step->from, to, step->to, 0) < 0 ? ps_fail_errno("replace %s", step->to) : 0;
@@ -613,8 +621,8 @@ static bool undo(struct steps *steps, const bool *done)
 		if (done[i] && apply(steps, &steps->steps[i], kinds[steps->steps[i].kind].undo) < 0)
 			all = false;
 	for (size_t i = 0; i < steps->dir_count; i++)
-		if (steps->dirs[i].folder)
-			watch_dirty(steps->dirs[i].folder);
+		if (steps->dirs[i].watch)
+			watch_dirty(steps->dirs[i].watch);
 	return all;
 }
 

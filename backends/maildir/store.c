@@ -114,8 +114,11 @@ static void clean_aside(struct ps_store *store)
 
 static int open_locked(struct ps_store *store)
 {
-	int r = mailboxes_differ(store) ? mailboxes_sync(store, false) : 0;
+	int r;
 
+	if (!store->tree)
+		watch_attach_root(store);
+	r = mailboxes_differ(store) ? mailboxes_sync(store, false) : 0;
 	clean_aside(store);
 	clean_tmp(store->tmp_fd);
 	return r;
@@ -138,6 +141,8 @@ int store_open(const struct ps_store_args *args, struct ps_store **ret_store)
 
 void store_close(struct ps_store *store)
 {
+	mailboxes_note_time(store);
+	watch_detach(&store->watch);
 	ps_closep(&store->tmp_fd);
 	ps_catalogue_finish(&store->cat);
 	free(store);

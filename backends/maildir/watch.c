@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What others do, noticed by inotify: one instance per process, watching cur and new of the mailboxes that are open.
+ * What others do, noticed by inotify: one instance per process, watching cur and new of the mailboxes that are open, and the root
+ * of each store whose mailboxes all lie in it. Of a root only directories count: files come and go there that are no mailboxes.
  *
  * The kernel queues an event before the call that causes it returns. So each of our own changes is announced first
  * (watch_expect()), and after it the queue is read: what was announced is ours, and all else is somebody else's and
  * makes the folder dirty. Anybody may read the queue at any time. A thread does, from the first watch() until no folder
- * is left: it calls those who wait.
+ * is left: it calls those who wait. Nobody waits for a root.
  *
  * LOCKS. `lock` guards everything here and is held for moments. `calls` is held while callbacks run, so that none is
  * running any more when maildir_unwatch() returns; it is taken before `lock`.
@@ -24,6 +25,7 @@
 
 enum {
 	EVENTS = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR,
+	FOLDER_PARTS = 2,
 	BUCKETS = 1024,
 	PAUSE_MS = 10,
 	DRAIN_AT = 1024, /* announced: the kernel's queue holds 16,384 by default */
@@ -44,7 +46,8 @@ struct waiter {
 
 struct folder_watch {
 	struct folder_watch *next[2]; /* in the buckets of their wd */
-	int wd[2];                    /* cur, new */
+	int wd[2];                    /* cur, new; or the root */
+	int parts;                    /* how many of them */
 	bool known;                   /* the index was as the directories are, and this says whether it still is */
 	bool dirty;
 	bool pending; /* waiters are to be called */
@@ -94,6 +97,8 @@ static void forget_expected(struct folder_watch *watch)
 /* Ours come in the order in which they were announced. */
 static bool was_expected(struct folder_watch *watch, int part, const struct inotify_event *event)
 {
+	if (event->len == 0)
+		return false;
 	for (size_t i = watch->first; i < watch->count; i++) {
 		struct expected *e = &watch->expected[i];
 
@@ -109,11 +114,17 @@ static bool was_expected(struct folder_watch *watch, int part, const struct inot
 	return false;
 }
 
+/* One without a name is about the directory itself. */
+static bool concerns(const struct folder_watch *watch, const struct inotify_event *event)
+{
+	return watch->parts == FOLDER_PARTS || event->len == 0 || event->mask & IN_ISDIR;
+}
+
 static void dispatch(const struct inotify_event *event)
 {
-	for (int part = 0; part < 2; part++)
+	for (int part = 0; part < FOLDER_PARTS; part++)
 		for (struct folder_watch *w = *bucket(part, event->wd); w; w = w->next[part])
-			if (w->wd[part] == event->wd && (event->len == 0 || !was_expected(w, part, event)))
+			if (w->wd[part] == event->wd && concerns(w, event) && !was_expected(w, part, event))
 				make_dirty(w);
 }
 
@@ -161,23 +172,25 @@ static bool hub_ready(void)
 	return hub.fd >= 0 && hub.wake >= 0;
 }
 
-/* By the descriptor, which cannot be swapped for another directory; by the path where there is no /proc. */
-static int add_watch(const struct ps_folder *folder, int part)
-{
+struct watched {
+	int fd;
 	char path[4096];
+};
+
+/* By the descriptor, which cannot be swapped for another directory; by the path where there is no /proc. */
+static int add_watch(const struct watched *dir)
+{
+	char link[32];
 	int wd;
 
-	snprintf(path, sizeof path, "/proc/self/fd/%d", part ? folder->new_fd : folder->cur_fd);
-	wd = inotify_add_watch(hub.fd, path, EVENTS);
-	if (wd >= 0 || errno != ENOENT)
-		return wd;
-	snprintf(path, sizeof path, "%s/%s/%s", folder->store->cat.root, folder->dir, part ? "new" : "cur");
-	return inotify_add_watch(hub.fd, path, EVENTS | IN_DONT_FOLLOW);
+	snprintf(link, sizeof link, "/proc/self/fd/%d", dir->fd);
+	wd = inotify_add_watch(hub.fd, link, EVENTS);
+	return wd >= 0 || errno != ENOENT ? wd : inotify_add_watch(hub.fd, dir->path, EVENTS | IN_DONT_FOLLOW);
 }
 
 static bool is_watched(int wd)
 {
-	for (int part = 0; part < 2; part++)
+	for (int part = 0; part < FOLDER_PARTS; part++)
 		for (struct folder_watch *w = *bucket(part, wd); w; w = w->next[part])
 			if (w->wd[part] == wd)
 				return true;
@@ -186,7 +199,7 @@ static bool is_watched(int wd)
 
 static void link_watch(struct folder_watch *watch)
 {
-	for (int part = 0; part < 2; part++) {
+	for (int part = 0; part < watch->parts; part++) {
 		watch->next[part] = *bucket(part, watch->wd[part]);
 		*bucket(part, watch->wd[part]) = watch;
 	}
@@ -194,7 +207,7 @@ static void link_watch(struct folder_watch *watch)
 
 static void unlink_watch(struct folder_watch *watch)
 {
-	for (int part = 0; part < 2; part++) {
+	for (int part = 0; part < watch->parts; part++) {
 		struct folder_watch **link = bucket(part, watch->wd[part]);
 
 		while (*link && *link != watch)
@@ -207,32 +220,58 @@ static void unlink_watch(struct folder_watch *watch)
 	}
 }
 
-void watch_attach(struct ps_folder *folder)
+static struct folder_watch *make_watch(const struct watched *dirs, int parts)
 {
-	int wd[2];
+	int wd[FOLDER_PARTS] = {-1, -1};
+	struct folder_watch *watch;
 
-	pthread_mutex_lock(&lock);
-	if (!folder->watch && hub_ready()) {
-		wd[0] = add_watch(folder, 0);
-		wd[1] = wd[0] < 0 ? -1 : add_watch(folder, 1);
-		if (wd[1] >= 0) {
-			folder->watch = ps_zalloc(sizeof *folder->watch);
-			memcpy(folder->watch->wd, wd, sizeof wd);
-			link_watch(folder->watch);
-			hub.folders++;
-		} else if (wd[0] >= 0 && !is_watched(wd[0])) {
+	for (int part = 0; part < parts; part++) {
+		if ((wd[part] = add_watch(&dirs[part])) >= 0)
+			continue;
+		if (part > 0 && !is_watched(wd[0]))
 			inotify_rm_watch(hub.fd, wd[0]);
-		}
+		return NULL;
 	}
+	watch = ps_zalloc(sizeof *watch);
+	memcpy(watch->wd, wd, sizeof wd);
+	watch->parts = parts;
+	link_watch(watch);
+	hub.folders += parts == FOLDER_PARTS;
+	return watch;
+}
+
+static void attach(struct folder_watch **at, const struct watched *dirs, int parts)
+{
+	pthread_mutex_lock(&lock);
+	if (!*at && hub_ready())
+		*at = make_watch(dirs, parts);
 	pthread_mutex_unlock(&lock);
 }
 
-void watch_expect(struct ps_folder *folder, enum place place, uint32_t event, const char *name)
+void watch_attach(struct ps_folder *folder)
+{
+	struct watched dirs[FOLDER_PARTS] = {{.fd = folder->cur_fd}, {.fd = folder->new_fd}};
+
+	for (int part = 0; part < FOLDER_PARTS; part++)
+		snprintf(dirs[part].path, sizeof dirs[part].path, "%s/%s/%s", folder->store->cat.root, folder->dir,
+			 part ? "new" : "cur");
+	attach(&folder->watch, dirs, FOLDER_PARTS);
+}
+
+void watch_attach_root(struct ps_store *store)
+{
+	struct watched dir = {.fd = store->cat.root_fd};
+
+	snprintf(dir.path, sizeof dir.path, "%s", store->cat.root);
+	attach(&store->watch, &dir, 1);
+}
+
+void watch_expect(struct folder_watch **at, enum place place, uint32_t event, const char *name)
 {
 	struct folder_watch *watch;
 
 	pthread_mutex_lock(&lock);
-	if ((watch = folder->watch) != NULL) {
+	if ((watch = *at) != NULL) {
 		if (watch->count - watch->first >= DRAIN_AT)
 			drain();
 		if (watch->count == watch->cap) {
@@ -244,59 +283,59 @@ void watch_expect(struct ps_folder *folder, enum place place, uint32_t event, co
 	pthread_mutex_unlock(&lock);
 }
 
-int watch_changed(struct ps_folder *folder)
+int watch_changed(struct folder_watch **at)
 {
 	int changed = -1;
 
 	pthread_mutex_lock(&lock);
-	if (folder->watch) {
+	if (*at) {
 		drain();
-		if (folder->watch->known)
-			changed = folder->watch->dirty;
+		if ((*at)->known)
+			changed = (*at)->dirty;
 	}
 	pthread_mutex_unlock(&lock);
 	return changed;
 }
 
-void watch_settle(struct ps_folder *folder)
+void watch_settle(struct folder_watch **at)
 {
 	pthread_mutex_lock(&lock);
-	if (folder->watch) {
+	if (*at) {
 		drain();
-		if (folder->watch->first < folder->watch->count)
-			make_dirty(folder->watch);
-		forget_expected(folder->watch);
+		if ((*at)->first < (*at)->count)
+			make_dirty(*at);
+		forget_expected(*at);
 	}
 	pthread_mutex_unlock(&lock);
 }
 
-static void set_known(struct ps_folder *folder, bool dirty)
+static void set_known(struct folder_watch **at, bool dirty)
 {
 	pthread_mutex_lock(&lock);
-	if (folder->watch) {
+	if (*at) {
 		drain();
-		folder->watch->known = true;
-		folder->watch->dirty = folder->watch->dirty && dirty;
-		forget_expected(folder->watch);
+		(*at)->known = true;
+		(*at)->dirty = (*at)->dirty && dirty;
+		forget_expected(*at);
 	}
 	pthread_mutex_unlock(&lock);
 }
 
-void watch_clean(struct ps_folder *folder)
+void watch_clean(struct folder_watch **at)
 {
-	set_known(folder, false);
+	set_known(at, false);
 }
 
-void watch_known(struct ps_folder *folder)
+void watch_known(struct folder_watch **at)
 {
-	set_known(folder, true);
+	set_known(at, true);
 }
 
-void watch_dirty(struct ps_folder *folder)
+void watch_dirty(struct folder_watch **at)
 {
 	pthread_mutex_lock(&lock);
-	if (folder->watch)
-		make_dirty(folder->watch);
+	if (*at)
+		make_dirty(*at);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -390,9 +429,9 @@ static bool end_thread(void)
 	return true;
 }
 
-void watch_detach(struct ps_folder *folder)
+void watch_detach(struct folder_watch **at)
 {
-	struct folder_watch *watch = folder->watch;
+	struct folder_watch *watch = *at;
 	bool ends = false;
 
 	if (!watch)
@@ -401,7 +440,7 @@ void watch_detach(struct ps_folder *folder)
 	pthread_mutex_lock(&lock);
 	if (hub.pid == getpid()) {
 		unlink_watch(watch);
-		hub.folders--;
+		hub.folders -= watch->parts == FOLDER_PARTS;
 		ends = end_thread();
 	}
 	forget_expected(watch);
@@ -411,7 +450,7 @@ void watch_detach(struct ps_folder *folder)
 	pthread_mutex_unlock(&starting);
 	free(watch->expected);
 	free(watch);
-	folder->watch = NULL;
+	*at = NULL;
 }
 
 int maildir_watch(struct ps_mbox *mbox, void (*changed)(void *arg), void *arg, void **ret_watch)

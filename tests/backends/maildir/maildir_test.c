@@ -437,6 +437,64 @@ START_TEST(directories_of_others_are_mailboxes_too)
 }
 END_TEST
 
+/* A root that has just changed is looked at once more. */
+static void await_known_list(void)
+{
+	for (int i = 0; i < 6000 && be->stale(kit.store, NULL) == 1; i++) {
+		ck_assert_ok(be->sync(kit.store, NULL));
+		usleep(10000);
+	}
+	ck_assert_int_eq(be->stale(kit.store, NULL), 0);
+}
+
+static int rename_mailbox(const char *from, const char *to)
+{
+	return kit_do(&kit, &(struct ps_op){.kind = PS_OP_RENAME, .name = from, .new_name = to}, NULL);
+}
+
+START_TEST(what_we_do_to_the_list_needs_no_look_and_what_others_do_does)
+{
+	await_known_list();
+	ck_assert_ok(kit_create(&kit, "One", 0));
+	ck_assert_ok(kit_create(&kit, "Two", 0));
+	ck_assert_ok(rename_mailbox("Two", "Three"));
+	ck_assert_ok(kit_do(&kit, &(struct ps_op){.kind = PS_OP_DELETE, .name = "One"}, NULL));
+	ck_assert_int_eq(be->stale(kit.store, NULL), 0);
+	kit_shell(&kit, "touch dovecot-uidlist.lock; rm dovecot-uidlist.lock");
+	ck_assert_int_eq(be->stale(kit.store, NULL), 0);
+	ck_assert_int_eq(rename_mailbox("Nothing", "Four"), PS_E_NOTFOUND);
+	ck_assert_str_eq(kit_list(&kit), "INBOX Three");
+	kit_shell(&kit, "mkdir -p .Theirs/cur .Theirs/new .Theirs/tmp");
+	ck_assert_ok(kit_create(&kit, "Ours", 0));
+	ck_assert_int_eq(be->stale(kit.store, NULL), 1);
+	await_known_list();
+	ck_assert_str_eq(kit_list(&kit), "INBOX Ours Theirs Three");
+	kit_shell(&kit, "mv .Ours .Away");
+	ck_assert_int_eq(be->stale(kit.store, NULL), 1);
+	await_known_list();
+	ck_assert_ok(rename_mailbox("Away", "Ours"));
+	ck_assert_int_eq(be->stale(kit.store, NULL), 0);
+	kit_shell(&kit, "rm -r .Ours");
+	ck_assert_int_eq(be->stale(kit.store, NULL), 1);
+	await_known_list();
+	ck_assert_str_eq(kit_list(&kit), "INBOX Theirs Three");
+}
+END_TEST
+
+/* The file that is in the way makes the step fail, which was announced. */
+START_TEST(a_change_of_the_list_that_fails_is_looked_at)
+{
+	await_known_list();
+	kit_shell(&kit, "touch .Taken");
+	ck_assert_int_eq(be->stale(kit.store, NULL), 0);
+	ck_assert_int_lt(kit_create(&kit, "Taken", 0), 0);
+	kit_shell(&kit, "rm .Taken; mkdir -p .Taken/cur .Taken/new .Taken/tmp");
+	ck_assert_int_eq(be->stale(kit.store, NULL), 1);
+	await_known_list();
+	ck_assert_str_eq(kit_list(&kit), "INBOX Taken");
+}
+END_TEST
+
 /* Which of two directories with one id is the copy cannot be known when neither has the old name: names decide. */
 
 START_TEST(links_are_not_followed)
@@ -560,6 +618,8 @@ int main(void)
 	tcase_add_test(tc, a_name_that_was_extended_is_the_same_message);
 	tcase_add_test(tc, an_expunged_message_put_back_is_a_new_one);
 	tcase_add_test(tc, directories_of_others_are_mailboxes_too);
+	tcase_add_test(tc, what_we_do_to_the_list_needs_no_look_and_what_others_do_does);
+	tcase_add_test(tc, a_change_of_the_list_that_fails_is_looked_at);
 	tcase_add_test(tc, links_are_not_followed);
 	tcase_add_test(tc, others_files_are_left_alone);
 	tcase_add_test(tc, a_batch_is_whole_or_absent);
