@@ -166,6 +166,7 @@ int commit_attempt(struct ps_catalogue_group *group)
 
 	plan.p.t = &plan.w;
 	steps_init(&plan.steps, group->store, plan.p.pool);
+	plan.steps.relaxed = true; /* unless some batch is not */
 	if (r == 0)
 		r = keep_tokens(group, &plan);
 	for (size_t i = 0; i < group->count && r == 0; i++) {
@@ -176,6 +177,7 @@ int commit_attempt(struct ps_catalogue_group *group)
 			continue;
 		if ((r = ps_plan_batch(&plan.p, batch)) < 0)
 			group->failed = i;
+		plan.steps.relaxed = plan.steps.relaxed && batch->relaxed;
 		/* Batches of one step each need no record: each is whole or absent by itself. */
 		atomic = atomic || plan.steps.count > before + 1 || batch->count > 1;
 	}

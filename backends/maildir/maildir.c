@@ -15,6 +15,7 @@ static const struct ps_backend maildir_backend = {
 	.stage_drop = stage_drop,
 	.watch = maildir_watch,
 	.unwatch = maildir_unwatch,
+	.settle = settle,
 };
 
 static const struct ps_setting maildir_settings[] = {

@@ -172,6 +172,13 @@ struct ps_folder {
 	struct folder_watch *watch; /* watch.c's */
 };
 
+/* What relaxed batches changed and did not sync: directories, and perhaps the intent record. Of who commits. */
+struct unsettled {
+	int dirs[16];
+	unsigned count;
+	bool record;
+};
+
 struct ps_store {
 	struct ps_catalogue cat;
 	char host[40];
@@ -179,7 +186,8 @@ struct ps_store {
 	int tmp_fd;
 	struct folder_watch *watch; /* watch.c's, of the root; NULL: nobody tells of mailboxes that come and go */
 	off_t tokens_size;          /* of the file of tokens, when it was last made shorter */
-	struct ps_folder *folders;  /* under cat.mutex */
+	struct unsettled unsettled;
+	struct ps_folder *folders; /* under cat.mutex */
 };
 
 int store_open(const struct ps_store_args *args, struct ps_store **ret_store);
@@ -332,6 +340,7 @@ struct steps {
 	size_t stopped_at; /* the step that failed */
 	bool left;         /* and may yet be done */
 	bool recovering;   /* one listing of each directory does */
+	bool relaxed;      /* what they change is left to settle() */
 };
 void steps_init(struct steps *steps, struct ps_store *store, struct ps_pool *pool);
 void steps_finish(struct steps *steps); /* closes its directories */
@@ -340,10 +349,18 @@ struct step *steps_add(struct steps *steps, enum step_kind kind, uint32_t from_d
 		       const char *to);
 /* Does all of them or none, durably. `atomic`: a crash must not tear them apart either. On failure: undone, or (the pending mark set) to be completed by steps_recover(). */
 int steps_run(struct steps *steps, bool atomic);
+int steps_forget_loose(struct ps_store *store); /* with the lock */
 /* Completes what an intent record says was begun. With the lock. 1: it did, and the index does not know. When files and index
  * agree, steps_recovered() forgets it: whoever dies before that leaves it to the next. */
 int steps_recover(struct ps_store *store);
 int steps_recovered(struct ps_store *store);
+
+/* ---- settle.c --------------------------------------------------------------------------------- */
+
+/* Takes over a directory, if it is not known already, that is to be synced. */
+int unsettled_add(struct unsettled *unsettled, int *fd);
+void unsettled_finish(struct unsettled *unsettled);
+int settle(struct ps_store *store);
 
 /* ---- plan.c, plan_mailbox.c, commit.c --------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
  * Its first word says what it is worth:
  *   ARMED  the steps may have been begun: recovery completes them
  *   DONE   they are done and durable; this word itself perhaps is not, so whoever changes something next makes it so
+ *   LOOSE  they are done, and settle() has still to make them durable: relaxed flags. On disk the record may be ARMED
  *   (else) nothing
  * In either of the first two the index may not know yet what the batch brought for it.
  * The checksum covers a record cut short: then its sync never returned, and no step was begun.
@@ -28,6 +29,7 @@
 enum {
 	ARMED = 0x44524d41,
 	DONE = 0x454e4f44,
+	LOOSE = 0x534f4f4c,
 	EMPTY = 0,
 	INTENT_MAX = 1 << 28,
 	RENAMES_FOLLOWED = 8
@@ -513,7 +515,7 @@ static int write_intent(const struct steps *steps, int fd)
 	head.crc = ps_crc32c(0, text.ptr + sizeof head, head.len);
 	memcpy(text.ptr, &head, sizeof head);
 	r = ps_io_pwrite_all(fd, ps_buf_view(&text), 0);
-	if (r == 0 && ps_io.fdatasync(fd) < 0)
+	if (r == 0 && !steps->relaxed && ps_io.fdatasync(fd) < 0)
 		r = ps_fail_errno("sync the intent record");
 	ps_buf_finish(&text);
 	return r;
@@ -542,24 +544,36 @@ static bool only_unlinks(const struct steps *steps)
 	return true;
 }
 
+/* A record of before is done with, on disk too: it would be done again on top of what is done now. */
+static int retire(const struct steps *steps, int fd)
+{
+	uint32_t state = EMPTY;
+
+	if (ps_io.pread(fd, &state, sizeof state, 0) < 0)
+		return ps_fail_errno("read the intent record");
+	return state == DONE || (state == LOOSE && !steps->relaxed) ? set_state(fd, EMPTY, true) : 0;
+}
+
+static int record(const struct steps *steps, int fd)
+{
+	int r = steps->relaxed ? retire(steps, fd) : sync_sources(steps);
+
+	if (r == 0)
+		r = write_intent(steps, fd);
+	return r < 0 || steps->relaxed ? r : ps_io_sync_dir(steps->store->cat.control_fd, "the intent record");
+}
+
 /* Gives the open record, or -1 in *ret_fd where none is needed. */
 static int arm(struct steps *steps, bool atomic, int *ret_fd)
 {
 	PS_CLEANUP(ps_closep) int fd = open_intent(steps->store, O_CREAT);
-	uint32_t state = EMPTY;
 	int r;
 
 	if (fd < 0)
 		return ps_fail_errno("open the intent record");
-	if (!atomic || steps->count < 2) {
-		if (ps_io.pread(fd, &state, sizeof state, 0) < 0)
-			return ps_fail_errno("read the intent record");
-		return state == DONE ? set_state(fd, EMPTY, true) : 0;
-	}
-	r = sync_sources(steps);
-	if (r == 0)
-		r = write_intent(steps, fd);
-	if (r == 0 && (r = ps_io_sync_dir(steps->store->cat.control_fd, "the intent record")) == 0) {
+	if (!atomic || steps->count < 2)
+		return retire(steps, fd);
+	if ((r = record(steps, fd)) == 0) {
 		*ret_fd = fd;
 		fd = -1;
 		return 0;
@@ -581,6 +595,21 @@ static int sync_changed(struct steps *steps)
 		if (dir->changed && dir->fd >= 0 && strcmp(dir->path, "tmp") != 0 && strcmp(dir->path, ASIDE_PATH) != 0)
 			r = ps_io_sync_dir(dir->fd, dir->path);
 		dir->changed = dir->changed && r < 0;
+	}
+	return r;
+}
+
+/* The same, some seconds later. */
+static int leave_to_settle(struct steps *steps, int intent)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < steps->dir_count && r == 0; i++)
+		if (steps->dirs[i].changed)
+			r = unsettled_add(&steps->store->unsettled, &steps->dirs[i].fd);
+	if (r == 0 && intent >= 0) {
+		set_state(intent, LOOSE, false);
+		steps->store->unsettled.record = true;
 	}
 	return r;
 }
@@ -640,9 +669,9 @@ int steps_run(struct steps *steps, bool atomic)
 	if ((r = run_round(steps, false, done)) == 0)
 		r = run_round(steps, true, done);
 	if (r == 0)
-		r = sync_changed(steps);
+		r = steps->relaxed ? leave_to_settle(steps, intent) : sync_changed(steps);
 	if (r == 0) {
-		if (intent >= 0)
+		if (intent >= 0 && !steps->relaxed)
 			set_state(intent, DONE, false);
 		return 0;
 	}
@@ -729,15 +758,25 @@ int steps_recover(struct ps_store *store)
 	return state == ARMED;
 }
 
-int steps_recovered(struct ps_store *store)
+static int forget(struct ps_store *store, bool only_loose)
 {
 	PS_CLEANUP(ps_closep) int fd = open_intent(store, 0);
 	uint32_t state = EMPTY;
 
-	ps_buf_finish(&store->cat.brought);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : ps_fail_errno("open the intent record");
 	if (ps_io.pread(fd, &state, sizeof state, 0) < 0)
 		return ps_fail_errno("read the intent record");
-	return state == EMPTY ? 0 : set_state(fd, EMPTY, true);
+	return state == EMPTY || (only_loose && state != LOOSE) ? 0 : set_state(fd, EMPTY, true);
+}
+
+int steps_recovered(struct ps_store *store)
+{
+	ps_buf_finish(&store->cat.brought);
+	return forget(store, false);
+}
+
+int steps_forget_loose(struct ps_store *store)
+{
+	return forget(store, true);
 }

@@ -142,6 +142,7 @@ int store_open(const struct ps_store_args *args, struct ps_store **ret_store)
 void store_close(struct ps_store *store)
 {
 	mailboxes_note_time(store);
+	unsettled_finish(&store->unsettled);
 	watch_detach(&store->watch);
 	ps_closep(&store->tmp_fd);
 	ps_catalogue_finish(&store->cat);

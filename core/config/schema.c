@@ -412,6 +412,12 @@ const struct ps_setting ps_core_settings[] = {
 	 .type = PS_SET_STRING,
 	 .def = "maildir",
 	 .help = "storage of users for whom the user database names none"},
+	{.name = "durability",
+	 .type = PS_SET_CHOICE,
+	 .def = "strict",
+	 .choices = "strict relaxed",
+	 .help = "relaxed: changes of flags are answered at once, and are on disk within some seconds; mail is never "
+		 "so"},
 	{.name = "log_level",
 	 .type = PS_SET_CHOICE,
 	 .def = "info",

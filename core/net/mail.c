@@ -753,6 +753,7 @@ static void tend_stores(void *arg)
 {
 	const struct ps_mail *mail = arg;
 
+	ps_users_settle();
 	ps_users_expire(mail->conf);
 	ps_users_close_kept(false);
 	ps_indexes_renew(PS_RENEW_SECONDS);

@@ -27,13 +27,22 @@ void ps_commit_queue_init(struct ps_commit_queue *queue)
 	pthread_cond_init(&queue->turn, NULL);
 	queue->first = NULL;
 	queue->end = &queue->first;
-	queue->busy = queue->syncing = queue->looking = false;
+	queue->busy = queue->syncing = queue->looking = queue->unsettled = false;
 }
 
 void ps_commit_queue_finish(struct ps_commit_queue *queue)
 {
 	pthread_cond_destroy(&queue->turn);
 	pthread_mutex_destroy(&queue->lock);
+}
+
+/* What a client can do again at any time. A batch with a token or a modseq of its own is somebody's who counts on it. */
+static bool may_be_relaxed(const struct ps_user *user, const struct ps_batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++)
+		if (batch->ops[i].kind != PS_OP_FLAGS)
+			return false;
+	return user->relaxed && user->ops->settle && batch->token.len == 0 && batch->modseq == 0;
 }
 
 static size_t take_group(struct ps_commit_queue *queue, struct ps_commit_entry **group)
@@ -49,13 +58,36 @@ static size_t take_group(struct ps_commit_queue *queue, struct ps_commit_entry *
 	return n;
 }
 
+static void set_unsettled(struct ps_commit_queue *queue, bool unsettled)
+{
+	pthread_mutex_lock(&queue->lock);
+	queue->unsettled = unsettled;
+	pthread_mutex_unlock(&queue->lock);
+}
+
+bool ps_commit_is_unsettled(struct ps_user *user)
+{
+	bool unsettled;
+
+	pthread_mutex_lock(&user->commits.lock);
+	unsettled = user->commits.unsettled;
+	pthread_mutex_unlock(&user->commits.lock);
+	return unsettled;
+}
+
 static void commit_group(struct ps_user *user, struct ps_commit_entry **group, size_t count)
 {
 	struct ps_batch *batches[GROUP_MAX] = {NULL};
+	bool unsettled = false;
 	int r;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		batches[i] = group[i]->batch;
+		batches[i]->relaxed = may_be_relaxed(user, batches[i]);
+		unsettled = unsettled || batches[i]->relaxed;
+	}
+	if (unsettled)
+		set_unsettled(&user->commits, true);
 	r = user->ops->commit(user->store, batches, count);
 	for (size_t i = 0; i < count; i++) {
 		group[i]->result = batches[i]->err ? batches[i]->err : r;
@@ -225,6 +257,20 @@ int ps_commit_sync(struct ps_user *user, struct ps_mbox *mbox)
 	r = user->ops->sync(user->store, mbox);
 	end_turn(&user->commits);
 	return r == PS_E_MOVED ? ps_user_move(user) : r;
+}
+
+int ps_commit_settle(struct ps_user *user)
+{
+	int r;
+
+	if (!ps_commit_is_unsettled(user))
+		return 0;
+	take_turn(&user->commits, false, NULL);
+	set_unsettled(&user->commits, false);
+	if ((r = user->ops->settle(user->store)) < 0)
+		set_unsettled(&user->commits, true);
+	end_turn(&user->commits);
+	return r;
 }
 
 int ps_commit_ask(struct ps_user *user, struct ps_batch *batch)

@@ -27,12 +27,14 @@ struct ps_commit_queue {
 	struct ps_mbox *syncing_mbox; /* of this */
 	bool looking;                 /* it may be sync(), of any */
 	int64_t looked_at;            /* when it last was; of who leads. CLOCK_MONOTONIC, seconds */
+	bool unsettled;               /* relaxed batches were committed, which are perhaps not durable yet */
 };
 
 void ps_commit_queue_init(struct ps_commit_queue *queue);
 void ps_commit_queue_finish(struct ps_commit_queue *queue);
 
-/* Waits until the batch is durable or refused. Callbacks and other mailboxes are the caller's matter. PS_E_MOVED: the store
+/* Waits until the batch is durable or refused; one of flags only, where the store's durability is relaxed, until no end of the process can
+ * undo it. Callbacks and other mailboxes are the caller's matter. PS_E_MOVED: the store
  * is open now where it moved to, and the caller may try again there (core/store/user.h). */
 int ps_commit(struct ps_user *user, struct ps_batch *batch);
 /* Whether a batch would be committed, as far as extensions say. Nothing is. What others did in the last two seconds may not be known. */
@@ -44,6 +46,9 @@ int ps_commit_set_limit(struct ps_user *user, const struct ps_usage *limit);
 int ps_commit_fit(struct ps_user *user, const struct ps_user_info *info);
 /* What the user database says now, for extensions: does nothing where it says the same as before. */
 void ps_commit_refit(struct ps_user *user, const struct ps_user_info *info);
+/* Makes durable what of relaxed batches is not yet. */
+int ps_commit_settle(struct ps_user *user);
+bool ps_commit_is_unsettled(struct ps_user *user);
 /* The backend's sync(), never at the same time as a commit. */
 int ps_commit_sync(struct ps_user *user, struct ps_mbox *mbox);
 /* Waits for a sync() of this that is under way: the backend may say already that nothing is stale, while what it

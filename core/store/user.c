@@ -225,6 +225,48 @@ struct ps_user *ps_users_take_due(int64_t now, unsigned seconds)
 	return user;
 }
 
+static struct ps_user *find_unsettled(unsigned round)
+{
+	for (size_t i = 0; i < REGISTRY_SLOTS; i++)
+		for (struct ps_user *user = registry.slots[i]; user; user = user->next)
+			if (user->state == PS_USER_OPEN && user->settle_round != round && ps_commit_is_unsettled(user))
+				return user;
+	return NULL;
+}
+
+/* With a reference; each once in a round. */
+static struct ps_user *take_unsettled(unsigned round)
+{
+	struct ps_user *user;
+
+	pthread_mutex_lock(&registry.lock);
+	if ((user = find_unsettled(round)) != NULL) {
+		if (user->refs++ == 0)
+			unkeep(user);
+		user->settle_round = round;
+	}
+	pthread_mutex_unlock(&registry.lock);
+	return user;
+}
+
+static void settle_flags(struct ps_user *user)
+{
+	if (ps_commit_settle(user) < 0)
+		ps_log(PS_LOG_ERROR, "flags_not_synced", "user", user->name, "error", ps_last_error(), NULL);
+}
+
+void ps_users_settle(void)
+{
+	static unsigned round; /* of the one timer that calls this */
+	struct ps_user *user;
+
+	round++;
+	while ((user = take_unsettled(round)) != NULL) {
+		settle_flags(user);
+		ps_user_close(user);
+	}
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static void user_close_store(struct ps_user *user);
@@ -333,8 +375,10 @@ static int open_store(struct ps_user *user, const struct opening *o)
 				     .generation = o->generation};
 	int r;
 
-	if (o->core_conf)
+	if (o->core_conf) {
 		user->message_limit = (uint64_t)ps_conf_int(ps_conf_section(o->core_conf, "limits", 0), "message_size");
+		user->relaxed = strcmp(ps_conf_str(o->core_conf, "durability"), "relaxed") == 0;
+	}
 	if ((r = user->ops->open(&args, &user->store)) < 0)
 		return r;
 	if (user->ops->generation)
@@ -544,6 +588,7 @@ static void user_close_store(struct ps_user *user)
 
 	ps_mounts_destroy(user);
 	ps_mailboxes_destroy(user);
+	settle_flags(user);
 	ps_extensions_detach(user);
 	user->ops->close(user->store);
 	settle(user, false);

@@ -46,6 +46,7 @@ struct ps_user {
 	int64_t left_at;           /* when it became so; CLOCK_MONOTONIC, seconds */
 	int64_t due_at;            /* when autoexpunge is to look at it next; CLOCK_MONOTONIC, seconds */
 	bool moving;               /* somebody is opening it where it is now */
+	unsigned settle_round;     /* of ps_users_settle(), the last that it was looked at in */
 	bool moved;                /* it is not in the registry any more: who opens the store gets another */
 
 	/* Where the store is now, once it has moved; set once, with a reference. NULL: here. */
@@ -58,6 +59,7 @@ struct ps_user {
 	const struct ps_backend *ops;
 	struct ps_store *store;
 	uint64_t message_limit; /* octets; 0: none */
+	bool relaxed;           /* changes of flags are answered before they are durable */
 	char *root;             /* NULL: nowhere on disk */
 	dev_t root_dev;
 	ino_t root_ino;

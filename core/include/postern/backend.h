@@ -11,7 +11,8 @@
  *     mailboxes a change touches); what vanished is reported for as long as promised.
  *  3. A message is its CRLF octets, and they never change.
  *  4. commit() is durable when it returns; after a crash everything acknowledged is there, plus some
- *     prefix of what was in flight, each batch whole or absent.
+ *     prefix of what was in flight, each batch whole or absent. What was committed as relaxed is durable when settle()
+ *     returns; a power cut before that may bring back older flags of messages, and nothing else.
  *  5. Two processes at once on one store: no lost update, no double delivery, no torn read.
  *  6. A full disk refuses with PS_E_FULL or PS_E_QUOTA, loses nothing, and expunging still works.
  *  7. Whatever the backend keeps as an index is disposable: delete it, and UIDs, UIDVALIDITY, flags,
@@ -227,8 +228,11 @@ struct ps_batch {
 	struct ps_bytes token;        /* 1 to PS_TOKEN_MAX octets, or empty for none; longer: PS_E_INVALID */
 	uint64_t modseq; /* at least this is the batch's modseq; 0: the next. For a copy of another store */
 	bool repeated;   /* set by commit: err is 0, and nothing was done, because the token had come before */
-	int err;         /* set by commit: 0 or a ps_err; the batch is absent then */
-	size_t err_op;   /* which operation it was about */
+	/* Flags that may be lost with the power, and not with the process. Of PS_OP_FLAGS only, without a token. Where all batches of a
+	 * commit() are so, it may return before they are durable, and leaves that to settle(); it need not. */
+	bool relaxed;
+	int err;       /* set by commit: 0 or a ps_err; the batch is absent then */
+	size_t err_op; /* which operation it was about */
 };
 
 struct ps_store_args {
@@ -326,6 +330,12 @@ struct ps_backend {
 	 * what the backend holds for it that is in the way of others is let go. The body stays open; its octets, `data` too,
 	 * must be asked for again. */
 	void (*body_rest)(struct ps_body *body);
+
+	/* Optional (NULL: nothing ever waits for it). Makes durable what commit() returned for and did not: relaxed batches. Core calls it
+	 * some seconds after such a commit at the latest, and before close(), and never at the same time as commit(). After a power cut
+	 * before that each flag and keyword of a message may be as it was at any time since the last settle(); a message that is not as
+	 * it was told has a modseq above all that were told. What could not be done is left to the next call. */
+	int (*settle)(struct ps_store *store);
 };
 
 /* The keyword bit of `name` in a table as keywords() gives it, or -1. */

@@ -14,6 +14,7 @@
  *   0.3  backend.h: a body may be read a piece at a time; body_rest
  *   0.4  two kinds of plugins more, extensions and user databases; userdb.h; settings.h: a list may be of networks, a row secret
  *   0.5  userdb.h: access tokens
+ *   0.6  backend.h: a batch may be relaxed; settle
  */
 #ifndef POSTERN_PLUGIN_H
 #define POSTERN_PLUGIN_H
@@ -23,7 +24,7 @@
 #include "postern/settings.h"
 
 #define PS_ABI_MAJOR 0u
-#define PS_ABI_MINOR 5u
+#define PS_ABI_MINOR 6u
 #define PS_ABI       ((PS_ABI_MAJOR << 16) | PS_ABI_MINOR)
 
 enum ps_plugin_kind {

@@ -182,6 +182,11 @@ static int mutant_commit(struct ps_store *store, struct ps_batch *const *batches
 	return translate(r);
 }
 
+static int mutant_settle(struct ps_store *store)
+{
+	return fault("never-settled") ? 0 : sound()->settle(store);
+}
+
 static int mutant_stage_write(struct ps_staged *staged, struct ps_bytes octets)
 {
 	return translate(sound()->stage_write(staged, octets));
@@ -222,6 +227,7 @@ __attribute__((constructor)) static void borrow(void)
 	mutant.stage_write = mutant_stage_write;
 	mutant.stage_finish = mutant_stage_finish;
 	mutant.commit = mutant_commit;
+	mutant.settle = mutant_settle;
 }
 
 MUTANT("mutant_maildir", mutant)
