@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A pool is a list of chunks, the newest first. An allocation is cut from the newest; one that is larger
- * than half a chunk gets a chunk of its own behind it, so that the room left in the newest is not lost.
+ * than half of the largest chunk gets a chunk of its own behind it, so that the room left in the newest is not lost.
+ * Chunks begin small, as most pools stay: each session that waits has one.
  */
 #include <errno.h>
 #include <stdalign.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +16,8 @@
 #include "postern/pool.h"
 
 enum {
-	CHUNK_SIZE = 4096 - 64
+	CHUNK_MIN = 512 - 16, /* with its head; 16 are malloc()'s own */
+	CHUNK_MAX = 8 * CHUNK_MIN
 };
 
 struct chunk {
@@ -27,6 +30,7 @@ struct chunk {
 struct ps_pool {
 	const char *name;
 	struct chunk *chunks;
+	size_t next; /* size of the next chunk, with its head */
 	size_t used;
 };
 
@@ -75,6 +79,7 @@ struct ps_pool *ps_pool_create(const char *name)
 	struct ps_pool *pool = ps_zalloc(sizeof *pool);
 
 	pool->name = name;
+	pool->next = CHUNK_MIN;
 	return pool;
 }
 
@@ -107,7 +112,7 @@ void ps_pool_reset(struct ps_pool *pool)
 {
 	struct chunk *kept = pool->chunks;
 
-	if (kept && kept->size > CHUNK_SIZE) { /* one that was made for something large would never be given back */
+	if (kept && kept->size > CHUNK_MAX) { /* one that was made for something large would never be given back */
 		chunks_free(kept);
 		pool->chunks = NULL;
 	} else if (kept) {
@@ -118,14 +123,28 @@ void ps_pool_reset(struct ps_pool *pool)
 	pool->used = 0;
 }
 
+/* Twice as large as the one before, and more where that helps to have `need` not in a chunk of its own. */
+static size_t next_size(struct ps_pool *pool, size_t need)
+{
+	size_t size;
+
+	while (need > pool->next / 2 && pool->next < CHUNK_MAX)
+		pool->next *= 2;
+	size = pool->next - sizeof(struct chunk);
+	if (pool->next < CHUNK_MAX)
+		pool->next *= 2;
+	return size;
+}
+
 static struct chunk *chunk_add(struct ps_pool *pool, size_t need)
 {
-	size_t size = need > CHUNK_SIZE / 2 ? need : CHUNK_SIZE;
+	bool large = need > CHUNK_MAX / 2;
+	size_t size = large ? need : next_size(pool, need);
 	struct chunk *chunk = ps_malloc(sizeof *chunk + size);
 
 	chunk->size = size;
 	chunk->used = 0;
-	if (pool->chunks && need > CHUNK_SIZE / 2) {
+	if (pool->chunks && large) {
 		chunk->next = pool->chunks->next;
 		pool->chunks->next = chunk;
 	} else {

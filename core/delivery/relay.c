@@ -15,8 +15,7 @@
 #include "postern/log.h"
 
 enum {
-	TICK_MS = 1000,
-	TEND_MS = 5000
+	TICK_MS = 1000
 };
 
 struct ps_relay {
@@ -461,7 +460,8 @@ int ps_relay_create(struct ps_loop *loop, const struct ps_conf *conf, const stru
 	/* The process ends when one of these fails. */
 	if ((r = make_resolver(relay)) < 0 || (r = make_sender(relay)) < 0 || (r = make_attempts(relay)) < 0 ||
 	    (r = ps_workers_create(loop, 1, &relay->maker)) < 0 || (r = make_route(relay)) < 0 ||
-	    (r = open_queue(relay)) < 0 || (r = ps_workers_tend(relay->maker, TEND_MS, tend_queue, relay)) < 0 ||
+	    (r = open_queue(relay)) < 0 ||
+	    (r = ps_workers_tend(relay->maker, PS_RENEW_EVERY_MS, tend_queue, relay)) < 0 ||
 	    (r = ps_timer_open(loop, on_tick, relay, &relay->timer)) < 0)
 		return r;
 	ps_timer_set(relay->timer, TICK_MS, TICK_MS);

@@ -35,7 +35,6 @@ enum {
 	STOP_MS = 10 * 1000,             /* at the end, commands under way get so long */
 	INFLATE_MAX = 16 * 1024,         /* octets inflated in one step */
 	REST_MS = 5 * 1000,              /* a session that is idle for so long lets the tables of its compression go */
-	TEND_MS = 5 * 1000,              /* stores that nobody uses are looked at so often */
 };
 
 static const uint32_t NOWHERE = UINT32_MAX; /* no process has this number */
@@ -807,7 +806,7 @@ int ps_mail_create(struct ps_loop *loop, const struct ps_conf *conf, unsigned wo
 	mail->lingers.loop = loop;
 	signal(SIGPIPE, SIG_IGN); /* sendfile() has no MSG_NOSIGNAL */
 	if ((r = ps_workers_create(loop, workers + FOR_OTHERS, &mail->workers)) < 0 ||
-	    (r = ps_workers_tend(mail->workers, TEND_MS, tend_stores, mail)) < 0) {
+	    (r = ps_workers_tend(mail->workers, PS_RENEW_EVERY_MS, tend_stores, mail)) < 0) {
 		ps_workers_destroy(mail->workers);
 		free(mail);
 		return r;

@@ -559,8 +559,10 @@ void ps_index_close(struct ps_index *index)
 /* With the writer's mutex and the lock. Not all that were opened together are due together. What is not where it was stays as it is. */
 static bool is_due(const struct ps_index *index, unsigned seconds)
 {
+	bool quiet = index->writes == index->writes_seen;
+
 	return index->env && index->txns == 0 && index->writes != index->writes_before &&
-	       seconds_now() - index->opened_at >= seconds + (int64_t)(index->ino % (seconds + 1)) &&
+	       (quiet || seconds_now() - index->opened_at >= seconds + (int64_t)(index->ino % (seconds + 1))) &&
 	       ps_index_is_at(index, index->path);
 }
 
@@ -571,6 +573,7 @@ static void renew(struct ps_index *index, unsigned seconds)
 	pthread_mutex_lock(&index->lock);
 	if (is_due(index, seconds))
 		index_reopen_env(index); /* if that fails, the next transaction tries it again, and says why */
+	index->writes_seen = index->writes;
 	pthread_mutex_unlock(&index->lock);
 	pthread_mutex_unlock(&index->writer);
 }

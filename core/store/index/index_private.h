@@ -64,8 +64,9 @@ struct ps_index {
 	MDB_dbi dbi[DB_COUNT + PS_INDEX_DATABASES];
 	bool durable; /* it is one file, with no mark */
 	int mark_fd;
-	bool marked;                    /* the mark says "in use" durably */
-	unsigned writes, writes_before; /* those when the environment was opened */
+	bool marked; /* the mark says "in use" durably */
+	unsigned writes, writes_before,
+		writes_seen; /* those when the environment was opened, and at the last look for what is to be renewed */
 	int64_t opened_at;
 
 	pthread_mutex_t writer; /* one writing thread of the process; LMDB has its own between processes */

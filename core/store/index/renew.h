@@ -7,11 +7,12 @@
 #define CORE_STORE_INDEX_RENEW_H
 
 enum {
-	PS_RENEW_SECONDS = 15, /* what each process that has indexes asks for */
+	PS_RENEW_EVERY_MS = 2000, /* each process that has indexes calls it so often */
+	PS_RENEW_SECONDS = 15,
 };
 
-/* Opens the environments anew that are open for `seconds`, or up to twice as long, were written to, and are used by nobody at this moment. For a process in which who asks
- * for ps_index_env() has a transaction open. */
+/* Opens the environments anew that were written to and are used by nobody at this moment: those that nobody has written to since the last call, and those
+ * that are open for `seconds`, or up to twice as long. For a process in which who asks for ps_index_env() has a transaction open. */
 void ps_indexes_renew(unsigned seconds);
 
 #endif

@@ -654,24 +654,55 @@ static void is_there(void)
 	ps_index_end(txn);
 }
 
+static size_t before_change;
+
+static void change_much_anew(void)
+{
+	ps_indexes_renew(0);
+	before_change = octets_allocated();
+	change_much();
+}
+
+static void check_kept(bool kept)
+{
+	size_t more = octets_allocated() - before_change;
+
+	if (is_counted())
+		ck_assert_msg(kept ? more > 400 * 1024 : more < 40 * 1024, "%zu octets are kept", more);
+}
+
 START_TEST(memory_of_a_large_change_is_given_back)
 {
-	size_t before, kept, rest;
-
+	change_much_anew();
+	check_kept(true);
 	ps_indexes_renew(0);
-	before = octets_allocated();
-	change_much();
-	kept = octets_allocated();
-	ps_indexes_renew(3600); /* it is not open for so long */
-	ck_assert_uint_eq(octets_allocated(), kept);
-	ps_indexes_renew(0);
-	rest = octets_allocated();
-	if (is_counted()) {
-		ck_assert_uint_gt(kept, before + 400 * 1024);
-		ck_assert_uint_lt(rest, before + 40 * 1024);
-	}
+	check_kept(false);
 	is_there();
 	change_much();
+}
+END_TEST
+
+static void change_little(void)
+{
+	struct ps_index_txn *txn = begin();
+
+	ck_assert_ok(ps_index_number_put(txn, "count", 1));
+	ck_assert_ok(ps_index_commit(txn));
+}
+
+START_TEST(it_is_given_back_sooner_when_no_other_change_follows)
+{
+	change_much_anew();
+	for (int i = 0; i < 3; i++) {
+		ps_indexes_renew(3600);
+		check_kept(true);
+		change_little();
+	}
+	ps_indexes_renew(3600);
+	check_kept(true);
+	ps_indexes_renew(3600);
+	check_kept(false);
+	is_there();
 }
 END_TEST
 
@@ -810,6 +841,7 @@ int main(void)
 	tcase_add_test(tc, what_is_no_index_is_begun_anew);
 	tcase_add_test(tc, a_removed_index_is_noticed);
 	tcase_add_test(tc, memory_of_a_large_change_is_given_back);
+	tcase_add_test(tc, it_is_given_back_sooner_when_no_other_change_follows);
 	tcase_add_test(tc, who_reads_is_not_disturbed);
 	tcase_add_test(tc, a_removed_index_is_left_as_it_is);
 	tcase_add_test(tc, it_is_opened_when_there_are_descriptors_again);
