@@ -27,6 +27,7 @@ struct ps_channel {
 	struct ps_inbox *inbox;
 	struct queued *head, **tail;
 	size_t queued;
+	bool may_bring; /* descriptors, and so each message is looked at before it is taken */
 	bool paused, closed;
 	/* A handler may destroy the channel that called it: freeing waits until the call has returned. */
 	bool busy, destroyed;
@@ -122,34 +123,54 @@ static void spare_keep(void)
 			spare[i] = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 }
 
-static void spare_release(void)
+/* As many as one message brings. */
+static void spare_release(size_t count)
 {
-	close_all(spare, PS_ARRAY_LEN(spare));
-	for (size_t i = 0; i < PS_ARRAY_LEN(spare); i++)
+	close_all(spare, count);
+	for (size_t i = 0; i < count; i++)
 		spare[i] = -1;
 }
 
-/* Whether the next message does. */
-static bool brings_descriptors(int fd)
+/* Whether `from` has any message for `to` that brings descriptors: between most roles there is none. */
+static bool may_bring_descriptors(uint32_t from, uint32_t to)
 {
-	uint32_t type;
-	ssize_t n = recv(fd, &type, sizeof type, MSG_PEEK | MSG_DONTWAIT);
-	const struct ps_message_row *row = n == sizeof type ? ps_message_row(type) : NULL;
+	const struct ps_message_row *row;
 
-	return row && row->fd_count > 0;
+	for (uint32_t type = 1; (row = ps_message_row(type)); type++)
+		if (row->fd_count > 0 && (row->from & from) && (row->to & to))
+			return true;
+	return false;
 }
 
-static ssize_t receive_packet(int fd, struct msghdr *msg)
+/* How many the next message brings. Negative: there is none, or nobody to send one; errno tells. */
+static ssize_t count_descriptors(int fd)
 {
-	bool brings = brings_descriptors(fd);
+	const struct ps_message_row *row;
+	uint32_t type;
 	ssize_t n;
 
-	if (brings)
-		spare_release();
+	do
+		n = recv(fd, &type, sizeof type, MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return n;
+	row = n == sizeof type ? ps_message_row(type) : NULL;
+	return row ? (ssize_t)row->fd_count : 0;
+}
+
+static ssize_t receive_packet(int fd, struct msghdr *msg, bool may_bring)
+{
+	ssize_t brings = may_bring ? count_descriptors(fd) : 0;
+	ssize_t n;
+
+	if (brings < 0)
+		return brings;
+	if (brings > 0)
+		spare_release((size_t)brings);
 	do
 		n = recvmsg(fd, msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	if (brings)
+	if (brings > 0)
 		spare_keep();
 	return n;
 }
@@ -163,7 +184,7 @@ static size_t without_descriptors(const struct ps_message_row *row, int fds[PS_M
 }
 
 /* Receives and unpacks. PS_E_AGAIN, PS_E_CLOSED; all else is an offence. */
-static int receive(int fd, uint32_t from, uint32_t self, enum ps_phase phase, struct ps_inbox *inbox)
+static int receive(int fd, bool may_bring, uint32_t from, uint32_t self, enum ps_phase phase, struct ps_inbox *inbox)
 {
 	union control control;
 	struct iovec iov = {inbox->octets, sizeof inbox->octets};
@@ -176,7 +197,7 @@ static int receive(int fd, uint32_t from, uint32_t self, enum ps_phase phase, st
 	size_t fd_count;
 	ssize_t n;
 
-	n = receive_packet(fd, &msg);
+	n = receive_packet(fd, &msg, may_bring);
 	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		return ps_fail(PS_E_CLOSED, "the other process has gone");
 	if (n < 0)
@@ -296,8 +317,8 @@ static void dispatch(struct ps_channel *channel)
 static void read_some(struct ps_channel *channel)
 {
 	for (int i = 0; i < BURST && !channel->paused && !channel->closed && !channel->destroyed; i++) {
-		int r = receive(channel->args.fd, channel->args.peer, channel->args.self, *channel->args.phase,
-				channel->inbox);
+		int r = receive(channel->args.fd, channel->may_bring, channel->args.peer, channel->args.self,
+				*channel->args.phase, channel->inbox);
 
 		if (r == PS_E_AGAIN)
 			break;
@@ -330,6 +351,7 @@ int ps_channel_open(struct ps_loop *loop, const struct ps_channel_args *args, st
 	channel->args = *args;
 	channel->tail = &channel->head;
 	channel->inbox = ps_malloc(sizeof *channel->inbox);
+	channel->may_bring = may_bring_descriptors(args->peer, args->self);
 	spare_keep();
 	r = ps_watch_open(loop, args->fd, on_events, channel, &channel->watch);
 	if (r < 0) {
@@ -433,7 +455,7 @@ int ps_wait_receive(int fd, int timeout_ms, uint32_t from, uint32_t self, enum p
 {
 	int r = wait_for(fd, POLLIN, timeout_ms);
 
-	return r < 0 ? r : receive(fd, from, self, phase, inbox);
+	return r < 0 ? r : receive(fd, may_bring_descriptors(from, self), from, self, phase, inbox);
 }
 
 int ps_wait_send(int fd, uint32_t type, const void *message)
