@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "core/base/sealed.h"
 #include "core/delivery/spool.h"
 #include "core/delivery/transactions_private.h"
 #include "postern/error.h"
@@ -322,7 +323,6 @@ void ps_transactions_data(struct ps_transactions *transactions, struct ps_client
 {
 	struct transaction *t = find_open(transactions, client);
 	const char *too_much;
-	int file;
 
 	if (!t || t->state != TAKING || t->undecided > 0) {
 		wrong_order(transactions, client);
@@ -330,15 +330,33 @@ void ps_transactions_data(struct ps_transactions *transactions, struct ps_client
 		transaction_say(t, 554, "5.5.1", "No valid recipients");
 	} else if ((too_much = take_amount(t))) {
 		transaction_say(t, 450, "4.7.1", too_much);
-	} else if (open_file(t, &file) < 0) {
-		ps_log(PS_LOG_ERROR, "spool_failed", "id", t->id, "msg", ps_last_error(), NULL);
-		give_back_amount(t);
-		transaction_say(t, 452, "4.3.1", "There is no room for a message now; try again later");
 	} else {
 		t->state = RECEIVING;
-		transactions->hooks.give_file(transactions->hooks.arg, client, file);
 		transaction_say(t, 354, "", "Go ahead");
 	}
+}
+
+/* A front that asks twice, or in between, has gone mad; it gets nothing. */
+void ps_transactions_room(struct ps_transactions *transactions, struct ps_client client)
+{
+	struct transaction *t = find_open(transactions, client);
+	int file = -1;
+
+	if (!t || t->state != RECEIVING || t->file >= 0)
+		return;
+	if (open_file(t, &file) < 0)
+		ps_log(PS_LOG_ERROR, "spool_failed", "id", t->id, "msg", ps_last_error(), NULL);
+	transactions->hooks.give_file(transactions->hooks.arg, client, file);
+}
+
+/* Most messages are small: they come with their end, and never touch the disk of the spool unless the queue takes them. */
+static int take_small(struct transaction *t, struct ps_bytes octets)
+{
+	int r = t->file >= 0 ? 0 : ps_sealed_file("message", octets, &t->file);
+
+	if (r < 0)
+		ps_log(PS_LOG_ERROR, "spool_failed", "id", t->id, "msg", ps_last_error(), NULL);
+	return r;
 }
 
 static void receive(struct transaction *t, const struct ps_msg_mail_end *end)
@@ -347,7 +365,7 @@ static void receive(struct transaction *t, const struct ps_msg_mail_end *end)
 	if (too_large(t->transactions, end->size)) {
 		transaction_say(t, 552, "5.3.4", "The message is too large");
 		transaction_drop(t);
-	} else if (!end->whole || ps_spool_check(t->file, end->size) < 0) {
+	} else if (!end->whole || take_small(t, end->octets) < 0 || ps_spool_check(t->file, end->size) < 0) {
 		transaction_say(t, 452, "4.3.1", "There is no room for this message now; try again later");
 		transaction_drop(t);
 	} else {

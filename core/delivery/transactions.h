@@ -43,7 +43,7 @@ struct ps_answer {
 
 struct ps_transaction_hooks {
 	void (*reply)(void *arg, struct ps_client client, const struct ps_answer *answer);
-	/* The file is taken over. */
+	/* The file is taken over. -1: there is none. */
 	void (*give_file)(void *arg, struct ps_client client, int file);
 	/* done() is called later, once, with 0 when it is durably there. The parcel stays the caller's until then. Negative: nothing can be queued.
 	 * NULL: there is no queue. */
@@ -75,6 +75,8 @@ void ps_transactions_from(struct ps_transactions *transactions, struct ps_client
 void ps_transactions_rcpt(struct ps_transactions *transactions, struct ps_client client,
 			  const struct ps_msg_mail_rcpt *rcpt);
 void ps_transactions_data(struct ps_transactions *transactions, struct ps_client client);
+/* The message outgrows what is sent with its end: give_file() is called. */
+void ps_transactions_room(struct ps_transactions *transactions, struct ps_client client);
 void ps_transactions_end(struct ps_transactions *transactions, struct ps_client client,
 			 const struct ps_msg_mail_end *end);
 /* A message that is whole is delivered all the same; nobody is answered. */

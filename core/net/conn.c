@@ -419,6 +419,12 @@ static void run_once(struct conn *conn)
 		conn_stop(conn);
 }
 
+static bool takes_input(const struct conn *conn)
+{
+	return session_wants_input(&conn->s) && output_pending(&conn->s.out) < SESSION_OUTPUT_HIGH &&
+	       !conn_mail_awaits_file(conn);
+}
+
 /* Whether something has come: octets or the end. */
 static bool read_some(struct conn *conn)
 {
@@ -427,7 +433,7 @@ static bool read_some(struct conn *conn)
 	size_t room = session_room(s);
 	ssize_t n;
 
-	if (!session_wants_input(s) || output_pending(&s->out) >= SESSION_OUTPUT_HIGH)
+	if (!takes_input(conn))
 		return false;
 	n = stream_recv(&conn->stream, scratch, room < SCRATCH_SIZE ? room : SCRATCH_SIZE);
 	if (n == PS_E_AGAIN)
@@ -518,7 +524,7 @@ static void arm(struct conn *conn)
 	case CONN_SESSION:
 		writing = output_pending(&s->out) > 0 || stream_flush(&conn->stream) == PS_E_AGAIN;
 		events = writing ? PS_WRITABLE : 0;
-		if (session_wants_input(s) && output_pending(&s->out) < SESSION_OUTPUT_HIGH)
+		if (takes_input(conn))
 			events |= PS_READABLE;
 		if (events == PS_READABLE)
 			stream_await_more(&conn->stream);

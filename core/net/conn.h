@@ -194,6 +194,8 @@ void conn_mail_destroy(struct conn *conn);
 void conn_mail_finish(struct conn *conn);
 /* The client waits for the answer to a message. */
 bool conn_mail_is_ending(const struct conn *conn);
+/* No more of the message can be taken now. */
+bool conn_mail_awaits_file(const struct conn *conn);
 
 /* pump.c */
 /* Takes over fd, our end of the pair. */

@@ -10,7 +10,6 @@
 #include "postern/log.h"
 
 enum {
-	FILE_BUFFER = 32 * 1024,
 	ID_MAX = 32,
 };
 
@@ -23,8 +22,10 @@ struct mail_reply {
 struct conn_mail {
 	struct mail_reply *first, **last; /* that have come */
 	char id[ID_MAX];
-	int file;
-	struct ps_buf gathered;
+	bool taking;            /* a message */
+	struct ps_buf gathered; /* what of it is not in the file */
+	int file;               /* -1: it has been small so far */
+	bool awaiting;          /* a file was asked for */
 	uint64_t size;
 	bool failed; /* writing did */
 	bool ending; /* the message is whole, and its answer is awaited */
@@ -51,6 +52,7 @@ static void drop_file(struct conn_mail *mail)
 {
 	ps_closep(&mail->file);
 	mail->file = -1;
+	mail->taking = mail->awaiting = false;
 	ps_buf_finish(&mail->gathered);
 	mail->size = 0;
 	mail->failed = false;
@@ -94,6 +96,11 @@ bool conn_mail_is_ending(const struct conn *conn)
 	return conn->mail && conn->mail->ending && conn->s.wait.what == PS_WAIT_REPLY;
 }
 
+bool conn_mail_awaits_file(const struct conn *conn)
+{
+	return conn->mail && conn->mail->awaiting && !conn->mail->lost;
+}
+
 /* ---- what comes back ------------------------------------------------------------------------- */
 
 /* NULL: that transaction is over. */
@@ -122,18 +129,6 @@ void ps_front_mail_reply(struct ps_front *front, uint64_t number, uint32_t turn,
 		snprintf(conn->mail->id, sizeof conn->mail->id, "%s", id);
 	conn->replied = true;
 	conn_step(conn);
-}
-
-void ps_front_mail_file(struct ps_front *front, uint64_t number, uint32_t turn, int file)
-{
-	struct conn *conn = find_turn(front, number, turn);
-
-	if (!conn) {
-		close(file);
-		return;
-	}
-	drop_file(conn->mail);
-	conn->mail->file = file;
 }
 
 void ps_front_mail_lost(struct ps_front *front)
@@ -225,9 +220,18 @@ void ps_session_mail_data(struct ps_session *s)
 	struct conn *conn = conn_of(s);
 	const struct ps_front_hooks *hooks = &conn->front->hooks;
 
-	if (may_ask(conn))
-		asked(conn, hooks->mail_data(hooks->arg, conn->number, conn->mail_turn));
+	if (!may_ask(conn))
+		return;
+	drop_file(conn->mail);
+	conn->mail->taking = true;
+	asked(conn, hooks->mail_data(hooks->arg, conn->number, conn->mail_turn));
 }
+
+/* ---- the message -----------------------------------------------------------------------------
+ *
+ * Most are small: they are gathered here, and go to relay with the news that they are whole. One that is not needs a file, and until
+ * that is there, no more is read of the client.
+ */
 
 static int flush_file(struct conn_mail *mail)
 {
@@ -244,6 +248,16 @@ static int flush_file(struct conn_mail *mail)
 	return 0;
 }
 
+static void ask_for_file(struct conn *conn)
+{
+	const struct ps_front_hooks *hooks = &conn->front->hooks;
+
+	if (conn->mail->awaiting)
+		return;
+	conn->mail->awaiting = true;
+	asked(conn, hooks->mail_room(hooks->arg, conn->number, conn->mail_turn));
+}
+
 /* What is larger than may be is refused at the end; it does not fill the disk until then. */
 static bool too_large(const struct conn *conn)
 {
@@ -258,35 +272,60 @@ int ps_session_mail_write(struct ps_session *s, struct ps_bytes octets)
 	struct conn_mail *mail = conn->mail;
 	int r = 0;
 
-	if (!mail || mail->file < 0)
+	if (!mail || !mail->taking)
 		return ps_fail(PS_E_INVALID, "no message is being taken");
 	mail->size += octets.len;
-	if (mail->failed)
+	if (mail->failed || mail->lost)
 		return PS_E_STORAGE;
 	if (too_large(conn))
 		r = ps_fail(PS_E_LIMIT, "the message is larger than message_size");
 	else if (ps_buf_bytes(&mail->gathered, octets) < 0)
 		r = PS_E_LIMIT;
-	else if (mail->gathered.len >= FILE_BUFFER)
+	else if (mail->gathered.len > PS_FRONT_SMALL && mail->file < 0)
+		ask_for_file(conn);
+	else if (mail->gathered.len > PS_FRONT_SMALL)
 		r = flush_file(mail);
 	mail->failed = r < 0;
 	return r;
 }
 
+static void send_end(struct conn *conn)
+{
+	const struct ps_front_hooks *hooks = &conn->front->hooks;
+	struct conn_mail *mail = conn->mail;
+	bool whole = mail->taking && !mail->failed && (mail->file < 0 || flush_file(mail) == 0);
+	struct ps_bytes octets = whole ? ps_buf_view(&mail->gathered) : ps_bytes(NULL, 0);
+
+	asked(conn, hooks->mail_end(hooks->arg, conn->number, conn->mail_turn, mail->size, whole, octets));
+	drop_file(mail);
+}
+
+void ps_front_mail_file(struct ps_front *front, uint64_t number, uint32_t turn, int file)
+{
+	struct conn *conn = find_turn(front, number, turn);
+	struct conn_mail *mail = conn ? conn->mail : NULL;
+
+	if (!mail || !mail->awaiting) {
+		ps_closep(&file);
+		return;
+	}
+	mail->awaiting = false;
+	mail->file = file;
+	mail->failed = mail->failed || file < 0 || flush_file(mail) < 0;
+	if (mail->ending)
+		send_end(conn);
+	conn_step(conn);
+}
+
 void ps_session_mail_end(struct ps_session *s)
 {
 	struct conn *conn = conn_of(s);
-	const struct ps_front_hooks *hooks = &conn->front->hooks;
-	bool whole;
-	uint64_t size;
 
 	if (!may_ask(conn))
 		return;
-	whole = conn->mail->file >= 0 && !conn->mail->failed && flush_file(conn->mail) == 0;
-	size = conn->mail->size;
-	drop_file(conn->mail);
 	conn->mail->ending = true;
-	asked(conn, hooks->mail_end(hooks->arg, conn->number, conn->mail_turn, size, whole));
+	if (!conn->mail->awaiting)
+		send_end(conn);
 }
 
 void ps_session_mail_reset(struct ps_session *s)

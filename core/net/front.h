@@ -44,7 +44,10 @@ struct ps_front_hooks {
 			 const struct ps_mail_sender *sender, struct ps_bytes ticket);
 	int (*mail_rcpt)(void *arg, uint64_t number, uint32_t turn, const struct ps_mail_recipient *recipient);
 	int (*mail_data)(void *arg, uint64_t number, uint32_t turn);
-	int (*mail_end)(void *arg, uint64_t number, uint32_t turn, uint64_t size, bool whole);
+	/* Asks for a file, for a message of more than PS_FRONT_SMALL octets. */
+	int (*mail_room)(void *arg, uint64_t number, uint32_t turn);
+	/* `octets`: all of them, if no file was asked for. */
+	int (*mail_end)(void *arg, uint64_t number, uint32_t turn, uint64_t size, bool whole, struct ps_bytes octets);
 	void (*mail_reset)(void *arg, uint64_t number, uint32_t turn);
 	/* Signs with the private key of the certificate (another process has it); blocks. `algorithm` is a
 	 * gnutls_sign_algorithm_t; `data` is hashed already where `is_hash`. */
@@ -52,6 +55,9 @@ struct ps_front_hooks {
 		    struct ps_buf *out);
 	void *arg;
 };
+
+/* A message of no more octets goes with the message that says that it is whole. */
+#define PS_FRONT_SMALL 32768
 
 /* conf: the root; read for limits and time-outs. */
 int ps_front_create(struct ps_loop *loop, const struct ps_conf *conf, const struct ps_front_hooks *hooks,
@@ -112,7 +118,7 @@ void ps_front_mail_reply(struct ps_front *front, uint64_t number, uint32_t turn,
 			 const char *id);
 /* Who was asked has gone: what is open will not be answered. */
 void ps_front_mail_lost(struct ps_front *front);
-/* Where the message goes; before the reply 354. The descriptor is taken over. */
+/* After mail_room(): where the message goes, -1 if there is no room for it. The descriptor is taken over. */
 void ps_front_mail_file(struct ps_front *front, uint64_t number, uint32_t turn, int file);
 /* Sessions of who has logged in and stays here; those that other processes have these tell of. */
 void ps_front_each(struct ps_front *front, void (*fn)(void *arg, const struct ps_session_info *info), void *arg);

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "auth/databases.h"
+#include "core/base/sealed.h"
 #include "core/net/counts.h"
 #include "core/process/master.h"
 #include "core/process/role.h"
@@ -91,26 +92,6 @@ static void text_for(const struct child *child, struct ps_buf *out)
 				      child->role == PS_ROLE_USERDB ? child->index : SIZE_MAX, out);
 }
 
-/* In memory that the receiver cannot change. */
-static int config_fd(struct ps_bytes text)
-{
-	int fd = memfd_create("postern configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
-		return -1;
-	for (size_t done = 0; done < text.len;) {
-		ssize_t n = write(fd, text.ptr + done, text.len - done);
-
-		if (n < 0) {
-			close(fd);
-			return -1;
-		}
-		done += (size_t)n;
-	}
-	fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
-	return fd;
-}
-
 static void send_config(struct child *child)
 {
 	const struct master *master = child->master;
@@ -128,12 +109,13 @@ static void send_config(struct child *child)
 		.former_userdbs = former_databases(master),
 		.privileged = master->privileged,
 	};
+	int r;
 
 	text_for(child, &text);
-	message.text = config_fd(ps_buf_view(&text));
+	r = ps_sealed_file("postern configuration", ps_buf_view(&text), &message.text);
 	ps_buf_wipe(&text);
-	if (message.text < 0)
-		ps_log(PS_LOG_ERROR, "memfd", "msg", strerror(errno), NULL);
+	if (r < 0)
+		ps_log(PS_LOG_ERROR, "memfd", "msg", ps_last_error(), NULL);
 	else
 		child_send(child, PS_MSG_CONFIG, &message);
 }

@@ -155,7 +155,7 @@ static const struct confinement confinements[] = {
 		.calls = CALLS_COMMON
 			"connect open openat access faccessat faccessat2 stat lstat statfs fstatfs getdents64 readlink readlinkat "
 			"mkdir mkdirat rename renameat renameat2 linkat unlink unlinkat ftruncate fallocate fsync fdatasync "
-			"msync flock fadvise64 copy_file_range",
+			"msync flock fadvise64 copy_file_range memfd_create",
 	},
 	{
 		.role = PS_ROLE_USERDB,
@@ -210,7 +210,7 @@ static const struct argument_rule {
 	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_GETLK),
 	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_SETLK),
 	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_OFD_SETLKW),
-	RULE(PS_ROLE_MAIL, "fcntl", 1, ~0u, F_ADD_SEALS),
+	RULE(PS_ROLE_MAIL | PS_ROLE_RELAY, "fcntl", 1, ~0u, F_ADD_SEALS),
 	/* of an open file; by path it would reach beyond Landlock, which has no say in times and modes */
 	RULE(PS_ROLE_MAIL, "utimensat", 1, ~0ull, 0),
 };

@@ -59,9 +59,19 @@ int front_mail_data(void *arg, uint64_t number, uint32_t turn)
 	return ask(arg, PS_MSG_MAIL_DATA, &message);
 }
 
-int front_mail_end(void *arg, uint64_t number, uint32_t turn, uint64_t size, bool whole)
+int front_mail_room(void *arg, uint64_t number, uint32_t turn)
 {
-	struct ps_msg_mail_end message = {.number = number, .turn = turn, .size = size, .whole = whole};
+	struct ps_msg_mail_room message = {.number = number, .turn = turn};
+
+	return ask(arg, PS_MSG_MAIL_ROOM, &message);
+}
+
+int front_mail_end(void *arg, uint64_t number, uint32_t turn, uint64_t size, bool whole, struct ps_bytes octets)
+{
+	struct ps_msg_mail_end message = {
+		.number = number, .turn = turn, .size = size, .whole = whole, .octets = octets};
+
+	_Static_assert(PS_MAIL_SMALL_MAX == PS_FRONT_SMALL, "what the one gathers fits into the other's message");
 
 	return ask(arg, PS_MSG_MAIL_END, &message);
 }

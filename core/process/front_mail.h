@@ -13,7 +13,8 @@ int front_mail_from(void *arg, uint64_t number, uint32_t turn, struct ps_session
 		    const struct ps_mail_sender *sender, struct ps_bytes ticket);
 int front_mail_rcpt(void *arg, uint64_t number, uint32_t turn, const struct ps_mail_recipient *recipient);
 int front_mail_data(void *arg, uint64_t number, uint32_t turn);
-int front_mail_end(void *arg, uint64_t number, uint32_t turn, uint64_t size, bool whole);
+int front_mail_room(void *arg, uint64_t number, uint32_t turn);
+int front_mail_end(void *arg, uint64_t number, uint32_t turn, uint64_t size, bool whole, struct ps_bytes octets);
 void front_mail_reset(void *arg, uint64_t number, uint32_t turn);
 
 #endif

@@ -532,6 +532,14 @@ static void on_mail_file(void *arg, struct ps_channel *from, union ps_message *m
 			   ps_take_fd(&message->mail_file.file));
 }
 
+static void on_mail_no_file(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	struct front *front = ((struct ps_role *)arg)->state;
+
+	(void)from;
+	ps_front_mail_file(front->front, message->mail_no_file.number, message->mail_no_file.turn, -1);
+}
+
 /* ---- who is there, and who shall not be -------------------------------------------------------------- */
 
 static void on_who(void *arg, struct ps_channel *from, union ps_message *message)
@@ -598,6 +606,7 @@ static int start(struct ps_role *role)
 		.mail_from = front_mail_from,
 		.mail_rcpt = front_mail_rcpt,
 		.mail_data = front_mail_data,
+		.mail_room = front_mail_room,
 		.mail_end = front_mail_end,
 		.mail_reset = front_mail_reset,
 		.sign = sign,
@@ -650,15 +659,11 @@ static const struct ps_handler from_master[] = {
 };
 
 static const struct ps_handler from_peers[] = {
-	{PS_MSG_AUTH_ANSWER, on_auth_answer},
-	{PS_MSG_CERTIFICATE, on_certificate},
-	{PS_MSG_AUTHORITIES, on_authorities},
-	{PS_MSG_SERVES, on_serves},
-	{PS_MSG_HAND_BACK, on_hand_back},
-	{PS_MSG_SESSION_OVER, on_session_over},
-	{PS_MSG_MAIL_REPLY, on_mail_reply},
-	{PS_MSG_MAIL_FILE, on_mail_file},
-	{0, NULL},
+	{PS_MSG_AUTH_ANSWER, on_auth_answer},   {PS_MSG_CERTIFICATE, on_certificate},
+	{PS_MSG_AUTHORITIES, on_authorities},   {PS_MSG_SERVES, on_serves},
+	{PS_MSG_HAND_BACK, on_hand_back},       {PS_MSG_SESSION_OVER, on_session_over},
+	{PS_MSG_MAIL_REPLY, on_mail_reply},     {PS_MSG_MAIL_FILE, on_mail_file},
+	{PS_MSG_MAIL_NO_FILE, on_mail_no_file}, {0, NULL},
 };
 
 const struct ps_role_ops ps_role_front = {

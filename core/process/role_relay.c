@@ -57,10 +57,16 @@ static void give_file(void *arg, struct ps_client client, int file)
 {
 	struct ps_channel *front = ps_role_peer(arg, PS_ROLE_FRONT, client.front);
 	struct ps_msg_mail_file message = {.number = client.number, .turn = client.turn, .file = file};
+	struct ps_msg_mail_no_file none = {.number = client.number, .turn = client.turn};
+	int r = 0;
 
 	if (!front)
-		close(file);
-	else if (ps_channel_send(front, PS_MSG_MAIL_FILE, &message) < 0)
+		ps_closep(&file);
+	else if (file < 0)
+		r = ps_channel_send(front, PS_MSG_MAIL_NO_FILE, &none);
+	else
+		r = ps_channel_send(front, PS_MSG_MAIL_FILE, &message);
+	if (r < 0)
 		ps_log(PS_LOG_ERROR, "answer_lost", "msg", ps_last_error(), NULL);
 }
 
@@ -133,6 +139,11 @@ static void on_mail_rcpt(void *arg, struct ps_channel *from, union ps_message *m
 static void on_mail_data(void *arg, struct ps_channel *from, union ps_message *message)
 {
 	ps_transactions_data(transactions_of(arg), client_of(from, message->mail_data.number, message->mail_data.turn));
+}
+
+static void on_mail_room(void *arg, struct ps_channel *from, union ps_message *message)
+{
+	ps_transactions_room(transactions_of(arg), client_of(from, message->mail_room.number, message->mail_room.turn));
 }
 
 static void on_mail_end(void *arg, struct ps_channel *from, union ps_message *message)
@@ -310,9 +321,11 @@ static const struct ps_handler from_master[] = {
 };
 
 static const struct ps_handler from_peers[] = {
-	{PS_MSG_MAIL_FROM, on_mail_from}, {PS_MSG_MAIL_RCPT, on_mail_rcpt},   {PS_MSG_MAIL_DATA, on_mail_data},
-	{PS_MSG_MAIL_END, on_mail_end},   {PS_MSG_MAIL_RESET, on_mail_reset}, {PS_MSG_LOOKUP_ANSWER, on_lookup_answer},
-	{PS_MSG_NOTICE, on_notice},       {PS_MSG_DELIVERED, on_delivered},   {0, NULL},
+	{PS_MSG_MAIL_FROM, on_mail_from},         {PS_MSG_MAIL_RCPT, on_mail_rcpt},
+	{PS_MSG_MAIL_DATA, on_mail_data},         {PS_MSG_MAIL_ROOM, on_mail_room},
+	{PS_MSG_MAIL_END, on_mail_end},           {PS_MSG_MAIL_RESET, on_mail_reset},
+	{PS_MSG_LOOKUP_ANSWER, on_lookup_answer}, {PS_MSG_NOTICE, on_notice},
+	{PS_MSG_DELIVERED, on_delivered},         {0, NULL},
 };
 
 const struct ps_role_ops ps_role_relay = {

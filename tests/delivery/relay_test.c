@@ -35,14 +35,6 @@ static void on_reply(void *arg, struct ps_client to, const struct ps_answer *ans
 	code = answer->code;
 }
 
-static void on_file(void *arg, struct ps_client to, int file)
-{
-	(void)arg;
-	(void)to;
-	ck_assert_int_eq(write(file, "Subject: x\r\n\r\n", 14), 14);
-	close(file);
-}
-
 static void found(void *arg)
 {
 	struct ps_msg_lookup_answer *answer = arg;
@@ -111,8 +103,7 @@ static void run_until(bool (*what)(void))
 
 static void setup(void)
 {
-	const struct ps_relay_hooks hooks = {
-		.local = {find_user, deliver, NULL}, .reply = on_reply, .give_file = on_file};
+	const struct ps_relay_hooks hooks = {.local = {find_user, deliver, NULL}, .reply = on_reply};
 	char text[512];
 
 	memset(deliveries, 0, sizeof deliveries);
@@ -195,7 +186,9 @@ static void send_and_lose_patience(const char *to, unsigned process, bool then)
 	ck_assert_uint_eq(code, 354);
 	asked_before = deliveries[0] + deliveries[1];
 	code = 0;
-	ps_transactions_end(transactions, client, &(struct ps_msg_mail_end){.size = 14, .whole = true});
+	ps_transactions_end(
+		transactions, client,
+		&(struct ps_msg_mail_end){.size = 14, .whole = true, .octets = ps_bytes_str("Subject: x\r\n\r\n")});
 	run_until(is_asked);
 	hangs[process] = then;
 	ps_transactions_tick(transactions, ps_monotonic_ms() + 2 * PS_STORE_PATIENCE_MS);

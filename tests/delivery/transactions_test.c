@@ -21,8 +21,7 @@ START_TEST(a_message_is_in_the_mailbox_before_the_250)
 	ck_last(250, "2.1.5");
 	ps_transactions_data(transactions, client);
 	ck_last(354, "");
-	ck_assert_int_eq(write(given, "x", 1), 1);
-	say_end(1, true);
+	say_small("x");
 	ck_assert_uint_eq(reply_count, 3);
 	ck_assert_uint_eq(lookup_count, 2);
 	ck_assert(lookups[1].ticket);
@@ -461,17 +460,24 @@ static const struct {
 
 START_TEST(the_message_is_what_the_front_says_it_is)
 {
+	const size_t count = PS_ARRAY_LEN(bodies); /* first without a file, then with one */
+	struct ps_msg_mail_end end = {.size = bodies[_i % count].size, .whole = bodies[_i % count].whole};
 	char octets[1025] = {0};
 
 	say_from(client, PS_MAIL_MX, 0);
 	say_rcpt(client, "ann@example.org");
 	find_all();
 	ps_transactions_data(transactions, client);
-	ck_assert_int_eq(write(given, octets, bodies[_i].written), (ssize_t)bodies[_i].written);
+	if ((size_t)_i < count) {
+		end.octets = ps_bytes(octets, bodies[_i].written);
+	} else {
+		ps_transactions_room(transactions, client);
+		ck_assert_int_eq(write(given, octets, bodies[_i % count].written), (ssize_t)bodies[_i % count].written);
+	}
 	reply_count = 0;
-	say_end(bodies[_i].size, bodies[_i].whole);
-	if (bodies[_i].code) {
-		ck_last(bodies[_i].code, bodies[_i].enhanced);
+	ps_transactions_end(transactions, client, &end);
+	if (bodies[_i % count].code) {
+		ck_last(bodies[_i % count].code, bodies[_i % count].enhanced);
 		say_end(0, true);
 		ck_last(503, "5.5.1");
 	} else {
@@ -489,10 +495,44 @@ START_TEST(a_spool_without_room_is_a_failure_for_now)
 	say_rcpt(client, "ann@example.org");
 	find_all();
 	ps_transactions_data(transactions, client);
+	ck_last(354, "");
+	ps_transactions_room(transactions, client);
+	ck_assert_uint_eq(files_given, 1);
+	ck_assert_int_eq(given, -1);
+	say_end(1000, false);
 	ck_last(452, "4.3.1");
 	ck_assert_int_eq(mkdir(dir, 0700), 0);
+}
+END_TEST
+
+START_TEST(a_front_gets_one_file_and_not_before_it_may_write)
+{
+	say_from(client, PS_MAIL_MX, 0);
+	say_rcpt(client, "ann@example.org");
+	find_all();
+	ps_transactions_room(transactions, client);
+	ck_assert_uint_eq(files_given, 0);
 	ps_transactions_data(transactions, client);
-	ck_last(354, "");
+	ck_assert_uint_eq(files_given, 0);
+	ps_transactions_room(transactions, client);
+	ps_transactions_room(transactions, client);
+	ck_assert_uint_eq(files_given, 1);
+	ck_assert_int_ge(given, 0);
+}
+END_TEST
+
+/* Neither the front that sent it nor a mail process that gets it. */
+START_TEST(nobody_changes_a_small_message)
+{
+	char octets[8] = "";
+
+	take(PS_MAIL_MX, 1);
+	find_all();
+	ck_assert_uint_eq(files_given, 0);
+	ck_assert_int_eq(pread(deliveries[0].file, octets, sizeof octets, 0), sizeof octets);
+	ck_assert_mem_eq(octets, "Subject:", sizeof octets);
+	ck_assert_int_eq(pwrite(deliveries[0].file, "x", 1, 0), -1);
+	ck_assert_int_eq(ftruncate(deliveries[0].file, 0), -1);
 }
 END_TEST
 
@@ -504,6 +544,7 @@ START_TEST(the_file_has_no_name_and_goes_with_the_transaction)
 	say_rcpt(client, "ann@example.org");
 	find_all();
 	ps_transactions_data(transactions, client);
+	ps_transactions_room(transactions, client);
 	ck_assert_int_eq(fstat(given, &st), 0);
 	ck_assert_uint_eq(st.st_nlink, 0);
 	ck_assert_uint_eq(st.st_mode & 0777, 0600);
@@ -607,12 +648,6 @@ static unsigned submit_one(void)
 	return replies[reply_count - 1].code;
 }
 
-static void put_away(void)
-{
-	ps_closep(&given);
-	given = -1;
-}
-
 static void refuse_as_too_large(void)
 {
 	say_end(5000, true);
@@ -651,13 +686,11 @@ START_TEST(what_is_refused_after_data_does_not_count_for_a_users_limits)
 	ps_transactions_set_limits(transactions, limits);
 	ck_assert_uint_eq(submit_one(), 354);
 	refusals[_i]();
-	put_away();
 	ck_assert_uint_eq(submit_one(), 354);
 	say_end(0, true);
 	find_all();
 	delivered(delivery_count - 1, 0);
 	ck_last(250, "2.0.0");
-	put_away();
 	ck_assert_uint_eq(submit_one(), 450);
 	ps_limits_destroy(limits);
 	ps_config_destroy(one);
@@ -793,8 +826,10 @@ int main(void)
 	tcase_add_test(tc, not_all_recipients_are_served_at_once);
 	tcase_add_test(tc, a_thousand_recipients_and_no_more);
 	tcase_add_test(tc, what_is_declared_too_large_is_refused_at_once);
-	tcase_add_loop_test(tc, the_message_is_what_the_front_says_it_is, 0, PS_ARRAY_LEN(bodies));
+	tcase_add_loop_test(tc, the_message_is_what_the_front_says_it_is, 0, 2 * PS_ARRAY_LEN(bodies));
 	tcase_add_test(tc, a_spool_without_room_is_a_failure_for_now);
+	tcase_add_test(tc, a_front_gets_one_file_and_not_before_it_may_write);
+	tcase_add_test(tc, nobody_changes_a_small_message);
 	tcase_add_test(tc, the_file_has_no_name_and_goes_with_the_transaction);
 	tcase_add_test(tc, a_pass_for_what_was_revoked_does_not_hold);
 	tcase_add_loop_test(tc, who_submits_has_logged_in_and_sends_in_their_own_name, 0, PS_ARRAY_LEN(submissions));
