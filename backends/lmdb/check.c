@@ -252,15 +252,33 @@ static bool pages_of(MDB_txn *txn, MDB_dbi dbi, uint64_t *pages)
 	return true;
 }
 
+/* Of database 0, which has lists of them, each beginning with its length. Not ps_index_free_pages(), which would see another moment. */
+static bool free_pages(MDB_txn *txn, uint64_t *pages)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	size_t count;
+	int rc;
+
+	if (mdb_cursor_open(txn, 0, &cursor) != 0)
+		return false;
+	while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+		memcpy(&count, value.mv_data, sizeof count);
+		*pages += count;
+	}
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND;
+}
+
 /* Each page of the file is in a database, or free: two are LMDB's, database 0 has the free ones, 1 the names of all others. */
 static void check_pages(struct check *check)
 {
 	MDB_txn *txn = ps_index_lmdb(check->txn);
-	uint64_t pages = 2 + ps_index_free_pages(check->index);
+	uint64_t pages = 2;
 	MDB_cursor *cursor;
 	MDB_val key, value;
 	MDB_envinfo info;
-	bool good = pages_of(txn, 0, &pages) && pages_of(txn, 1, &pages);
+	bool good = free_pages(txn, &pages) && pages_of(txn, 0, &pages) && pages_of(txn, 1, &pages);
 
 	if (mdb_cursor_open(txn, 1, &cursor) != 0)
 		return;
@@ -282,8 +300,7 @@ static void check_pages(struct check *check)
 
 static void check_files(struct check *check, uint32_t number)
 {
-	int fd = openat(check->store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	DIR *dir = file_list(check->store);
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {

@@ -46,18 +46,24 @@ uint32_t file_number(const char *name)
 	return strcmp(name, again) == 0 ? number : 0;
 }
 
+DIR *file_list(const struct ps_store *store)
+{
+	PS_CLEANUP(ps_closep) int fd = openat(store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (dir)
+		fd = -1; /* it is the list's */
+	return dir;
+}
+
 static int newest(const struct ps_store *store, uint32_t *ret_number)
 {
-	int fd = openat(store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	DIR *dir = file_list(store);
 	struct dirent *entry;
 	uint32_t highest = 0;
 
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
+	if (!dir)
 		return ps_fail_errno("read %s", store->root);
-	}
 	while ((entry = readdir(dir))) {
 		uint32_t number = file_number(entry->d_name);
 
@@ -164,8 +170,7 @@ static void remove_number(const struct ps_store *store, uint32_t number)
 static void remove_below(const struct ps_store *store, uint32_t number)
 {
 	uint32_t lowest = number;
-	int fd = openat(store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	DIR *dir = file_list(store);
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {

@@ -8,6 +8,7 @@
 #ifndef BACKENDS_LMDB_PRIVATE_H
 #define BACKENDS_LMDB_PRIVATE_H
 
+#include <dirent.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -81,7 +82,8 @@ void lmdb_close(struct ps_store *store);
 
 extern size_t file_first_map; /* tests make it small */
 void file_name(uint32_t number, char ret_name[NAME_SIZE]);
-uint32_t file_number(const char *name); /* 0: it is no store's file */
+uint32_t file_number(const char *name);       /* 0: it is no store's file */
+DIR *file_list(const struct ps_store *store); /* of the store's folder; NULL and errno */
 /* Opens the present file. PS_E_NOTFOUND when there is none and none is to be made. */
 int file_open(struct ps_store *store, bool create);
 /* Whether another has taken its place. */

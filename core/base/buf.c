@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "postern/buf.h"
 #include "postern/error.h"
+#include "postern/pool.h"
 
 bool ps_bytes_eq(struct ps_bytes a, struct ps_bytes b)
 {
@@ -99,7 +100,7 @@ uint8_t *ps_buf_reserve(struct ps_buf *buf, size_t len)
 		cap = buf->cap ? buf->cap : 64;
 		while (cap < need)
 			cap *= 2;
-		larger = realloc(buf->ptr, cap);
+		larger = buf->limit ? realloc(buf->ptr, cap) : ps_realloc(buf->ptr, cap);
 		if (!larger)
 			return refuse(buf);
 		buf->ptr = larger;
@@ -154,7 +155,7 @@ int ps_buf_vprintf(struct ps_buf *buf, const char *fmt, va_list ap)
 
 	va_copy(again, ap);
 	len = vsnprintf(NULL, 0, fmt, ap);
-	at = len < 0 ? NULL : ps_buf_reserve(buf, (size_t)len + 1);
+	at = len < 0 ? refuse(buf) : ps_buf_reserve(buf, (size_t)len + 1);
 	if (at) {
 		vsnprintf((char *)at, (size_t)len + 1, fmt, again);
 		buf->len += (size_t)len;

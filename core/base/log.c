@@ -96,12 +96,12 @@ static void end_line(struct ps_buf *line)
 	if (!line->failed && write(STDERR_FILENO, line->ptr, line->len) < 0) {
 		/* There is nobody left to tell. */
 	}
-	ps_buf_finish(line);
 }
 
 void ps_log(enum ps_log_level level, const char *event, ...)
 {
-	struct ps_buf line = {.limit = LINE_LIMIT};
+	uint8_t room[LINE_LIMIT]; /* that there is no memory can be said, too */
+	struct ps_buf line = {.ptr = room, .cap = sizeof room, .limit = sizeof room};
 	const char *key;
 	va_list ap;
 
@@ -117,7 +117,8 @@ void ps_log(enum ps_log_level level, const char *event, ...)
 
 void ps_logf(enum ps_log_level level, const char *event, const char *sid, const char *fmt, ...)
 {
-	struct ps_buf line = {.limit = LINE_LIMIT};
+	uint8_t room[LINE_LIMIT];
+	struct ps_buf line = {.ptr = room, .cap = sizeof room, .limit = sizeof room};
 	char text[2048];
 	va_list ap;
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "core/base/seldom.h"
 #include "postern/log.h"
+#include "tests/scarce.h"
 #include "tests/unit.h"
 
 static char text[65536];
@@ -72,6 +73,20 @@ START_TEST(a_long_value_is_cut_and_its_line_is_not_lost)
 }
 END_TEST
 
+/* libc would have some for time zones, and does without. */
+START_TEST(a_line_needs_no_memory)
+{
+	log_begin();
+	scarce_begin(1, true);
+	ps_log(PS_LOG_ERROR, "out_of_memory", "octets", ps_num(5), NULL);
+	ps_logf(PS_LOG_ERROR, "told", NULL, "%s of %d", "the last", 2);
+	scarce_end();
+	log_end();
+	ck_assert_ptr_nonnull(strstr(text, "event=out_of_memory octets=5\n"));
+	ck_assert_ptr_nonnull(strstr(text, "event=told msg=\"the last of 2\"\n"));
+}
+END_TEST
+
 START_TEST(of_a_minute_some_lines_are_written_and_the_rest_is_counted)
 {
 	struct seldom seldom = {0};
@@ -95,6 +110,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, a_value_cannot_end_its_line_or_add_a_key, 0, PS_ARRAY_LEN(values));
 	tcase_add_loop_test(tc, a_long_value_is_cut_and_its_line_is_not_lost, 0, 2);
+	tcase_add_test(tc, a_line_needs_no_memory);
 	tcase_add_test(tc, of_a_minute_some_lines_are_written_and_the_rest_is_counted);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);

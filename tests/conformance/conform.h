@@ -76,7 +76,7 @@ struct group {
 extern const struct group group_uids, group_modseq, group_flags, group_vanished, group_append, group_copy,
 	group_mailboxes, group_names, group_reading, group_threads, group_reopen, group_processes, group_index,
 	group_full, group_power, group_errors, group_caches, group_outside, group_waiting, group_upkeep, group_crash,
-	group_large, group_history, group_token, group_generation, group_identity, group_relaxed;
+	group_large, group_history, group_token, group_generation, group_identity, group_relaxed, group_scarce;
 
 /* ---- verdicts ------------------------------------------------------------------------------ */
 

@@ -25,7 +25,7 @@ static const struct group *const groups[] = {
 	&group_names,   &group_mailboxes, &group_reading,   &group_caches,   &group_reopen,     &group_threads,
 	&group_waiting, &group_outside,   &group_processes, &group_token,    &group_generation, &group_identity,
 	&group_upkeep,  &group_large,     &group_index,     &group_full,     &group_crash,      &group_power,
-	&group_relaxed, &group_errors,    &group_history,
+	&group_relaxed, &group_errors,    &group_scarce,    &group_history,
 };
 
 /* ---- verdicts ------------------------------------------------------------------------------ */

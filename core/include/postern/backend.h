@@ -22,7 +22,8 @@
  * sync() of one store one at a time; reading goes on meanwhile, from any number of threads, and must
  * not wait for a writer's fsync. Other processes may use the same store at the same time.
  *
- * ERRORS. 0, or a negative ps_err after ps_fail(). On failure the outputs (ret_...) are untouched.
+ * ERRORS. 0, or a negative ps_err after ps_fail(). On failure the outputs (ret_...) are untouched. Where
+ * there is no memory a function fails, or ends the process as ps_malloc() does; law 4 holds for both.
  */
 #ifndef POSTERN_BACKEND_H
 #define POSTERN_BACKEND_H

@@ -454,16 +454,18 @@ static bool leave_open(struct ps_index *index)
 
 /* ---- opening and closing ------------------------------------------------------------------------ */
 
-static bool is_fresh(struct ps_index *index)
+/* One that is damaged is; one that just now cannot be read is not known to be. */
+static int is_fresh(struct ps_index *index, bool *ret_fresh)
 {
 	struct ps_index_txn *txn;
-	bool fresh = true;
+	int r = ps_index_read(index, &txn);
 
-	if (ps_index_read(index, &txn) == 0) {
-		fresh = ps_index_number(txn, "complete") != 1;
-		ps_index_end(txn);
-	}
-	return fresh;
+	*ret_fresh = r == PS_E_CORRUPT;
+	if (r < 0)
+		return *ret_fresh ? 0 : r;
+	*ret_fresh = ps_index_number(txn, "complete") != 1;
+	ps_index_end(txn);
+	return 0;
 }
 
 /* What cannot be opened is begun anew, once. */
@@ -501,10 +503,15 @@ static int open_or_ref(const char *path, const struct ps_index_how *how, struct 
 
 int ps_index_open(const char *path, struct ps_index **ret_index, bool *ret_fresh)
 {
-	int r = open_or_ref(path, NULL, ret_index);
+	struct ps_index *index;
+	int r = open_or_ref(path, NULL, &index);
 
-	if (r == 0)
-		*ret_fresh = is_fresh(*ret_index);
+	if (r < 0)
+		return r;
+	if ((r = is_fresh(index, ret_fresh)) < 0)
+		ps_index_close(index);
+	else
+		*ret_index = index;
 	return r;
 }
 

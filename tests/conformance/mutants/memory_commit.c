@@ -2,6 +2,7 @@
 /*
  * Mutants of the reference's commit: a batch is changed before, or the mail after.
  */
+#include <signal.h>
 #include <unistd.h>
 #include "backends/memory/memory_private.h"
 #include "tests/conformance/mutants/fault.h"
@@ -239,6 +240,32 @@ static void refuse(struct ps_batch *batch)
 	batch->err = PS_E_STORAGE;
 }
 
+/* ---- without memory ------------------------------------------------------------------------ */
+
+static bool is_scarce(void)
+{
+	void *volatile memory = malloc(1); /* volatile: or the compiler does without it */
+
+	free(memory);
+	return !memory; /* only whether it was there */
+}
+
+static void commit_scarce(struct ps_store *store, struct ps_batch *batch)
+{
+	if (fault("scarce-crashes"))
+		raise(SIGSEGV);
+	if (fault("scarce-is-done")) {
+		refuse(batch);
+		batch->err = 0;
+		return;
+	}
+	commit_changed(store, batch);
+	if (fault("scarce-is-refused"))
+		batch->err = PS_E_SCARCE;
+	if (fault("scarce-leaks") && dup(STDOUT_FILENO) < 0)
+		batch->err = PS_E_SCARCE;
+}
+
 int mutant_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count)
 {
 	bool failed = false;
@@ -252,6 +279,8 @@ int mutant_commit(struct ps_store *store, struct ps_batch *const *batches, size_
 			commit_torn(store, batches[i]);
 		else if (fault("one-fails-all") && failed)
 			refuse(batches[i]);
+		else if (is_scarce())
+			commit_scarce(store, batches[i]);
 		else
 			commit_changed(store, batches[i]);
 		failed = failed || batches[i]->err != 0;
