@@ -534,9 +534,11 @@ int steps_do(struct write *w, bool removes)
 {
 	bool journal = needs_journal(w->steps, w->step_count);
 	size_t begun = 0, first = removes ? appends_first(w) : 0;
-	int r = know_new_files(w);
+	int r;
 
-	if (r < 0 || (journal && (r = arm(w)) < 0))
+	if (w->step_count == 0)
+		return 0;
+	if ((r = know_new_files(w)) < 0 || (journal && (r = arm(w)) < 0))
 		return r;
 	if ((r = do_and_sync(w, first, &begun)) == 0)
 		r = do_and_sync(w, w->step_count, &begun);
