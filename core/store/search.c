@@ -528,10 +528,42 @@ static int look_at(struct ps_search *s, const struct ps_row *row)
 	return r == PS_E_GONE ? 0 : r;
 }
 
-/* Rows and columns are quick: asking the clock for each would cost more than they do. */
-static bool is_slice_over(struct ps_search *s, bool (*slice_over)(void *arg), void *arg)
+/* What has come since the search began is not looked at. */
+static bool next_run(const struct ps_search *s, struct ps_snapshot_run *run)
 {
-	if (!slice_over || (!s->has_read && s->next % 1024 != 0))
+	uint32_t left = s->last - s->next + 1;
+
+	if (!ps_snapshot_run(s->view->shown.snapshot, s->next, run))
+		return false;
+	if (run->count > left)
+		run->count = left;
+	return true;
+}
+
+/* How many rows there are ahead of one whose flags are as the whole program wants them. */
+static uint32_t count_others(const struct node *root, const struct ps_snapshot_run *run)
+{
+	uint32_t n = 0;
+
+	if (root->source->kind == PS_SEARCH_AND && root->flags_asked)
+		while (n < run->count && (run->flags[n] & root->flags_asked) != root->flags_set)
+			n++;
+	return n;
+}
+
+static void skip_rows(struct ps_search *s, struct ps_snapshot_run *run, uint32_t count)
+{
+	s->next += count;
+	run->rows += count;
+	run->flags += count;
+	run->count -= count;
+}
+
+/* Those of a run are quick; asking the clock for each would cost more than they do. */
+static bool is_slice_over(struct ps_search *s, const struct ps_snapshot_run *run, bool (*slice_over)(void *arg),
+			  void *arg)
+{
+	if (!slice_over || (!s->has_read && run->count > 0))
 		return false;
 	s->has_read = false;
 	return slice_over(arg);
@@ -540,20 +572,24 @@ static bool is_slice_over(struct ps_search *s, bool (*slice_over)(void *arg), vo
 static int run(struct ps_search *s, bool (*slice_over)(void *arg), void *arg,
 	       int (*hit)(void *arg, uint32_t seq, const struct ps_row *row), void *hit_arg)
 {
-	const struct ps_row *rows = NULL;
-	uint32_t count = 0;
+	struct ps_snapshot_run run = {.count = 0};
 
-	for (; s->next <= s->last; rows++, count--) {
+	while (s->next <= s->last) {
+		const struct ps_row *row;
 		int r;
 
-		if (count == 0 && !(rows = ps_snapshot_rows(s->view->shown.snapshot, s->next, &count)))
+		if (run.count == 0 && !next_run(s, &run))
 			break;
-		if ((r = look_at(s, rows)) < 0)
-			return r;
-		s->next++;
-		if (r > 0 && (r = hit(hit_arg, s->next - 1, rows)) != 0)
-			return r;
-		if (is_slice_over(s, slice_over, arg))
+		skip_rows(s, &run, count_others(s->root, &run));
+		if (run.count > 0) {
+			row = run.rows;
+			if ((r = look_at(s, row)) < 0)
+				return r;
+			skip_rows(s, &run, 1);
+			if (r > 0 && (r = hit(hit_arg, s->next - 1, row)) != 0)
+				return r;
+		}
+		if (is_slice_over(s, &run, slice_over, arg))
 			return s->next > s->last;
 	}
 	return 1;

@@ -15,7 +15,7 @@ struct chunk {
 	uint32_t count;        /* 1..CHUNK_MAX */
 	uint32_t first_unseen; /* of rows; count: none */
 	uint64_t modseq;       /* the highest */
-	struct ps_row rows[];  /* by UID */
+	struct ps_row rows[];  /* by UID; their flags follow */
 };
 
 struct ps_snapshot {
@@ -28,9 +28,14 @@ struct ps_snapshot {
 	uint32_t first_unseen; /* number; 0: none */
 };
 
+static uint32_t *chunk_flags(struct chunk *chunk)
+{
+	return (uint32_t *)(chunk->rows + chunk->count);
+}
+
 static struct chunk *chunk_create(const struct ps_row *rows, uint32_t count)
 {
-	struct chunk *chunk = ps_malloc(sizeof *chunk + count * sizeof *rows);
+	struct chunk *chunk = ps_malloc(sizeof *chunk + count * (sizeof *rows + sizeof(uint32_t)));
 
 	atomic_init(&chunk->refs, 1);
 	chunk->count = count;
@@ -38,6 +43,7 @@ static struct chunk *chunk_create(const struct ps_row *rows, uint32_t count)
 	chunk->modseq = 0;
 	memcpy(chunk->rows, rows, count * sizeof *rows);
 	for (uint32_t i = 0; i < count; i++) {
+		chunk_flags(chunk)[i] = rows[i].flags;
 		if (chunk->first_unseen == count && !(rows[i].flags & PS_FLAG_SEEN))
 			chunk->first_unseen = i;
 		if (rows[i].modseq > chunk->modseq)
@@ -135,24 +141,29 @@ static size_t find_chunk(const struct ps_snapshot *snapshot, uint32_t seq)
 	return low;
 }
 
-const struct ps_row *ps_snapshot_rows(const struct ps_snapshot *snapshot, uint32_t seq, uint32_t *ret_count)
+bool ps_snapshot_run(const struct ps_snapshot *snapshot, uint32_t seq, struct ps_snapshot_run *ret_run)
 {
-	size_t chunk;
+	struct chunk *chunk;
 	uint32_t at;
+	size_t n;
 
 	if (seq == 0 || seq > snapshot->messages)
-		return NULL;
-	chunk = find_chunk(snapshot, seq);
-	at = seq - 1 - snapshot->starts[chunk];
-	*ret_count = snapshot->chunks[chunk]->count - at;
-	return &snapshot->chunks[chunk]->rows[at];
+		return false;
+	n = find_chunk(snapshot, seq);
+	chunk = snapshot->chunks[n];
+	at = seq - 1 - snapshot->starts[n];
+	*ret_run = (struct ps_snapshot_run){chunk->rows + at, chunk_flags(chunk) + at, chunk->count - at};
+	return true;
 }
 
 const struct ps_row *ps_snapshot_row(const struct ps_snapshot *snapshot, uint32_t seq)
 {
-	uint32_t count;
+	size_t chunk;
 
-	return ps_snapshot_rows(snapshot, seq, &count);
+	if (seq == 0 || seq > snapshot->messages)
+		return NULL;
+	chunk = find_chunk(snapshot, seq);
+	return &snapshot->chunks[chunk]->rows[seq - 1 - snapshot->starts[chunk]];
 }
 
 uint32_t ps_snapshot_seq_from(const struct ps_snapshot *snapshot, uint32_t uid)

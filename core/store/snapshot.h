@@ -21,8 +21,14 @@ uint32_t ps_snapshot_count(const struct ps_snapshot *snapshot);
 uint32_t ps_snapshot_last_uid(const struct ps_snapshot *snapshot); /* 0: empty */
 /* seq 1..count; NULL beyond. */
 const struct ps_row *ps_snapshot_row(const struct ps_snapshot *snapshot, uint32_t seq);
-/* The same, and how many rows lie in a run from there on, this one included. */
-const struct ps_row *ps_snapshot_rows(const struct ps_snapshot *snapshot, uint32_t seq, uint32_t *ret_count);
+/* Rows that lie in a run, and their flags once more, side by side: who asks for flags first need not look at rows. */
+struct ps_snapshot_run {
+	const struct ps_row *rows;
+	const uint32_t *flags;
+	uint32_t count;
+};
+/* From seq on, as far as they lie so; false beyond the last. */
+bool ps_snapshot_run(const struct ps_snapshot *snapshot, uint32_t seq, struct ps_snapshot_run *ret_run);
 /* The lowest number with a UID >= uid; count + 1 if none. */
 uint32_t ps_snapshot_seq_from(const struct ps_snapshot *snapshot, uint32_t uid);
 uint32_t ps_snapshot_seq(const struct ps_snapshot *snapshot, uint32_t uid); /* 0: none */

@@ -15,7 +15,7 @@ bool imap_results_hit(struct imap_results *results, uint32_t seq, const struct p
 	if (results->count++ == 0)
 		results->first = number;
 	results->last = number;
-	if (row->modseq > results->modseq)
+	if (results->tells_modseq && row->modseq > results->modseq)
 		results->modseq = row->modseq;
 	return (results->asked & ~(unsigned)IMAP_RETURN_SAVE) == IMAP_RETURN_MIN;
 }

@@ -25,7 +25,7 @@ struct imap_results {
 	/* What was found so far. */
 	struct ps_ranges hits; /* numbers or UIDs, in the order found */
 	uint32_t count, first, last;
-	uint64_t modseq; /* the highest */
+	uint64_t modseq; /* the highest, if it is told */
 };
 
 /* Takes "RETURN (...)" and the blank behind it, if that comes next. */

@@ -31,6 +31,24 @@ static struct ps_user *user;
 static struct ps_view *view;
 static struct ps_pool *pool;
 
+static void append_many(unsigned count)
+{
+	static const uint32_t flags[] = {PS_FLAG_SEEN, 0, PS_FLAG_SEEN | PS_FLAG_FLAGGED, PS_FLAG_FLAGGED,
+					 PS_FLAG_SEEN | PS_FLAG_DRAFT};
+	struct ps_op_result result;
+	struct ps_append *append;
+
+	ck_assert_ok(ps_append_open(user, "INBOX", &append));
+	for (unsigned i = 0; i < count; i++) {
+		ck_assert_ok(
+			ps_append_begin(append, &(struct ps_append_message){.flags = flags[i % PS_ARRAY_LEN(flags)]}));
+		ck_assert_ok(ps_append_write(append, ps_bytes_str("\r\n")));
+		ck_assert_ok(ps_append_end(append));
+	}
+	ck_assert_ok(ps_append_commit(append, pool, &result));
+	ps_append_close(append);
+}
+
 static void append_all(void)
 {
 	struct ps_op_result result;
@@ -184,6 +202,42 @@ START_TEST(a_search_goes_on_where_its_slice_ended)
 }
 END_TEST
 
+static int compare_hit(void *arg, uint32_t seq, const struct ps_row *row)
+{
+	uint32_t *last = arg;
+
+	while (++*last < seq)
+		ck_assert((ps_view_row(view, *last)->flags & (PS_FLAG_SEEN | PS_FLAG_FLAGGED)) != PS_FLAG_SEEN);
+	ck_assert_ptr_eq(row, ps_view_row(view, seq));
+	ck_assert_uint_eq(row->flags & (PS_FLAG_SEEN | PS_FLAG_FLAGGED), PS_FLAG_SEEN);
+	return 0;
+}
+
+/* They are asked for side by side, a part of the mailbox after the other; none but those is a hit. */
+START_TEST(flags_of_many_are_found_slice_by_slice)
+{
+	struct ps_search_node flagged = {.kind = PS_SEARCH_FLAG, .number = PS_FLAG_FLAGGED},
+			      not = {.kind = PS_SEARCH_NOT, .children = &flagged},
+			      seen = {.kind = PS_SEARCH_FLAG, .number = PS_FLAG_SEEN, .next = &not },
+			      node = {.kind = PS_SEARCH_AND, .children = &seen};
+	unsigned asked = 0, steps = 1;
+	struct ps_search *s;
+	uint32_t last = 0;
+
+	append_many(300);
+	ck_assert_ok(ps_view_sync(view, 0, NULL, NULL));
+	s = ps_search_create(view, pool, &node);
+	append_many(1); /* one that would be found */
+	while (ps_search_step(s, at_once, &asked, compare_hit, &last) == 0) {
+		steps++;
+		ck_assert_ok(ps_view_sync(view, 0, NULL, NULL));
+	}
+	ck_assert_uint_gt(steps, 1);
+	ck_assert_uint_eq(last, PS_ARRAY_LEN(messages) + 300);
+	ps_search_destroy(s);
+}
+END_TEST
+
 /* There is one way for short texts and one for long ones. */
 START_TEST(a_part_is_found_wherever_it_is)
 {
@@ -277,6 +331,7 @@ int main(void)
 	tcase_add_test(tc, keys_combine);
 	tcase_add_test(tc, a_set_is_of_uids);
 	tcase_add_test(tc, a_search_goes_on_where_its_slice_ended);
+	tcase_add_test(tc, flags_of_many_are_found_slice_by_slice);
 	tcase_add_test(tc, a_part_is_found_wherever_it_is);
 	tcase_add_test(tc, an_expunged_message_is_not_found);
 	tcase_add_test(tc, too_many_keys_are_refused);

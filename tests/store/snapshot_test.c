@@ -43,6 +43,26 @@ static void check_changed(const struct ps_snapshot *snapshot, const struct model
 	ck_assert_uint_eq(ps_snapshot_seq_changed(snapshot, seq + 1, since), model->count + 1);
 }
 
+/* Runs go on where the one before ended, and flags are those of the rows. */
+static void check_runs(const struct ps_snapshot *snapshot)
+{
+	uint32_t count = ps_snapshot_count(snapshot), wrong = 0;
+	struct ps_snapshot_run run;
+
+	ck_assert(!ps_snapshot_run(snapshot, 0, &run));
+	ck_assert(!ps_snapshot_run(snapshot, count + 1, &run));
+	for (uint32_t seq = 1; seq <= count; seq += run.count > 1 ? run.count - 1 : 1) {
+		ck_assert(ps_snapshot_run(snapshot, seq, &run));
+		ck_assert_uint_ge(run.count, 1);
+		ck_assert_uint_le(run.count, count + 1 - seq);
+		ck_assert_ptr_eq(run.rows, ps_snapshot_row(snapshot, seq));
+		ck_assert_ptr_eq(run.rows + run.count - 1, ps_snapshot_row(snapshot, seq + run.count - 1));
+		for (uint32_t i = 0; i < run.count; i++)
+			wrong += run.flags[i] != run.rows[i].flags;
+	}
+	ck_assert_uint_eq(wrong, 0);
+}
+
 static void check_same(const struct ps_snapshot *snapshot, const struct model *model)
 {
 	uint32_t unseen = 0;
@@ -61,6 +81,7 @@ static void check_same(const struct ps_snapshot *snapshot, const struct model *m
 			unseen = i + 1;
 	}
 	ck_assert_uint_eq(ps_snapshot_first_unseen(snapshot), unseen);
+	check_runs(snapshot);
 	ck_assert_ptr_null(ps_snapshot_row(snapshot, 0));
 	ck_assert_ptr_null(ps_snapshot_row(snapshot, model->count + 1));
 	ck_assert_uint_eq(ps_snapshot_seq_from(snapshot, UINT32_MAX), model->count + 1);
