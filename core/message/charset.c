@@ -170,13 +170,12 @@ int utf8_ahead(struct ps_bytes text)
 static size_t ascii_length(struct ps_bytes text)
 {
 	size_t n = 0;
-	uint64_t word;
+	uint64_t words[4];
 
-	while (text.len - n >= 8) {
-		memcpy(&word, text.ptr + n, 8);
-		if (word & HIGH_BITS)
+	for (; text.len - n >= sizeof words; n += sizeof words) {
+		memcpy(words, text.ptr + n, sizeof words);
+		if ((words[0] | words[1] | words[2] | words[3]) & HIGH_BITS)
 			break;
-		n += 8;
 	}
 	while (n < text.len && text.ptr[n] < 0x80)
 		n++;

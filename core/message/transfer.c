@@ -216,6 +216,12 @@ void ps_decode_destroy(struct ps_decode *d)
 	free(d);
 }
 
+/* Of charsets with a converter many keep it, too, but not all. */
+bool decode_keeps_ascii(const struct ps_decode *d)
+{
+	return d->transfer.kind == TRANSFER_IDENTITY && d->charset.mode != CHARSET_ICONV;
+}
+
 static int convert(struct ps_decode *d, struct ps_buf *out)
 {
 	int r = d->octets.failed ? PS_E_LIMIT : charset_feed(&d->charset, ps_buf_view(&d->octets), out);

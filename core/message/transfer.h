@@ -25,6 +25,10 @@ void transfer_finish(struct transfer *transfer);
 void transfer_feed(struct transfer *transfer, struct ps_bytes in, struct ps_buf *out);
 void transfer_end(struct transfer *transfer, struct ps_buf *out);
 
+struct ps_decode;
+/* Whether text that is all ASCII comes out as it went in. */
+bool decode_keeps_ascii(const struct ps_decode *decode);
+
 /* -1 for what is no hexadecimal digit. */
 int hex_value(int c);
 

@@ -27,5 +27,7 @@ struct ps_search_value {
 int ps_search_value(struct ps_search_value *search, struct ps_bytes value, struct ps_bytes *ret_folded);
 void ps_search_value_finish(struct ps_search_value *search);
 bool ps_bytes_contain(struct ps_bytes text, struct ps_bytes part);
+/* Of text that is all ASCII, as it is, and a part that is folded: false if it is not in it. True if it is, and where finding out would be long. */
+bool ps_ascii_may_contain(struct ps_bytes text, struct ps_bytes folded);
 
 #endif

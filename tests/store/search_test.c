@@ -140,6 +140,9 @@ static const struct {
 	{{.kind = PS_SEARCH_BODY, TEXT("hello world")}, "1 "},
 	{{.kind = PS_SEARCH_BODY, TEXT("CAF\xc3\x89 SOFT BREAK")}, "2 "}, /* decoded and converted */
 	{{.kind = PS_SEARCH_BODY, TEXT("\xc3\xa4pfel")}, "3 "},
+	{{.kind = PS_SEARCH_BODY, TEXT("lO wOr")}, "1 "},
+	{{.kind = PS_SEARCH_BODY, TEXT("soft break")}, "2 "}, /* nowhere as it lies: a line ends there, */
+	{{.kind = PS_SEARCH_BODY, TEXT("PFEL und")}, "3 "},   /* and here it is base64 */
 	{{.kind = PS_SEARCH_BODY, TEXT("deep text")}, "3 "},
 	{{.kind = PS_SEARCH_BODY, TEXT("dave@")}, "3 "},
 	{{.kind = PS_SEARCH_BODY, TEXT("needle")}, ""},       /* an attachment is no text */
@@ -256,6 +259,44 @@ START_TEST(a_part_is_found_wherever_it_is)
 }
 END_TEST
 
+/* At each place of texts of each length, of which nothing round them may be read. */
+START_TEST(ascii_that_has_a_part_may_have_it)
+{
+	static const struct ps_bytes parts[] = {
+		{(const uint8_t *)"AZA", 3}, {(const uint8_t *)"1-A", 3}, {(const uint8_t *)"{`[", 3}};
+	const struct ps_bytes part = parts[_i];
+
+	for (size_t len = 0; len < 40; len++) {
+		uint8_t *text = malloc(len + !len);
+
+		memset(text, 'a', len);
+		ck_assert(!ps_ascii_may_contain(ps_bytes(text, len), part));
+		for (size_t at = 0; at + part.len <= len; at++) {
+			memset(text, 'z', len);
+			for (size_t i = 0; i < part.len; i++)
+				text[at + i] = (uint8_t)(at % 2 ? ps_tolower(part.ptr[i]) : part.ptr[i]);
+			ck_assert(ps_ascii_may_contain(ps_bytes(text, len), part));
+			text[at + 1] ^= 0x08;
+			ck_assert(!ps_ascii_may_contain(ps_bytes(text, len), part));
+		}
+		free(text);
+	}
+}
+END_TEST
+
+/* What would take long is not found out. */
+START_TEST(ascii_that_nearly_has_a_part_everywhere_may_have_it)
+{
+	static uint8_t text[100000], part[1000];
+
+	memset(text, 'q', sizeof text);
+	memset(part, 'Q', sizeof part);
+	part[sizeof part - 1] = 'X';
+	ck_assert(!ps_ascii_may_contain(ps_bytes(text, 100), ps_bytes_str("QW")));
+	ck_assert(ps_ascii_may_contain(ps_bytes(text, sizeof text), ps_bytes(part, sizeof part)));
+}
+END_TEST
+
 START_TEST(an_expunged_message_is_not_found)
 {
 	struct ps_search_node deep = {.kind = PS_SEARCH_BODY, TEXT("deep")},
@@ -333,6 +374,8 @@ int main(void)
 	tcase_add_test(tc, a_search_goes_on_where_its_slice_ended);
 	tcase_add_test(tc, flags_of_many_are_found_slice_by_slice);
 	tcase_add_test(tc, a_part_is_found_wherever_it_is);
+	tcase_add_loop_test(tc, ascii_that_has_a_part_may_have_it, 0, 3);
+	tcase_add_test(tc, ascii_that_nearly_has_a_part_everywhere_may_have_it);
 	tcase_add_test(tc, an_expunged_message_is_not_found);
 	tcase_add_test(tc, too_many_keys_are_refused);
 	tcase_add_loop_test(tc, a_needle_is_found_wherever_the_text_is_cut, 0, 3);
