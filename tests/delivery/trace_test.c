@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
-#include "core/delivery/trace/trace.h"
+#include "core/delivery/trace/private.h"
 #include "tests/unit.h"
 
 static char dir[] = "/tmp/postern-trace-XXXXXX";
@@ -328,6 +330,74 @@ static const struct {
 	{"", ""},
 };
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void pack_many(struct ps_buf *out)
+{
+	for (unsigned i = 0; i < 2000; i++) {
+		char id[20], recipient[40];
+		struct ps_trace_event event = {.kind = PS_TRACE_QUEUED, .id = id, .recipient = recipient};
+		size_t start = out->len, len;
+
+		snprintf(id, sizeof id, "%u", i * 7919 % 100003);
+		snprintf(recipient, sizeof recipient, "%u@example.org", i * 104729 % 100003);
+		ps_buf_append(out, "\0\0\0\0", 4);
+		trace_pack(&event, 1800000000000, out);
+		len = out->len - start - 4;
+		out->ptr[start + 2] = (uint8_t)(len >> 8);
+		out->ptr[start + 3] = (uint8_t)len;
+	}
+}
+
+static size_t octets_allocated(void)
+{
+	return mallinfo2().uordblks + mallinfo2().hblkhd;
+}
+
+/* A sanitizer has a heap of its own. */
+static bool is_counted(void)
+{
+	size_t before = octets_allocated();
+	void *volatile block = malloc(100000);
+	bool counted = octets_allocated() >= before + 100000;
+
+	free(block);
+	return counted;
+}
+
+START_TEST(memory_of_many_events_is_given_back)
+{
+	struct trace_journal *journal;
+	struct trace_view view;
+	struct ps_buf records = {0};
+	size_t before;
+
+	start();
+	ps_trace_close();
+	pack_many(&records);
+	before = octets_allocated();
+	ck_assert_ok(trace_journal_open(dir, 1 << 24, &journal));
+	ck_assert_ok(trace_journal_add(journal, ps_buf_view(&records), 0, 1 << 24));
+	trace_journal_rest(journal);
+	if (is_counted())
+		ck_assert_uint_gt(octets_allocated(), before + 400 * 1024);
+	trace_journal_rest(journal);
+	if (is_counted())
+		ck_assert_uint_lt(octets_allocated(), before + 40 * 1024);
+	ck_assert_ok(trace_view_open(journal, &view));
+	trace_view_close(&view);
+	trace_journal_rest(journal);
+	trace_journal_rest(journal);
+	ck_assert_ok(trace_journal_add(journal, ps_buf_view(&records), 0, 1 << 24));
+	trace_journal_close(journal);
+	ps_buf_finish(&records);
+	open_trace(3600, 1 << 20);
+	ask("0@example.org");
+	ck_assert_str_eq(told(), "0: queued queued");
+	finish();
+}
+END_TEST
+
 START_TEST(the_message_id_is_in_the_message)
 {
 	FILE *file = tmpfile();
@@ -357,6 +427,7 @@ int main(void)
 	tcase_add_test(tc, the_oldest_go_when_there_is_too_much);
 	tcase_add_test(tc, the_oldest_go_with_time);
 	tcase_add_test(tc, a_damaged_journal_is_begun_anew);
+	tcase_add_test(tc, memory_of_many_events_is_given_back);
 	tcase_add_loop_test(tc, the_message_id_is_in_the_message, 0, PS_ARRAY_LEN(messages));
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);

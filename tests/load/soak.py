@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A server under mixed load for a long time: whether it stays right, and its memory and descriptors the same.
 
-    soak.py --prefix DIR [--backend NAME]... [--minutes N] [--sessions N] [--pace SECONDS] [--seed N]
+    soak.py --prefix DIR [--backend NAME]... [--minutes N] [--sessions N] [--pace SECONDS] [--stock N] [--seed N]
 
 Sessions of IMAP, POP3, LMTP, SMTP and submission, each of which knows what it must see; nobody is killed, so any answer but the
 expected one is a finding. README.md says more.
@@ -10,6 +10,7 @@ expected one is a finding. README.md says more.
 
 import argparse
 import collections
+import concurrent.futures
 import os
 import pathlib
 import random
@@ -186,8 +187,8 @@ class Site:
         self.findings = []
         self._lock = threading.Lock()
         groups = max(sessions // 10, 1)
-        names = [kind + str(number) for number in range(groups) for kind in "prw"]
-        self.server = postern.Instance(backend=backend, users=names, settings=SETTINGS)
+        self.names = [kind + str(number) for number in range(groups) for kind in "prw"]
+        self.server = postern.Instance(backend=backend, users=self.names, settings=SETTINGS)
         self.boxes, self.clients = {}, []
         for number in range(groups):
             self.add_group(str(number))
@@ -213,6 +214,19 @@ class Site:
             *(Sender(self, "%s%d" % (getter, way), chance(), kind, to, user)
               for way, (kind, user) in enumerate((("smtp", None), ("lmtp", None), ("submission", person)))),
             *(Watcher(self, name, chance()) for name in (person, person, getter, getter))]
+
+    def stock(self, doublings):
+        """Each user has mail before the first session comes, as users have: 2 ** doublings messages, in a mailbox that nobody looks into."""
+        def fill(name):
+            with self.server.connect() as client:
+                client.greeting()
+                for command in ("LOGIN %s %s" % (name, postern.PASSWORD), "CREATE Stock"):
+                    client.ok(command)
+                client.append(postern.message(), mailbox="Stock")
+                for command in ("SELECT Stock", *["COPY 1:* Stock"] * doublings):
+                    client.ok(command)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(fill, self.names))
 
     def begin(self):
         """Not all at once: each begins with a rest."""
@@ -280,10 +294,12 @@ class Memory:
             say("  %-6s %s" % (role, "; ".join(told)))
 
 
-def soak(backend, minutes, sessions, pace, seed, say):
+def soak(backend, minutes, sessions, pace, seed, say, stock=0):
     """Gives what it found."""
     site, memory = Site(backend, sessions, pace, seed), None
     with site.server:
+        if stock:
+            site.stock(stock)
         site.begin()
         memory = Memory()
         end = time.monotonic() + minutes * 60
@@ -314,6 +330,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=30, help="of each backend")
     parser.add_argument("--sessions", type=int, default=1000)
     parser.add_argument("--pace", type=float, default=10, help="seconds from one act of a session to its next, about")
+    parser.add_argument("--stock", type=int, default=7, help="what each user has at the beginning: 2 to the power of this messages; 0: nothing")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     if options.prefix:
@@ -324,7 +341,7 @@ def main():
     findings = []
     for backend in options.backend or BACKENDS:
         findings += soak(backend, options.minutes, options.sessions, options.pace, options.seed,
-                         lambda text: print(text, flush=True))
+                         lambda text: print(text, flush=True), options.stock)
     for finding in findings[:50]:
         print("FINDING: " + finding, flush=True)
     return 1 if findings else 0

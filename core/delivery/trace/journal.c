@@ -21,9 +21,12 @@ enum {
 };
 
 struct trace_journal {
-	MDB_env *env;
+	char *dir;
+	uint64_t octets;
+	MDB_env *env; /* NULL: closed until it is needed */
 	MDB_dbi events, index;
 	uint64_t next;
+	bool used; /* since the last trace_journal_rest() */
 };
 
 static int fail(int rc, const char *what)
@@ -89,20 +92,24 @@ static int open_tables(struct trace_journal *journal)
 	return rc;
 }
 
-static int open_env(struct trace_journal *journal, const char *dir, uint64_t octets)
+static void close_env(struct trace_journal *journal)
 {
+	mdb_env_close(journal->env);
+	journal->env = NULL;
+}
+
+static int open_env(struct trace_journal *journal)
+{
+	size_t map = (size_t)(journal->octets + journal->octets / 4 + SPARE);
 	int rc = mdb_env_create(&journal->env);
 
 	if (rc)
 		return rc;
-	if ((rc = mdb_env_set_maxdbs(journal->env, 2)) == 0 &&
-	    (rc = mdb_env_set_mapsize(journal->env, (size_t)(octets + octets / 4 + SPARE))) == 0 &&
-	    (rc = mdb_env_open(journal->env, dir, MDB_NOTLS | MDB_NOMETASYNC | MDB_NORDAHEAD, 0600)) == 0)
+	if ((rc = mdb_env_set_maxdbs(journal->env, 2)) == 0 && (rc = mdb_env_set_mapsize(journal->env, map)) == 0 &&
+	    (rc = mdb_env_open(journal->env, journal->dir, MDB_NOTLS | MDB_NOMETASYNC | MDB_NORDAHEAD, 0600)) == 0)
 		rc = open_tables(journal);
-	if (rc) {
-		mdb_env_close(journal->env);
-		journal->env = NULL;
-	}
+	if (rc)
+		close_env(journal);
 	return rc;
 }
 
@@ -119,33 +126,49 @@ static void begin_anew(const char *dir, const char *why)
 	}
 }
 
+static int need_env(struct trace_journal *journal)
+{
+	int rc = journal->env ? 0 : open_env(journal);
+
+	if (rc < 0) {
+		begin_anew(journal->dir, mdb_strerror(rc));
+		rc = open_env(journal);
+	}
+	journal->used = true;
+	return rc ? fail(rc, journal->dir) : 0;
+}
+
 int trace_journal_open(const char *dir, uint64_t octets, struct trace_journal **ret_journal)
 {
-	struct trace_journal *journal = ps_zalloc(sizeof *journal);
-	int rc;
+	struct trace_journal *journal;
+	int r;
 
-	if (mkdirat(AT_FDCWD, dir, 0700) < 0 && errno != EEXIST) {
-		free(journal);
+	if (mkdirat(AT_FDCWD, dir, 0700) < 0 && errno != EEXIST)
 		return ps_fail_errno("make folder %s", dir);
-	}
-	rc = open_env(journal, dir, octets);
-	if (rc < 0) {
-		begin_anew(dir, mdb_strerror(rc));
-		rc = open_env(journal, dir, octets);
-	}
-	if (rc) {
-		free(journal);
-		return fail(rc, dir);
+	journal = ps_zalloc(sizeof *journal);
+	journal->dir = ps_strdup(dir);
+	journal->octets = octets;
+	if ((r = need_env(journal)) < 0) {
+		trace_journal_close(journal);
+		return r;
 	}
 	*ret_journal = journal;
 	return 0;
+}
+
+void trace_journal_rest(struct trace_journal *journal)
+{
+	if (!journal->used)
+		close_env(journal);
+	journal->used = false;
 }
 
 void trace_journal_close(struct trace_journal *journal)
 {
 	if (!journal)
 		return;
-	mdb_env_close(journal->env);
+	close_env(journal);
+	free(journal->dir);
 	free(journal);
 }
 
@@ -255,11 +278,14 @@ static int add_all(struct change *change, struct ps_bytes records, size_t *ret_c
 int trace_journal_add(struct trace_journal *journal, struct ps_bytes records, uint64_t oldest, uint64_t octets)
 {
 	struct change change = {.journal = journal};
-	uint64_t next = journal->next;
+	uint64_t next;
 	size_t count;
-	int rc = mdb_txn_begin(journal->env, NULL, 0, &change.txn);
+	int rc, r = need_env(journal);
 
-	if (rc)
+	if (r < 0)
+		return r;
+	next = journal->next;
+	if ((rc = mdb_txn_begin(journal->env, NULL, 0, &change.txn)))
 		return fail(rc, "begin");
 	rc = add_all(&change, records, &count);
 	if (rc == 0)
@@ -277,13 +303,13 @@ int trace_journal_add(struct trace_journal *journal, struct ps_bytes records, ui
 
 int trace_view_open(struct trace_journal *journal, struct trace_view *ret_view)
 {
-	struct trace_view view = {.events = journal->events, .index = journal->index};
-	int rc = mdb_txn_begin(journal->env, NULL, MDB_RDONLY, &view.txn);
+	int rc, r = need_env(journal);
 
-	if (rc)
-		return fail(rc, "read");
-	*ret_view = view;
-	return 0;
+	if (r < 0)
+		return r;
+	*ret_view = (struct trace_view){.events = journal->events, .index = journal->index};
+	rc = mdb_txn_begin(journal->env, NULL, MDB_RDONLY, &ret_view->txn);
+	return rc ? fail(rc, "read") : 0;
 }
 
 void trace_view_close(struct trace_view *view)

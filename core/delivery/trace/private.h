@@ -58,6 +58,8 @@ struct ps_bytes trace_key(char kind, struct ps_bytes text, uint8_t room[TRACE_KE
 struct trace_journal;
 int trace_journal_open(const char *dir, uint64_t octets, struct trace_journal **ret_journal);
 void trace_journal_close(struct trace_journal *journal);
+/* Called now and then: where it was not used since the last time, LMDB gives back the pages that the largest change took. */
+void trace_journal_rest(struct trace_journal *journal);
 /* Records, each after its length (four octets), in one transaction; and removes what is older than `oldest`, or too much. */
 int trace_journal_add(struct trace_journal *journal, struct ps_bytes records, uint64_t oldest, uint64_t octets);
 /* For reading: a transaction, and its tables. */

@@ -13,7 +13,8 @@
 
 enum {
 	WRITE_AFTER_MS = 1000,
-	WRITE_AT = 256 * 1024,      /* octets gathered */
+	WRITE_AT = 256 * 1024, /* octets gathered */
+	REST_MS = 2000,
 	GATHERED_MAX = 4096 * 1024, /* when the disk does not keep up: more is lost */
 	HEADER_MAX = 64 * 1024,
 };
@@ -123,6 +124,11 @@ void ps_trace(const struct ps_trace_event *event)
 
 /* ---- opening and closing --------------------------------------------------------------------- */
 
+static void rest(void *arg)
+{
+	trace_journal_rest(arg);
+}
+
 void ps_trace_configure(uint64_t seconds, uint64_t octets)
 {
 	this.seconds = seconds;
@@ -138,6 +144,8 @@ int ps_trace_open(struct ps_loop *loop, const char *dir, uint64_t seconds, uint6
 	if ((r = ps_timer_open(loop, on_timer, NULL, &this.timer)) == 0 &&
 	    (r = ps_workers_create(loop, 1, &this.workers)) == 0)
 		r = trace_journal_open(dir, octets, &this.journal);
+	if (r == 0)
+		r = ps_workers_tend(this.workers, REST_MS, rest, this.journal);
 	if (r < 0)
 		ps_trace_close();
 	return r;
