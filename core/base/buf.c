@@ -5,6 +5,10 @@
 #include "postern/error.h"
 #include "postern/pool.h"
 
+enum {
+	SMALL = 64 * 1024 /* always to be had, as what ps_malloc() gives */
+};
+
 bool ps_bytes_eq(struct ps_bytes a, struct ps_bytes b)
 {
 	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
@@ -100,7 +104,7 @@ uint8_t *ps_buf_reserve(struct ps_buf *buf, size_t len)
 		cap = buf->cap ? buf->cap : 64;
 		while (cap < need)
 			cap *= 2;
-		larger = buf->limit ? realloc(buf->ptr, cap) : ps_realloc(buf->ptr, cap);
+		larger = buf->limit && cap > SMALL ? realloc(buf->ptr, cap) : ps_realloc(buf->ptr, cap);
 		if (!larger)
 			return refuse(buf);
 		buf->ptr = larger;

@@ -53,10 +53,10 @@ int ps_bytes_u32(struct ps_bytes a, uint32_t *ret_n);
 
 /*
  * A buffer. A zeroed one is valid and empty; `limit` 0 means none. Data starts at `ptr` and is
- * `len` long. An append that would pass the limit, or finds no memory where there is a limit, sets
- * `failed`, changes nothing else and returns PS_E_LIMIT; later appends do the same, so a writer may
- * check once at the end. Without a limit nothing fails: where there is no memory, the process ends
- * as ps_malloc() ends it, so what was written is never cut short.
+ * `len` long. An append that would pass the limit sets `failed`, changes nothing else and returns
+ * PS_E_LIMIT; later appends do the same, so a writer may check once at the end. So it is where there is no
+ * memory to grow beyond 64 KiB and there is a limit; else the process ends as ps_malloc() ends it, so
+ * that nobody takes for all what was cut short.
  */
 struct ps_buf {
 	uint8_t *ptr;
