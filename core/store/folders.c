@@ -75,18 +75,32 @@ static void drop_repeated(struct list *list)
 	list->count = n;
 }
 
-static int read_list(struct ps_user *user, struct ps_pool *pool, struct list *ret_list)
+static void keep_below(struct list *list, const char *top)
 {
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (ps_mailbox_name_is_below(list->infos[i].name, top))
+			list->infos[n++] = list->infos[i];
+	list->count = n;
+}
+
+/* Those that are `top` or below it; NULL: all. */
+static int read_list(struct ps_user *user, struct ps_pool *pool, const char *top, struct list *ret_list)
+{
+	const struct ps_backend *ops = user->ops;
 	struct list list = {.pool = pool};
 	struct ps_read *read;
 	int r;
 
-	if ((r = ps_user_look(user, NULL)) < 0 || (r = user->ops->read_begin(user->store, &read)) < 0)
+	if ((r = ps_user_look(user, NULL)) < 0 || (r = ops->read_begin(user->store, &read)) < 0)
 		return r;
-	r = user->ops->list(read, take_info, &list);
-	user->ops->read_end(read);
+	r = top && ops->list_below ? ops->list_below(read, top, take_info, &list) : ops->list(read, take_info, &list);
+	ops->read_end(read);
 	if (r < 0)
 		return r;
+	if (top && !ops->list_below)
+		keep_below(&list, top);
 	sort_list(&list);
 	*ret_list = list;
 	return 0;
@@ -96,7 +110,7 @@ static int read_list(struct ps_user *user, struct ps_pool *pool, struct list *re
 static int add_mounted(void *arg, const char *name, struct ps_user *mounted)
 {
 	struct list *all = arg, list;
-	int r = read_list(mounted, all->pool, &list);
+	int r = read_list(mounted, all->pool, NULL, &list);
 
 	for (size_t i = 0; i < list.count && r == 0; i++) {
 		struct ps_mailbox_info info = list.infos[i];
@@ -119,9 +133,9 @@ static void drop_hidden(struct ps_user *user, struct list *list)
 	list->count = n;
 }
 
-static int gather_list(struct ps_user *user, struct list *list)
+static int gather_list(struct ps_user *user, const char *top, struct list *list)
 {
-	int r = read_list(user, list->pool, list);
+	int r = read_list(user, list->pool, user->mounts ? NULL : top, list);
 
 	if (r < 0)
 		return r;
@@ -131,20 +145,27 @@ static int gather_list(struct ps_user *user, struct list *list)
 	sort_list(list);
 	add_parents(list);
 	drop_repeated(list);
+	if (top)
+		keep_below(list, top);
 	return 0;
+}
+
+int ps_user_list_below(struct ps_user *user, const char *top, ps_mailbox_fn fn, void *arg)
+{
+	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("list");
+	struct list list = {.pool = pool};
+	int r = gather_list(ps_user_now(user), top, &list);
+
+	if (r == PS_E_MOVED)
+		r = gather_list(ps_user_now(user), top, &list);
+	for (size_t i = 0; i < list.count && r == 0; i++)
+		r = fn(arg, &list.infos[i]);
+	return r;
 }
 
 int ps_user_list(struct ps_user *user, ps_mailbox_fn fn, void *arg)
 {
-	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("list");
-	struct list list = {.pool = pool};
-	int r = gather_list(ps_user_now(user), &list);
-
-	if (r == PS_E_MOVED)
-		r = gather_list(ps_user_now(user), &list);
-	for (size_t i = 0; i < list.count && r == 0; i++)
-		r = fn(arg, &list.infos[i]);
-	return r;
+	return ps_user_list_below(user, NULL, fn, arg);
 }
 
 static int count_row(void *arg, const struct ps_row *row)
@@ -313,13 +334,6 @@ static int rename_inbox(struct ps_user *user, const char *to)
 	return r;
 }
 
-static bool is_at_or_below(const char *name, const char *top)
-{
-	size_t len = strlen(top);
-
-	return strncmp(name, top, len) == 0 && (name[len] == '\0' || name[len] == '/');
-}
-
 static int add_rename(struct ps_pool *pool, const char *name, const char *from, const char *to, struct ps_op *op)
 {
 	const char *new_name = ps_pool_printf(pool, "%s%s", to, name + strlen(from));
@@ -331,27 +345,26 @@ static int add_rename(struct ps_pool *pool, const char *name, const char *from, 
 static int rename_within(struct ps_user *user, const char *from, const char *to)
 {
 	PS_CLEANUP(ps_pool_destroyp) struct ps_pool *pool = ps_pool_create("rename");
-	struct list list;
+	const struct ps_mailbox_info *there;
+	struct list list, taken;
 	struct ps_op *ops;
 	size_t count = 0;
 	int r;
 
-	if (is_at_or_below(to, from))
+	if (ps_mailbox_name_is_below(to, from))
 		return ps_fail(strcmp(to, from) == 0 ? PS_E_EXISTS : PS_E_INVALID, "rename %s to %s", from, to);
-	if ((r = read_list(user, pool, &list)) < 0)
+	if ((r = read_list(user, pool, to, &taken)) < 0 || (r = read_list(user, pool, from, &list)) < 0)
 		return r;
+	/* The backend sees to it where `from` is a mailbox itself; here it may be but a name with others below. */
+	there = find_info(&taken, taken.count, to);
+	if (there && there->attributes & PS_MBOX_EXISTS)
+		return ps_fail(PS_E_EXISTS, "mailbox %s exists", to);
 	ops = PS_NEWV(pool, struct ps_op, list.count);
-	for (size_t i = 0; i < list.count; i++) {
-		if (!(list.infos[i].attributes & PS_MBOX_EXISTS))
-			continue;
-		/* The backend sees to it where `from` is a mailbox itself; here it may be but a name with others below. */
-		if (strcmp(list.infos[i].name, to) == 0)
-			return ps_fail(PS_E_EXISTS, "mailbox %s exists", to);
-		if (!is_at_or_below(list.infos[i].name, from))
-			continue;
-		if ((r = add_rename(pool, list.infos[i].name, from, to, &ops[count++])) < 0)
-			return r;
-	}
+	for (size_t i = 0; i < list.count && r == 0; i++)
+		if (list.infos[i].attributes & PS_MBOX_EXISTS)
+			r = add_rename(pool, list.infos[i].name, from, to, &ops[count++]);
+	if (r < 0)
+		return r;
 	if (count == 0)
 		return ps_fail(PS_E_NOTFOUND, "mailbox %s does not exist", from);
 	if ((r = commit_ops(user, pool, ops, count)) < 0)

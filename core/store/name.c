@@ -98,6 +98,13 @@ static bool is_wildcard(char c)
 	return c == '*' || c == '%';
 }
 
+bool ps_mailbox_name_is_below(const char *name, const char *top)
+{
+	size_t len = strlen(top);
+
+	return strncmp(name, top, len) == 0 && (name[len] == '\0' || name[len] == '/');
+}
+
 /* A run of wildcards is as good as one: "*" if there is one among them. Fails when the pattern needs more
  * characters than there can be in a name, so that what is left is at most twice as long as the name. */
 static bool collapse(const char *pattern, size_t name_len, char *ret_pattern)

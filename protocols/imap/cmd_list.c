@@ -119,6 +119,13 @@ static void consider(struct imap_cmd *cmd, size_t at)
 		put_status(cmd, entry->name);
 }
 
+/* NULL: names of all kinds may match. */
+static const char *top_of(struct imap_cmd *cmd, const struct imap_list_request *request)
+{
+	return request->pattern_count == 1 ? imap_pattern_top(&cmd->imap->names, request->patterns[0], cmd->pool)
+					   : NULL;
+}
+
 static int begin(struct imap_cmd *cmd)
 {
 	struct state *state = PS_NEW(cmd->pool, struct state);
@@ -131,7 +138,7 @@ static int begin(struct imap_cmd *cmd)
 		put_separator(cmd);
 	if (state->request.select & IMAP_LIST_SUBSCRIBED)
 		wanted |= PS_MBOX_SUBSCRIBED;
-	if ((r = imap_list_read(cmd, wanted, &state->list)) < 0)
+	if ((r = imap_list_read(cmd, top_of(cmd, &state->request), wanted, &state->list)) < 0)
 		return r;
 	cmd->state = state;
 	return 0;

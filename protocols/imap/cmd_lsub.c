@@ -48,7 +48,8 @@ static enum imap_next cmd_lsub(struct imap_cmd *cmd)
 
 	if ((r = parse(cmd, &pattern)) < 0)
 		return imap_refuse(cmd, r, "LSUB takes a reference and a pattern");
-	if ((r = imap_list_read(cmd, PS_MBOX_SUBSCRIBED, &list)) < 0)
+	if ((r = imap_list_read(cmd, imap_pattern_top(&cmd->imap->names, pattern, cmd->pool), PS_MBOX_SUBSCRIBED,
+				&list)) < 0)
 		return imap_no_err(cmd, r);
 	for (size_t i = 0; i < list.count; i++)
 		consider(cmd, pattern, &list.entries[i]);

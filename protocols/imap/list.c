@@ -64,13 +64,16 @@ static void merge_doubles(struct imap_list *list)
 }
 
 /* Under a prefix like "INBOX." all others show below INBOX. */
-static void put_inbox_above(const struct imap_names *names, struct imap_list *list)
+static bool inbox_is_above(const struct imap_names *names)
+{
+	return strncasecmp(names->prefix, "INBOX", 5) == 0 && names->prefix[5] == names->separator && !names->prefix[6];
+}
+
+static void put_inbox_above(struct imap_list *list)
 {
 	struct imap_list_entry *inbox = NULL;
 	uint32_t others = 0;
 
-	if (strncasecmp(names->prefix, "INBOX", 5) != 0 || names->prefix[5] != names->separator || names->prefix[6])
-		return;
 	for (size_t i = 0; i < list->count; i++) {
 		if (strcmp(list->entries[i].name, "INBOX") == 0)
 			inbox = &list->entries[i];
@@ -81,17 +84,21 @@ static void put_inbox_above(const struct imap_names *names, struct imap_list *li
 		inbox->below |= others & (PS_MBOX_EXISTS | PS_MBOX_SUBSCRIBED);
 }
 
-int imap_list_read(struct imap_cmd *cmd, uint32_t wanted, struct imap_list *ret_list)
+int imap_list_read(struct imap_cmd *cmd, const char *top, uint32_t wanted, struct imap_list *ret_list)
 {
 	struct gather g = {.pool = cmd->pool, .wanted = wanted};
-	int r = ps_user_list(cmd->imap->user, on_mailbox, &g);
+	bool inbox_above = inbox_is_above(&cmd->imap->names);
+	int r;
 
-	if (r < 0)
+	if (top && strcmp(top, "INBOX") == 0 && inbox_above)
+		top = NULL;
+	if ((r = ps_user_list_below(cmd->imap->user, top, on_mailbox, &g)) < 0)
 		return r;
 	if (g.list.count > 0)
 		qsort(g.list.entries, g.list.count, sizeof *g.list.entries, by_tree);
 	merge_doubles(&g.list);
-	put_inbox_above(&cmd->imap->names, &g.list);
+	if (inbox_above)
+		put_inbox_above(&g.list);
 	*ret_list = g.list;
 	return 0;
 }
@@ -129,7 +136,7 @@ int imap_put_list_of(struct imap_cmd *cmd, const char *name)
 {
 	struct imap_list_entry alone = {.name = name}, *entry = &alone;
 	struct imap_list list;
-	int r = imap_list_read(cmd, PS_MBOX_EXISTS, &list);
+	int r = imap_list_read(cmd, name, PS_MBOX_EXISTS, &list);
 
 	if (r < 0)
 		return r;

@@ -18,8 +18,9 @@ struct imap_list {
 	size_t count;
 };
 
-/* The names that have one of `wanted`, PS_MBOX_EXISTS and PS_MBOX_SUBSCRIBED, and what is above them. */
-int imap_list_read(struct imap_cmd *cmd, uint32_t wanted, struct imap_list *ret_list);
+/* The names that have one of `wanted`, PS_MBOX_EXISTS and PS_MBOX_SUBSCRIBED, and what is above them: of those that are `top` or below it;
+ * NULL: of all. */
+int imap_list_read(struct imap_cmd *cmd, const char *top, uint32_t wanted, struct imap_list *ret_list);
 bool imap_list_matches(struct imap_cmd *cmd, const char *pattern, const char *name);
 /* What LIST says of one that exists, or of one that is only above others, for which `missing` stands. */
 const char *imap_list_attributes(struct imap_cmd *cmd, const struct imap_list_entry *entry, const char *missing,

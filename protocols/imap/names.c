@@ -121,3 +121,18 @@ int imap_pattern_to_match(const struct imap_names *names, struct ps_bytes refere
 	*ret_pattern = text;
 	return 0;
 }
+
+const char *imap_pattern_top(const struct imap_names *names, const char *pattern, struct ps_pool *pool)
+{
+	const char *prefix = prefix_to_match(names, pool);
+	size_t len = strlen(prefix), certain;
+
+	if (strncmp(pattern, prefix, len) == 0)
+		pattern += len;
+	certain = strcspn(pattern, "*%");
+	if (pattern[certain] == '\0')
+		return ps_pool_strdup(pool, pattern);
+	while (certain > 0 && pattern[certain - 1] != '/')
+		certain--;
+	return certain > 1 ? ps_pool_strndup(pool, pattern, certain - 1) : NULL;
+}

@@ -30,5 +30,7 @@ void imap_name_to_wire(const struct imap_names *names, const char *name, struct 
 const char *imap_name_to_match(const struct imap_names *names, const char *name, struct ps_pool *pool);
 int imap_pattern_to_match(const struct imap_names *names, struct ps_bytes reference, struct ps_bytes pattern,
 			  struct ps_pool *pool, const char **ret_pattern);
+/* The name, of the API, that each mailbox which matches is or is below; NULL: there is none. */
+const char *imap_pattern_top(const struct imap_names *names, const char *pattern, struct ps_pool *pool);
 
 #endif

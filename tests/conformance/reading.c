@@ -184,6 +184,60 @@ static void walks(struct kit *kit)
 	kit_close(kit, store);
 }
 
+static int put_name(void *arg, const struct ps_mailbox_info *info)
+{
+	struct moment *m = arg;
+
+	if (info->attributes)
+		ps_buf_printf(&m->text, " %s", info->name);
+	return 0;
+}
+
+/* What list() says of mailboxes below a name, which list_below() says alone; names in any order. */
+static void below(struct kit *kit)
+{
+	static const char *const made[] = {"Top", "Top/One", "Top/One/Two", "Top.x", "Topper", "Tap/Tip"};
+	static const struct {
+		const char *top, *lies[4];
+	} rows[] = {
+		{"Top", {"Top", "Top/One", "Top/One/Two", "Top/Wanted"}},
+		{"Top/One", {"Top/One", "Top/One/Two"}},
+		{"Top/One/Two", {"Top/One/Two"}},
+		{"Tap", {"Tap/Tip"}},
+		{"Topper", {"Topper"}},
+		{"Nothing", {NULL}},
+		{"", {NULL}},
+	};
+	struct ps_store *store = kit_open(kit);
+	struct ps_read *read;
+
+	for (size_t i = 0; i < PS_ARRAY_LEN(made); i++)
+		must_ok(kit_create(kit, store, made[i]));
+	must_ok(kit_subscribe(kit, store, "Top/One", true));
+	must_ok(kit_subscribe(kit, store, "Top/Wanted", true));
+	must_ok(kit_subscribe(kit, store, "Topp", true));
+	must_ok(kit->ops->read_begin(store, &read));
+	for (size_t i = 0; kit->ops->list_below && i < PS_ARRAY_LEN(rows); i++) {
+		struct moment m = {.kit = kit};
+		size_t len = 0;
+
+		must_ok(kit->ops->list_below(read, rows[i].top, put_name, &m));
+		for (size_t k = 0; k < PS_ARRAY_LEN(rows[i].lies) && rows[i].lies[k]; k++) {
+			const char *one = ps_pool_printf(kit->pool, " %s", rows[i].lies[k]);
+
+			must(strstr(ps_buf_cstr(&m.text), one) != NULL, "below %s:%s, without%s", rows[i].top,
+			     ps_buf_cstr(&m.text), one);
+			len += strlen(one);
+		}
+		must(m.text.len == len, "below %s there is%s", rows[i].top, ps_buf_cstr(&m.text));
+		ps_buf_finish(&m.text);
+	}
+	must(!kit->ops->list_below || kit->ops->list_below(read, "Top", stop_list, NULL) == 43,
+	     "a callback does not end the list");
+	kit->ops->read_end(read);
+	kit_close(kit, store);
+}
+
 static void several_handles(struct kit *kit)
 {
 	struct ps_store *store = kit_open(kit);
@@ -226,6 +280,7 @@ static void nothing_to_sync(struct kit *kit)
 static const struct check checks[] = {
 	{"read_begin: a read sees one moment, and hinders nobody, while", one_moment, ROWS(doings)},
 	{"scan, list: walks keep to their range and end when told", walks},
+	{"list_below: it is what list() says of a name and what is below it", below},
 	{"mailbox_open: two handles of a mailbox show the same", several_handles},
 	{"sync: a sync without news changes nothing", nothing_to_sync},
 };

@@ -138,6 +138,48 @@ START_TEST(patterns_match_names_as_they_are_shown)
 }
 END_TEST
 
+static const struct {
+	const struct imap_names *names;
+	const char *pattern, *top; /* NULL: none */
+} tops[] = {
+	{&plain, "*", NULL},
+	{&plain, "%/a", NULL},
+	{&plain, "Wo*", NULL},
+	{&plain, "Work", "Work"},
+	{&plain, "Work/2026/%", "Work/2026"},
+	{&plain, "Work/20*", "Work"},
+	{&plain, "inbox", "INBOX"},
+	{&plain, "", ""},
+	{&plain, "/%", NULL},
+	{&dots, "Work.20%", "Work"},
+	{&courier, "INBOX.Work", "Work"},
+	{&courier, "INBOX.%", NULL},
+	{&courier, "INBOX", "INBOX"},
+	{&courier, "INBOX*", NULL},
+};
+
+START_TEST(a_pattern_says_where_its_names_are)
+{
+	const char *pattern, *top;
+
+	ck_assert_ok(imap_pattern_to_match(tops[_i].names, ps_bytes_str(""), ps_bytes_str(tops[_i].pattern), pool,
+					   &pattern));
+	top = imap_pattern_top(tops[_i].names, pattern, pool);
+	ck_assert_str_eq(top ? top : "none", tops[_i].top ? tops[_i].top : "none");
+}
+END_TEST
+
+START_TEST(what_matches_a_pattern_is_there)
+{
+	const char *pattern, *top;
+
+	ck_assert_ok(imap_pattern_to_match(patterns[_i].names, ps_bytes_str(patterns[_i].reference),
+					   ps_bytes_str(patterns[_i].pattern), pool, &pattern));
+	top = imap_pattern_top(patterns[_i].names, pattern, pool);
+	ck_assert(!patterns[_i].matches || !top || ps_mailbox_name_is_below(patterns[_i].name, top));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("imap names");
@@ -148,6 +190,8 @@ int main(void)
 	tcase_add_loop_test(tc, some_names_have_other_spellings, 0, PS_ARRAY_LEN(one_way));
 	tcase_add_loop_test(tc, unlawful_names_are_refused, 0, PS_ARRAY_LEN(bad));
 	tcase_add_loop_test(tc, patterns_match_names_as_they_are_shown, 0, PS_ARRAY_LEN(patterns));
+	tcase_add_loop_test(tc, a_pattern_says_where_its_names_are, 0, PS_ARRAY_LEN(tops));
+	tcase_add_loop_test(tc, what_matches_a_pattern_is_there, 0, PS_ARRAY_LEN(patterns));
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }

@@ -337,6 +337,10 @@ struct ps_backend {
 	 * before that each flag and keyword of a message may be as it was at any time since the last settle(); a message that is not as
 	 * it was told has a modseq above all that were told. What could not be done is left to the next call. */
 	int (*settle)(struct ps_store *store);
+
+	/* Optional (NULL: core picks them out of list()). Those of list() whose name is `top`, or is below it: begins with it and a '/'. In no
+	 * order; costs what it tells, not what there is. */
+	int (*list_below)(struct ps_read *read, const char *top, ps_mailbox_fn fn, void *arg);
 };
 
 /* The keyword bit of `name` in a table as keywords() gives it, or -1. */

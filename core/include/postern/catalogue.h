@@ -259,9 +259,10 @@ int ps_catalogue_set_generation(struct ps_store *store, uint64_t generation);
 #define PS_CATALOGUE_FUNCTIONS                                                                                         \
 	.mailbox_open = ps_catalogue_mailbox_open, .mailbox_close = ps_catalogue_mailbox_close,                        \
 	.stale = ps_catalogue_stale, .sync = ps_catalogue_sync, .read_begin = ps_catalogue_read_begin,                 \
-	.read_end = ps_indexed_end, .list = ps_indexed_list, .info = ps_indexed_info, .keywords = ps_indexed_keywords, \
-	.scan = ps_indexed_scan, .vanished = ps_indexed_vanished, .cache = ps_indexed_cache,                           \
-	.cache_put = ps_catalogue_cache_put, .commit = ps_catalogue_commit, .generation = ps_catalogue_generation,     \
+	.read_end = ps_indexed_end, .list = ps_indexed_list, .list_below = ps_indexed_list_below,                      \
+	.info = ps_indexed_info, .keywords = ps_indexed_keywords, .scan = ps_indexed_scan,                             \
+	.vanished = ps_indexed_vanished, .cache = ps_indexed_cache, .cache_put = ps_catalogue_cache_put,               \
+	.commit = ps_catalogue_commit, .generation = ps_catalogue_generation,                                          \
 	.set_generation = ps_catalogue_set_generation
 
 /* What others did, or a handle must know: the next stale() says so. */

@@ -18,6 +18,7 @@ int ps_indexed_begin(struct ps_index *index, struct ps_read **ret_read);
 void ps_indexed_end(struct ps_read *read);
 /* As the functions of struct ps_backend that are named so. */
 int ps_indexed_list(struct ps_read *read, ps_mailbox_fn fn, void *arg);
+int ps_indexed_list_below(struct ps_read *read, const char *top, ps_mailbox_fn fn, void *arg);
 int ps_indexed_info(struct ps_read *read, struct ps_mbox *mbox, struct ps_mailbox_info *ret_info);
 int ps_indexed_keywords(struct ps_read *read, struct ps_mbox *mbox, const char *const **ret_names, size_t *ret_count);
 int ps_indexed_scan(struct ps_read *read, struct ps_mbox *mbox, struct ps_range uids, uint64_t changed_since,

@@ -110,9 +110,10 @@ int ps_ledger_set_generation(struct ps_store *store, uint64_t generation);
 #define PS_LEDGER_FUNCTIONS                                                                                            \
 	.mailbox_open = ps_ledger_mailbox_open, .mailbox_close = ps_ledger_mailbox_close, .stale = ps_ledger_stale,    \
 	.sync = ps_ledger_sync, .read_begin = ps_ledger_read_begin, .read_end = ps_indexed_end,                        \
-	.list = ps_indexed_list, .info = ps_indexed_info, .keywords = ps_indexed_keywords, .scan = ps_indexed_scan,    \
-	.vanished = ps_indexed_vanished, .cache = ps_ledger_cache, .cache_put = ps_ledger_cache_put,                   \
-	.commit = ps_ledger_commit, .generation = ps_ledger_generation, .set_generation = ps_ledger_set_generation
+	.list = ps_indexed_list, .list_below = ps_indexed_list_below, .info = ps_indexed_info,                         \
+	.keywords = ps_indexed_keywords, .scan = ps_indexed_scan, .vanished = ps_indexed_vanished,                     \
+	.cache = ps_ledger_cache, .cache_put = ps_ledger_cache_put, .commit = ps_ledger_commit,                        \
+	.generation = ps_ledger_generation, .set_generation = ps_ledger_set_generation
 
 /* ---- for the backend's own --------------------------------------------------------------------- */
 

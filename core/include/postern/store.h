@@ -50,6 +50,7 @@ void ps_users_settle(void);
 /* Makes a client's UTF-8 name lawful: NFC, INBOX in any case; PS_E_INVALID with what is wrong. */
 int ps_mailbox_name_normalise(struct ps_bytes utf8, struct ps_pool *pool, const char **ret_name);
 int ps_mailbox_name_check(const char *name);
+bool ps_mailbox_name_is_below(const char *name, const char *top); /* or the same */
 /* Modified UTF-7, RFC 3501 section 5.1.3; decoding is strict: PS_E_SYNTAX for printable ASCII encoded, a bad
  * base64 tail, a lone surrogate, 8-bit octets. */
 int ps_mutf7_decode(struct ps_bytes in, struct ps_buf *out);
@@ -61,6 +62,8 @@ bool ps_mailbox_name_match(const char *pattern, const char *name);
 
 /* All mailboxes and names only subscribed, sorted by name. info is valid in the callback. */
 int ps_user_list(struct ps_user *user, ps_mailbox_fn fn, void *arg);
+/* Those that are `top` or below it; costs what it tells, where nothing is mounted. */
+int ps_user_list_below(struct ps_user *user, const char *top, ps_mailbox_fn fn, void *arg);
 /* ret_info->name = name; recent is what a view opened read-write now would find \Recent. */
 int ps_user_status(struct ps_user *user, const char *name, struct ps_mailbox_info *ret_info);
 int ps_user_create(struct ps_user *user, const char *name, uint32_t special_use);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <endian.h>
 #include <stddef.h>
+#include <stdio.h>
 #include "core/store/index/index_private.h"
 #include "postern/io.h"
 
@@ -141,6 +142,48 @@ int ps_index_boxes(struct ps_index_txn *txn, ps_index_box_fn fn, void *arg)
 	if (r != 0)
 		return r;
 	return rc != MDB_NOTFOUND ? index_fail(rc, "walk") : 0;
+}
+
+/* Calls fn for each from `first` on that begins with the `len` octets; len 0: for all. */
+static int walk_from(MDB_cursor *cursor, const char *first, size_t len, ps_index_name_fn fn, void *arg)
+{
+	MDB_val key = index_val(first, len), value;
+	int rc = mdb_cursor_get(cursor, &key, &value, len > 0 ? MDB_SET_RANGE : MDB_FIRST), r = 0;
+
+	while (rc == 0 && r == 0 && key.mv_size >= len && memcmp(key.mv_data, first, len) == 0) {
+		char name[PS_INDEX_NAME_MAX + 2];
+		size_t size = key.mv_size < sizeof name ? key.mv_size : sizeof name - 1;
+
+		memcpy(name, key.mv_data, size);
+		name[size] = '\0';
+		r = fn(arg, name);
+		rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	}
+	return r != 0 || rc == 0 || rc == MDB_NOTFOUND ? r : index_fail(rc, "walk");
+}
+
+int index_walk_names(struct ps_index_txn *txn, enum index_db db, const char *top, ps_index_name_fn fn, void *arg)
+{
+	size_t len = top ? strlen(top) : 0;
+	char below[PS_INDEX_NAME_MAX + 2];
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	int rc, r = 0;
+
+	if (top && (len == 0 || len > PS_INDEX_NAME_MAX))
+		return 0;
+	if ((rc = mdb_cursor_open(txn->txn, txn->index->dbi[db], &cursor)) != 0)
+		return index_fail(rc, "cursor");
+	if (top) {
+		key = index_val(top, len);
+		if (mdb_cursor_get(cursor, &key, &value, MDB_SET) == 0)
+			r = fn(arg, top);
+		snprintf(below, sizeof below, "%s/", top);
+	}
+	if (r == 0)
+		r = walk_from(cursor, top ? below : "", top ? len + 1 : 0, fn, arg);
+	mdb_cursor_close(cursor);
+	return r;
 }
 
 int ps_index_keywords(struct ps_index_txn *txn, uint64_t key, struct ps_bytes *ret_names)

@@ -88,22 +88,5 @@ bool ps_index_is_subscribed(struct ps_index_txn *txn, const char *name)
 
 int ps_index_subscriptions(struct ps_index_txn *txn, ps_index_name_fn fn, void *arg)
 {
-	char name[PS_INDEX_NAME_MAX + 1];
-	MDB_cursor *cursor;
-	MDB_val key, value;
-	int rc = mdb_cursor_open(txn->txn, txn->index->dbi[DB_SUBSCRIPTIONS], &cursor), r = 0;
-
-	if (rc)
-		return index_fail(rc, "cursor");
-	while (r == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-		size_t len = key.mv_size < sizeof name ? key.mv_size : sizeof name - 1;
-
-		memcpy(name, key.mv_data, len);
-		name[len] = '\0';
-		r = fn(arg, name);
-	}
-	mdb_cursor_close(cursor);
-	if (r != 0)
-		return r;
-	return rc != MDB_NOTFOUND ? index_fail(rc, "walk") : 0;
+	return index_walk_names(txn, DB_SUBSCRIPTIONS, NULL, fn, arg);
 }

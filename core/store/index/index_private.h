@@ -113,6 +113,9 @@ int index_walk_since(struct ps_index_txn *txn, enum index_db db, uint64_t key, u
 		     int (*fn)(void *arg, const struct change_key *ck, MDB_val value), void *arg);
 void index_count_row(struct ps_index_box *box, const struct ps_row *row, int sign); /* in its counters */
 
+/* boxes.c: keys of NAMES or SUBSCRIPTIONS that are `top` or below it; NULL: all. */
+int index_walk_names(struct ps_index_txn *txn, enum index_db db, const char *top, ps_index_name_fn fn, void *arg);
+
 /* check.c: whether all of it can be read, and agrees. */
 bool index_is_sound(struct ps_index_txn *txn);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "core/store/index/index_private.h"
 #include "core/store/index/read.h"
+#include "postern/store.h"
 
 int ps_indexed_begin(struct ps_index *index, struct ps_read **ret_read)
 {
@@ -55,11 +56,36 @@ bool ps_indexed_is_subscribed(struct ps_bytes names, const char *name)
 
 /* ---- mailboxes ------------------------------------------------------------------------------- */
 
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* For one who asks for many. */
+static void sort_subscriptions(struct ps_read *read)
+{
+	struct ps_bytes names = ps_indexed_subscriptions(read->txn);
+	size_t cap = 0;
+
+	if (read->subscribed)
+		return;
+	for (; names.len > 0; names = ps_bytes_skip(names, strlen((const char *)names.ptr) + 1)) {
+		read->subscribed = ps_pool_grow(read->pool, read->subscribed, read->subscribed_count, &cap,
+						sizeof *read->subscribed);
+		read->subscribed[read->subscribed_count++] = (const char *)names.ptr;
+	}
+	if (read->subscribed_count > 1)
+		qsort(read->subscribed, read->subscribed_count, sizeof *read->subscribed, compare_names);
+}
+
 /* A durable index has names by themselves; another copies what the backend's file says, whole. */
 static bool is_subscribed(struct ps_read *read, const char *name)
 {
-	return read->index->durable ? ps_index_is_subscribed(read->txn, name)
-				    : ps_indexed_is_subscribed(ps_indexed_subscriptions(read->txn), name);
+	if (read->index->durable)
+		return ps_index_is_subscribed(read->txn, name);
+	if (read->subscribed)
+		return bsearch(&name, read->subscribed, read->subscribed_count, sizeof name, compare_names) != NULL;
+	return ps_indexed_is_subscribed(ps_indexed_subscriptions(read->txn), name);
 }
 
 static struct ps_mailbox_info info_of(struct ps_read *read, const struct ps_index_box *box)
@@ -106,17 +132,46 @@ static int list_name(void *arg, const char *name)
 	return r == PS_E_NOTFOUND ? list->fn(list->arg, &info) : r;
 }
 
+/* Those only subscribed; `top` as in index_walk_names(). */
+static int list_names(struct list *list, const char *top)
+{
+	struct ps_bytes names = ps_indexed_subscriptions(list->read->txn);
+	int r = 0;
+
+	if (list->read->index->durable)
+		return index_walk_names(list->read->txn, DB_SUBSCRIPTIONS, top, list_name, list);
+	for (; names.len > 0 && r == 0; names = ps_bytes_skip(names, strlen((const char *)names.ptr) + 1))
+		if (!top || ps_mailbox_name_is_below((const char *)names.ptr, top))
+			r = list_name(list, (const char *)names.ptr);
+	return r;
+}
+
 int ps_indexed_list(struct ps_read *read, ps_mailbox_fn fn, void *arg)
 {
 	struct list list = {read, fn, arg};
-	struct ps_bytes names = ps_indexed_subscriptions(read->txn);
-	int r = ps_index_boxes(read->txn, list_box, &list);
+	int r;
 
-	if (r == 0 && read->index->durable)
-		return ps_index_subscriptions(read->txn, list_name, &list);
-	for (; names.len > 0 && r == 0; names = ps_bytes_skip(names, strlen((const char *)names.ptr) + 1))
-		r = list_name(&list, (const char *)names.ptr);
-	return r;
+	if (!read->index->durable)
+		sort_subscriptions(read);
+	r = ps_index_boxes(read->txn, list_box, &list);
+	return r == 0 ? list_names(&list, NULL) : r;
+}
+
+static int list_found(void *arg, const char *name)
+{
+	const struct list *list = arg;
+	struct ps_index_box box;
+	int r = ps_index_box_find(list->read->txn, name, &box);
+
+	return r < 0 ? r : list_box(arg, &box);
+}
+
+int ps_indexed_list_below(struct ps_read *read, const char *top, ps_mailbox_fn fn, void *arg)
+{
+	struct list list = {read, fn, arg};
+	int r = index_walk_names(read->txn, DB_NAMES, top, list_found, &list);
+
+	return r == 0 ? list_names(&list, top) : r;
 }
 
 static uint64_t key_of(const struct ps_mbox *mbox)

@@ -11,6 +11,8 @@ struct ps_read {
 	struct ps_index *index;
 	struct ps_index_txn *txn;
 	struct ps_pool *pool;
+	const char **subscribed; /* in order; NULL: not made yet, or there are none */
+	size_t subscribed_count;
 	struct ps_ledger *ledger; /* whose caches may wait; or NULL */
 };
 
