@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An attempt at a commit: plan all batches, reserve, run the steps, sync each directory once, commit the index. What goes wrong
- * with files undoes them all.
+ * with files undoes them all. Where all that is to be done is to change flags of many messages, the steps are written down instead of run
+ * (later.c); before anything else is done to files, those that were written down are run.
  */
 #include "config.h"
 
@@ -94,7 +95,10 @@ static int keep_tokens(struct ps_catalogue_group *group, struct plan *plan)
 /* Looks at all mailboxes that the batches are about. */
 int commit_look_again(struct ps_catalogue_group *group)
 {
-	int r = mailboxes_sync(group->store, false);
+	int r = ps_catalogue_catch_up(group->store);
+
+	if (r == 0)
+		r = mailboxes_sync(group->store, false);
 
 	for (size_t i = 0; i < group->count && r == 0; i++)
 		for (size_t k = 0; k < group->batches[i]->count && r == 0; k++) {
@@ -112,10 +116,18 @@ static void index_failed(struct ps_catalogue_group *group, struct plan *plan)
 	struct ps_store *store = group->store;
 
 	ps_log(PS_LOG_WARNING, "index_commit_failed", "user", store->cat.user, "error", ps_last_error(), NULL);
+	/* What is written down only goes into the names first, or is left to who recovers it. */
+	if (later_recover(store) < 0) {
+		store->cat.pending = true;
+		return;
+	}
+	store->cat.left = false;
 	ps_buf_bytes(&store->cat.brought, ps_buf_view(&plan->p.brought));
 	if (tokens_load(store) < 0 || commit_look_again(group) < 0)
 		ps_catalogue_renew_index(store);
 	ps_buf_finish(&store->cat.brought);
+	if (later_recovered(store) < 0)
+		store->cat.pending = true;
 }
 
 /* ---- attempts ------------------------------------------------------------------------------------ */
@@ -127,22 +139,35 @@ static void settle_watches(struct plan *plan)
 			watch_settle(plan->steps.dirs[i].watch);
 }
 
+/* Where names are to follow, whoever has the store open is told. */
+static void leave(struct ps_catalogue_group *group)
+{
+	ps_catalogue_leave(group->store);
+	for (size_t i = 0; i < group->count; i++)
+		if (group->batches[i]->err == PS_BATCH_PENDING)
+			group->batches[i]->unsettled = true;
+}
+
 static int run(struct ps_catalogue_group *group, struct plan *plan, bool atomic)
 {
+	struct ps_catalogue *cat = &group->store->cat;
 	int r = write_reserve(&plan->w);
 
 	if (r == 0)
-		r = steps_run(&plan->steps, atomic);
+		r = plan->later ? later_add(&plan->steps) : steps_run(&plan->steps, atomic);
 	if (r < 0) {
 		ps_catalogue_txn_end(&plan->w);
-		if (!group->store->cat.pending)
+		if (!cat->pending)
 			ps_catalogue_settled(group->store);
 		return r;
 	}
 	settle_watches(plan);
 	if (ps_catalogue_txn_commit(&plan->w) < 0)
 		index_failed(group, plan);
-	ps_catalogue_settled(group->store);
+	else if (plan->later)
+		leave(group);
+	if (!cat->pending)
+		ps_catalogue_settled(group->store);
 	return 0;
 }
 
@@ -158,9 +183,14 @@ static bool record_brought(struct plan *plan)
 	return true;
 }
 
-int commit_attempt(struct ps_catalogue_group *group)
+enum {
+	UNSUITED = 1
+};
+
+/* `later`: UNSUITED when names cannot wait, and nothing was done. */
+static int attempt(struct ps_catalogue_group *group, bool later)
 {
-	struct plan plan = {.p = {.pool = ps_pool_create("commit")}};
+	struct plan plan = {.p = {.pool = ps_pool_create("commit")}, .later = later};
 	bool atomic = false;
 	int r = ps_catalogue_txn_begin(group->store, &plan.w);
 
@@ -181,10 +211,63 @@ int commit_attempt(struct ps_catalogue_group *group)
 		/* Batches of one step each need no record: each is whole or absent by itself. */
 		atomic = atomic || plan.steps.count > before + 1 || batch->count > 1;
 	}
+	atomic = record_brought(&plan) || atomic;
+	if (r == 0 && later && plan.steps.count > 0 && !later_suits(&plan.steps))
+		r = UNSUITED;
 	if (r == 0)
-		r = run(group, &plan, record_brought(&plan) || atomic);
+		r = run(group, &plan, atomic);
 	else
 		ps_catalogue_txn_end(&plan.w);
 	plan_finish(&plan);
 	return r;
+}
+
+static uint64_t messages_of(const struct ps_op *op)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < op->uid_count; i++)
+		n += (uint64_t)op->uids[i].last - op->uids[i].first + 1;
+	return n;
+}
+
+/* Whether there is nothing but changes of flags, perhaps of many messages. */
+static bool may_wait(const struct ps_catalogue_group *group)
+{
+	uint64_t messages = 0;
+
+	for (size_t i = 0; i < group->count; i++) {
+		const struct ps_batch *batch = group->batches[i];
+
+		if (batch->err != PS_BATCH_PENDING)
+			continue;
+		for (size_t k = 0; k < batch->count; k++) {
+			if (batch->ops[k].kind != PS_OP_FLAGS)
+				return false;
+			messages += messages_of(&batch->ops[k]);
+		}
+	}
+	return messages > group->store->rename_at_once && !later_is_long(group->store);
+}
+
+static bool only_expunges(const struct ps_catalogue_group *group)
+{
+	for (size_t i = 0; i < group->count; i++)
+		for (size_t k = 0; group->batches[i]->err == PS_BATCH_PENDING && k < group->batches[i]->count; k++)
+			if (group->batches[i]->ops[k].kind != PS_OP_EXPUNGE)
+				return false;
+	return true;
+}
+
+int commit_attempt(struct ps_catalogue_group *group)
+{
+	int r = may_wait(group) ? attempt(group, true) : UNSUITED;
+
+	if (r != UNSUITED)
+		return r;
+	/* On a disk without room for names, removing messages makes some: whatever their names are by then. */
+	r = ps_catalogue_catch_up(group->store);
+	if (r < 0 && !(ps_no_room(r) && only_expunges(group)))
+		return r;
+	return attempt(group, false);
 }

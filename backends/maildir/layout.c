@@ -12,8 +12,6 @@
 #include <time.h>
 #include "backends/maildir/maildir_private.h"
 
-#define ASIDE_PATH "postern-control/aside"
-
 enum {
 	DEPTH_MAX = 32,
 	FRESH_NS = 50000000

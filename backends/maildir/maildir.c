@@ -29,6 +29,12 @@ static const struct ps_setting maildir_settings[] = {
 	 .def = "maildir++",
 	 .choices = "maildir++ fs",
 	 .help = "mailboxes below the root as .Lists.postern, or as Lists/postern (Dovecot's LAYOUT=fs)"},
+	{.name = "rename_at_once",
+	 .type = PS_SET_INT,
+	 .def = "64",
+	 .max = 1000000000,
+	 .help = "flags of so many messages change in one command by renaming them; of more, names follow within "
+		 "seconds"},
 	{.name = NULL},
 };
 

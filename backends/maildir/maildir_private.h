@@ -4,7 +4,8 @@
  *
  * Truth lies in the mail store: in the names of the message files and in four small files per mailbox and store.
  * The index repeats it for quick reading. All writing happens under the store's lock (ps_catalogue_lock()), in this order:
- * reserve (UIDs, modseqs, keyword letters; synced), change files, sync their directories, commit the index.
+ * reserve (UIDs, modseqs, keyword letters; synced), change files, sync their directories, commit the index. Where flags of
+ * many messages change, a file that says so is synced in the place of names, and the names follow (later.c).
  */
 #ifndef BACKENDS_MAILDIR_PRIVATE_H
 #define BACKENDS_MAILDIR_PRIVATE_H
@@ -185,6 +186,7 @@ struct ps_store {
 	bool crlf, tree;
 	int tmp_fd;
 	struct folder_watch *watch; /* watch.c's, of the root; NULL: nobody tells of mailboxes that come and go */
+	size_t rename_at_once;      /* changes of flags of more messages are written down first */
 	off_t tokens_size;          /* of the file of tokens, when it was last made shorter */
 	struct unsettled unsettled;
 	struct ps_folder *folders; /* under cat.mutex */
@@ -217,6 +219,8 @@ void remove_tree(int dirfd, const char *name);
 void clean_tmp(int dirfd);
 
 /* ---- write.c: one transaction of the index, and what must be durable before it ---------------- */
+
+#define ASIDE_PATH PS_CATALOGUE_CONTROL "/aside"
 
 /* A mailbox that is being changed. */
 struct edit {
@@ -325,6 +329,7 @@ struct step_dir {
 	const char *path; /* below the root */
 	int fd;           /* -1: not opened yet */
 	bool changed;
+	bool seen;                   /* later.c's: it is where it lies by now */
 	struct ps_folder *folder;    /* borrowed; NULL: none of its directories */
 	struct folder_watch **watch; /* its, or the root's; NULL: it has none */
 	enum place place;
@@ -341,6 +346,7 @@ struct steps {
 	bool left;         /* and may yet be done */
 	bool recovering;   /* one listing of each directory does */
 	bool relaxed;      /* what they change is left to settle() */
+	bool elsewhere;    /* what was done again last was not a plain rename: others had been there */
 };
 void steps_init(struct steps *steps, struct ps_store *store, struct ps_pool *pool);
 void steps_finish(struct steps *steps); /* closes its directories */
@@ -349,11 +355,29 @@ struct step *steps_add(struct steps *steps, enum step_kind kind, uint32_t from_d
 		       const char *to);
 /* Does all of them or none, durably. `atomic`: a crash must not tear them apart either. On failure: undone, or (the pending mark set) to be completed by steps_recover(). */
 int steps_run(struct steps *steps, bool atomic);
-int steps_forget_loose(struct ps_store *store); /* with the lock */
+/* Does them again, however far they had come; what others did to the files meanwhile stays. */
+int steps_redo(struct steps *steps);
+int steps_redo_one(struct steps *steps, const struct step *step);
+bool steps_has_messages(const struct steps *steps, uint32_t n); /* the directory is cur or new */
+int steps_sync(struct steps *steps);                            /* the directories that were changed */
+
+/* ---- intent.c: steps, written down --------------------------------------------------------------- */
+
+void steps_put(struct ps_buf *out, const struct steps *steps);
+bool steps_take(struct ps_bytes text,
+		struct steps *steps); /* false: it is none; what was added to `steps` is not to be done */
+/* The record of what is about to be begun: open, or -1 in *ret_fd where none is needed. */
+int intent_arm(struct steps *steps, bool atomic, int *ret_fd);
+void intent_done(int fd);
+void intent_loose(int fd);
+int intent_drop(int fd); /* nothing of it was left */
+/* A record of before is done with, on disk too: it would be done again on top of what is done now. */
+int intent_retire(const struct steps *steps);
 /* Completes what an intent record says was begun. With the lock. 1: it did, and the index does not know. When files and index
  * agree, steps_recovered() forgets it: whoever dies before that leaves it to the next. */
 int steps_recover(struct ps_store *store);
 int steps_recovered(struct ps_store *store);
+int steps_forget_loose(struct ps_store *store); /* with the lock */
 
 /* ---- settle.c --------------------------------------------------------------------------------- */
 
@@ -361,6 +385,20 @@ int steps_recovered(struct ps_store *store);
 int unsettled_add(struct unsettled *unsettled, int *fd);
 void unsettled_finish(struct unsettled *unsettled);
 int settle(struct ps_store *store);
+/* ---- later.c: many changes of flags, whose names follow ---------------------------------------------- */
+
+#define LATER_FILE "later" /* in postern-control */
+/* Whether all the steps are such changes, and more than are made at once. */
+bool later_suits(const struct steps *steps);
+/* Marks one: the message whose flags it changes. */
+void later_mark(const struct steps *steps, struct step *step, uint64_t key, uint32_t uid);
+bool later_is_long(struct ps_store *store); /* the file: it takes no more */
+int later_add(
+	struct steps *steps); /* durable when it returns; the caller tells the index, and then ps_catalogue_leave() */
+int later_settle(struct ps_store *store); /* struct ps_catalogue_files */
+/* The same for files alone, when the index may not know. 1: there was something. */
+int later_recover(struct ps_store *store);
+int later_recovered(struct ps_store *store);
 
 /* ---- plan.c, plan_mailbox.c, commit.c --------------------------------------------------------- */
 
@@ -368,6 +406,7 @@ struct plan {
 	struct ps_plan p;
 	struct ps_catalogue_txn w;
 	struct steps steps;
+	bool later;                /* names are to follow: rows keep those that files have */
 	bool removes;              /* some batch of this attempt removes messages */
 	const struct ps_op *named; /* the append whose name gets the batch's token; NULL: none */
 	struct token_id token;

@@ -177,11 +177,13 @@ int plan_change(struct ps_plan *base, struct ps_edit *edit, const struct ps_pick
 	letters = (uint32_t)((letters & unknown_letters) | (row->keywords & LETTERS_MASK));
 	if ((r = msg_name_with_flags(&name, row->flags, letters, where.name)) < 0)
 		return r;
-	if (from != to || strcmp(where.name, was.name) != 0)
-		steps_add(&plan->steps, STEP_RENAME, from, was.name, to, where.name);
+	/* One that takes back what is not in the name yet changes no name, and is a step all the same. */
+	if (plan->later || from != to || strcmp(where.name, was.name) != 0)
+		later_mark(&plan->steps, steps_add(&plan->steps, STEP_RENAME, from, was.name, to, where.name),
+			   edit->box.key, row->uid);
 	if ((row->keywords ^ old->row.keywords) & ~LETTERS_MASK)
 		note_keywords(plan, edit_of(edit), where.name, row->keywords, old->row.keywords);
-	return put_row(plan, edit, row, &where);
+	return put_row(plan, edit, row, plan->later ? &was : &where);
 }
 
 int plan_remove(struct ps_plan *base, struct ps_edit *edit, const struct ps_picked *old)

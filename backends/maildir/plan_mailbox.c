@@ -10,8 +10,6 @@
 #include <sys/stat.h>
 #include "backends/maildir/maildir_private.h"
 
-#define ASIDE_PATH "postern-control/aside"
-
 static uint32_t aside_dir(struct plan *plan)
 {
 	return steps_dir(&plan->steps, ASIDE_PATH, NULL, PLACE_CUR);

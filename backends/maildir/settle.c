@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Relaxed batches: names that were changed and not synced. A directory is held by a descriptor, as its mailbox may be renamed meanwhile.
+ * What commits left: names that are to follow (later.c); and of relaxed batches, names that were changed and not synced. A directory is held by a descriptor, as its mailbox may be renamed meanwhile.
  */
 #include "config.h"
 
@@ -54,7 +54,7 @@ void unsettled_finish(struct unsettled *unsettled)
 }
 
 /* Names first: a record that is on disk as it was begun, and no other, is done again after a power cut. */
-int settle(struct ps_store *store)
+static int settle_relaxed(struct ps_store *store)
 {
 	int r = sync_dirs(&store->unsettled);
 
@@ -68,4 +68,11 @@ int settle(struct ps_store *store)
 		r = 0;
 	store->unsettled.record = r < 0;
 	return r;
+}
+
+int settle(struct ps_store *store)
+{
+	int r = settle_relaxed(store);
+
+	return r == 0 ? ps_catalogue_settle(store) : r;
 }

@@ -3,14 +3,7 @@
  * Changes of files. A step is done, undone if a later one fails, or done again by recovery. Those that cannot be undone
  * (STEP_UNLINK) are done when all others have been.
  *
- * A crash must not tear a batch of several steps apart, so they are first written to postern-control/intent and synced.
- * Its first word says what it is worth:
- *   ARMED  the steps may have been begun: recovery completes them
- *   DONE   they are done and durable; this word itself perhaps is not, so whoever changes something next makes it so
- *   LOOSE  they are done, and settle() has still to make them durable: relaxed flags. On disk the record may be ARMED
- *   (else) nothing
- * In either of the first two the index may not know yet what the batch brought for it.
- * The checksum covers a record cut short: then its sync never returned, and no step was begun.
+ * A crash must not tear a batch of several steps apart, so they are first written down (intent.c).
  */
 #include "config.h"
 
@@ -22,23 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "backends/maildir/maildir_private.h"
-#include "postern/log.h"
-
-#define ASIDE_PATH "postern-control/aside"
 
 enum {
-	ARMED = 0x44524d41,
-	DONE = 0x454e4f44,
-	LOOSE = 0x534f4f4c,
-	EMPTY = 0,
-	INTENT_MAX = 1 << 28,
 	RENAMES_FOLLOWED = 8
-};
-
-struct intent_head {
-	uint32_t state;
-	uint32_t crc;
-	uint64_t len;
 };
 
 void steps_init(struct steps *steps, struct ps_store *store, struct ps_pool *pool)
@@ -117,7 +96,7 @@ static bool is_place(const char *path, const char *place)
 	return strcmp(path, place) == 0 || (len > 4 && path[len - 4] == '/' && strcmp(path + len - 3, place) == 0);
 }
 
-static bool has_messages(const struct steps *steps, uint32_t n)
+bool steps_has_messages(const struct steps *steps, uint32_t n)
 {
 	return is_place(steps->dirs[n].path, "cur") || is_place(steps->dirs[n].path, "new");
 }
@@ -151,7 +130,7 @@ static bool find_in(struct steps *steps, uint32_t n, const char *name, bool agai
 static bool find_renamed(struct steps *steps, uint32_t n, const char *name, bool again, uint32_t *ret_dir,
 			 char ret_name[NAME_SIZE])
 {
-	if (!has_messages(steps, n))
+	if (!steps_has_messages(steps, n))
 		return false;
 	*ret_dir = n;
 	if (find_in(steps, n, name, again, ret_name))
@@ -247,6 +226,7 @@ static int redo_rename(struct steps *steps, const struct step *step, int from, i
 	struct stat a, b;
 	int r = do_rename(steps, step, from, to);
 
+	steps->elsewhere = r < 0;
 	if (r == PS_E_NOTFOUND)
 		r = follow_renamed(steps, step, to, true);
 	if (r != PS_E_EXISTS)
@@ -428,164 +408,9 @@ static int apply(struct steps *steps, const struct step *step, step_fn fn)
 	return fn(steps, step, from, to);
 }
 
-/* ---- the intent record ----------------------------------------------------------------------- */
-
-static void put_text(struct ps_buf *out, struct ps_bytes text)
-{
-	uint32_t len = (uint32_t)text.len;
-
-	ps_buf_append(out, &len, sizeof len);
-	ps_buf_bytes(out, text);
-}
-
-static bool take_text(struct ps_bytes *in, struct ps_bytes *ret_text)
-{
-	uint32_t len;
-
-	if (in->len < sizeof len)
-		return false;
-	memcpy(&len, in->ptr, sizeof len);
-	*in = ps_bytes_skip(*in, sizeof len);
-	if (in->len < len)
-		return false;
-	*ret_text = ps_bytes(in->ptr, len);
-	*in = ps_bytes_skip(*in, len);
-	return true;
-}
-
-static void put_step(struct ps_buf *out, const struct steps *steps, const struct step *step)
-{
-	ps_buf_char(out, (char)step->kind);
-	put_text(out, ps_bytes_str(steps->dirs[step->from_dir].path));
-	put_text(out, ps_bytes_str(step->from));
-	put_text(out, ps_bytes_str(steps->dirs[step->to_dir].path));
-	put_text(out, ps_bytes_str(step->to));
-	put_text(out, step->data);
-}
-
-static bool take_step(struct ps_bytes *in, struct steps *steps)
-{
-	struct ps_bytes from_dir, from, to_dir, to, data;
-	struct ps_pool *pool = steps->pool;
-	uint8_t kind = in->ptr[0];
-	struct step *step;
-
-	*in = ps_bytes_skip(*in, 1);
-	if (kind > STEP_BROUGHT || !take_text(in, &from_dir) || !take_text(in, &from) || !take_text(in, &to_dir) ||
-	    !take_text(in, &to) || !take_text(in, &data))
-		return false;
-	step = steps_add(steps, kind, 0, NULL, 0, NULL);
-	step->from_dir =
-		steps_dir(steps, ps_pool_strndup(pool, (const char *)from_dir.ptr, from_dir.len), NULL, PLACE_CUR);
-	step->to_dir = steps_dir(steps, ps_pool_strndup(pool, (const char *)to_dir.ptr, to_dir.len), NULL, PLACE_CUR);
-	step->from = ps_pool_strndup(pool, (const char *)from.ptr, from.len);
-	step->to = ps_pool_strndup(pool, (const char *)to.ptr, to.len);
-	step->data = ps_bytes(ps_pool_memdup(pool, data.ptr, data.len), data.len);
-	return true;
-}
-
-static int open_intent(struct ps_store *store, int flags)
-{
-	return ps_io.open(store->cat.control_fd, "intent", O_RDWR | flags, 0600);
-}
-
-static int set_state(int fd, uint32_t state, bool durable)
-{
-	int r = ps_io_pwrite_all(fd, ps_bytes(&state, sizeof state), 0);
-
-	if (r == 0 && durable && ps_io.fdatasync(fd) < 0)
-		r = ps_fail_errno("sync the intent record");
-	return r;
-}
-
-static int write_intent(const struct steps *steps, int fd)
-{
-	struct intent_head head = {.state = ARMED};
-	struct ps_buf text = {0};
-	int r;
-
-	ps_buf_append(&text, &head, sizeof head);
-	for (size_t i = 0; i < steps->count; i++)
-		put_step(&text, steps, &steps->steps[i]);
-	if (text.failed || text.len > INTENT_MAX) {
-		ps_buf_finish(&text);
-		return ps_fail(PS_E_LIMIT, "a batch of %zu steps", steps->count);
-	}
-	head.len = text.len - sizeof head;
-	head.crc = ps_crc32c(0, text.ptr + sizeof head, head.len);
-	memcpy(text.ptr, &head, sizeof head);
-	r = ps_io_pwrite_all(fd, ps_buf_view(&text), 0);
-	if (r == 0 && !steps->relaxed && ps_io.fdatasync(fd) < 0)
-		r = ps_fail_errno("sync the intent record");
-	ps_buf_finish(&text);
-	return r;
-}
-
-/* What is to be published or moved by several steps must be there after a crash for all of them. */
-static int sync_sources(const struct steps *steps)
-{
-	struct ps_store *store = steps->store;
-	int r = 0;
-
-	for (size_t i = 0; i < steps->dir_count && r == 0; i++) {
-		if (strcmp(steps->dirs[i].path, "tmp") == 0)
-			r = ps_io_sync_dir(store->tmp_fd, "tmp");
-		else if (strcmp(steps->dirs[i].path, ASIDE_PATH) == 0)
-			r = ps_io_sync_dir(store->cat.aside_fd, "aside");
-	}
-	return r;
-}
-
-static bool only_unlinks(const struct steps *steps)
-{
-	for (size_t i = 0; i < steps->count; i++)
-		if (steps->steps[i].kind != STEP_UNLINK && steps->steps[i].kind != STEP_BROUGHT)
-			return false;
-	return true;
-}
-
-/* A record of before is done with, on disk too: it would be done again on top of what is done now. */
-static int retire(const struct steps *steps, int fd)
-{
-	uint32_t state = EMPTY;
-
-	if (ps_io.pread(fd, &state, sizeof state, 0) < 0)
-		return ps_fail_errno("read the intent record");
-	return state == DONE || (state == LOOSE && !steps->relaxed) ? set_state(fd, EMPTY, true) : 0;
-}
-
-static int record(const struct steps *steps, int fd)
-{
-	int r = steps->relaxed ? retire(steps, fd) : sync_sources(steps);
-
-	if (r == 0)
-		r = write_intent(steps, fd);
-	return r < 0 || steps->relaxed ? r : ps_io_sync_dir(steps->store->cat.control_fd, "the intent record");
-}
-
-/* Gives the open record, or -1 in *ret_fd where none is needed. */
-static int arm(struct steps *steps, bool atomic, int *ret_fd)
-{
-	PS_CLEANUP(ps_closep) int fd = open_intent(steps->store, O_CREAT);
-	int r;
-
-	if (fd < 0)
-		return ps_fail_errno("open the intent record");
-	if (!atomic || steps->count < 2)
-		return retire(steps, fd);
-	if ((r = record(steps, fd)) == 0) {
-		*ret_fd = fd;
-		fd = -1;
-		return 0;
-	}
-	set_state(fd, EMPTY, false);
-	/* No room for the record: removing mail makes some. A crash then leaves a part of these removals done. */
-	return ps_no_room(r) && only_unlinks(steps) ? 0 : r;
-}
-
 /* ---- running --------------------------------------------------------------------------------- */
 
-static int sync_changed(struct steps *steps)
+int steps_sync(struct steps *steps)
 {
 	int r = 0;
 
@@ -608,7 +433,7 @@ static int leave_to_settle(struct steps *steps, int intent)
 		if (steps->dirs[i].changed)
 			r = unsettled_add(&steps->store->unsettled, &steps->dirs[i].fd);
 	if (r == 0 && intent >= 0) {
-		set_state(intent, LOOSE, false);
+		intent_loose(intent);
 		steps->store->unsettled.record = true;
 	}
 	return r;
@@ -632,7 +457,7 @@ static int run_round(struct steps *steps, bool unlinks, bool *done)
 			continue;
 		/* Recovery finds nothing in a directory that was moved: what is in it must be durable. */
 		if (moves_directory(steps, step))
-			r = sync_changed(steps);
+			r = steps_sync(steps);
 		if (r == 0)
 			r = apply(steps, step, kinds[step->kind].run);
 		done[i] = r == 0 || steps->left;
@@ -664,26 +489,35 @@ int steps_run(struct steps *steps, bool atomic)
 	if (steps->count == 0)
 		return 0;
 	/* In this order: a record that says ARMED is for the next one who takes the lock, not for some later one. */
-	if ((r = ps_catalogue_unsettled(steps->store)) < 0 || (r = arm(steps, atomic, &intent)) < 0)
+	if ((r = ps_catalogue_unsettled(steps->store)) < 0 || (r = intent_arm(steps, atomic, &intent)) < 0)
 		return r;
 	if ((r = run_round(steps, false, done)) == 0)
 		r = run_round(steps, true, done);
 	if (r == 0)
-		r = steps->relaxed ? leave_to_settle(steps, intent) : sync_changed(steps);
+		r = steps->relaxed ? leave_to_settle(steps, intent) : steps_sync(steps);
 	if (r == 0) {
 		if (intent >= 0 && !steps->relaxed)
-			set_state(intent, DONE, false);
+			intent_done(intent);
 		return 0;
 	}
 	if (undo(steps, done)) {
-		if (intent < 0 || set_state(intent, EMPTY, true) == 0)
+		if (intent < 0 || intent_drop(intent) == 0)
 			return r;
 	}
 	steps->store->cat.pending = true;
 	return r == PS_E_NOTFOUND ? PS_E_STORAGE : r;
 }
 
-static int redo_all(struct steps *steps)
+int steps_redo_one(struct steps *steps, const struct step *step)
+{
+	int r;
+
+	steps->elsewhere = true;
+	r = apply(steps, step, kinds[step->kind].redo);
+	return r == PS_E_NOTFOUND ? 0 : r; /* its directory has gone */
+}
+
+int steps_redo(struct steps *steps)
 {
 	int r = 0;
 
@@ -693,90 +527,8 @@ static int redo_all(struct steps *steps)
 
 			if ((step->kind == STEP_UNLINK) != (unlinks == 1))
 				continue;
-			r = apply(steps, step, kinds[step->kind].redo);
-			if (r == PS_E_NOTFOUND) /* its directory has gone */
-				r = 0;
+			r = steps_redo_one(steps, step);
 		}
 	}
-	return r == 0 ? sync_changed(steps) : r;
-}
-
-/* The state of a record that is whole; else EMPTY. */
-static uint32_t parse_intent(struct ps_bytes text, struct steps *steps)
-{
-	struct intent_head head;
-
-	if (text.len < sizeof head)
-		return EMPTY;
-	memcpy(&head, text.ptr, sizeof head);
-	text = ps_bytes_skip(text, sizeof head);
-	if ((head.state != ARMED && head.state != DONE) || head.len > text.len ||
-	    head.crc != ps_crc32c(0, text.ptr, head.len))
-		return EMPTY;
-	text.len = head.len;
-	while (text.len > 0)
-		if (!take_step(&text, steps))
-			return EMPTY;
-	return head.state;
-}
-
-/* For scans: the modseqs of a batch that is done on disk, but of which the index may not know. */
-static void take_brought(const struct steps *steps)
-{
-	struct ps_buf *brought = &steps->store->cat.brought;
-
-	ps_buf_finish(brought);
-	for (size_t i = 0; i < steps->count; i++)
-		if (steps->steps[i].kind == STEP_BROUGHT)
-			ps_buf_bytes(brought, steps->steps[i].data);
-}
-
-int steps_recover(struct ps_store *store)
-{
-	struct ps_pool *pool = ps_pool_create("recover");
-	struct ps_buf text = {0};
-	struct steps steps;
-	uint32_t state = EMPTY;
-	int r = ps_io_read_file(store->cat.control_fd, "intent", INTENT_MAX + sizeof(struct intent_head), &text);
-
-	steps_init(&steps, store, pool);
-	steps.recovering = true;
-	if (r == 0) {
-		state = parse_intent(ps_buf_view(&text), &steps);
-		take_brought(&steps);
-	}
-	if (state == ARMED) {
-		ps_log(PS_LOG_INFO, "maildir_batch_completed", "user", store->cat.user, "steps",
-		       ps_num((long long)steps.count), NULL);
-		r = redo_all(&steps);
-	}
-	steps_finish(&steps);
-	ps_buf_finish(&text);
-	ps_pool_destroy(pool);
-	if (r < 0 && r != PS_E_NOTFOUND)
-		return r;
-	return state == ARMED;
-}
-
-static int forget(struct ps_store *store, bool only_loose)
-{
-	PS_CLEANUP(ps_closep) int fd = open_intent(store, 0);
-	uint32_t state = EMPTY;
-
-	if (fd < 0)
-		return errno == ENOENT ? 0 : ps_fail_errno("open the intent record");
-	if (ps_io.pread(fd, &state, sizeof state, 0) < 0)
-		return ps_fail_errno("read the intent record");
-	return state == EMPTY || (only_loose && state != LOOSE) ? 0 : set_state(fd, EMPTY, true);
-}
-
-int steps_recovered(struct ps_store *store)
-{
-	ps_buf_finish(&store->cat.brought);
-	return forget(store, false);
-}
-
-int steps_forget_loose(struct ps_store *store)
-{
-	return forget(store, true);
+	return r == 0 ? steps_sync(steps) : r;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "backends/maildir/maildir_private.h"
+#include "postern/log.h"
 
 /* postern-control/state */
 struct store_state {
@@ -15,11 +16,30 @@ struct store_state {
 	uint64_t generation;
 };
 
+enum {
+	RENAME_AT_ONCE = 64 /* as the setting's default */
+};
+
 static bool had_state(struct ps_store *store)
 {
 	struct mailbox_state inbox;
 
 	return ps_state_read(store->cat.root_fd, MAILBOX_STATE, &inbox, sizeof inbox) == 0;
+}
+
+/* Flags first: what the other record removes may be among them. */
+static int recover(struct ps_store *store)
+{
+	int later = later_recover(store), steps = later < 0 ? later : steps_recover(store);
+
+	return steps < 0 ? steps : later || steps;
+}
+
+static int recovered(struct ps_store *store)
+{
+	int r = later_recovered(store);
+
+	return r == 0 ? steps_recovered(store) : r;
 }
 
 static const struct ps_catalogue_files maildir_files = {
@@ -28,8 +48,9 @@ static const struct ps_catalogue_files maildir_files = {
 		   .generation = offsetof(struct store_state, generation),
 		   .uid_validity = offsetof(struct store_state, uid_validity_high)},
 	.had_state = had_state,
-	.recover = steps_recover,
-	.recovered = steps_recovered,
+	.recover = recover,
+	.recovered = recovered,
+	.settle = later_settle,
 	.load_tokens = tokens_load,
 	.sync_list = mailboxes_sync,
 	.sync_all = scan_all,
@@ -90,6 +111,7 @@ static struct ps_store *store_create(const struct ps_store_args *args)
 	const char *layout = args->conf ? ps_conf_str(args->conf, "layout") : NULL;
 
 	ps_catalogue_init(&store->cat, &maildir_files, args);
+	store->rename_at_once = args->conf ? (size_t)ps_conf_int(args->conf, "rename_at_once") : RENAME_AT_ONCE;
 	store->tree = layout && strcmp(layout, "fs") == 0;
 	store->crlf = line_ends && strcmp(line_ends, "crlf") == 0;
 	store->tmp_fd = -1;
@@ -141,6 +163,8 @@ int store_open(const struct ps_store_args *args, struct ps_store **ret_store)
 
 void store_close(struct ps_store *store)
 {
+	if (store->cat.index && ps_catalogue_settle(store) < 0)
+		ps_log(PS_LOG_WARNING, "maildir_names_behind", "user", store->cat.user, "error", ps_last_error(), NULL);
 	mailboxes_note_time(store);
 	unsettled_finish(&store->unsettled);
 	watch_detach(&store->watch);

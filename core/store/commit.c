@@ -78,7 +78,7 @@ bool ps_commit_is_unsettled(struct ps_user *user)
 static void commit_group(struct ps_user *user, struct ps_commit_entry **group, size_t count)
 {
 	struct ps_batch *batches[GROUP_MAX] = {NULL};
-	bool unsettled = false;
+	bool unsettled = false, left = false;
 	int r;
 
 	for (size_t i = 0; i < count; i++) {
@@ -93,7 +93,10 @@ static void commit_group(struct ps_user *user, struct ps_commit_entry **group, s
 		group[i]->result = batches[i]->err ? batches[i]->err : r;
 		if (group[i]->result)
 			strncpy(group[i]->error, ps_last_error(), sizeof group[i]->error - 1);
+		left = left || batches[i]->unsettled;
 	}
+	if (left)
+		set_unsettled(&user->commits, true);
 }
 
 /* ---- extensions ------------------------------------------------------------------------------ */

@@ -27,7 +27,7 @@ struct ps_commit_queue {
 	struct ps_mbox *syncing_mbox; /* of this */
 	bool looking;                 /* it may be sync(), of any */
 	int64_t looked_at;            /* when it last was; of who leads. CLOCK_MONOTONIC, seconds */
-	bool unsettled;               /* relaxed batches were committed, which are perhaps not durable yet */
+	bool unsettled;               /* batches were committed of which something is left to settle() */
 };
 
 void ps_commit_queue_init(struct ps_commit_queue *queue);
@@ -46,7 +46,7 @@ int ps_commit_set_limit(struct ps_user *user, const struct ps_usage *limit);
 int ps_commit_fit(struct ps_user *user, const struct ps_user_info *info);
 /* What the user database says now, for extensions: does nothing where it says the same as before. */
 void ps_commit_refit(struct ps_user *user, const struct ps_user_info *info);
-/* Makes durable what of relaxed batches is not yet. */
+/* The backend's settle(), where something is left to it. */
 int ps_commit_settle(struct ps_user *user);
 bool ps_commit_is_unsettled(struct ps_user *user);
 /* The backend's sync(), never at the same time as a commit. */

@@ -249,10 +249,10 @@ static struct ps_user *take_unsettled(unsigned round)
 	return user;
 }
 
-static void settle_flags(struct ps_user *user)
+static void settle_left(struct ps_user *user)
 {
 	if (ps_commit_settle(user) < 0)
-		ps_log(PS_LOG_ERROR, "flags_not_synced", "user", user->name, "error", ps_last_error(), NULL);
+		ps_log(PS_LOG_ERROR, "settle_failed", "user", user->name, "error", ps_last_error(), NULL);
 }
 
 void ps_users_settle(void)
@@ -262,7 +262,7 @@ void ps_users_settle(void)
 
 	round++;
 	while ((user = take_unsettled(round)) != NULL) {
-		settle_flags(user);
+		settle_left(user);
 		ps_user_close(user);
 	}
 }
@@ -588,7 +588,7 @@ static void user_close_store(struct ps_user *user)
 
 	ps_mounts_destroy(user);
 	ps_mailboxes_destroy(user);
-	settle_flags(user);
+	settle_left(user);
 	ps_extensions_detach(user);
 	user->ops->close(user->store);
 	settle(user, false);

@@ -84,6 +84,15 @@ class Others(ServerTest):
         with self.assertRaises(AssertionError):
             find(self.server.maildir("alice"), b"ours")
 
+    def test_flags_of_many_are_told_at_once_and_reach_the_names(self):
+        for n in range(70):
+            self.server.deliver("alice", b"Subject: many\n\n%d\n" % n)
+        self.poll(lambda: len(flags_by_uid(self.client)) == 70, "the deliveries")
+        self.client.ok(r"STORE 1:* +FLAGS (\Seen)")
+        self.assertTrue(all("\\Seen" in flags for flags in flags_by_uid(self.client).values()))
+        cur = os.path.join(self.server.maildir("alice"), "cur")
+        postern.wait_until(lambda: sum(name.endswith(":2,S") for name in os.listdir(cur)) == 70, "the names")
+
     def test_a_folder_made_elsewhere_appears(self):
         owner = os.stat(self.server.maildir("alice"))
         for part in ("", "cur", "new", "tmp"):

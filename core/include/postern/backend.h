@@ -232,8 +232,9 @@ struct ps_batch {
 	/* Flags that may be lost with the power, and not with the process. Of PS_OP_FLAGS only, without a token. Where all batches of a
 	 * commit() are so, it may return before they are durable, and leaves that to settle(); it need not. */
 	bool relaxed;
-	int err;       /* set by commit: 0 or a ps_err; the batch is absent then */
-	size_t err_op; /* which operation it was about */
+	int err;        /* set by commit: 0 or a ps_err; the batch is absent then */
+	size_t err_op;  /* which operation it was about */
+	bool unsettled; /* set by commit: something is left to settle(), though the batch is durable */
 };
 
 struct ps_store_args {
@@ -332,10 +333,11 @@ struct ps_backend {
 	 * must be asked for again. */
 	void (*body_rest)(struct ps_body *body);
 
-	/* Optional (NULL: nothing ever waits for it). Makes durable what commit() returned for and did not: relaxed batches. Core calls it
+	/* Optional (NULL: nothing ever waits for it). Makes durable what commit() returned for and did not: relaxed batches; and does what
+	 * other programs, or the next who opens the store, would like to find done: batches that came back `unsettled`. Core calls it
 	 * some seconds after such a commit at the latest, and before close(), and never at the same time as commit(). After a power cut
-	 * before that each flag and keyword of a message may be as it was at any time since the last settle(); a message that is not as
-	 * it was told has a modseq above all that were told. What could not be done is left to the next call. */
+	 * before that each flag and keyword of a message in relaxed batches may be as it was at any time since the last settle(); a message
+	 * that is not as it was told has a modseq above all that were told. What could not be done is left to the next call. */
 	int (*settle)(struct ps_store *store);
 
 	/* Optional (NULL: core picks them out of list()). Those of list() whose name is `top`, or is below it: begins with it and a '/'. In no

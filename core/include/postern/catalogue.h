@@ -50,6 +50,8 @@ struct ps_catalogue_files {
 	 * recovered() (NULL: not needed) forgets it: who dies before that leaves it to the next. */
 	int (*recover)(struct ps_store *store);
 	int (*recovered)(struct ps_store *store);
+	/* Does what commits left to be done (ps_catalogue_leave()); the index knows of all of it. NULL: they leave nothing. */
+	int (*settle)(struct ps_store *store);
 	/* Into the index: the tokens that files have; the list of mailboxes as it is, with what is in new ones (`rebuild`: the index
 	 * knew nothing before); what is in all that may have changed. */
 	int (*load_tokens)(struct ps_store *store);
@@ -110,6 +112,7 @@ struct ps_catalogue {
 	uint32_t uid_validity_high;                  /* the highest ever given to any mailbox */
 	uint64_t generation;                         /* as this handle knows it */
 	bool pending;                                /* a change stopped half-way: recover before anything else */
+	bool left;                                   /* something was left to be done later */
 	struct ps_buf
 		brought; /* modseqs that the index was not told of; for scans, while files and index are made to agree */
 
@@ -153,6 +156,13 @@ void ps_catalogue_unlock(struct ps_store *store);
 /* From here on a death leaves files and index at odds (until it is settled). */
 int ps_catalogue_unsettled(struct ps_store *store);
 void ps_catalogue_settled(struct ps_store *store);
+/*
+ * What is acknowledged once it is written down may be done later: files and index then differ in what the backend knows. It says so, with
+ * the lock, before it settles; the mark is another one then. Whoever takes the lock next has it done first, by settle(), but for commit():
+ * attempt() sees `left`, and calls catch_up() unless it can do without.
+ */
+void ps_catalogue_leave(struct ps_store *store);
+int ps_catalogue_catch_up(struct ps_store *store);
 
 /* ---- the index ------------------------------------------------------------------------------------- */
 
@@ -253,6 +263,7 @@ int ps_catalogue_sync(struct ps_store *store, struct ps_mbox *mbox);
 int ps_catalogue_read_begin(struct ps_store *store, struct ps_read **ret_read);
 int ps_catalogue_cache_put(struct ps_mbox *mbox, uint32_t uid, struct ps_bytes cache);
 int ps_catalogue_commit(struct ps_store *store, struct ps_batch *const *batches, size_t count);
+int ps_catalogue_settle(struct ps_store *store); /* for who leaves something */
 int ps_catalogue_generation(struct ps_store *store, uint64_t *ret_generation);
 int ps_catalogue_set_generation(struct ps_store *store, uint64_t generation);
 

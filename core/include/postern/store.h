@@ -42,7 +42,7 @@ void ps_user_close(struct ps_user *user);
 void ps_users_keep(unsigned count, unsigned seconds);
 /* Closes those that were kept for long enough, or all; blocks on disk. Closing another does the first, too. */
 void ps_users_close_kept(bool all);
-/* Makes durable what open stores with `durability = relaxed` still have to; blocks on disk. Closing one does that, too. By one thread. */
+/* Has open stores do what their commits left to settle(); blocks on disk. Closing one does that, too. By one thread. */
 void ps_users_settle(void);
 
 /* ---- mailbox names ------------------------------------------------------------------------- */

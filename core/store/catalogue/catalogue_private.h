@@ -23,6 +23,11 @@ int catalogue_open_index(struct ps_store *store);
 /* 0 when there is none. */
 uint64_t catalogue_number(struct ps_store *store, const char *name);
 
+/* ---- lock.c --------------------------------------------------------------------------------------------- */
+
+/* As ps_catalogue_lock(), but what was left to be done is left. */
+int catalogue_lock_to_commit(struct ps_store *store);
+
 /* ---- txn.c ------------------------------------------------------------------------------------------------ */
 
 /* Notes a transaction of this handle; `began`: at its begin, else at its commit. */

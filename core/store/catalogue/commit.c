@@ -100,7 +100,7 @@ int ps_catalogue_commit(struct ps_store *store, struct ps_batch *const *batches,
 {
 	const struct ps_catalogue_files *files = ps_catalogue_of(store)->files;
 	struct ps_catalogue_group group = {.store = store, .batches = batches, .count = count};
-	int r = ps_catalogue_lock(store), first = 0;
+	int r = catalogue_lock_to_commit(store), first = 0;
 	bool any = false;
 
 	for (size_t i = 0; i < count; i++)

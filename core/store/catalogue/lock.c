@@ -24,28 +24,39 @@ static int file_lock(struct ps_catalogue *cat)
 	return ps_fail(PS_E_BUSY, "the store of %s stays locked", cat->user);
 }
 
-/* The first octet of the lock file says whether its holder is between files and index. It needs no sync: after a
- * crash of the machine the index is made again anyway. */
-static int write_busy(struct ps_catalogue *cat, char busy)
+/* The first octet of the lock file says whether its holder is between files and index, or left something to be done.
+ * It needs no sync: after a crash of the machine the index is made again anyway. */
+enum {
+	SETTLED = '0',
+	BUSY = '1',
+	LEFT = '2'
+};
+
+static int write_mark(struct ps_catalogue *cat, char mark)
 {
-	return pwrite(cat->lock_fd, &busy, 1, 0) == 1 ? 0 : ps_fail_errno("write the lock file");
+	return pwrite(cat->lock_fd, &mark, 1, 0) == 1 ? 0 : ps_fail_errno("write the lock file");
 }
 
-static bool is_busy(struct ps_catalogue *cat)
+static char read_mark(const struct ps_catalogue *cat)
 {
-	char busy = '0';
+	char mark = SETTLED;
 
-	return pread(cat->lock_fd, &busy, 1, 0) == 1 && busy == '1';
+	return pread(cat->lock_fd, &mark, 1, 0) == 1 ? mark : SETTLED;
 }
 
 int ps_catalogue_unsettled(struct ps_store *store)
 {
-	return write_busy(ps_catalogue_of(store), '1');
+	return write_mark(ps_catalogue_of(store), BUSY);
 }
 
 void ps_catalogue_settled(struct ps_store *store)
 {
-	write_busy(ps_catalogue_of(store), '0');
+	write_mark(ps_catalogue_of(store), ps_catalogue_of(store)->left ? LEFT : SETTLED);
+}
+
+void ps_catalogue_leave(struct ps_store *store)
+{
+	ps_catalogue_of(store)->left = true;
 }
 
 /* Makes files and index agree, when what was begun is ended. */
@@ -64,21 +75,35 @@ static int reconcile(struct ps_store *store)
 	if (r == 0 && files->recovered)
 		r = files->recovered(store);
 	if (r == 0) {
-		cat->pending = false;
+		cat->pending = cat->left = false;
+		ps_catalogue_settled(store);
+	}
+	return r;
+}
+
+int ps_catalogue_catch_up(struct ps_store *store)
+{
+	struct ps_catalogue *cat = ps_catalogue_of(store);
+	int r = cat->left ? cat->files->settle(store) : 0;
+
+	if (r == 0 && cat->left) {
+		cat->left = false;
 		ps_catalogue_settled(store);
 	}
 	return r;
 }
 
 /* Who is shut out changes nothing, not even to recover. */
-static int prepare(struct ps_store *store)
+static int prepare(struct ps_store *store, bool catch_up)
 {
 	struct ps_catalogue *cat = ps_catalogue_of(store);
 	int r = catalogue_read_state(store);
+	char mark = read_mark(cat);
 
+	cat->left = mark == LEFT && cat->files->settle;
 	if (r < 0 || (r = catalogue_check_generation(cat)) < 0)
 		return r;
-	if (is_busy(cat) || cat->pending) {
+	if (mark == BUSY || cat->pending) {
 		r = cat->files->recover(store);
 		if (r >= 0)
 			r = reconcile(store);
@@ -87,6 +112,8 @@ static int prepare(struct ps_store *store)
 		r = cat->files->recover(store);
 		if (r >= 0)
 			r = r > 0 ? reconcile(store) : catalogue_open_index(store);
+	} else if (catch_up) {
+		r = ps_catalogue_catch_up(store);
 	}
 	ps_buf_finish(&cat->brought);
 	if (r != PS_E_CORRUPT)
@@ -104,17 +131,36 @@ static void give_back(struct ps_store *store)
 	flock(cat->lock_fd, LOCK_UN);
 }
 
-int ps_catalogue_lock(struct ps_store *store)
+static int lock(struct ps_store *store, bool catch_up)
 {
 	struct ps_catalogue *cat = ps_catalogue_of(store);
 	int r;
 
 	pthread_mutex_lock(&cat->writer);
-	if ((r = file_lock(cat)) == 0 && (r = prepare(store)) < 0)
+	if ((r = file_lock(cat)) == 0 && (r = prepare(store, catch_up)) < 0)
 		give_back(store);
 	if (r < 0)
 		pthread_mutex_unlock(&cat->writer);
 	return r;
+}
+
+int ps_catalogue_lock(struct ps_store *store)
+{
+	return lock(store, true);
+}
+
+int catalogue_lock_to_commit(struct ps_store *store)
+{
+	return lock(store, false);
+}
+
+int ps_catalogue_settle(struct ps_store *store)
+{
+	int r = read_mark(ps_catalogue_of(store)) == LEFT ? ps_catalogue_lock(store) : 1;
+
+	if (r == 0)
+		ps_catalogue_unlock(store);
+	return r < 0 ? r : 0;
 }
 
 void ps_catalogue_unlock(struct ps_store *store)
