@@ -93,6 +93,13 @@ static int keep_tokens(struct ps_catalogue_group *group, struct plan *plan)
 /* ---- when files and index are not as they should be --------------------------------------------- */
 
 /* Looks at all mailboxes that the batches are about. */
+static int look_at(struct ps_store *store, const struct ps_mbox *mbox)
+{
+	int r = mbox ? scan_mailbox(store, mbox->key, false) : 0;
+
+	return r == PS_E_GONE ? 0 : r;
+}
+
 int commit_look_again(struct ps_catalogue_group *group)
 {
 	int r = ps_catalogue_catch_up(group->store);
@@ -104,8 +111,8 @@ int commit_look_again(struct ps_catalogue_group *group)
 		for (size_t k = 0; k < group->batches[i]->count && r == 0; k++) {
 			const struct ps_op *op = &group->batches[i]->ops[k];
 
-			if (op->mbox && (r = scan_mailbox(group->store, op->mbox->key, false)) == PS_E_GONE)
-				r = 0;
+			if ((r = look_at(group->store, op->mbox)) == 0)
+				r = look_at(group->store, op->target);
 		}
 	return r;
 }

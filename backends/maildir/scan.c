@@ -741,14 +741,12 @@ int scan_mailbox(struct ps_store *store, uint64_t key, bool rebuild)
 			return r;
 		index = ps_index_ref(scan.w.index);
 		table_init(&scan.table);
-		r = scan_once(&scan, key);
+		if ((r = scan_once(&scan, key)) == 0)
+			r = ps_catalogue_txn_put(&scan.w);
 		if (r < 0 && scan.edit)
 			watch_dirty(&scan.edit->folder->watch);
 		scan_finish(&scan);
-		if (r == 0)
-			r = ps_catalogue_txn_commit(&scan.w);
-		else
-			ps_catalogue_txn_end(&scan.w);
+		ps_catalogue_txn_end(&scan.w);
 		if (r == PS_E_AGAIN && ps_index_grow(index) < 0)
 			r = PS_E_STORAGE;
 		ps_index_close(index);

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include "postern/io.h"
 #include "tests/delivery/queue.h"
+#include "tests/lmdb_calls.h"
 
 /* ---- one call fails ------------------------------------------------------------------------------ */
 
@@ -114,23 +115,30 @@ static void fail_with_report(struct ps_queue_attempt *attempt)
 	close(report.file);
 }
 
-static const int errors[] = {EIO, ENOSPC, EDQUOT, EMFILE};
+static const struct {
+	bool lmdb; /* a call of LMDB; else one of storage */
+	int error;
+} faults[] = {{false, EIO}, {false, ENOSPC}, {false, EDQUOT},     {false, EMFILE},
+	      {true, EIO},  {true, ENOSPC},  {true, MDB_MAP_FULL}};
 
 /* True: so many calls there are not. */
-static bool survive(int n, int error)
+static bool survive(int n, bool lmdb, int error)
 {
 	struct ps_queue_attempt *attempt;
 	bool over;
 	int first, second;
 
-	arm(n, error);
+	if (lmdb)
+		lmdb_arm(n, error);
+	else
+		arm(n, error);
 	first = add_to("FIRST", "ann@example.com", "mx:example.org", 1);
 	second = add_to("SECOND", "ann@example.com", "mx:example.net", 1);
 	settle();
 	attempt = attempt_of("FIRST") ? pick_id("FIRST") : NULL;
 	if (attempt)
 		fail_with_report(attempt);
-	over = calls_left >= 0;
+	over = lmdb ? lmdb_disarm() : calls_left >= 0;
 	disarm();
 	ck_assert_int_eq(is_there("SECOND"), second == 0);
 	ck_assert_int_eq(is_there("FIRST"), first == 0 && !attempt);
@@ -154,7 +162,7 @@ START_TEST(any_call_may_fail)
 	int n = 0;
 
 	real = ps_io;
-	while (!survive(n, errors[_i]))
+	while (!survive(n, faults[_i].lmdb, faults[_i].error))
 		ck_assert_int_lt(n++, 200);
 	ck_assert_int_gt(n, 10);
 }
@@ -350,7 +358,7 @@ int main(void)
 	TCase *tc = tcase_create("calls"), *full = tcase_create("full");
 
 	tcase_add_checked_fixture(tc, set_up, tear_down);
-	tcase_add_loop_test(tc, any_call_may_fail, 0, PS_ARRAY_LEN(errors));
+	tcase_add_loop_test(tc, any_call_may_fail, 0, PS_ARRAY_LEN(faults));
 	tcase_add_test(tc, a_link_that_fails_half_way_does_not_say_that_the_message_is_there);
 	tcase_add_loop_test(tc, half_a_write_is_gone_on_with_or_refused, 0, 2);
 	tcase_add_test(tc, an_open_that_fails_is_an_error_and_no_loss);

@@ -321,7 +321,8 @@ static int put_vanished(struct ps_index_txn *txn, struct ps_index_box *box, uint
 	if (rc)
 		return index_fail(rc, "cursor");
 	rc = mdb_cursor_get(cursor, &at, &value, MDB_SET_RANGE);
-	rc = mdb_cursor_get(cursor, &at, &value, rc == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+	if (rc == 0 || rc == MDB_NOTFOUND)
+		rc = mdb_cursor_get(cursor, &at, &value, rc == 0 ? MDB_PREV : MDB_LAST);
 	if (rc == 0 && at.mv_size == sizeof was && value.mv_size == sizeof last) {
 		memcpy(&was, at.mv_data, sizeof was);
 		memcpy(&last, value.mv_data, sizeof last);

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include "postern/io.h"
 #include "postern/log.h"
+#include "tests/lmdb_calls.h"
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
@@ -31,6 +32,7 @@ static const struct ps_id copied_id = {{1, 2, 3}};
 static struct ps_io real;
 static unsigned calls, fail_at, trying;
 static int fail_with;
+static bool in_index; /* the calls that fail are LMDB's */
 
 static bool fails(void)
 {
@@ -327,6 +329,7 @@ static const struct {
 };
 
 static const int failures[] = {EIO, ENOSPC, EDQUOT, EMFILE, SHORT};
+static const int index_failures[] = {ENOSPC, MDB_MAP_FULL, MDB_CORRUPTED};
 
 /* ---- the check ------------------------------------------------------------------------------- */
 
@@ -402,14 +405,18 @@ static void state_must_be(int r, const char *before, const char *after, const ch
 /* One failing call; false when there were not so many. */
 static bool try_one(size_t operation, unsigned n, int error, const char *before, const char *after)
 {
+	bool over;
 	int r;
 
 	furnish();
 	fail_with = error;
-	fail_at = n;
+	fail_at = in_index ? 0 : n;
 	calls = 0;
+	if (in_index)
+		lmdb_arm((int)n - 1, error);
 	r = operations[operation].run();
-	if (calls < n) {
+	over = in_index ? lmdb_disarm() : calls < n;
+	if (over) {
 		ck_assert_ok(r);
 		close_all();
 		kit_remove(&kit);
@@ -455,6 +462,23 @@ START_TEST(a_failing_call_is_a_refusal)
 	take_pictures(operation, before, after);
 	trying = 1;
 	while (try_one(operation, trying, failures[(size_t)_i % PS_ARRAY_LEN(failures)], before, after))
+		trying++;
+	ck_assert_uint_gt(trying, 3);
+}
+END_TEST
+
+/* What is done and cannot be noted is found by the next look at the folders; what is said to be refused is undone. */
+START_TEST(a_failing_call_of_the_index_is_no_loss)
+{
+	size_t operation = (size_t)_i / PS_ARRAY_LEN(index_failures);
+	char before[4096], after[4096];
+
+	if (operations[operation].arrives && index_failures[(size_t)_i % PS_ARRAY_LEN(index_failures)] == MDB_CORRUPTED)
+		return; /* a new index gives what arrives another UID */
+	take_pictures(operation, before, after);
+	in_index = true;
+	trying = 1;
+	while (try_one(operation, trying, index_failures[(size_t)_i % PS_ARRAY_LEN(index_failures)], before, after))
 		trying++;
 	ck_assert_uint_gt(trying, 3);
 }
@@ -749,6 +773,8 @@ int main(void)
 	if (access("/dev/shm", W_OK) == 0)
 		setenv("TMPDIR", "/dev/shm", 1);
 	tcase_add_loop_test(tc, a_failing_call_is_a_refusal, 0, PS_ARRAY_LEN(operations) * PS_ARRAY_LEN(failures));
+	tcase_add_loop_test(tc, a_failing_call_of_the_index_is_no_loss, 0,
+			    PS_ARRAY_LEN(operations) * PS_ARRAY_LEN(index_failures));
 	tcase_add_loop_test(tc, a_death_leaves_whole_batches, 0, PS_ARRAY_LEN(operations));
 	tcase_add_loop_test(tc, who_reads_between_a_death_and_the_start_doubles_and_tears_nothing, 0,
 			    PS_ARRAY_LEN(read_meanwhile));

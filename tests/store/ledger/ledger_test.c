@@ -9,10 +9,11 @@
 #include <unistd.h>
 #include "postern/io.h"
 #include "postern/ledger.h"
+#include "tests/lmdb_calls.h"
 #include "tests/unit.h"
 
 enum {
-	BODIES = 64
+	BODIES = 4096
 };
 
 struct ps_store {
@@ -38,6 +39,8 @@ static int new_body(struct ps_ledger_txn *txn, uint64_t *ret_body)
 {
 	int r = ps_ledger_body_new(txn, ret_body);
 
+	if (r < 0)
+		return r;
 	ck_assert_uint_lt(ps_ledger_number(*ret_body), BODIES);
 	txn->store->there[ps_ledger_number(*ret_body)] = true;
 	return r;
@@ -484,6 +487,130 @@ START_TEST(what_was_reserved_is_not_asked_for_again)
 }
 END_TEST
 
+/* ---- LMDB's calls that fail -------------------------------------------------------------------------- */
+
+/* What there must be. */
+static unsigned messages;
+static uint32_t uid_next;
+static uint64_t generation;
+static bool has_work;
+
+static int commit_two(const struct ps_op *first, const struct ps_op *second, int ret[2])
+{
+	struct ps_batch one = {.ops = first, .count = 1, .pool = pool, .results = PS_NEW(pool, struct ps_op_result)};
+	struct ps_batch two = {.ops = second, .count = 1, .pool = pool, .results = PS_NEW(pool, struct ps_op_result)};
+	int r = ps_ledger_commit(store, (struct ps_batch *[]){&one, &two}, 2);
+
+	ret[0] = one.err;
+	ret[1] = two.err;
+	return r;
+}
+
+/* What each does is counted when it is said to be done. */
+static void add_two(void)
+{
+	struct ps_op first = message(), second = message();
+	int r[2];
+
+	second.cache = ps_bytes("derived", 7);
+	commit_two(&first, &second, r);
+	messages += (r[0] == 0) + (r[1] == 0);
+}
+
+static void flag_and_copy(void)
+{
+	struct ps_range first = {1, 1};
+	const char *keywords[] = {"one", NULL};
+	struct ps_op flags = {.kind = PS_OP_FLAGS,
+			      .mbox = inbox,
+			      .uids = &first,
+			      .uid_count = 1,
+			      .flag_mode = PS_FLAGS_ADD,
+			      .flags = PS_FLAG_SEEN,
+			      .keywords = keywords,
+			      .unchanged_since = UINT64_MAX};
+
+	(void)commit(&flags, 1);
+	messages += on_messages(PS_OP_COPY, 1, 1) == 0;
+}
+
+static void make_and_remove_a_mailbox(void)
+{
+	if (!has_work)
+		has_work = commit(&(struct ps_op){.kind = PS_OP_CREATE, .name = "Work"}, 1) == 0;
+	(void)commit(&(struct ps_op){.kind = PS_OP_SUBSCRIBE, .name = "Work", .subscribed = true}, 1);
+	(void)commit(&(struct ps_op){.kind = PS_OP_IDENTITY, .name = "INBOX", .uid_next = uid_next + 1}, 1);
+	if (has_work)
+		has_work = commit(&(struct ps_op){.kind = PS_OP_DELETE, .name = "Work"}, 1) != 0;
+}
+
+static void keep_a_cache(void)
+{
+	(void)ps_ledger_cache_put(inbox, 1, ps_bytes("derived", 7));
+	(void)ps_ledger_reap(store->ledger, UINT32_MAX, NULL);
+}
+
+static void expunge_all_but_one(void)
+{
+	if (on_messages(PS_OP_EXPUNGE, 2, UINT32_MAX) == 0)
+		messages = 1;
+	if (ps_ledger_set_generation(store, generation + 1) == 0)
+		generation++;
+}
+
+static const struct {
+	void (*run)(void);
+} deeds[] = {{add_two}, {flag_and_copy}, {make_and_remove_a_mailbox}, {keep_a_cache}, {expunge_all_but_one}};
+
+/* Each message has a body that is there, and no mailbox is there that was not made. */
+static void all_is_as_was_said(void)
+{
+	struct ps_mbox *work;
+	unsigned seen = 0;
+	uint64_t body, stored;
+
+	for (uint32_t uid = 1, end = info().uid_next; uid < end; uid++) {
+		if (ps_ledger_find(inbox, uid, &body) < 0)
+			continue;
+		seen++;
+		ck_assert(store->there[ps_ledger_number(body)]);
+	}
+	ck_assert_uint_eq(seen, messages);
+	ck_assert_uint_eq(info().messages, messages);
+	ck_assert_uint_eq(info().size, 100 * messages);
+	ck_assert_ok(ps_ledger_generation(store, &stored));
+	ck_assert_uint_eq(stored, generation);
+	ck_assert_int_eq(ps_ledger_mailbox_open(store, "Work", &work), has_work ? 0 : PS_E_NOTFOUND);
+	if (has_work)
+		ps_ledger_mailbox_close(work);
+}
+
+static const int lmdb_faults[] = {EIO, ENOSPC, ENOMEM, MDB_MAP_FULL};
+
+START_TEST(any_call_of_lmdb_may_fail)
+{
+	bool over = false;
+	int n = 0;
+
+	append(1);
+	messages = 1;
+	ck_assert_ok(ps_ledger_generation(store, &generation));
+	for (size_t i = 0; i < PS_ARRAY_LEN(deeds); i++)
+		for (n = 0, over = false; !over; n++) {
+			uid_next = info().uid_next;
+			lmdb_arm(n, lmdb_faults[_i]);
+			deeds[i].run();
+			over = lmdb_disarm();
+			all_is_as_was_said();
+			close_store();
+			open_store();
+			all_is_as_was_said();
+			nudge();
+		}
+	ck_assert_int_gt(n, 5);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("ledger");
@@ -508,6 +635,7 @@ int main(void)
 	tcase_add_test(tc, a_folder_is_made_with_its_parents);
 	tcase_add_test(tc, a_store_that_is_not_there_is_not_made_unless_asked);
 	tcase_add_test(tc, what_was_reserved_is_not_asked_for_again);
+	tcase_add_loop_test(tc, any_call_of_lmdb_may_fail, 0, PS_ARRAY_LEN(lmdb_faults));
 	suite_add_tcase(s, tc);
 	return unit_main(s);
 }
