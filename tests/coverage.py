@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Which lines of the server its tests run: builds by clang below ./coverage, runs `make check` and the functional tests, and prints a summary.
+"""Which lines of the server its tests have run: sums up, in the folder of a build with --enable-coverage, what ran there since ./coverage was made.
 
-usage: coverage.py [--unit] [--no-run] [--missing FILE]... [TEST...]
+usage: coverage.py [--missing FILE]...
 
-With names of unit tests only these are run. --unit: no functional tests. --no-run: of what lies there from before. --missing: the lines of a file that
-were not run. Counters lie in files that each process maps when it begins, so roles that are confined, and what is killed, count like all else.
+--missing: the lines of a file that were not run. Counters lie in files that each process maps when it begins, so roles that are confined, and what is
+killed, count like all else.
 """
 
 import argparse
 import collections
 import fnmatch
-import os
 import pathlib
 import subprocess
 import sys
@@ -42,42 +41,19 @@ GROUPS = {
 AIMS = {"total": 85, "parsers": 95, "storage commit": 95}  # per cent
 
 
-def run(arguments, **options):
-    return subprocess.run([str(argument) for argument in arguments], check=True, **options)
+def run(*arguments):
+    return subprocess.run([str(argument) for argument in arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def make(folder, *arguments, **options):
-    return run(["make", "-s", "-j%d" % os.cpu_count(), *arguments], cwd=folder, **options)
-
-
-def build(folder):
-    folder.mkdir(exist_ok=True)
-    if not (folder / "config.status").exists():
-        run([SOURCE / "configure", "-q", "--enable-coverage", "--prefix=%s" % (folder / "prefix"), "CC=clang", "CFLAGS=-O1 -g1"], cwd=folder)
-    make(folder, "all")
-    make(folder, "install", stdout=subprocess.DEVNULL)
-    make(folder, "check", "TESTS=")
-
-
-def test(folder, names, functional):
-    for old in (folder / "coverage").glob("*.profraw"):
-        old.unlink()
-    # A test that fails has run its lines all the same; `./check` is there to say that it failed.
-    quiet = {"check": False, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    tests = ["TESTS=" + " ".join(names)] if names else []
-    subprocess.run(["make", "-s", "-k", "-j%d" % os.cpu_count(), "check", *tests], cwd=folder, **quiet)
-    if functional and not names:
-        subprocess.run([sys.executable, SOURCE / "tests/functional/run.py", "--prefix", folder / "prefix"], **quiet)
-
-
-def gather(folder):
+def gather():
     """Of each source the lines, with how often they were run, by whichever program."""
-    profile, prefix = folder / "coverage.profdata", folder / "prefix"
-    run(["llvm-profdata", "merge", "-sparse", "-o", profile, *(folder / "coverage").glob("*.profraw")])
+    profile, prefix = pathlib.Path("coverage/sum.profdata"), pathlib.Path("prefix")
+    # Who was killed in its first instant may leave a file that is none.
+    run("llvm-profdata", "merge", "-sparse", "-failure-mode=all", "-o", profile, *sorted(profile.parent.glob("*.profraw")))
     # Test programs have copies of what plugins have: counters are merged by the names of functions.
     objects = [prefix / "lib/libpostern.so", prefix / "sbin/posternd", prefix / "bin/postern", *(prefix / "lib/postern").rglob("*.so")]
-    text = run(["llvm-cov", "export", "--format=lcov", "--instr-profile", profile, objects[0],
-                *(word for each in objects[1:] for word in ("--object", each))], capture_output=True, text=True).stdout
+    text = run("llvm-cov", "export", "--format=lcov", "--instr-profile", profile, objects[0],
+               *(word for each in objects[1:] for word in ("--object", each)))
     files = collections.defaultdict(lambda: collections.defaultdict(int))
     for line in text.splitlines():
         key, _, value = line.partition(":")
@@ -111,16 +87,9 @@ def reaches(files, aim):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--unit", action="store_true")
-    parser.add_argument("--no-run", action="store_true")
     parser.add_argument("--missing", action="append", default=[])
-    parser.add_argument("tests", nargs="*")
     arguments = parser.parse_args()
-    folder = pathlib.Path("coverage").resolve()
-    if not arguments.no_run:
-        build(folder)
-        test(folder, arguments.tests, not arguments.unit)
-    files = gather(folder)
+    files = gather()
     for file in sorted(files):
         print("%s  %s" % (share({file: files[file]}), file))
         if file in arguments.missing:
