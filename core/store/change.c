@@ -70,11 +70,14 @@ static struct ps_set marked_of(struct ps_view *view, const struct ps_set *uids, 
 	if (ps_view_here(view) < 0 || ps_mailbox_pull(view->mailbox, view) < 0 ||
 	    ps_mailbox_state(view->mailbox, &now) < 0)
 		return *uids;
-	for (size_t i = 0; i < uids->count; i++)
-		for (uint32_t seq = ps_snapshot_seq_from(now.snapshot, uids->ranges[i].first);
-		     (row = ps_snapshot_row(now.snapshot, seq)) != NULL && row->uid <= uids->ranges[i].last; seq++)
-			if (row->flags & PS_FLAG_DELETED)
-				ps_ranges_add(&marked, (struct ps_range){row->uid, row->uid});
+	for (size_t i = 0; i < uids->count; i++) {
+		uint32_t from = ps_snapshot_seq_from(now.snapshot, uids->ranges[i].first);
+
+		for (uint32_t seq = ps_snapshot_seq_deleted(now.snapshot, from);
+		     (row = ps_snapshot_row(now.snapshot, seq)) != NULL && row->uid <= uids->ranges[i].last;
+		     seq = ps_snapshot_seq_deleted(now.snapshot, seq + 1))
+			ps_ranges_add(&marked, (struct ps_range){row->uid, row->uid});
+	}
 	ps_mailbox_state_finish(&now);
 	return ps_ranges_to_set(&marked, pool);
 }

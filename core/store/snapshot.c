@@ -14,6 +14,7 @@ struct chunk {
 	atomic_uint refs;
 	uint32_t count;        /* 1..CHUNK_MAX */
 	uint32_t first_unseen; /* of rows; count: none */
+	uint32_t deleted;      /* how many are marked */
 	uint64_t modseq;       /* the highest */
 	struct ps_row rows[];  /* by UID; their flags follow */
 };
@@ -40,12 +41,14 @@ static struct chunk *chunk_create(const struct ps_row *rows, uint32_t count)
 	atomic_init(&chunk->refs, 1);
 	chunk->count = count;
 	chunk->first_unseen = count;
+	chunk->deleted = 0;
 	chunk->modseq = 0;
 	memcpy(chunk->rows, rows, count * sizeof *rows);
 	for (uint32_t i = 0; i < count; i++) {
 		chunk_flags(chunk)[i] = rows[i].flags;
 		if (chunk->first_unseen == count && !(rows[i].flags & PS_FLAG_SEEN))
 			chunk->first_unseen = i;
+		chunk->deleted += (rows[i].flags & PS_FLAG_DELETED) != 0;
 		if (rows[i].modseq > chunk->modseq)
 			chunk->modseq = rows[i].modseq;
 	}
@@ -203,6 +206,21 @@ uint32_t ps_snapshot_seq_changed(const struct ps_snapshot *snapshot, uint32_t se
 			continue;
 		for (; i < chunk->count; i++)
 			if (chunk->rows[i].modseq > since)
+				return snapshot->starts[c] + i + 1;
+	}
+	return snapshot->messages + 1;
+}
+
+uint32_t ps_snapshot_seq_deleted(const struct ps_snapshot *snapshot, uint32_t seq)
+{
+	if (seq == 0 || seq > snapshot->messages)
+		return snapshot->messages + 1;
+	for (size_t c = find_chunk(snapshot, seq); c < snapshot->chunk_count; c++) {
+		const struct chunk *chunk = snapshot->chunks[c];
+		uint32_t i = seq > snapshot->starts[c] ? seq - 1 - snapshot->starts[c] : 0;
+
+		for (; chunk->deleted > 0 && i < chunk->count; i++)
+			if (chunk->rows[i].flags & PS_FLAG_DELETED)
 				return snapshot->starts[c] + i + 1;
 	}
 	return snapshot->messages + 1;

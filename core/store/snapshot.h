@@ -34,6 +34,8 @@ uint32_t ps_snapshot_seq_from(const struct ps_snapshot *snapshot, uint32_t uid);
 uint32_t ps_snapshot_seq(const struct ps_snapshot *snapshot, uint32_t uid); /* 0: none */
 /* The lowest number >= seq whose modseq is above `since`; count + 1 if none. Costs a look at each chunk. */
 uint32_t ps_snapshot_seq_changed(const struct ps_snapshot *snapshot, uint32_t seq, uint64_t since);
+/* The lowest number >= seq whose row is marked \Deleted; count + 1 if none. Costs a look at each chunk. */
+uint32_t ps_snapshot_seq_deleted(const struct ps_snapshot *snapshot, uint32_t seq);
 uint32_t ps_snapshot_first_unseen(const struct ps_snapshot *snapshot); /* 0: none */
 
 /* A new snapshot: `base` with `rows` (UIDs ascending) put in or in the place of those with their UIDs, and

@@ -25,7 +25,12 @@ static uint32_t pick(uint32_t below)
 
 static struct ps_row new_row(struct model *model)
 {
-	return (struct ps_row){.uid = model->uid_next += 1 + pick(3), .flags = pick(32), .modseq = ++model->modseq};
+	/* Few are marked, so that there are chunks without any. */
+	uint32_t deleted = pick(400) == 0 ? PS_FLAG_DELETED : 0;
+
+	return (struct ps_row){.uid = model->uid_next += 1 + pick(3),
+			       .flags = (pick(32) & ~(uint32_t)PS_FLAG_DELETED) | deleted,
+			       .modseq = ++model->modseq};
 }
 
 /* What changed after a random moment is found, number by number. */
@@ -63,6 +68,19 @@ static void check_runs(const struct ps_snapshot *snapshot)
 	ck_assert_uint_eq(wrong, 0);
 }
 
+static void check_deleted(const struct ps_snapshot *snapshot, const struct model *model)
+{
+	uint32_t seq = 0;
+
+	for (uint32_t i = 0; i < model->count; i++) {
+		if (!(model->rows[i].flags & PS_FLAG_DELETED))
+			continue;
+		seq = ps_snapshot_seq_deleted(snapshot, seq + 1);
+		ck_assert_uint_eq(seq, i + 1);
+	}
+	ck_assert_uint_eq(ps_snapshot_seq_deleted(snapshot, seq + 1), model->count + 1);
+}
+
 static void check_same(const struct ps_snapshot *snapshot, const struct model *model)
 {
 	uint32_t unseen = 0;
@@ -86,6 +104,7 @@ static void check_same(const struct ps_snapshot *snapshot, const struct model *m
 	ck_assert_ptr_null(ps_snapshot_row(snapshot, model->count + 1));
 	ck_assert_uint_eq(ps_snapshot_seq_from(snapshot, UINT32_MAX), model->count + 1);
 	check_changed(snapshot, model);
+	check_deleted(snapshot, model);
 	ck_assert_uint_eq(ps_snapshot_last_uid(snapshot), model->count ? model->rows[model->count - 1].uid : 0);
 }
 
