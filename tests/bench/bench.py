@@ -32,6 +32,7 @@ def arguments():
     parser.add_argument("--programs", required=True, help="where the load clients were built")
     parser.add_argument("--backend", action="append", help="of Postern's: maildir (default), lmdb, mbox; may be given several times")
     parser.add_argument("--peer", action="append", help="in place of dovecot: dovecot-relaxed, dovecot-sdbox, ...; may be given several times")
+    parser.add_argument("--strict", action="store_true", help="leave out what is measured a second time with relaxed syncs")
     parser.add_argument("--alone", action="store_true", help="Postern without others: no ratios, but whether all runs without an error")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="times the operations of each scenario")
@@ -58,18 +59,23 @@ def choose(args):
     if unknown:
         sys.exit("bench: there is no scenario %s; --list tells which there are" % ", ".join(sorted(unknown)))
     rows = [one for one in scenarios.SCENARIOS if (one.name in args.scenarios if args.scenarios else one.usual)]
-    return [dataclasses.replace(one, messages=max(1, int(one.messages * args.mail)), peers=peers_of(args, one)) for one in rows]
+    return [dataclasses.replace(one, messages=max(1, int(one.messages * args.mail)), pairs=pairs_of(args, one)) for one in rows]
 
 
-def peers_of(args, scenario):
+def pairs_of(args, scenario):
+    """Each of ours beside each of the others; and, of mail that changes, both relaxed. One that stands alone is beside itself."""
+    ours = args.backend or ["maildir"]
     if args.alone:
-        return ()
-    return tuple(other for one in scenario.peers for other in (args.peer if args.peer and one == "dovecot" else [one]))
+        return tuple((one, one) for one in ours)
+    peers = [other for one in scenario.peers for other in (args.peer if args.peer and one == "dovecot" else [one])]
+    pairs = [(one, peer) for one in ours for peer in peers]
+    if scenario.relaxed and not args.peer and not args.strict:
+        pairs += [(one + servers.RELAXED, "dovecot" + servers.RELAXED) for one in ours]
+    return tuple(pairs)
 
 
-def start(args, chosen, started):
-    wanted = list(args.backend or ["maildir"]) + sorted({peer for one in chosen for peer in one.peers})
-    for name in wanted:
+def start(chosen, started):
+    for name in dict.fromkeys(name for one in chosen for pair in sorted(one.pairs) for name in pair):
         reason = servers.why_not(name)
         if reason:
             print("left out: %s: %s" % (name, reason), flush=True)
@@ -110,16 +116,15 @@ def machine():
 
 
 def measure(args, chosen, started):
-    ours = [started[name] for name in args.backend or ["maildir"]]
     rows = []
     print(report.line(report.HEAD), flush=True)
     for scenario in chosen:
-        peers = [started[name] for name in scenario.peers if name in started]
-        rounds = run(args, scenario, ours + peers)
-        for server in ours:
-            for peer in peers or ours[:1]:
-                rows.append(report.describe(scenario, server.name, peer.name, rounds[server.name], rounds[peer.name]))
-                print(report.line(report.cells(rows[-1])), flush=True)
+        # What has nobody to stand beside is run all the same.
+        pairs = [(ours, peer if peer in started else ours) for ours, peer in scenario.pairs]
+        rounds = run(args, scenario, [started[name] for name in dict.fromkeys(name for pair in pairs for name in pair)])
+        for ours, peer in pairs:
+            rows.append(report.describe(scenario, ours, peer, rounds[ours], rounds[peer]))
+            print(report.line(report.cells(rows[-1])), flush=True)
     return rows
 
 
@@ -148,9 +153,9 @@ def main():
     started = {}
     try:
         began = machine()
-        start(args, chosen, started)
+        start(chosen, started)
         scenarios.fill(args, list(started.values()), chosen)
-        title = "%s. %s. %s." % (datetime.date.today(), "; ".join(one.version() for one in started.values()), began)
+        title = "%s. %s. %s." % (datetime.date.today(), "; ".join(dict.fromkeys(one.version() for one in started.values())), began)
         print(title)
         rows = measure(args, chosen, started)
         print("\n" + report.text_plot(rows))

@@ -6,6 +6,8 @@ import math
 import os
 import statistics
 
+import servers
+
 
 def per_second(r):
     return r["operations"] / r["seconds"]
@@ -84,9 +86,22 @@ def line(texts):
     return " ".join(text.ljust(width) if n < 3 else text.rjust(width) for n, (text, width) in enumerate(zip(texts, WIDTHS)))
 
 
+def relaxed_cell(rows, row):
+    """Speed and CPU of the same scenario where both relax their syncs."""
+    for one in rows:
+        if one["scenario"] == row["scenario"] and one["server"] == row["server"] + servers.RELAXED:
+            return "%.2f, %.2f%s" % (one["speed"], one["cpu"], " ERRORS" if one["errors"] or one["different"] else "")
+    return ""
+
+
 def markdown(rows, title):
-    out = [title, "", "| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
-    out += ["| " + " | ".join(cell.replace(":", " : ") if 4 < n < 10 else cell for n, cell in enumerate(cells(row))) + " |" for row in rows]
+    """What is relaxed is a column of its own, beside the same strict."""
+    head = HEAD[:5] + ["relaxed: speed, CPU"] + HEAD[5:]
+    out = [title, "", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for row in rows:
+        if not row["server"].endswith(servers.RELAXED):
+            own = [cell.replace(":", " : ") if 4 < n < 10 else cell for n, cell in enumerate(cells(row))]
+            out.append("| " + " | ".join(own[:5] + [relaxed_cell(rows, row)] + own[5:]) + " |")
     return "\n".join(out) + "\n"
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Postern, and the servers of others beside it, each on loopback in a folder of its own, with what each of them takes: CPU and memory.
 
-All of them sync what they write, unless named relaxed: there Postern's durability and Dovecot's mail_fsync are what each calls its middle.
+All of them sync what they write. With -relaxed behind its name Postern has `durability = relaxed`, and Dovecot its default mail_fsync.
 They are set up as who knows them would for many users: processes that stay, limits raised, no delays for clients that come often.
 """
 
@@ -180,7 +180,7 @@ ssl_cert = <{authority}/bench-cert.pem
 ssl_key = <{authority}/bench-key.pem
 disable_plaintext_auth = no
 auth_failure_delay = 0
-auth_cache_size = {auth_cache}
+auth_cache_size = 100M
 mail_location = {format}:{top}/mail/%n
 mail_fsync = {fsync}
 mail_max_userip_connections = 0
@@ -243,7 +243,7 @@ namespace inbox {{
 }}
 """
 
-    def __init__(self, name, format="maildir", fsync="always", auth_cache="0"):
+    def __init__(self, name, format="maildir", fsync="always"):
         super().__init__(name)
         self.dir, self.format = os.path.join(postern.scratch_folder(), "d"), format
         os.makedirs(os.path.join(self.dir, "mail"))
@@ -256,7 +256,7 @@ namespace inbox {{
         with open(os.path.join(self.dir, "passwd"), "w", encoding="ascii") as f:
             f.writelines("user%04d@example.test:%s::::::\n" % (n, postern.PASSWORD_HASH) for n in range(1, USERS + 1))
         with open(self.config, "w", encoding="utf-8") as f:
-            f.write(self.CONFIG.format(top=self.dir, name=name, format=format, fsync=fsync, auth_cache=auth_cache, user=owner.pw_uid,
+            f.write(self.CONFIG.format(top=self.dir, name=name, format=format, fsync=fsync, user=owner.pw_uid,
                                        group=owner.pw_gid, authority=authority.folder, **self.ports))
         with self.group:
             # It warns of limits that only more clients than there are would meet.
@@ -472,10 +472,15 @@ class PostfixDovecot(Postfix):
 
 
 # What runs: how it is made, and, of ours, beside which of the others it stands when their Maildirs, queues and formats are compared.
+RELAXED = "-relaxed"
+RELAX = "durability = relaxed\n"
 SERVERS = {
     "maildir": (Postern, {"backend": "maildir"}),
     "lmdb": (Postern, {"backend": "lmdb"}),
     "mbox": (Postern, {"backend": "mbox"}),
+    "maildir-relaxed": (Postern, {"backend": "maildir", "settings": RELAX}),
+    "lmdb-relaxed": (Postern, {"backend": "lmdb", "settings": RELAX}),
+    "mbox-relaxed": (Postern, {"backend": "mbox", "settings": RELAX}),
     "dovecot": (Dovecot, {}),
     "dovecot-relaxed": (Dovecot, {"fsync": "optimized"}),
     "dovecot-sdbox": (Dovecot, {"format": "sdbox"}),
@@ -491,7 +496,7 @@ def start(name, sessions=0):
     made, options = SERVERS[name]
     fronts = -(-2 * sessions // (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1000))
     if made is Postern and fronts > os.cpu_count():
-        options = {**options, "settings": "front_processes = %d\n" % fronts}
+        options = {**options, "settings": options.get("settings", "") + "front_processes = %d\n" % fronts}
     return made(name, **options)
 
 

@@ -63,7 +63,7 @@ class NextHost(sink.Sink):
 class Site:
     """A server, its clients, and what they know."""
 
-    def __init__(self, backend, power, seed, plant=None, load=LOAD):
+    def __init__(self, backend, power, seed, plant=None, load=LOAD, settings=""):
         self.chance = random.Random(seed)
         self.load = load
         self.believes_early = plant == "early"
@@ -73,7 +73,7 @@ class Site:
         self.next_host = NextHost(self.new_chance())
         self.disk = disk.Disk() if power else None
         self.server = postern.Instance(backend=backend, users=("in1", "in2", "pop", "im1", "im2", "im3", "im4", "sub"),
-                                       settings=SETTINGS % (self.next_host.port, ATTEMPTS), environment=self.environment)
+                                       settings=SETTINGS % (self.next_host.port, ATTEMPTS) + settings, environment=self.environment)
         self.kills = journal.Kills(ATTEMPTS)
         self.slowest = 0.0
         if self.disk:
@@ -222,9 +222,9 @@ class Site:
         return sum(client.changes for client in self.clients) + self.reader.sender.changes
 
 
-def run(backend, power=False, rounds=10, seed=1, plant=None, service=5.0, load=LOAD, say=print):
+def run(backend, power=False, rounds=10, seed=1, plant=None, service=5.0, load=LOAD, say=print, settings=""):
     """Raises journal.Broken where a promise is."""
-    site = Site(backend, power, seed, plant, load)
+    site = Site(backend, power, seed, plant, load, settings)
     try:
         site.start()
         for number in range(rounds):
@@ -254,7 +254,10 @@ def main():
     parser.add_argument("--load", type=float, default=LOAD, help="seconds that clients work at most before something dies")
     parser.add_argument("--service", type=float, default=5.0, help="seconds within which it must serve again")
     parser.add_argument("--plant", choices=("early", "unsynced"), help="a fault that must be found")
+    parser.add_argument("--relaxed", action="store_true", help="with durability = relaxed, by which a kill must lose nothing either")
     options = parser.parse_args()
+    if options.relaxed and options.power:
+        parser.error("what of relaxed flags a power cut may take is not told apart here; postern-conform does that")
     if options.prefix:
         os.environ["POSTERN_PREFIX"] = os.path.abspath(options.prefix)
     if options.power and disk.why_not():
@@ -263,7 +266,8 @@ def main():
     status = 0
     for backend in options.backend or BACKENDS:
         try:
-            run(backend, options.power, options.rounds, options.seed, options.plant, options.service, options.load)
+            run(backend, options.power, options.rounds, options.seed, options.plant, options.service, options.load,
+                settings="durability = relaxed\n" if options.relaxed else "")
         except journal.Broken as error:
             print("%s: BROKEN: %s" % (backend, error), flush=True)
             status = 1
