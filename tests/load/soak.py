@@ -300,6 +300,8 @@ def soak(backend, minutes, sessions, pace, seed, say, stock=0):
     with site.server:
         if stock:
             site.stock(stock)
+            site.server.stop()
+            site.server.start()
         site.begin()
         memory = Memory()
         end = time.monotonic() + minutes * 60
@@ -309,7 +311,7 @@ def soak(backend, minutes, sessions, pace, seed, say, stock=0):
             if time.monotonic() > reload_at:
                 site.server.reload()
                 reload_at += 300
-            time.sleep(min(10, minutes * 6))
+            time.sleep(min(5, minutes * 6))
         site.end()
         site.last_look()
         site.look_at_log()

@@ -12,7 +12,7 @@
 #include "postern/message.h"
 
 enum {
-	WRITE_AFTER_MS = 1000,
+	WRITE_AFTER_MS = 250,  /* LMDB keeps pages for all that is written at once, some five for each event */
 	WRITE_AT = 256 * 1024, /* octets gathered */
 	REST_MS = 2000,
 	GATHERED_MAX = 4096 * 1024, /* when the disk does not keep up: more is lost */
