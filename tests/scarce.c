@@ -11,7 +11,11 @@
 #include "tests/scarce.h"
 
 /* A sanitizer's own start allocates, when its shadow is not there yet. */
-#define BARE    __attribute__((no_sanitize("address", "thread", "undefined")))
+#ifdef __clang__
+#define BARE __attribute__((disable_sanitizer_instrumentation))
+#else
+#define BARE __attribute__((no_sanitize("address", "thread", "undefined")))
+#endif
 #define FOR_ALL __attribute__((visibility("default"))) BARE
 
 static atomic_bool is_scarce;
