@@ -328,6 +328,7 @@ struct identity {
 struct step_dir {
 	const char *path; /* below the root */
 	int fd;           /* -1: not opened yet */
+	bool borrowed;    /* it is the store's, or the folder's */
 	bool changed;
 	bool seen;                   /* later.c's: it is where it lies by now */
 	struct ps_folder *folder;    /* borrowed; NULL: none of its directories */

@@ -29,7 +29,8 @@ void steps_finish(struct steps *steps)
 {
 	for (size_t i = 0; i < steps->dir_count; i++) {
 		name_list_destroy(steps->dirs[i].names);
-		ps_closep(&steps->dirs[i].fd);
+		if (!steps->dirs[i].borrowed)
+			ps_closep(&steps->dirs[i].fd);
 	}
 	steps->dir_count = steps->count = 0;
 }
@@ -68,11 +69,27 @@ struct step *steps_add(struct steps *steps, enum step_kind kind, uint32_t from_d
 	return step;
 }
 
+/* What is open anyway need not be looked for by its path. */
+static int borrow(const struct steps *steps, const struct step_dir *dir)
+{
+	if (steps->relaxed) /* settle() keeps them */
+		return -1;
+	if (dir->folder && (dir->place == PLACE_CUR || dir->place == PLACE_NEW))
+		return folder_fd(dir->folder, dir->place);
+	return strcmp(dir->path, "tmp") == 0 ? steps->store->tmp_fd : -1;
+}
+
 static int open_dir(struct steps *steps, uint32_t n, int *ret_fd)
 {
 	struct step_dir *dir = &steps->dirs[n];
-	int r = dir->fd < 0 ? ps_io_open_dir(steps->store->cat.root_fd, dir->path, &dir->fd) : 0;
+	int r = 0;
 
+	if (dir->fd < 0) {
+		dir->fd = borrow(steps, dir);
+		dir->borrowed = dir->fd >= 0;
+	}
+	if (dir->fd < 0)
+		r = ps_io_open_dir(steps->store->cat.root_fd, dir->path, &dir->fd);
 	if (r == 0)
 		*ret_fd = dir->fd;
 	return r;

@@ -6,7 +6,7 @@
 #include "core/store/view.h"
 #include "postern/log.h"
 
-/* Mailboxes that nobody uses now whose rows are kept, for each user. */
+/* Mailboxes that nobody uses now are kept, so many for each user: what was read of them, and their directories, which mail comes into all day. */
 enum {
 	UNUSED_MAX = 4
 };
@@ -245,8 +245,7 @@ void ps_mailbox_close(struct ps_mailbox *mailbox)
 	user = mailbox->user;
 	pthread_mutex_lock(&user->lock);
 	if (--mailbox->refs == 0) {
-		/* One that was never read has nothing worth keeping. */
-		if (is_gone(mailbox) || !mailbox->state.snapshot) {
+		if (is_gone(mailbox)) {
 			unlist(mailbox);
 			surplus = mailbox;
 		} else {

@@ -47,17 +47,23 @@ static struct ps_place_store *store_of(struct ps_place_record *record, size_t n)
 
 /* ---- folders --------------------------------------------------------------------------------- */
 
+/* PS_E_NOTFOUND: there is none. */
+static int open_root(const struct ps_user_info *info, int *ret_fd)
+{
+	if (!info->root || !*info->root)
+		return ps_fail(PS_E_NOTFOUND, "user %s has no mail location", info->name);
+	*ret_fd = open(info->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *ret_fd < 0 ? ps_fail_errno("%s", info->root) : 0;
+}
+
 /* PS_E_NOTFOUND: there is none, or no mail location at all. */
 static int open_control(const struct ps_user_info *info, int *ret_fd)
 {
 	PS_CLEANUP(ps_closep) int root = -1;
-	int fd;
+	int fd, r = open_root(info, &root);
 
-	if (!info->root || !*info->root)
-		return ps_fail(PS_E_NOTFOUND, "user %s has no mail location", info->name);
-	root = open(info->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
-		return ps_fail_errno("%s", info->root);
+	if (r < 0)
+		return r;
 	fd = ps_io.open(root, CONTROL, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return ps_fail_errno("%s/" CONTROL, info->root);
@@ -137,12 +143,11 @@ static bool parse(struct ps_buf *file, struct ps_pool *pool, struct ps_place_rec
 	return record->now.backend != NULL;
 }
 
-static int read_at(int control, const struct ps_user_info *info, struct ps_pool *pool,
-		   struct ps_place_record *ret_record)
+static int read_at(int root, const struct ps_user_info *info, struct ps_pool *pool, struct ps_place_record *ret_record)
 {
 	struct ps_place_record record = {.paused = false};
 	struct ps_buf file = {0};
-	int r = ps_io_read_file(control, RECORD, RECORD_MAX, &file);
+	int r = ps_io_read_file(root, CONTROL "/" RECORD, RECORD_MAX, &file);
 
 	/* To guess would be to show somebody half of their mail. */
 	if (r == 0 && !parse(&file, pool, &record))
@@ -153,13 +158,14 @@ static int read_at(int control, const struct ps_user_info *info, struct ps_pool 
 	return r;
 }
 
-static int read_with(const struct ps_user_info *info, struct ps_pool *pool, int *ret_control,
+/* Each time that somebody logs in, or mail comes: the folder in between is not opened for it. */
+static int read_with(const struct ps_user_info *info, struct ps_pool *pool, int *ret_root,
 		     struct ps_place_record *ret_record)
 {
-	int r = open_control(info, ret_control);
+	int r = open_root(info, ret_root);
 
 	if (r == 0)
-		r = read_at(*ret_control, info, pool, ret_record);
+		r = read_at(*ret_root, info, pool, ret_record);
 	if (r == PS_E_NOTFOUND) {
 		*ret_record = (struct ps_place_record){.now = {.backend = info->backend, .name = "."}};
 		r = 0;
@@ -169,16 +175,16 @@ static int read_with(const struct ps_user_info *info, struct ps_pool *pool, int 
 
 int ps_place_read(const struct ps_user_info *info, struct ps_pool *pool, struct ps_place_record *ret_record)
 {
-	PS_CLEANUP(ps_closep) int control = -1;
+	PS_CLEANUP(ps_closep) int root = -1;
 
-	return read_with(info, pool, &control, ret_record);
+	return read_with(info, pool, &root, ret_record);
 }
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
-static bool is_locked(int control)
+static bool is_locked(int root)
 {
-	PS_CLEANUP(ps_closep) int fd = ps_io.open(control, LOCK, O_RDWR, 0);
+	PS_CLEANUP(ps_closep) int fd = ps_io.open(root, CONTROL "/" LOCK, O_RDWR, 0);
 
 	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
@@ -195,13 +201,13 @@ int ps_place_find(const struct ps_conf *core_conf, const struct ps_user_info *in
 {
 	(void)core_conf;
 	for (int waited = 0; waited < WAIT_MS; waited += LOOK_EVERY_MS) {
-		PS_CLEANUP(ps_closep) int control = -1;
+		PS_CLEANUP(ps_closep) int root = -1;
 		struct ps_place_record record;
-		int r = read_with(info, pool, &control, &record);
+		int r = read_with(info, pool, &root, &record);
 
 		if (r < 0)
 			return r;
-		if (!record.paused || !is_locked(control)) {
+		if (!record.paused || !is_locked(root)) {
 			*ret_place = (struct ps_place){
 				.backend = record.now.backend,
 				.root = info->root ? ps_place_root(info, record.now.name, pool) : NULL,

@@ -469,8 +469,12 @@ static int open_place(const struct opening *from, struct ps_user **ret_user)
 	o.exists = place.exists;
 	if ((r = open_shared(&o, ret_user)) < 0)
 		return r;
-	if (is_still_there(from, &place, pool))
+	if (atomic_load(&(*ret_user)->is_found))
 		return 0;
+	if (is_still_there(from, &place, pool)) {
+		atomic_store(&(*ret_user)->is_found, true);
+		return 0;
+	}
 	ps_user_close(*ret_user);
 	return ps_fail(PS_E_MOVED, "user %s: the store has moved meanwhile", info.name);
 }

@@ -49,6 +49,9 @@ struct ps_user {
 	unsigned settle_round;     /* of ps_users_settle(), the last that it was looked at in */
 	bool moved;                /* it is not in the registry any more: who opens the store gets another */
 
+	/* After it was opened it was still where it had been looked for: whoever shuts it will be noticed. */
+	_Atomic(bool) is_found;
+
 	/* Where the store is now, once it has moved; set once, with a reference. NULL: here. */
 	_Atomic(struct ps_user *) moved_to;
 

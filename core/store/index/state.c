@@ -47,16 +47,18 @@ static const struct copy *choose(const struct copy copies[2], const bool whole[2
 
 static int read_copies(int fd, size_t size, struct copy *ret_copy)
 {
-	struct copy copies[2] = {0};
+	uint8_t blocks[COPY_SIZE + sizeof(struct copy)];
+	ssize_t n = ps_io.pread(fd, blocks, sizeof blocks, 0);
+	struct copy copies[2];
 	bool whole[2];
 	const struct copy *best;
 
+	if (n < 0)
+		return ps_fail_errno("read a state file");
+	memset(blocks + n, 0, sizeof blocks - (size_t)n); /* what is not there is not whole */
 	for (int i = 0; i < 2; i++) {
-		ssize_t n = ps_io.pread(fd, &copies[i], sizeof copies[i], (off_t)i * COPY_SIZE);
-
-		if (n < 0)
-			return ps_fail_errno("read a state file");
-		whole[i] = n == (ssize_t)sizeof copies[i] && copy_is_whole(&copies[i], size);
+		memcpy(&copies[i], blocks + (size_t)i * COPY_SIZE, sizeof copies[i]);
+		whole[i] = copy_is_whole(&copies[i], size);
 	}
 	if (!(best = choose(copies, whole)))
 		return ps_fail(PS_E_CORRUPT, "both copies in a state file are damaged");
