@@ -42,6 +42,7 @@ limits { connections_per_address = 0 auth_failures_per_minute = 100000 user_mess
 	user_recipients_per_day = 0 }
 transport "*" { host = "127.0.0.1" port = %d }
 relay { retry_first = 1s retry_most = 1s connections_per_destination = %d }
+backend maildir { rename_at_once = 1 }
 """
 
 
