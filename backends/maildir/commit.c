@@ -123,9 +123,10 @@ static void index_failed(struct ps_catalogue_group *group, struct plan *plan)
 	struct ps_store *store = group->store;
 
 	ps_log(PS_LOG_WARNING, "index_commit_failed", "user", store->cat.user, "error", ps_last_error(), NULL);
-	/* What is written down only goes into the names first, or is left to who recovers it. */
+	/* What is written down only goes into the names first, or is left to who recovers it; until then nobody reads what was before. */
 	if (later_recover(store) < 0) {
 		store->cat.pending = true;
+		ps_catalogue_renew_index(store);
 		return;
 	}
 	store->cat.left = false;

@@ -32,10 +32,15 @@ static const struct ps_id copied_id = {{1, 2, 3}};
 static struct ps_io real;
 static unsigned calls, fail_at, trying;
 static int fail_with;
-static bool in_index; /* the calls that fail are LMDB's */
+static bool in_index;   /* the calls that fail are LMDB's */
+static bool goes_after; /* and after one of them all that are the disk's */
 
 static bool fails(void)
 {
+	if (goes_after && lmdb_calls_left < 0) {
+		errno = EIO;
+		return true;
+	}
 	if (++calls != fail_at || fail_with == SHORT)
 		return false;
 	if (fail_with == DEATH)
@@ -484,6 +489,32 @@ START_TEST(a_failing_call_of_the_index_is_no_loss)
 }
 END_TEST
 
+/* What is on disk and not in the index, when neither can be read any more, is not shown as it was before: a sync is due, which fails. */
+START_TEST(a_disk_that_goes_away_shows_nothing_old)
+{
+	unsigned said_yes = 0;
+
+	ps_log_set_level(PS_LOG_ERROR);
+	real = ps_io;
+	ps_io = failing;
+	for (int n = 0; !goes_after; n++) {
+		furnish();
+		lmdb_arm(n, EIO);
+		goes_after = true;
+		if (do_flags() == 0 && lmdb_calls_left < 0) {
+			ck_assert_msg(be->stale(kit.store, kit.inbox) ||
+					      kit_row(&kit, kit.inbox, 1).flags & PS_FLAG_FLAGGED,
+				      "call %d of the index", n);
+			said_yes++;
+		}
+		goes_after = lmdb_disarm();
+		close_all();
+		kit_remove(&kit);
+	}
+	ck_assert_uint_gt(said_yes, 0);
+}
+END_TEST
+
 /* Runs it in a process of its own, which dies at the n-th call. What it said, or DIED. */
 static int run_and_die(int (*run)(void), unsigned n)
 {
@@ -775,6 +806,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_failing_call_is_a_refusal, 0, PS_ARRAY_LEN(operations) * PS_ARRAY_LEN(failures));
 	tcase_add_loop_test(tc, a_failing_call_of_the_index_is_no_loss, 0,
 			    PS_ARRAY_LEN(operations) * PS_ARRAY_LEN(index_failures));
+	tcase_add_test(tc, a_disk_that_goes_away_shows_nothing_old);
 	tcase_add_loop_test(tc, a_death_leaves_whole_batches, 0, PS_ARRAY_LEN(operations));
 	tcase_add_loop_test(tc, who_reads_between_a_death_and_the_start_doubles_and_tears_nothing, 0,
 			    PS_ARRAY_LEN(read_meanwhile));
