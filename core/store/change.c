@@ -67,8 +67,8 @@ static struct ps_set marked_of(struct ps_view *view, const struct ps_set *uids, 
 	struct ps_ranges marked = {0};
 	const struct ps_row *row;
 
-	if (ps_view_here(view) < 0 || ps_mailbox_pull(view->mailbox, view) < 0 ||
-	    ps_mailbox_state(view->mailbox, &now) < 0)
+	if (ps_view_here(view) < 0 || ps_user_look(view->mailbox->user, view->mailbox->mbox) < 0 ||
+	    ps_mailbox_pull(view->mailbox, view) < 0 || ps_mailbox_state(view->mailbox, &now) < 0)
 		return *uids;
 	for (size_t i = 0; i < uids->count; i++) {
 		uint32_t from = ps_snapshot_seq_from(now.snapshot, uids->ranges[i].first);
