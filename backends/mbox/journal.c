@@ -645,6 +645,12 @@ static struct step *take_steps(struct ps_bytes in, struct ps_pool *pool, size_t 
 	return steps;
 }
 
+/* Others write into mailboxes, not into our own folder. */
+static bool only_we_write(const char *path)
+{
+	return strncmp(path, CONTROL_DIR "/", sizeof CONTROL_DIR) == 0;
+}
+
 /* Whether somebody else wrote, after us, where a step wrote. 1: yes. */
 static int is_written_over(struct ps_store *store, const struct step *step)
 {
@@ -654,7 +660,7 @@ static int is_written_over(struct ps_store *store, const struct step *step)
 
 	if (step->kind == STEP_REPLACE)
 		return (r = is_replaced(store, step)) < 0 ? r : r == 2;
-	if (step->kind != STEP_WRITE || step->old_size == step->new_size)
+	if (step->kind != STEP_WRITE || step->old_size == step->new_size || only_we_write(step->path))
 		return 0;
 	fd = ps_io.open(store->cat.root_fd, step->path, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)

@@ -41,6 +41,10 @@ static int open_tokens(struct ps_store *store, struct stat *ret_st)
 		store->tokens_fd = ps_io.open(store->cat.control_fd, TOKENS_FILE, O_RDWR | O_CREAT, 0600);
 		if (store->tokens_fd < 0)
 			return ps_fail_errno("open the tokens");
+		if (ps_io_sync_dir(store->cat.control_fd, "the tokens") < 0) {
+			ps_closep(&store->tokens_fd);
+			return PS_E_STORAGE;
+		}
 	}
 	return fstat(store->tokens_fd, ret_st) < 0 ? ps_fail_errno("stat the tokens") : 0;
 }

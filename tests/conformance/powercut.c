@@ -182,6 +182,110 @@ static void failed_sync(struct kit *kit)
 	} while (c.calls >= c.fail_at);
 }
 
+/* ---- deliveries that share a commit -------------------------------------------------------- */
+
+enum {
+	DELIVERIES = 3
+};
+
+/* Each with a token, so it may be tried again. */
+static void deliver_all(struct kit *kit, struct ps_store *store)
+{
+	struct ps_mbox *inbox = kit_mbox(kit, store, "INBOX");
+	struct ps_batch batches[DELIVERIES], *list[DELIVERIES];
+	struct ps_op_result results[DELIVERIES];
+	struct ps_op ops[DELIVERIES];
+
+	for (int i = 0; i < DELIVERIES; i++) {
+		struct ps_bytes text = kit_text(kit, "Number: %d\r\n\r\n%*c\r\n", i, 2000, '.');
+
+		kit_stage(kit, store, inbox, &(struct kit_message){.octets = text}, &ops[i]);
+		batches[i] = (struct ps_batch){.ops = &ops[i],
+					       .count = 1,
+					       .pool = kit->pool,
+					       .results = &results[i],
+					       .token = kit_text(kit, "token %d", i)};
+		list[i] = &batches[i];
+	}
+	must_ok(kit->ops->commit(store, list, DELIVERIES));
+	for (int i = 0; i < DELIVERIES; i++)
+		must_ok(batches[i].err);
+}
+
+/* When all are tried again each is there once, and whole. */
+static void check_deliveries(struct cutting *c)
+{
+	struct kit kit = *c->kit;
+	unsigned seen = 0;
+	struct ps_store *store;
+	struct ps_mbox *inbox;
+	struct picture p;
+
+	kit.root = c->image;
+	kit.pool = ps_pool_create("deliveries");
+	power_cut(c->disk, c->how, c->image);
+	store = kit_open(&kit);
+	deliver_all(&kit, store);
+	inbox = kit_mbox(&kit, store, "INBOX");
+	p = kit_picture(&kit, store, inbox);
+	must(p.count == DELIVERIES, "%zu messages after %u calls", p.count, c->calls);
+	for (size_t i = 0; i < p.count; i++) {
+		struct ps_bytes octets;
+		unsigned n;
+
+		must_ok(kit_body(&kit, inbox, p.rows[i].uid, &octets));
+		must(octets.len > 2000 && octets.ptr[octets.len - 3] == '.' &&
+			     sscanf(ps_pool_strndup(kit.pool, (const char *)octets.ptr, 20), "Number: %u", &n) == 1,
+		     "a message is torn after %u calls", c->calls);
+		seen |= 1u << n;
+	}
+	must(seen == (1u << DELIVERIES) - 1, "one is there twice after %u calls", c->calls);
+	kit_close(&kit, store);
+	remove_tree(c->image);
+	ps_pool_destroy(kit.pool);
+	c->cuts++;
+}
+
+static int cut_deliveries(void *arg, const struct call *call)
+{
+	struct cutting *c = arg;
+
+	power_note(c->disk, call);
+	if (c->told->armed) {
+		c->calls++;
+		for (int image = 0; image < (c->kit->thorough ? THOROUGH_IMAGES : IMAGES); image++)
+			check_deliveries(c);
+	}
+	return CALL_GO;
+}
+
+static void deliver_and_tell(struct kit *kit, void *arg)
+{
+	struct cutting *c = arg;
+	struct ps_store *store = kit_open(kit);
+
+	c->told->armed = true;
+	deliver_all(kit, store);
+	c->told->armed = false;
+	_exit(EXIT_SUCCESS);
+}
+
+static void deliveries(struct kit *kit)
+{
+	struct kit store = *kit;
+	struct cutting c = {.kit = &store, .how = POWER_ANY};
+	const char *work = ps_pool_printf(kit->pool, "%s/work", kit->root);
+
+	must(mkdir(kit->root, 0700) == 0 && mkdir(work, 0700) == 0, "mkdir: %s", strerror(errno));
+	store.root = ps_pool_printf(kit->pool, "%s/store", kit->root);
+	c.image = ps_pool_printf(kit->pool, "%s/image", kit->root);
+	c.told = calls_shared(sizeof *c.told);
+	kit_close(&store, kit_open(&store));
+	c.disk = power_follow(&store, work);
+	calls_watch_ok(&store, deliver_and_tell, &c, cut_deliveries, &c);
+	must(c.cuts > 1, "it made no storage call at all");
+}
+
 /* ---- what others delivered ----------------------------------------------------------------- */
 
 /* The newest message's, when all is taken in. */
@@ -238,6 +342,7 @@ static const struct check checks[] = {
 	{"sync: the UID that a foreign message got is kept when power is lost", taken_in, NEEDS_CALLS | NEEDS_OUTSIDE},
 	{"law 4: power lost, names kept but octets not synced lost", early, NEEDS_CALLS, DEEDS},
 	{"law 4: power lost, and of what was not synced any part is there", any, NEEDS_CALLS, DEEDS},
+	{"law 4: the same of deliveries that share a commit", deliveries, NEEDS_CALLS},
 	{"law 4: the same, and others deliver before it is opened: nothing is lost or doubled by", any_and_others,
 	 NEEDS_CALLS | NEEDS_OUTSIDE, ROWS_NAMED(TAKEN_ROWS, torn_rows)},
 };
