@@ -180,6 +180,8 @@ void kit_catch_up(struct kit *kit, struct ps_store *store, struct ps_mbox *mbox,
 
 /* The message's octets in CRLF form; PS_E_GONE and so on. */
 int kit_body(struct kit *kit, struct ps_mbox *mbox, uint32_t uid, struct ps_bytes *ret_octets);
+/* The same as a string, for sscanf(); the message must be there. */
+const char *kit_body_text(struct kit *kit, struct ps_mbox *mbox, uint32_t uid);
 void kit_body_must_be(struct kit *kit, struct ps_mbox *mbox, uint32_t uid, struct ps_bytes octets);
 
 /* The first message; fails when there is none. */

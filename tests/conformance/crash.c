@@ -73,11 +73,7 @@ static uint32_t find_number(struct kit *kit, struct ps_store *store, struct ps_m
 	unsigned n;
 
 	for (size_t i = 0; i < p.count; i++) {
-		struct ps_bytes octets;
-
-		must_ok(kit_body(kit, mbox, p.rows[i].uid, &octets));
-		if (sscanf(ps_pool_strndup(kit->pool, (const char *)octets.ptr, octets.len), "Number: %u", &n) == 1 &&
-		    n == number)
+		if (sscanf(kit_body_text(kit, mbox, p.rows[i].uid), "Number: %u", &n) == 1 && n == number)
 			return p.rows[i].uid;
 	}
 	return 0;

@@ -316,6 +316,14 @@ int kit_body(struct kit *kit, struct ps_mbox *mbox, uint32_t uid, struct ps_byte
 	return 0;
 }
 
+const char *kit_body_text(struct kit *kit, struct ps_mbox *mbox, uint32_t uid)
+{
+	struct ps_bytes octets;
+
+	must_ok(kit_body(kit, mbox, uid, &octets));
+	return ps_pool_strndup(kit->pool, (const char *)octets.ptr, octets.len);
+}
+
 void kit_body_must_be(struct kit *kit, struct ps_mbox *mbox, uint32_t uid, struct ps_bytes octets)
 {
 	struct ps_bytes got;

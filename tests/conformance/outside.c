@@ -374,11 +374,9 @@ static void while_we_write(struct kit *kit)
 	bring_up(kit);
 	p = kit_picture(kit, kit->store, kit->inbox);
 	for (size_t i = 0; i < p.count; i++) {
-		struct ps_bytes octets;
 		unsigned n = 0;
 
-		must_ok(kit_body(kit, kit->inbox, p.rows[i].uid, &octets));
-		sscanf((const char *)octets.ptr, "Subject: %u", &n);
+		sscanf(kit_body_text(kit, kit->inbox, p.rows[i].uid), "Subject: %u", &n);
 		if (n < 1000)
 			ours++;
 		else

@@ -70,12 +70,8 @@ static void each_once(struct kit *kit)
 	bring_up(kit, store, inbox);
 	p = kit_picture(kit, store, inbox);
 	for (size_t i = 0; i < p.count; i++) {
-		struct ps_bytes octets;
-
-		must_ok(kit_body(kit, inbox, p.rows[i].uid, &octets));
-		must(sscanf(ps_pool_strndup(kit->pool, (const char *)octets.ptr, octets.len), "%u-%u", &who, &which) ==
-				     2 &&
-			     who < PROCESSES && which < MESSAGES,
+		must(sscanf(kit_body_text(kit, inbox, p.rows[i].uid), "%u-%u", &who, &which) == 2 && who < PROCESSES &&
+			     which < MESSAGES,
 		     "UID %u is none of the messages", p.rows[i].uid);
 		must(seen[who][which]++ == 0, "message %u of process %u is there twice", which, who);
 	}
@@ -157,11 +153,7 @@ static void none_lost_in_moves(struct kit *kit)
 		bring_up(kit, store, boxes[b]);
 		p = kit_picture(kit, store, boxes[b]);
 		for (size_t i = 0; i < p.count; i++) {
-			struct ps_bytes octets;
-
-			must_ok(kit_body(kit, boxes[b], p.rows[i].uid, &octets));
-			must(sscanf(ps_pool_strndup(kit->pool, (const char *)octets.ptr, octets.len), "Subject: %u",
-				    &n) == 1 &&
+			must(sscanf(kit_body_text(kit, boxes[b], p.rows[i].uid), "Subject: %u", &n) == 1 &&
 				     n <= MESSAGES,
 			     "a message is none of ours");
 			must(!seen[n], "message %u is there twice", n);

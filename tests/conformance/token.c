@@ -274,12 +274,9 @@ static unsigned numbers_in(struct kit *kit, struct ps_store *store, struct ps_mb
 		must_ok(kit->ops->sync(store, mbox));
 	p = kit_picture(kit, store, mbox);
 	for (size_t i = 0; i < p.count; i++) {
-		struct ps_bytes octets;
 		unsigned n;
 
-		must_ok(kit_body(kit, mbox, p.rows[i].uid, &octets));
-		must(sscanf(ps_pool_strndup(kit->pool, (const char *)octets.ptr, octets.len), "Number: %u", &n) == 1 &&
-			     n < DELIVERIES,
+		must(sscanf(kit_body_text(kit, mbox, p.rows[i].uid), "Number: %u", &n) == 1 && n < DELIVERIES,
 		     "UID %u is none of the messages", p.rows[i].uid);
 		ret_seen[n]++;
 	}
