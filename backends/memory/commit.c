@@ -185,22 +185,6 @@ static int op_append(struct draft *draft, const struct ps_op *op, struct ps_op_r
 	return 0;
 }
 
-static void change_row(struct ps_row *row, const struct ps_op *op, uint64_t keywords)
-{
-	uint32_t flags = op->flags & PS_FLAG_ALL;
-
-	if (op->flag_mode == PS_FLAGS_SET) {
-		row->flags = flags;
-		row->keywords = keywords;
-	} else if (op->flag_mode == PS_FLAGS_ADD) {
-		row->flags |= flags;
-		row->keywords |= keywords;
-	} else {
-		row->flags &= ~flags;
-		row->keywords &= ~keywords;
-	}
-}
-
 static int op_flags(struct draft *draft, const struct ps_op *op, struct ps_op_result *result)
 {
 	bool have_keywords = false;
@@ -225,7 +209,7 @@ static int op_flags(struct draft *draft, const struct ps_op *op, struct ps_op_re
 		    (r = keyword_mask(box, op->keywords, op->flag_mode != PS_FLAGS_REMOVE, &keywords)) < 0)
 			return r;
 		have_keywords = true;
-		change_row(&after, op, keywords);
+		ps_row_change_flags(&after, op->flag_mode, op->flags, keywords);
 		if (after.flags == row->flags && after.keywords == row->keywords)
 			continue;
 		if (!result->modseq)

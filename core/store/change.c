@@ -238,25 +238,6 @@ void ps_view_known(struct ps_view *view, const struct ps_range *uids, size_t cou
 	*at = known;
 }
 
-static void apply_change(struct ps_row *row, const struct ps_known_change *change)
-{
-	switch (change->mode) {
-	case PS_FLAGS_SET:
-		row->flags = change->flags;
-		row->keywords = change->keywords;
-		break;
-	case PS_FLAGS_ADD:
-		row->flags |= change->flags;
-		row->keywords |= change->keywords;
-		break;
-	case PS_FLAGS_REMOVE:
-		row->flags &= ~change->flags;
-		row->keywords &= ~change->keywords;
-		break;
-	}
-	row->modseq = change->modseq;
-}
-
 bool ps_view_expects(const struct ps_view *view, const struct ps_row *before, const struct ps_row *after)
 {
 	struct ps_row expected = *before;
@@ -265,7 +246,8 @@ bool ps_view_expects(const struct ps_view *view, const struct ps_row *before, co
 	for (const struct ps_known_change *known = view->known; known; known = known->next) {
 		if (!ps_ranges_has(known->uids, known->count, before->uid))
 			continue;
-		apply_change(&expected, known);
+		ps_row_change_flags(&expected, known->mode, known->flags, known->keywords);
+		expected.modseq = known->modseq;
 		any = true;
 	}
 	return any && expected.modseq == after->modseq && expected.flags == after->flags &&

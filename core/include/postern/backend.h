@@ -172,6 +172,17 @@ enum ps_flag_mode {
 	PS_FLAGS_REMOVE
 };
 
+/* What such a change makes of a message; `keywords` by the mailbox's keyword table. */
+static inline void ps_row_change_flags(struct ps_row *row, enum ps_flag_mode mode, uint32_t flags, uint64_t keywords)
+{
+	uint32_t kept_flags = mode == PS_FLAGS_SET ? 0 : row->flags;
+	uint64_t kept_keywords = mode == PS_FLAGS_SET ? 0 : row->keywords;
+
+	flags &= PS_FLAG_ALL;
+	row->flags = mode == PS_FLAGS_REMOVE ? kept_flags & ~flags : kept_flags | flags;
+	row->keywords = mode == PS_FLAGS_REMOVE ? kept_keywords & ~keywords : kept_keywords | keywords;
+}
+
 struct ps_op {
 	enum ps_op_kind kind;
 	struct ps_mbox *mbox;

@@ -212,11 +212,6 @@ static int plan_append(struct ps_plan *plan, const struct ps_op *op, struct ps_o
 	return op->cache.len ? ps_index_cache_put(plan->t->txn, edit->box.key, row.uid, op->cache) : 0;
 }
 
-static uint64_t combine(enum ps_flag_mode mode, uint64_t old, uint64_t change)
-{
-	return mode == PS_FLAGS_SET ? change : mode == PS_FLAGS_ADD ? old | change : old & ~change;
-}
-
 static int plan_flags(struct ps_plan *plan, const struct ps_op *op, struct ps_op_result *result)
 {
 	bool have_keywords = false;
@@ -240,8 +235,7 @@ static int plan_flags(struct ps_plan *plan, const struct ps_op *op, struct ps_op
 		    (r = keyword_mask(plan, edit, op->keywords, op->flag_mode != PS_FLAGS_REMOVE, &keywords)) < 0)
 			return r;
 		have_keywords = true;
-		row.flags = (uint32_t)combine(op->flag_mode, row.flags, op->flags & PS_FLAG_ALL);
-		row.keywords = combine(op->flag_mode, row.keywords, keywords);
+		ps_row_change_flags(&row, op->flag_mode, op->flags, keywords);
 		if (row.flags == old->row.flags && row.keywords == old->row.keywords)
 			continue;
 		row.modseq = ps_plan_modseq(plan);

@@ -138,29 +138,13 @@ int ledger_append(struct draft *draft, const struct ps_op *op, struct ps_op_resu
 
 /* ---- flags ----------------------------------------------------------------------------------------- */
 
-static void change_row(struct ps_row *row, const struct ps_op *op, uint64_t keywords)
-{
-	uint32_t flags = op->flags & PS_FLAG_ALL;
-
-	if (op->flag_mode == PS_FLAGS_SET) {
-		row->flags = flags;
-		row->keywords = keywords;
-	} else if (op->flag_mode == PS_FLAGS_ADD) {
-		row->flags |= flags;
-		row->keywords |= keywords;
-	} else {
-		row->flags &= ~flags;
-		row->keywords &= ~keywords;
-	}
-}
-
 static int change_flags(struct draft *draft, struct draft_box *box, const struct ps_op *op, const struct found *found,
 			uint64_t keywords, struct ps_op_result *result)
 {
 	struct ps_row row = found->row;
 	int r;
 
-	change_row(&row, op, keywords);
+	ps_row_change_flags(&row, op->flag_mode, op->flags, keywords);
 	if (row.flags == found->row.flags && row.keywords == found->row.keywords)
 		return 0;
 	if ((r = draft_note(draft, box, &result->modseq)) < 0)
