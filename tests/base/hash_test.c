@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/base/hash.h"
 #include <endian.h>
+#include "core/base/crc32c.h"
+#include "postern/io.h"
 #include "tests/unit.h"
 
 /* The key 00 01 ... 0f and the input 00 01 ..., of the lengths 0 to 8, as the authors of SipHash publish them. */
@@ -43,6 +45,30 @@ START_TEST(each_length_and_key_has_its_own)
 }
 END_TEST
 
+START_TEST(crc_is_castagnolis)
+{
+	uint8_t zeros[32] = {0};
+
+	/* RFC 3720 appendix B.4 */
+	ck_assert_uint_eq(ps_crc32c(0, zeros, sizeof zeros), 0x8a9136aa);
+	ck_assert_uint_eq(ps_crc32c(0, "123456789", 9), 0xe3069283);
+	ck_assert_uint_eq(ps_crc32c(ps_crc32c(0, "1234", 4), "56789", 5), 0xe3069283);
+}
+END_TEST
+
+/* Files go from one machine to another. */
+START_TEST(all_processors_have_the_same_crc)
+{
+	uint8_t octets[100];
+
+	for (size_t i = 0; i < sizeof octets; i++)
+		octets[i] = (uint8_t)(i * 37 + 11);
+	for (size_t from = 0; from < 8; from++)
+		for (size_t len = 0; len <= sizeof octets - from; len++)
+			ck_assert_uint_eq(ps_crc32c_by_table(7, octets + from, len), ps_crc32c(7, octets + from, len));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("hash");
@@ -50,6 +76,8 @@ int main(void)
 
 	tcase_add_loop_test(tc, the_published_values_come_out, 0, PS_ARRAY_LEN(known));
 	tcase_add_test(tc, each_length_and_key_has_its_own);
+	tcase_add_test(tc, crc_is_castagnolis);
+	tcase_add_test(tc, all_processors_have_the_same_crc);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }

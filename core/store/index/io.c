@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <linux/openat2.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/file.h>
@@ -262,40 +261,4 @@ int ps_io_sweep(int dirfd, const char *prefix)
 		if (errno != EINTR)
 			return ps_fail_errno("lock a directory");
 	return 0;
-}
-
-/* Eight tables, so that eight octets are done at a time: rows are checked at each reading. */
-static uint32_t crc_table[8][256];
-static pthread_once_t crc_once = PTHREAD_ONCE_INIT;
-
-static void crc_fill(void)
-{
-	for (unsigned i = 0; i < 256; i++) {
-		uint32_t c = i;
-
-		for (int bit = 0; bit < 8; bit++)
-			c = c & 1 ? c >> 1 ^ 0x82f63b78u : c >> 1;
-		crc_table[0][i] = c;
-	}
-	for (unsigned i = 0; i < 256; i++)
-		for (int t = 1; t < 8; t++)
-			crc_table[t][i] = crc_table[t - 1][i] >> 8 ^ crc_table[0][crc_table[t - 1][i] & 255];
-}
-
-uint32_t ps_crc32c(uint32_t crc, const void *data, size_t len)
-{
-	const uint8_t *p = data;
-
-	pthread_once(&crc_once, crc_fill);
-	crc = ~crc;
-	for (; len >= 8; len -= 8, p += 8) {
-		uint32_t low = crc ^ (p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
-
-		crc = crc_table[7][low & 255] ^ crc_table[6][low >> 8 & 255] ^ crc_table[5][low >> 16 & 255] ^
-		      crc_table[4][low >> 24] ^ crc_table[3][p[4]] ^ crc_table[2][p[5]] ^ crc_table[1][p[6]] ^
-		      crc_table[0][p[7]];
-	}
-	for (; len > 0; len--, p++)
-		crc = crc >> 8 ^ crc_table[0][(crc ^ *p) & 255];
-	return ~crc;
 }

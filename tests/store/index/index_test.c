@@ -786,17 +786,6 @@ END_TEST
 
 /* ---- postern/io.h ---------------------------------------------------------------------------- */
 
-START_TEST(crc_is_castagnolis)
-{
-	uint8_t zeros[32] = {0};
-
-	/* RFC 3720 appendix B.4 */
-	ck_assert_uint_eq(ps_crc32c(0, zeros, sizeof zeros), 0x8a9136aa);
-	ck_assert_uint_eq(ps_crc32c(0, "123456789", 9), 0xe3069283);
-	ck_assert_uint_eq(ps_crc32c(ps_crc32c(0, "1234", 4), "56789", 5), 0xe3069283);
-}
-END_TEST
-
 START_TEST(a_path_cannot_leave_its_directory)
 {
 	int dir = open(path, O_RDONLY | O_DIRECTORY);
@@ -846,7 +835,6 @@ int main(void)
 	tcase_add_test(tc, a_removed_index_is_left_as_it_is);
 	tcase_add_test(tc, it_is_opened_when_there_are_descriptors_again);
 	tcase_add_test(tc, it_is_used_while_it_is_opened_anew);
-	tcase_add_test(tc, crc_is_castagnolis);
 	tcase_add_test(tc, a_path_cannot_leave_its_directory);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
