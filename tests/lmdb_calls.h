@@ -49,6 +49,11 @@ int mdb_txn_commit(MDB_txn *txn)
 	return lmdb_fault;
 }
 
+int mdb_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data)
+{
+	return lmdb_fails() ? lmdb_fault : LMDB_REAL(mdb_get)(txn, dbi, key, data);
+}
+
 int mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data, unsigned flags)
 {
 	return lmdb_fails() ? lmdb_fault : LMDB_REAL(mdb_put)(txn, dbi, key, data, flags);

@@ -83,10 +83,15 @@ static void check_numbers(struct check *check)
 	static const char *const names[] = {"modseq", "uid_validity"};
 	const uint64_t needed[] = {check->modseq, check->uid_validity};
 
-	for (size_t i = 0; i < PS_ARRAY_LEN(names); i++)
-		if (ps_index_number(check->txn, names[i]) < needed[i])
+	for (size_t i = 0; i < PS_ARRAY_LEN(names); i++) {
+		uint64_t highest;
+
+		if (ps_index_number(check->txn, names[i], &highest) < 0)
+			tell(check, "the highest %s cannot be read", names[i]);
+		else if (highest < needed[i])
 			tell(check, "the highest %s is %llu, where a mailbox has %llu", names[i],
-			     (unsigned long long)ps_index_number(check->txn, names[i]), (unsigned long long)needed[i]);
+			     (unsigned long long)highest, (unsigned long long)needed[i]);
+	}
 }
 
 /* ---- bodies -------------------------------------------------------------------------------------- */

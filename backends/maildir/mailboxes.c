@@ -58,6 +58,14 @@ static uint64_t settled_time(int dirfd, const char *name)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec < then + 50000000 ? 0 : then;
 }
 
+/* One that cannot be read is none. */
+static bool is_noted(struct ps_index_txn *txn, const char *name, uint64_t then)
+{
+	uint64_t noted;
+
+	return ps_index_number(txn, name, &noted) == 0 && noted == then;
+}
+
 /* Whether the root's time is not the one at which the index agreed with it. */
 static bool root_differs(struct ps_store *store, struct ps_index_txn *txn)
 {
@@ -65,7 +73,7 @@ static bool root_differs(struct ps_store *store, struct ps_index_txn *txn)
 
 	if (changed >= 0)
 		return changed;
-	if (ps_index_number(txn, "root_time") != layout_time(store, false))
+	if (!is_noted(txn, "root_time", layout_time(store, false)))
 		return true;
 	watch_known(&store->watch);
 	return false;
@@ -79,7 +87,7 @@ bool mailboxes_differ(struct ps_store *store)
 
 	if (index && ps_index_read(index, &txn) == 0) {
 		differ = root_differs(store, txn) ||
-			 ps_index_number(txn, "subscriptions_time") != time_of(store->cat.root_fd, "subscriptions");
+			 !is_noted(txn, "subscriptions_time", time_of(store->cat.root_fd, "subscriptions"));
 		ps_index_end(txn);
 	}
 	ps_index_close(index);
@@ -92,7 +100,7 @@ static int note_time(void *arg, struct ps_index_txn *txn)
 	uint64_t root_time = layout_time(store, true);
 	int r;
 
-	if (root_time == 0 || watch_changed(&store->watch) != 0 || ps_index_number(txn, "root_time") == root_time)
+	if (root_time == 0 || watch_changed(&store->watch) != 0 || is_noted(txn, "root_time", root_time))
 		return 0;
 	r = ps_index_number_put(txn, "root_time", root_time);
 	return r < 0 ? r : 1;

@@ -59,11 +59,13 @@ int token_find(struct ps_catalogue_txn *w, const struct token_id *id)
 int token_put(struct ps_catalogue_txn *w, const struct token_id *id, int64_t time, bool named)
 {
 	struct ps_index_token token = {.octets = id_bytes(id), .time = time, .note = named ? NOTE_NAME : NOTE_FILE};
+	uint64_t before;
 	int r = token_find(w, id);
 
 	if (r != 0)
 		return r < 0 ? r : 0;
-	if (named && (r = ps_index_number_put(w->txn, NAMED, ps_index_number(w->txn, NAMED) + 1)) < 0)
+	if (named && ((r = ps_index_number(w->txn, NAMED, &before)) < 0 ||
+		      (r = ps_index_number_put(w->txn, NAMED, before + 1)) < 0))
 		return r;
 	return ps_index_token_put(w->txn, &token);
 }
@@ -168,13 +170,13 @@ int tokens_shorten(struct ps_catalogue_txn *w)
 
 int tokens_to_file(struct ps_catalogue_txn *w)
 {
-	struct gathering g = {.pool = w->pool, .want = ps_index_number(w->txn, NAMED), .note = NOTE_NAME};
+	struct gathering g = {.pool = w->pool, .note = NOTE_NAME};
 	struct ps_buf lines = {0};
 	bool left; /* they are true, so nobody minds */
-	int r;
+	int r = ps_index_number(w->txn, NAMED, &g.want);
 
-	if (g.want == 0)
-		return 0;
+	if (r < 0 || g.want == 0)
+		return r;
 	if ((r = ps_index_tokens(w->txn, gather, &g)) < 0)
 		return r;
 	put_lines(&g, &lines);

@@ -613,21 +613,24 @@ int journal_note(struct write *w)
 	return ps_index_number_put(w->t.txn, "journal", ps_index_txn_id(w->t.txn));
 }
 
-/* An index that was made anew knows nothing of a journal, and what it speaks of is undone. */
-static bool index_has(struct ps_store *store, uint64_t id)
+/* An index that was made anew knows nothing of a journal, and what it speaks of is undone; one that just now cannot be read may know it. */
+static int index_has(struct ps_store *store, uint64_t id, bool *ret_has)
 {
 	struct ps_index *index;
 	struct ps_index_txn *txn;
-	bool fresh, has = false;
+	uint64_t known = 0;
+	bool fresh;
+	int r = ps_index_open(store->cat.index_path, &index, &fresh);
 
-	if (ps_index_open(store->cat.index_path, &index, &fresh) < 0)
-		return false;
-	if (!fresh && ps_index_read(index, &txn) == 0) {
-		has = ps_index_number(txn, "journal") == id;
+	if (r < 0)
+		return r;
+	if (!fresh && (r = ps_index_read(index, &txn)) == 0) {
+		r = ps_index_number(txn, "journal", &known);
 		ps_index_end(txn);
 	}
 	ps_index_close(index);
-	return has;
+	*ret_has = known == id;
+	return r == PS_E_CORRUPT ? 0 : r;
 }
 
 static struct step *take_steps(struct ps_bytes in, struct ps_pool *pool, size_t *ret_count)
@@ -688,6 +691,16 @@ static int undo_record(struct ps_store *store, const struct step *steps, size_t 
 	return r == 0 ? set_state(store, EMPTY) : r;
 }
 
+static int settle_armed(struct ps_store *store, const struct step *steps, size_t count, const struct step *index)
+{
+	bool has = false;
+	int r = index ? index_has(store, index->offset, &has) : 0;
+
+	if (r < 0)
+		return r;
+	return has ? say_done(store) : undo_record(store, steps, count);
+}
+
 int journal_recover(struct ps_store *store)
 {
 	struct ps_pool *pool = ps_pool_create("journal");
@@ -701,10 +714,8 @@ int journal_recover(struct ps_store *store)
 	if (r == 0 && state != EMPTY) {
 		steps = take_steps(ps_buf_view(&text), pool, &count);
 		index = count > 0 && steps[count - 1].kind == STEP_INDEX ? &steps[count - 1] : NULL;
-		if (state == ARMED && index && index_has(store, index->offset))
-			r = say_done(store);
-		else if (state == ARMED)
-			r = undo_record(store, steps, count);
+		if (state == ARMED)
+			r = settle_armed(store, steps, count, index);
 		else if (index)
 			ps_buf_bytes(&store->cat.brought, index->old);
 	}

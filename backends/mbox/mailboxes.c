@@ -38,9 +38,10 @@ bool mailboxes_differ(struct ps_store *store)
 	struct ps_index *index = ps_catalogue_index(store);
 	struct ps_index_txn *txn;
 	bool differ = true;
+	uint64_t tree;
 
 	if (index && ps_index_read(index, &txn) == 0) {
-		differ = ps_index_number(txn, "tree") != tree_state(store);
+		differ = ps_index_number(txn, "tree", &tree) < 0 || tree != tree_state(store);
 		ps_index_end(txn);
 	}
 	ps_index_close(index);

@@ -166,8 +166,8 @@ static void count(struct change *change, struct ps_queue_stats *stats)
 	stats->ready = row_count(change, DB_READY);
 	stats->destinations = row_count(change, DB_DESTS);
 	stats->damaged = row_count(change, DB_DAMAGED);
-	stats->octets = ps_index_number(change->txn, "octets");
-	stats->held = ps_index_number(change->txn, "held");
+	ps_index_number(change->txn, "octets", &stats->octets); /* as all of this, 0 where it cannot be read */
+	ps_index_number(change->txn, "held", &stats->held);
 	if (row_seek(change, DB_MESSAGES, &first, sizeof first, NULL) == 0 &&
 	    message_get(change, be64toh(first), &message) == 0 && change->now > message.accepted)
 		stats->oldest_ms = change->now - message.accepted;

@@ -154,10 +154,11 @@ static int load_hash_key(struct ps_queue *queue, struct change *change)
 
 static int check_format(struct ps_queue *queue, struct change *change)
 {
-	uint64_t format = ps_index_number(change->txn, "format");
+	uint64_t format;
+	int r = ps_index_number(change->txn, "format", &format);
 
-	if (format == FORMAT)
-		return 0;
+	if (r < 0 || format == FORMAT)
+		return r;
 	if (format || row_count(change, DB_MESSAGES))
 		return ps_fail(PS_E_UNSUPPORTED, "%s has format %llu, not %d", queue->dir, (unsigned long long)format,
 			       FORMAT);
@@ -165,42 +166,55 @@ static int check_format(struct ps_queue *queue, struct change *change)
 }
 
 /* The queue's time goes on where it was at least. */
-static void set_clock(struct ps_queue *queue, struct change *change)
+static int set_clock(struct ps_queue *queue, struct change *change)
 {
-	uint64_t seen = ps_index_number(change->txn, "clock");
 	uint64_t wall = settings_of(queue)->wall ? settings_of(queue)->wall() : read_clock(CLOCK_REALTIME);
+	uint64_t seen;
+	int r = ps_index_number(change->txn, "clock", &seen);
 
+	if (r < 0)
+		return r;
 	queue->base = seen > wall ? seen : wall;
 	queue->monotonic_base = monotonic(queue);
+	return 0;
 }
 
-static void set_order(struct ps_queue *queue, struct change *change)
+static int set_order(struct ps_queue *queue, struct change *change)
 {
 	struct head_key head = {0};
+	int r = row_seek(change, DB_HEADS, &head, sizeof head, NULL);
 
-	if (row_seek(change, DB_HEADS, &head, sizeof head, NULL) == 0)
+	if (r == 0)
 		queue->schedule.order = be64toh(head.order) - 1;
+	return r == PS_E_NOTFOUND ? 0 : r;
+}
+
+static int set_start(struct ps_queue *queue, struct change *change)
+{
+	uint64_t last;
+	int r = ps_index_number(change->txn, "start", &last);
+
+	if (r < 0)
+		return r;
+	queue->start = (last + 1) << START_SHIFT;
+	atomic_store(&queue->last_number, queue->start);
+	return ps_index_number_put(change->txn, "start", last + 1);
 }
 
 static int begin(struct ps_queue *queue)
 {
 	struct change change;
-	uint64_t start;
 	int r = change_begin(queue, true, &change);
 
 	if (r < 0)
 		return r;
-	set_clock(queue, &change);
-	set_order(queue, &change);
-	start = ps_index_number(change.txn, "start") + 1;
-	if ((r = check_format(queue, &change)) == 0 && (r = load_hash_key(queue, &change)) == 0 &&
-	    (r = ps_index_number_put(change.txn, "start", start)) == 0) {
+	if ((r = check_format(queue, &change)) == 0 && (r = set_clock(queue, &change)) == 0 &&
+	    (r = set_order(queue, &change)) == 0 && (r = load_hash_key(queue, &change)) == 0 &&
+	    (r = set_start(queue, &change)) == 0) {
 		r = ps_index_commit(change.txn);
 		change.txn = NULL;
 	}
 	change_end(&change);
-	queue->start = start << START_SHIFT;
-	atomic_store(&queue->last_number, queue->start);
 	return r;
 }
 

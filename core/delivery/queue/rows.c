@@ -75,8 +75,11 @@ uint64_t row_count(struct change *change, enum db db)
 
 int count_add(struct change *change, const char *name, int64_t by)
 {
-	uint64_t n = ps_index_number(change->txn, name);
+	uint64_t n;
+	int r = ps_index_number(change->txn, name, &n);
 
+	if (r < 0)
+		return r;
 	if (by < 0 && n < (uint64_t)-by)
 		n = (uint64_t)-by;
 	return by ? ps_index_number_put(change->txn, name, n + (uint64_t)by) : 0;

@@ -70,8 +70,8 @@ int ps_index_complete(struct ps_index_txn *txn);
 /* Small values of the backend's, by name. Octets are valid until the next change or the end. */
 int ps_index_meta(struct ps_index_txn *txn, const char *name, struct ps_bytes *ret_value); /* PS_E_NOTFOUND */
 int ps_index_meta_put(struct ps_index_txn *txn, const char *name, struct ps_bytes value);
-/* 0 when there is none. */
-uint64_t ps_index_number(struct ps_index_txn *txn, const char *name);
+/* *ret_number is 0 when there is none. */
+int ps_index_number(struct ps_index_txn *txn, const char *name, uint64_t *ret_number);
 int ps_index_number_put(struct ps_index_txn *txn, const char *name, uint64_t value);
 
 typedef int (*ps_index_box_fn)(void *arg, const struct ps_index_box *box);

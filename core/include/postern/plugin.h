@@ -14,7 +14,7 @@
  *   0.3  backend.h: a body may be read a piece at a time; body_rest
  *   0.4  two kinds of plugins more, extensions and user databases; userdb.h; settings.h: a list may be of networks, a row secret
  *   0.5  userdb.h: access tokens
- *   0.6  backend.h: a batch may be relaxed, or unsettled; settle; list_below
+ *   0.6  backend.h: a batch may be relaxed, or unsettled; settle; list_below. index.h: a number that cannot be read is an error
  */
 #ifndef POSTERN_PLUGIN_H
 #define POSTERN_PLUGIN_H

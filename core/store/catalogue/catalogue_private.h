@@ -20,8 +20,8 @@ int catalogue_check_generation(const struct ps_catalogue *cat); /* PS_E_MOVED */
 bool catalogue_index_is_there(struct ps_store *store);
 /* Opens the index and fills it if it is new. */
 int catalogue_open_index(struct ps_store *store);
-/* 0 when there is none. */
-uint64_t catalogue_number(struct ps_store *store, const char *name);
+/* *ret_number is 0 when there is none, or no index that can be trusted. */
+int catalogue_number(struct ps_store *store, const char *name, uint64_t *ret_number);
 
 /* ---- lock.c --------------------------------------------------------------------------------------------- */
 

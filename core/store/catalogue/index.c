@@ -142,16 +142,17 @@ int ps_catalogue_box(struct ps_store *store, uint64_t key, const char *name, str
 	return r;
 }
 
-uint64_t catalogue_number(struct ps_store *store, const char *name)
+int catalogue_number(struct ps_store *store, const char *name, uint64_t *ret_number)
 {
 	struct ps_index *index = ps_catalogue_index(store);
 	struct ps_index_txn *txn;
-	uint64_t n = 0;
+	int r = 0;
 
-	if (index && ps_index_read(index, &txn) == 0) {
-		n = ps_index_number(txn, name);
+	*ret_number = 0;
+	if (index && (r = ps_index_read(index, &txn)) == 0) {
+		r = ps_index_number(txn, name, ret_number);
 		ps_index_end(txn);
 	}
 	ps_index_close(index);
-	return n;
+	return r == PS_E_CORRUPT ? 0 : r;
 }

@@ -35,13 +35,16 @@ int catalogue_write_state(struct ps_catalogue *cat)
 static int make_state(struct ps_store *store, bool lost)
 {
 	struct ps_catalogue *cat = ps_catalogue_of(store);
+	uint64_t known = 0, generation = 0;
+	int r;
 
+	if (lost && ((r = catalogue_number(store, "modseq", &known)) < 0 ||
+		     (r = catalogue_number(store, "generation", &generation)) < 0))
+		return r;
 	cat->uid_validity_high = (uint32_t)ps_catalogue_now();
 	cat->modseq_reserved = 0;
 	cat->stored_generation = 1;
 	if (lost) {
-		uint64_t known = catalogue_number(store, "modseq"), generation = catalogue_number(store, "generation");
-
 		ps_log(PS_LOG_WARNING, "state_lost", "backend", cat->files->name, "user", cat->user, NULL);
 		cat->modseq_reserved = (uint64_t)ps_catalogue_now() * MODSEQ_PER_SECOND;
 		if (known > cat->modseq_reserved)

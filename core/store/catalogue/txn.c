@@ -53,12 +53,12 @@ int ps_catalogue_txn_begin(struct ps_store *store, struct ps_catalogue_txn *ret_
 
 	if (!t.index)
 		return ps_fail(PS_E_STORAGE, "the index is not there");
-	if ((r = ps_index_write(t.index, &t.txn)) < 0) {
+	if ((r = ps_index_write(t.index, &t.txn)) < 0 || (r = ps_index_number(t.txn, "modseq", &t.modseq)) < 0) {
+		ps_index_end(t.txn);
 		ps_index_close(t.index);
 		return r;
 	}
 	catalogue_note_txn(ps_catalogue_of(store), ps_index_txn_id(t.txn), true);
-	t.modseq = ps_index_number(t.txn, "modseq");
 	t.pool = ps_pool_create(ps_catalogue_of(store)->files->name);
 	*ret_txn = t;
 	return 0;

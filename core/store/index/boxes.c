@@ -58,12 +58,13 @@ int ps_index_box_find(struct ps_index_txn *txn, const char *name, struct ps_inde
 
 static int new_key(struct ps_index_txn *txn, uint64_t *ret_key)
 {
-	uint64_t key = ps_index_number(txn, "boxes") + 1;
-	int r = ps_index_number_put(txn, "boxes", key);
+	uint64_t last;
+	int r = ps_index_number(txn, "boxes", &last);
 
-	if (r == 0)
-		*ret_key = key;
-	return r;
+	if (r < 0 || (r = ps_index_number_put(txn, "boxes", last + 1)) < 0)
+		return r;
+	*ret_key = last + 1;
+	return 0;
 }
 
 /* A name may have gone to another mailbox already, when two change places. */

@@ -458,14 +458,15 @@ static bool leave_open(struct ps_index *index)
 static int is_fresh(struct ps_index *index, bool *ret_fresh)
 {
 	struct ps_index_txn *txn;
+	uint64_t complete = 0;
 	int r = ps_index_read(index, &txn);
 
-	*ret_fresh = r == PS_E_CORRUPT;
-	if (r < 0)
-		return *ret_fresh ? 0 : r;
-	*ret_fresh = ps_index_number(txn, "complete") != 1;
-	ps_index_end(txn);
-	return 0;
+	if (r == 0) {
+		r = ps_index_number(txn, "complete", &complete);
+		ps_index_end(txn);
+	}
+	*ret_fresh = complete != 1;
+	return r == PS_E_CORRUPT ? 0 : r;
 }
 
 /* What cannot be opened is begun anew, once. */

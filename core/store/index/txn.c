@@ -295,14 +295,20 @@ int ps_index_meta_del(struct ps_index_txn *txn, const char *name)
 	return index_del(txn, DB_META, index_val(name, strlen(name)));
 }
 
-uint64_t ps_index_number(struct ps_index_txn *txn, const char *name)
+int ps_index_number(struct ps_index_txn *txn, const char *name, uint64_t *ret_number)
 {
-	struct ps_bytes value;
-	uint64_t n = 0;
+	struct ps_bytes value = {0};
+	uint64_t number = 0;
+	int r = ps_index_meta(txn, name, &value);
 
-	if (ps_index_meta(txn, name, &value) == 0 && value.len == sizeof n)
-		memcpy(&n, value.ptr, sizeof n);
-	return n;
+	if (r < 0 && r != PS_E_NOTFOUND)
+		return r;
+	if (r == 0 && value.len != sizeof number)
+		return ps_fail(PS_E_CORRUPT, "index: the number %s is damaged", name);
+	if (r == 0)
+		memcpy(&number, value.ptr, sizeof number);
+	*ret_number = number;
+	return 0;
 }
 
 int ps_index_number_put(struct ps_index_txn *txn, const char *name, uint64_t value)

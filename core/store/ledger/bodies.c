@@ -43,10 +43,10 @@ int ps_ledger_find(struct ps_mbox *mbox, uint32_t uid, uint64_t *ret_body)
 
 int ps_ledger_body_new(struct ps_ledger_txn *txn, uint64_t *ret_body)
 {
-	uint64_t number = ps_index_number(txn->txn, "bodies") + 1;
-	int r = ps_index_number_put(txn->txn, "bodies", number);
+	uint64_t number;
+	int r = ps_index_number(txn->txn, "bodies", &number);
 
-	if (r < 0)
+	if (r < 0 || (r = ps_index_number_put(txn->txn, "bodies", ++number)) < 0)
 		return r;
 	txn->changed = true;
 	txn_of(txn)->given++;

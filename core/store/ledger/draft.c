@@ -58,18 +58,20 @@ int draft_find(struct draft *draft, const char *name, struct draft_box **ret_box
 
 int draft_modseq(struct draft *draft, uint64_t *ret_modseq)
 {
-	int r = 0;
+	uint64_t last, modseq = draft->batch->modseq;
+	int r;
 
 	if (draft->modseq == 0) {
-		uint64_t next = ps_index_number(draft->index, "modseq") + 1;
-
-		draft->modseq = draft->batch->modseq > next ? draft->batch->modseq : next;
-		r = ps_index_number_put(draft->index, "modseq", draft->modseq);
+		if ((r = ps_index_number(draft->index, "modseq", &last)) < 0)
+			return r;
+		modseq = modseq > last ? modseq : last + 1;
+		if ((r = ps_index_number_put(draft->index, "modseq", modseq)) < 0)
+			return r;
+		draft->modseq = modseq;
 		draft->txn->changed = true;
 	}
-	if (r == 0)
-		*ret_modseq = draft->modseq;
-	return r;
+	*ret_modseq = draft->modseq;
+	return 0;
 }
 
 int draft_note(struct draft *draft, struct draft_box *box, uint64_t *ret_modseq)

@@ -63,17 +63,18 @@ struct ps_index *ps_ledger_index(struct ps_ledger *ledger, uint32_t *ret_file)
 	return index;
 }
 
-static bool is_complete(struct ps_ledger *ledger)
+/* The generation, and whether the store is made. */
+static int read_head(struct ps_ledger *ledger, uint64_t *ret_complete)
 {
 	struct ps_index_txn *txn;
-	bool complete = false;
+	int r = ps_index_read(ledger->index, &txn);
 
-	if (ps_index_read(ledger->index, &txn) == 0) {
-		complete = ps_index_number(txn, "complete") == 1;
-		ledger->generation = ps_index_number(txn, "generation");
-		ps_index_end(txn);
-	}
-	return complete;
+	if (r < 0)
+		return r;
+	if ((r = ps_index_number(txn, "complete", ret_complete)) == 0)
+		r = ps_index_number(txn, "generation", &ledger->generation);
+	ps_index_end(txn);
+	return r;
 }
 
 /* A new store: its generation, and INBOX. */
@@ -94,29 +95,32 @@ static int fill(struct ps_ledger_txn *txn)
 	return r;
 }
 
-static int complete(struct ps_ledger *ledger)
+static int make(struct ps_ledger *ledger)
 {
 	struct ps_ledger_txn *txn;
+	uint64_t complete;
 	int r = ps_ledger_txn_begin(ledger, &txn);
 
 	if (r < 0)
 		return r;
 	/* Unless another process was quicker. */
-	if (ps_index_number(txn->txn, "complete") != 1 && (r = fill(txn)) < 0) {
-		ps_ledger_txn_end(txn);
-		return r;
-	}
-	return ps_ledger_txn_commit(txn);
+	if ((r = ps_index_number(txn->txn, "complete", &complete)) == 0 && complete != 1)
+		r = fill(txn);
+	if (r == 0)
+		return ps_ledger_txn_commit(txn);
+	ps_ledger_txn_end(txn);
+	return r;
 }
 
 int ps_ledger_ready(struct ps_ledger *ledger, uint64_t generation)
 {
-	int r = is_complete(ledger) ? 0 : complete(ledger);
+	uint64_t complete;
+	int r = read_head(ledger, &complete);
 
+	if (r == 0 && complete != 1 && (r = make(ledger)) == 0)
+		r = read_head(ledger, &complete);
 	if (r < 0)
 		return r;
-	if (!is_complete(ledger))
-		return ps_fail(PS_E_CORRUPT, "the store of %s cannot be read", ledger->user);
 	if (generation != 0 && generation != ledger->generation)
 		return ps_fail(PS_E_MOVED, "the store of %s has generation %llu", ledger->user,
 			       (unsigned long long)ledger->generation);
@@ -259,7 +263,7 @@ int ps_ledger_sync(struct ps_store *store, struct ps_mbox *mbox)
 	struct ps_index *index;
 	struct ps_index_txn *txn;
 	struct ps_index_box box;
-	uint64_t generation;
+	uint64_t generation, present;
 	int r = look(ledger);
 
 	if (r < 0)
@@ -273,9 +277,9 @@ int ps_ledger_sync(struct ps_store *store, struct ps_mbox *mbox)
 	generation = ledger->generation;
 	pthread_mutex_unlock(&ledger->lock);
 	if ((r = ps_index_read(index, &txn)) == 0) {
-		if (ps_index_number(txn, "generation") != generation)
+		if ((r = ps_index_number(txn, "generation", &present)) == 0 && present != generation)
 			r = ps_fail(PS_E_MOVED, "the store of %s has another generation", ledger->user);
-		else if (mbox && (r = ps_index_box(txn, mbox->key, &box)) == PS_E_NOTFOUND)
+		else if (r == 0 && mbox && (r = ps_index_box(txn, mbox->key, &box)) == PS_E_NOTFOUND)
 			r = ps_fail(PS_E_GONE, "the mailbox was deleted");
 		ps_index_end(txn);
 	}
@@ -296,7 +300,7 @@ int ps_ledger_generation(struct ps_store *store, uint64_t *ret_generation)
 		return r;
 	index = ps_ledger_index(ledger, NULL);
 	if ((r = ps_index_read(index, &txn)) == 0) {
-		*ret_generation = ps_index_number(txn, "generation");
+		r = ps_index_number(txn, "generation", ret_generation);
 		ps_index_end(txn);
 	}
 	ps_index_close(index);
@@ -305,10 +309,10 @@ int ps_ledger_generation(struct ps_store *store, uint64_t *ret_generation)
 
 static int put_generation(struct ps_ledger_txn *txn, uint64_t generation)
 {
-	uint64_t present = ps_index_number(txn->txn, "generation");
+	uint64_t present = 0;
 	int r = ps_ledger_check_generation(txn);
 
-	if (r == 0 && generation <= present)
+	if (r == 0 && (r = ps_index_number(txn->txn, "generation", &present)) == 0 && generation <= present)
 		r = ps_fail(PS_E_INVALID, "the store of %s has generation %llu", txn_of(txn)->ledger->user,
 			    (unsigned long long)present);
 	txn->changed = true;

@@ -6,9 +6,11 @@
 
 static int new_validity(struct draft *draft, uint32_t wanted, uint32_t *ret_validity)
 {
-	uint64_t last = ps_index_number(draft->index, "uid_validity");
-	uint64_t now = (uint64_t)time(NULL), validity = wanted;
+	uint64_t last, now = (uint64_t)time(NULL), validity = wanted;
+	int r = ps_index_number(draft->index, "uid_validity", &last);
 
+	if (r < 0)
+		return r;
 	if (validity == 0)
 		validity = now > last && now <= UINT32_MAX ? now : last + 1;
 	if (validity > UINT32_MAX)

@@ -122,8 +122,11 @@ int ps_ledger_txn_grow(struct ps_ledger_txn *txn)
 int ps_ledger_check_generation(struct ps_ledger_txn *txn)
 {
 	struct ps_ledger *ledger = txn_of(txn)->ledger;
-	uint64_t known, present = ps_index_number(txn->txn, "generation");
+	uint64_t known, present;
+	int r = ps_index_number(txn->txn, "generation", &present);
 
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&ledger->lock);
 	known = ledger->generation;
 	pthread_mutex_unlock(&ledger->lock);

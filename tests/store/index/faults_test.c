@@ -65,6 +65,7 @@ static void setup(void)
 	ck_assert_ok(ps_index_grave_put(txn, 17));
 	ck_assert_ok(ps_index_subscribe(txn, "INBOX", true, &changed));
 	ck_assert_ok(ps_index_meta_put(txn, "meta", ps_bytes_str("value")));
+	ck_assert_ok(ps_index_number_put(txn, "number", 5));
 	ck_assert_ok(ps_index_box_put(txn, &inbox));
 	ck_assert_ok(ps_index_commit(txn));
 }
@@ -152,10 +153,19 @@ static int see_cache(struct ps_index_txn *txn)
 	return r < 0 ? r : ps_buf_printf(&seen, "%.*s ", (int)cache.len, (const char *)cache.ptr);
 }
 
+static int see_number(struct ps_index_txn *txn)
+{
+	uint64_t number;
+	int r = ps_index_number(txn, "number", &number);
+
+	return r < 0 ? r : ps_buf_printf(&seen, "#%llu ", (unsigned long long)number);
+}
+
 static const char *state(void)
 {
-	static int (*const looks[])(struct ps_index_txn *) = {see_boxes,  see_rows,          see_changes, see_vanished,
-							      see_tokens, see_subscriptions, see_grave,   see_cache};
+	static int (*const looks[])(struct ps_index_txn *) = {see_boxes,    see_rows,   see_changes,
+							      see_vanished, see_tokens, see_subscriptions,
+							      see_grave,    see_cache,  see_number};
 	struct ps_index_txn *txn;
 	int r;
 
@@ -239,11 +249,20 @@ static int unsubscribe(struct ps_index_txn *txn)
 	return ps_index_subscribe(txn, "INBOX", false, &changed);
 }
 
+static int raise_number(struct ps_index_txn *txn)
+{
+	uint64_t number;
+	int r = ps_index_number(txn, "number", &number);
+
+	return r < 0 ? r : ps_index_number_put(txn, "number", number + 1);
+}
+
 #define BOX       "INBOX 4 "
 #define ROWS      "1@1 2@2 3@3 4@4 3@3 4@4 "
 #define VANISHED  "-5:7 "
 #define TOKENS    "new old "
-#define THE_REST  "+INBOX grave 17 cache "
+#define NUMBER    "#5 "
+#define THE_REST  "+INBOX grave 17 cache " NUMBER
 #define UNCHANGED BOX ROWS VANISHED TOKENS THE_REST
 
 static const struct {
@@ -255,16 +274,17 @@ static const struct {
 	{vanish, BOX "1@1 2@2 3@3 3@3 -5:7 -4:4 " TOKENS THE_REST},
 	{forget_vanished, BOX ROWS TOKENS THE_REST},
 	{rename_box, "Other 4 " ROWS VANISHED TOKENS THE_REST},
-	{remove_box, TOKENS "+INBOX grave 17 "},
-	{put_cache, BOX ROWS VANISHED TOKENS "+INBOX grave 17 another "},
-	{remove_cache, BOX ROWS VANISHED TOKENS "+INBOX grave 17 "},
+	{remove_box, TOKENS "+INBOX grave 17 " NUMBER},
+	{put_cache, BOX ROWS VANISHED TOKENS "+INBOX grave 17 another " NUMBER},
+	{remove_cache, BOX ROWS VANISHED TOKENS "+INBOX grave 17 " NUMBER},
 	{add_token, BOX ROWS VANISHED "newer new " THE_REST},
 	{renew_token, UNCHANGED},
 	{remove_token, BOX ROWS VANISHED "old " THE_REST},
-	{bury, BOX ROWS VANISHED TOKENS "+INBOX grave 3 cache "},
-	{dig_up, BOX ROWS VANISHED TOKENS "+INBOX cache "},
-	{subscribe, BOX ROWS VANISHED TOKENS "+INBOX +Other grave 17 cache "},
-	{unsubscribe, BOX ROWS VANISHED TOKENS "grave 17 cache "},
+	{bury, BOX ROWS VANISHED TOKENS "+INBOX grave 3 cache " NUMBER},
+	{dig_up, BOX ROWS VANISHED TOKENS "+INBOX cache " NUMBER},
+	{subscribe, BOX ROWS VANISHED TOKENS "+INBOX +Other grave 17 cache " NUMBER},
+	{unsubscribe, BOX ROWS VANISHED TOKENS "grave 17 cache " NUMBER},
+	{raise_number, BOX ROWS VANISHED TOKENS "+INBOX grave 17 cache #6 "},
 	{see_rows, UNCHANGED},
 	{see_changes, UNCHANGED},
 	{see_vanished, UNCHANGED},
@@ -272,6 +292,7 @@ static const struct {
 	{see_subscriptions, UNCHANGED},
 	{see_boxes, UNCHANGED},
 	{see_grave, UNCHANGED},
+	{see_number, UNCHANGED},
 };
 
 static const struct {
@@ -341,6 +362,19 @@ START_TEST(a_transaction_that_cannot_begin_or_end_changes_nothing)
 }
 END_TEST
 
+START_TEST(a_number_that_is_none_is_told)
+{
+	struct ps_index_txn *txn;
+	uint64_t number = 1;
+
+	ck_assert_ok(ps_index_read(ix, &txn));
+	ck_assert_int_eq(ps_index_number(txn, "meta", &number), PS_E_CORRUPT);
+	ck_assert_ok(ps_index_number(txn, "another", &number));
+	ck_assert_uint_eq(number, 0);
+	ps_index_end(txn);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("index_faults");
@@ -348,6 +382,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, a_call_that_fails_is_told_and_leaves_nothing, 0, PS_ARRAY_LEN(deeds));
+	tcase_add_test(tc, a_number_that_is_none_is_told);
 	tcase_add_test(tc, a_transaction_that_cannot_begin_or_end_changes_nothing);
 	suite_add_tcase(s, tc);
 	return unit_main(s);

@@ -99,7 +99,7 @@ static uint64_t get(struct ps_index *index)
 	uint64_t number;
 
 	ck_assert_ok(ps_index_read(index, &txn));
-	number = ps_index_number(txn, "number");
+	ck_assert_ok(ps_index_number(txn, "number", &number));
 	ps_index_end(txn);
 	return number;
 }
