@@ -8,6 +8,7 @@
 
 #include <check.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,18 @@ static inline int unit_remove_one(const char *path, const struct stat *st, int t
 static inline void unit_remove(const char *path)
 {
 	nftw(path, unit_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* All of them do the same, and have done it. */
+static inline void unit_threads(size_t count, void *(*fn)(void *arg), void *arg)
+{
+	pthread_t threads[16];
+
+	ck_assert_uint_le(count, 16);
+	for (size_t i = 0; i < count; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, fn, arg), 0);
+	for (size_t i = 0; i < count; i++)
+		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
 }
 
 static inline int unit_main(Suite *suite)

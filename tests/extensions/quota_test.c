@@ -333,13 +333,8 @@ static void *append_some(void *arg)
 
 START_TEST(appends_side_by_side_do_not_overshoot)
 {
-	pthread_t threads[THREADS];
-
 	set_quota("quota_messages=20");
-	for (int i = 0; i < THREADS; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, append_some, NULL), 0);
-	for (int i = 0; i < THREADS; i++)
-		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+	unit_threads(THREADS, append_some, NULL);
 	ck_assert_uint_eq(stored, ROOM);
 	ck_assert_uint_eq(refused, THREADS * EACH - ROOM);
 	assert_usage(ROOM * SIZE, ROOM);

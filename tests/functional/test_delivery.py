@@ -120,6 +120,29 @@ class Incoming(DeliveryTest):
         fetched = b"".join(alice.ok("FETCH 1 BODY.PEEK[TEXT]"))
         self.assertIn(b"." + body.encode(), fetched)
 
+    def test_sizes_around_what_needs_no_file(self):
+        """32 KiB, Received and all, go from role to role in memory, more in a file; APPEND takes its octets by as many."""
+        alice = self.session("alice", select="INBOX")
+        lines = "".join("%s%06d\r\n" % (".x"[i % 2], i) for i in range(4000))
+
+        def arrive(kind, octets):
+            if kind == "append":
+                self.assertTrue(alice.append(octets).startswith(b"OK"))
+            else:
+                stuffed = octets.replace(b"\r\n.", b"\r\n..")
+                self.assertEqual(self.send(self.client(kind), JOE, [address("alice")], stuffed)[0][0], 250)
+            alice.ok("NOOP")
+            return b"".join(alice.ok("FETCH * BODY.PEEK[]"))
+
+        for kind in ("lmtp", "smtp", "append"):
+            received = re.search(rb"Received: .*?(?=From: )", arrive(kind, postern.message("first")), re.S)
+            most = 32768 - len(received[0] if received else b"")
+            for size in (most - 1, most, most + 1):
+                with self.subTest(kind, size=size):
+                    octets = postern.message("edge", body=lines)[:size - 8].rstrip(b"\r\n")
+                    octets += b"e" * (size - 2 - len(octets)) + b"\r\n"
+                    self.assertTrue(arrive(kind, octets).endswith(octets + b")\r\n"))
+
     def test_submission(self):
         client = self.client("submission", user="alice")
         self.assertEqual(self.send(client, address("alice"), [address("bob")], postern.message("sent"))[0][0], 250)

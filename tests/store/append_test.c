@@ -251,12 +251,7 @@ static void *come_and_go(void *arg)
 
 START_TEST(sessions_come_and_go)
 {
-	pthread_t threads[THREADS];
-
-	for (int i = 0; i < THREADS; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, come_and_go, NULL), 0);
-	for (int i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
+	unit_threads(THREADS, come_and_go, NULL);
 }
 END_TEST
 

@@ -420,15 +420,11 @@ START_TEST(many_may_search_at_once)
 {
 	struct ps_search_node node = {.kind = PS_SEARCH_HEADER, .name = "Subject", .text = ps_bytes_str("lunch")};
 	struct ps_buf hits = {0};
-	pthread_t threads[4];
 
 	append_messages(550);
 	ps_columns_limit(0);
 	search(&node, &hits);
-	for (size_t i = 0; i < PS_ARRAY_LEN(threads); i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, searcher, (void *)(uintptr_t)ps_buf_cstr(&hits)), 0);
-	for (size_t i = 0; i < PS_ARRAY_LEN(threads); i++)
-		pthread_join(threads[i], NULL);
+	unit_threads(4, searcher, (void *)(uintptr_t)ps_buf_cstr(&hits));
 	ps_buf_finish(&hits);
 }
 END_TEST

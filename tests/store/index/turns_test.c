@@ -148,16 +148,28 @@ static void start(struct visit *visit, void *(*fn)(void *arg))
 	ck_assert_int_eq(pthread_create(&visit->thread, NULL, fn, visit), 0);
 }
 
+/* The disk lets `slow` wait for its answer, and bob does not wait; `other` (NULL: nobody), who opens meanwhile, comes after that. */
+static void come(struct visit *slow, void *(*fn)(void *arg), struct visit *other, int answer)
+{
+	slow->slow = true;
+	start(slow, fn);
+	await_disk();
+	if (other)
+		start(other, visit_open);
+	serve_bob();
+	ck_assert(!atomic_load(&slow->over));
+	ck_assert(!other || !atomic_load(&other->over));
+	let_disk_answer(answer);
+	pthread_join(slow->thread, NULL);
+	if (other)
+		pthread_join(other->thread, NULL);
+}
+
 START_TEST(others_are_served_while_one_opens)
 {
-	struct visit slow = {.slow = true};
+	struct visit slow = {0};
 
-	start(&slow, visit_open);
-	await_disk();
-	serve_bob();
-	ck_assert(!atomic_load(&slow.over));
-	let_disk_answer(0);
-	pthread_join(slow.thread, NULL);
+	come(&slow, visit_open, NULL, 0);
 	ck_assert_ok(slow.r);
 	ps_index_close(slow.index);
 }
@@ -165,30 +177,18 @@ END_TEST
 
 START_TEST(others_are_served_while_one_closes)
 {
-	struct visit slow = {.slow = true, .index = open_at(alice)};
+	struct visit slow = {.index = open_at(alice)};
 
 	put(slow.index, 1);
-	start(&slow, visit_close);
-	await_disk();
-	serve_bob();
-	ck_assert(!atomic_load(&slow.over));
-	let_disk_answer(0);
-	pthread_join(slow.thread, NULL);
+	come(&slow, visit_close, NULL, 0);
 }
 END_TEST
 
 START_TEST(two_who_open_it_share_it)
 {
-	struct visit slow = {.slow = true}, other = {0};
+	struct visit slow = {0}, other = {0};
 
-	start(&slow, visit_open);
-	await_disk();
-	start(&other, visit_open);
-	serve_bob();
-	ck_assert(!atomic_load(&other.over));
-	let_disk_answer(0);
-	pthread_join(slow.thread, NULL);
-	pthread_join(other.thread, NULL);
+	come(&slow, visit_open, &other, 0);
 	ck_assert_ok(slow.r);
 	ck_assert_ok(other.r);
 	ck_assert_ptr_eq(slow.index, other.index);
@@ -200,14 +200,9 @@ END_TEST
 
 START_TEST(who_waited_for_one_that_failed_tries_it_anew)
 {
-	struct visit slow = {.slow = true}, other = {0};
+	struct visit slow = {0}, other = {0};
 
-	start(&slow, visit_open);
-	await_disk();
-	start(&other, visit_open);
-	let_disk_answer(EIO);
-	pthread_join(slow.thread, NULL);
-	pthread_join(other.thread, NULL);
+	come(&slow, visit_open, &other, EIO);
 	ck_assert_int_eq(slow.r, PS_E_STORAGE);
 	ck_assert_ok(other.r);
 	put(other.index, 3);
@@ -217,17 +212,10 @@ END_TEST
 
 START_TEST(who_opens_what_is_being_closed_comes_after_that)
 {
-	struct visit slow = {.slow = true, .index = open_at(alice)}, other = {0};
+	struct visit slow = {.index = open_at(alice)}, other = {0};
 
 	put(slow.index, 4);
-	start(&slow, visit_close);
-	await_disk();
-	start(&other, visit_open);
-	serve_bob();
-	ck_assert(!atomic_load(&other.over));
-	let_disk_answer(0);
-	pthread_join(slow.thread, NULL);
-	pthread_join(other.thread, NULL);
+	come(&slow, visit_close, &other, 0);
 	ck_assert_ok(other.r);
 	ck_assert_uint_eq(get(other.index), 4);
 	ps_index_close(other.index);
@@ -276,12 +264,7 @@ static void *come_and_go(void *arg)
 
 START_TEST(many_come_and_go_while_they_are_opened_anew)
 {
-	pthread_t guests[GUESTS];
-
-	for (size_t i = 0; i < GUESTS; i++)
-		ck_assert_int_eq(pthread_create(&guests[i], NULL, come_and_go, NULL), 0);
-	for (size_t i = 0; i < GUESTS; i++)
-		pthread_join(guests[i], NULL);
+	unit_threads(GUESTS, come_and_go, NULL);
 }
 END_TEST
 
