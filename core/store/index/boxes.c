@@ -177,8 +177,9 @@ int index_walk_names(struct ps_index_txn *txn, enum index_db db, const char *top
 		return index_fail(rc, "cursor");
 	if (top) {
 		key = index_val(top, len);
-		if (mdb_cursor_get(cursor, &key, &value, MDB_SET) == 0)
-			r = fn(arg, top);
+		rc = mdb_cursor_get(cursor, &key, &value, MDB_SET);
+		if (rc != MDB_NOTFOUND)
+			r = rc ? index_fail(rc, "find a name") : fn(arg, top);
 		snprintf(below, sizeof below, "%s/", top);
 	}
 	if (r == 0)

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
-#include "postern/index.h"
+#include "core/store/index/index_private.h"
 #include "tests/lmdb_calls.h"
 #include "tests/unit.h"
 
@@ -131,6 +131,10 @@ static int see_tokens(struct ps_index_txn *txn)
 static int see_subscriptions(struct ps_index_txn *txn)
 {
 	return ps_index_subscriptions(txn, see_name, NULL);
+}
+static int see_below(struct ps_index_txn *txn)
+{
+	return index_walk_names(txn, DB_NAMES, "INBOX", see_name, NULL);
 }
 static int see_boxes(struct ps_index_txn *txn)
 {
@@ -291,6 +295,7 @@ static const struct {
 	{see_tokens, UNCHANGED},
 	{see_subscriptions, UNCHANGED},
 	{see_boxes, UNCHANGED},
+	{see_below, UNCHANGED},
 	{see_grave, UNCHANGED},
 	{see_number, UNCHANGED},
 };
