@@ -61,7 +61,10 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* For one who asks for many. */
+enum {
+	SORT_FROM = 8 /* who asks for more of them, asks for many */
+};
+
 static void sort_subscriptions(struct ps_read *read)
 {
 	struct ps_bytes names = ps_indexed_subscriptions(read->txn);
@@ -83,6 +86,8 @@ static bool is_subscribed(struct ps_read *read, const char *name)
 {
 	if (read->index->durable)
 		return ps_index_is_subscribed(read->txn, name);
+	if (++read->subscribed_asked > SORT_FROM)
+		sort_subscriptions(read);
 	if (read->subscribed)
 		return bsearch(&name, read->subscribed, read->subscribed_count, sizeof name, compare_names) != NULL;
 	return ps_indexed_is_subscribed(ps_indexed_subscriptions(read->txn), name);
@@ -149,11 +154,8 @@ static int list_names(struct list *list, const char *top)
 int ps_indexed_list(struct ps_read *read, ps_mailbox_fn fn, void *arg)
 {
 	struct list list = {read, fn, arg};
-	int r;
+	int r = ps_index_boxes(read->txn, list_box, &list);
 
-	if (!read->index->durable)
-		sort_subscriptions(read);
-	r = ps_index_boxes(read->txn, list_box, &list);
 	return r == 0 ? list_names(&list, NULL) : r;
 }
 

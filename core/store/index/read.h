@@ -13,7 +13,8 @@ struct ps_read {
 	struct ps_pool *pool;
 	const char **subscribed; /* in order; NULL: not made yet, or there are none */
 	size_t subscribed_count;
-	struct ps_ledger *ledger; /* whose caches may wait; or NULL */
+	unsigned subscribed_asked; /* how often it was asked for one of them */
+	struct ps_ledger *ledger;  /* whose caches may wait; or NULL */
 };
 
 #endif
